@@ -1,0 +1,66 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+/// Every target is held to the same bar: the Swift 6 language mode (complete data-race checking) and no warnings.
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
+
+/// A pure or leaf target and the shims it may import. An arrow that isn't here doesn't compile.
+func target(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+}
+
+/// The commit that is built, for `netusage_build_info`.
+let revision = Context.gitInformation.map { $0.currentCommit + ($0.hasUncommittedChanges ? "-dirty" : "") } ?? "unknown"
+
+let package = Package(
+    name: "netusage",
+    products: [.executable(name: "netusage", targets: ["netusage"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: [
+        // Shims over the system's C libraries; the Makefile installs their Debian packages.
+        .target(name: "CLinux", cSettings: [.define("NETUSAGE_REVISION", to: "\"\(revision)\"")]),
+        .systemLibrary(name: "CSQLite"),
+        .systemLibrary(name: "CYAML"),
+        .systemLibrary(name: "CDeflate"),
+
+        // The core: no input, no output.
+        target("CivilTime"),
+        target("Accounting", ["CivilTime"]),
+        target("Exposition"),
+
+        // The edges: kernel, disk, files.
+        target("Netlink", ["CLinux"]),
+        target("LedgerStore", ["Accounting", "CivilTime", "CSQLite", "CLinux"]),
+        target("Configuration", ["Accounting", "CivilTime", "CYAML"]),
+
+        // What joins them.
+        target(
+            "Exporter",
+            [
+                "CivilTime", "Accounting", "Exposition", "Netlink", "LedgerStore", "Configuration", "CLinux",
+                "CDeflate",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .executableTarget(
+            name: "netusage",
+            dependencies: [
+                "Exporter", "Configuration",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+    ]
+)

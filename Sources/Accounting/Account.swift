@@ -1,0 +1,132 @@
+import CivilTime
+
+/// Names an account for good, in memory and in the store.
+package struct AccountID: Hashable, Comparable, Sendable {
+    package let rawValue: Int64
+
+    package init(rawValue: Int64) {
+        self.rawValue = rawValue
+    }
+
+    package static func < (a: AccountID, b: AccountID) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// What bytes are booked to.
+package enum AccountKey: Hashable, Sendable {
+    case device(DeviceName)
+    /// A class of devices shown as one series, by its pattern.
+    case collapsed(String)
+    /// Whatever device carries the default route.
+    case uplink
+}
+
+/// What happened to an account that people should know when they trust its bytes.
+package struct AccountEvents: Hashable, Sendable {
+    package var resets: UInt64 = 0
+    package var gapBytes: UInt64 = 0
+    package var suspectBytes: UInt64 = 0
+
+    package init(resets: UInt64 = 0, gapBytes: UInt64 = 0, suspectBytes: UInt64 = 0) {
+        self.resets = resets
+        self.gapBytes = gapBytes
+        self.suspectBytes = suspectBytes
+    }
+
+    mutating func add(_ other: AccountEvents) {
+        resets = saturatingSum(resets, other.resets)
+        gapBytes = saturatingSum(gapBytes, other.gapBytes)
+        suspectBytes = saturatingSum(suspectBytes, other.suspectBytes)
+    }
+}
+
+/// The open periods of an account and the ones before them.
+package struct PeriodTotals: Hashable, Sendable {
+    package var day = Total.zero
+    package var week = Total.zero
+    package var month = Total.zero
+    package var previousDay = Total.zero
+    package var previousMonth = Total.zero
+}
+
+/// One account of the ledger while the program runs.
+struct Account {
+    let id: AccountID
+    var key: AccountKey
+    /// What `_total` shows: the sum of what the members' counters have shown in this boot. Wraps like a kernel counter.
+    var counter = Counters.zero
+    var lifetime = Total.zero
+    var days = DayTotals()
+    var periods = PeriodTotals()
+    var events: AccountEvents
+    var rate = RateGauge()
+    /// How many devices of the kernel are booked to this account now.
+    var memberCount = 0
+    /// Whether a device was booked to it at any time since the program started.
+    var hadMembers = false
+    /// Whether no device has been counted here in this boot, so that the counter starts with what the first one shows.
+    var isFresh = false
+    /// Whether everything of this account has become part of another one.
+    var isFolded = false
+    /// What the store has of this account, apart from its bytes; `nil` when it has nothing.
+    var persisted: AccountRecord?
+
+    mutating func countUp(_ delta: Delta) {
+        counter.received &+= delta.received
+        counter.transmitted &+= delta.transmitted
+    }
+
+    /// A member's readings are booked from these counters on.
+    mutating func beginCounting(at counters: Counters) {
+        if isFresh { countUp(Delta(sinceCreation: counters)) }
+        isFresh = false
+    }
+
+    /// The account has given all it had to another one.
+    mutating func becomeFolded() {
+        days = DayTotals()
+        periods = PeriodTotals()
+        lifetime = .zero
+        memberCount = 0
+        isFolded = true
+        rate.stop()
+    }
+}
+
+/// An account's bytes by local day, in order.
+struct DayTotals {
+    private(set) var entries: [(day: CivilDate, total: Total)] = []
+
+    mutating func add(_ total: Total, on day: CivilDate) {
+        let index = firstIndex(notBefore: day)
+        if index < entries.count, entries[index].day == day {
+            entries[index].total += total
+        } else {
+            entries.insert((day, total), at: index)
+        }
+    }
+
+    func sum(from start: CivilDate, before end: CivilDate) -> Total {
+        var sum = Total.zero
+        for entry in entries[firstIndex(notBefore: start)...] {
+            if entry.day >= end { break }
+            sum += entry.total
+        }
+        return sum
+    }
+
+    mutating func removeAll(before day: CivilDate) {
+        entries.removeFirst(firstIndex(notBefore: day))
+    }
+
+    /// Most look-ups are for the last day, so it is tried first.
+    private func firstIndex(notBefore day: CivilDate) -> Int {
+        if let last = entries.last, last.day < day { return entries.count }
+        var low = 0
+        var high = entries.count
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[middle].day < day { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}

@@ -1,0 +1,67 @@
+/// What can be seen of an account at one moment.
+package struct AccountView: Sendable {
+    package var key: AccountKey
+    /// Whether it is more than history: a device of the kernel is booked to it now, or it is a class of devices that come
+    /// and go.
+    package var isLive: Bool
+    package var counter: Counters
+    package var rate: Rate
+    package var peak: Rate
+    package var periods: PeriodTotals
+    package var lifetime: Total
+    package var events: AccountEvents
+}
+
+extension Ledger {
+    /// How many places ``view(at:)`` knows.
+    package var accountCount: Int { accounts.count }
+
+    /// The account at a place, or `nil` if it has become part of another.
+    package func view(at index: Int) -> AccountView? {
+        accounts[index].isFolded ? nil : view(of: index)
+    }
+
+    private func view(of index: Int) -> AccountView {
+        let account = accounts[index]
+        var view = AccountView(
+            key: account.key, isLive: account.isLive, counter: account.counter, rate: account.rate.current,
+            peak: account.rate.peak, periods: account.periods, lifetime: account.lifetime, events: account.events)
+        if !unexposed.isEmpty { hide(unexposedDelta(of: index), in: &view) }
+        return view
+    }
+
+    package var uplinkPlace: Int { uplinkAccount }
+
+    package var uplinkView: AccountView { view(of: uplinkAccount) }
+
+    /// The place of the account that a device is booked to, if it is metered.
+    package func place(of device: DeviceIndex) -> Int? { devices[device]?.account }
+
+    /// The device whose bytes go to the uplink now.
+    package var currentUplink: DeviceIndex? { uplinkDevice }
+
+    /// The devices that are booked to each account, by its place, in the order of their numbers.
+    package var membersByPlace: [Int: [DeviceIndex]] {
+        Dictionary(grouping: devices.keys.sorted()) { devices[$0]?.account ?? uplinkAccount }
+    }
+
+    private func hide(_ delta: Delta, in view: inout AccountView) {
+        if delta.isZero { return }
+        view.counter.received &-= delta.received
+        view.counter.transmitted &-= delta.transmitted
+        view.lifetime = view.lifetime.without(delta)
+        view.periods.day = view.periods.day.without(delta)
+        view.periods.week = view.periods.week.without(delta)
+        view.periods.month = view.periods.month.without(delta)
+    }
+}
+
+extension Account {
+    fileprivate var isLive: Bool {
+        switch key {
+        case .device: memberCount > 0
+        case .collapsed: hadMembers || !periods.month.isZero
+        case .uplink: true
+        }
+    }
+}

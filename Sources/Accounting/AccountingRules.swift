@@ -1,0 +1,25 @@
+/// What the owner configures about counting.
+package struct AccountingRules: Hashable, Sendable {
+    /// Devices that aren't metered at all.
+    package var exclude: [DevicePattern]
+    /// Classes of devices that share one account each; the first pattern that matches wins.
+    package var collapse: [DevicePattern]
+    /// How often readings are taken.
+    package var samplingInterval: Span
+
+    package init(exclude: [DevicePattern], collapse: [DevicePattern], samplingInterval: Span) {
+        self.exclude = exclude
+        self.collapse = collapse
+        self.samplingInterval = samplingInterval
+    }
+
+    /// Where a device's bytes go, or `nil` if it isn't metered.
+    package func account(for name: DeviceName) -> AccountKey? {
+        if exclude.contains(where: { $0.matches(name) }) { return nil }
+        if let pattern = collapse.first(where: { $0.matches(name) }) { return .collapsed(pattern.text) }
+        return .device(name)
+    }
+
+    /// A time without readings longer than this is a gap.
+    package var gapThreshold: Span { max(Span(seconds: 10), samplingInterval.times(3)) }
+}

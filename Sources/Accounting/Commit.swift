@@ -1,0 +1,206 @@
+import CivilTime
+
+/// What the store keeps of an account, apart from its bytes.
+package struct AccountRecord: Hashable, Sendable {
+    package var id: AccountID
+    package var key: AccountKey
+    /// What the open counter shows beyond its members' kernel counters; it may be "negative", so it wraps.
+    package var counterOffset: Counters
+    /// The boot that `counterOffset` belongs to; in any other it is 0.
+    package var offsetBoot: Int64
+    package var events: AccountEvents
+
+    package init(
+        id: AccountID, key: AccountKey, counterOffset: Counters, offsetBoot: Int64, events: AccountEvents
+    ) {
+        self.id = id
+        self.key = key
+        self.counterOffset = counterOffset
+        self.offsetBoot = offsetBoot
+        self.events = events
+    }
+}
+
+/// A device's baseline: what its counters showed when everything up to there was booked.
+package struct DeviceRecord: Hashable, Sendable {
+    package enum State: String, Hashable, Sendable {
+        case metered
+        /// Not ours at the moment (in another namespace, or excluded): when it comes back it gets a new baseline.
+        case away
+    }
+
+    package var index: DeviceIndex
+    package var name: DeviceName
+    package var account: AccountID?
+    package var counters: Counters
+    package var state: State
+    package var holdsUplink: Bool
+
+    package init(
+        index: DeviceIndex, name: DeviceName, account: AccountID?, counters: Counters, state: State, holdsUplink: Bool
+    ) {
+        self.index = index
+        self.name = name
+        self.account = account
+        self.counters = counters
+        self.state = state
+        self.holdsUplink = holdsUplink
+    }
+}
+
+/// The kernel's number of a device (`ifindex`), unique in its namespace while the device exists.
+package struct DeviceIndex: Hashable, Comparable, Sendable {
+    package let rawValue: UInt32
+
+    package init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    package static func < (a: DeviceIndex, b: DeviceIndex) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// The ledger as a whole, as of its last commit.
+package struct LedgerHeader: Hashable, Sendable {
+    /// Counts commits, so that one that was carried out but not acknowledged isn't carried out again.
+    package var sequence: Int64
+    package var epoch: Epoch
+    /// Counts the boots that the ledger has seen.
+    package var boot: Int64
+    package var lastReading: Moment
+    /// Whether the program ended with this commit, by itself.
+    package var isClean: Bool
+
+    package init(sequence: Int64, epoch: Epoch, boot: Int64, lastReading: Moment, isClean: Bool) {
+        self.sequence = sequence
+        self.epoch = epoch
+        self.boot = boot
+        self.lastReading = lastReading
+        self.isClean = isClean
+    }
+}
+
+/// What the store holds and the program needs at start.
+package struct StoredLedger: Sendable {
+    package struct StoredAccount: Sendable {
+        package var record: AccountRecord
+        package var lifetime: Total
+
+        package init(record: AccountRecord, lifetime: Total) {
+            self.record = record
+            self.lifetime = lifetime
+        }
+    }
+
+    package struct StoredDay: Sendable {
+        package var account: AccountID
+        package var day: CivilDate
+        package var total: Total
+
+        package init(account: AccountID, day: CivilDate, total: Total) {
+            self.account = account
+            self.day = day
+            self.total = total
+        }
+    }
+
+    package var header: LedgerHeader?
+    package var accounts: [StoredAccount]
+    package var devices: [DeviceRecord]
+    /// The bytes of the days from `daysFrom` on.
+    package var days: [StoredDay]
+    package var daysFrom: CivilDate
+    /// The highest account number ever given.
+    package var lastAccountID: AccountID
+
+    package init(
+        header: LedgerHeader?, accounts: [StoredAccount], devices: [DeviceRecord], days: [StoredDay],
+        daysFrom: CivilDate, lastAccountID: AccountID
+    ) {
+        self.header = header
+        self.accounts = accounts
+        self.devices = devices
+        self.days = days
+        self.daysFrom = daysFrom
+        self.lastAccountID = lastAccountID
+    }
+
+    /// A ledger that holds nothing yet.
+    package static func empty(daysFrom: CivilDate) -> StoredLedger {
+        StoredLedger(
+            header: nil, accounts: [], devices: [], days: [], daysFrom: daysFrom,
+            lastAccountID: AccountID(rawValue: 0))
+    }
+}
+
+/// What is carried over to the store in one transaction: bookings, and the baselines that they were counted from.
+///
+/// Bytes are added to what is stored; records replace what is stored.
+package struct Commit: Sendable {
+    package struct Fold: Hashable, Sendable {
+        package let source: AccountID
+        package let target: AccountID
+
+        package init(source: AccountID, target: AccountID) {
+            self.source = source
+            self.target = target
+        }
+    }
+
+    package struct BucketKey: Hashable, Sendable {
+        package var account: AccountID
+        package var bucket: Bucket
+
+        package init(account: AccountID, bucket: Bucket) {
+            self.account = account
+            self.bucket = bucket
+        }
+    }
+
+    package struct DayKey: Hashable, Sendable {
+        package var account: AccountID
+        package var day: CivilDate
+
+        package init(account: AccountID, day: CivilDate) {
+            self.account = account
+            self.day = day
+        }
+    }
+
+    package struct GapSpread: Hashable, Sendable {
+        package var account: AccountID
+        package var spread: Spread
+
+        package init(account: AccountID, spread: Spread) {
+            self.account = account
+            self.spread = spread
+        }
+    }
+
+    package var header: LedgerHeader
+    /// Accounts that become part of another one; done before everything else.
+    package var folds: [Fold]
+    package var accounts: [AccountRecord]
+    package var devices: [DeviceRecord]
+    package var removedDevices: [DeviceIndex]
+    package var buckets: [BucketKey: Total]
+    package var days: [DayKey: Total]
+    /// Bookings of gaps, which the store cuts into buckets; their days are in `days` already.
+    package var spreads: [GapSpread]
+}
+
+/// What a commit brought to light: an account with this name had been in the store, unknown to the program.
+///
+/// Its history has become part of the program's account.
+package struct AdoptedHistory: Sendable {
+    package var account: AccountID
+    package var lifetime: Total
+    package var events: AccountEvents
+    package var days: [StoredLedger.StoredDay]
+
+    package init(account: AccountID, lifetime: Total, events: AccountEvents, days: [StoredLedger.StoredDay]) {
+        self.account = account
+        self.lifetime = lifetime
+        self.events = events
+        self.days = days
+    }
+}

@@ -1,0 +1,91 @@
+/// What tells one device of the kernel from another.
+package struct Device: Hashable, Sendable {
+    package var index: DeviceIndex
+    package var name: DeviceName
+    /// What the link can carry in one direction, in bytes per second, where the kernel knows.
+    package var linkBytesPerSecond: UInt64?
+
+    package init(index: DeviceIndex, name: DeviceName, linkBytesPerSecond: UInt64? = nil) {
+        self.index = index
+        self.name = name
+        self.linkBytesPerSecond = linkBytesPerSecond
+    }
+}
+
+/// One device's counters at one moment.
+package struct Reading: Hashable, Sendable {
+    package var device: DeviceIndex
+    package var counters: Counters
+
+    package init(device: DeviceIndex, counters: Counters) {
+        self.device = device
+        self.counters = counters
+    }
+}
+
+/// A device that is booked now.
+struct MeteredDevice {
+    enum Phase: Equatable {
+        /// Readings are booked.
+        case counting
+        /// The next reading is the baseline; nothing of it is booked.
+        case awaitingBaseline
+        /// The device may be one that went away with these counters: if the next reading goes on from them it is a
+        /// baseline, otherwise the device is new and all of it is booked.
+        case perhapsReturned(with: Counters)
+    }
+
+    var name: DeviceName
+    /// The account's place in the ledger's list.
+    var account: Int
+    var last: Counters
+    var linkBytesPerSecond: UInt64?
+    var phase = Phase.counting
+
+    /// More than this in one direction within `elapsed` is impossible.
+    ///
+    /// Where the speed isn't known it is 1 Tbit/s, above every link there is (IEEE 802.3df ends at 800 Gbit/s). Two
+    /// seconds are allowed for, as drivers refresh their counters that seldom.
+    func plausibleBytes(within elapsed: Span) -> Double {
+        Double(linkBytesPerSecond ?? 125_000_000_000) * (elapsed.seconds + 2)
+    }
+
+    /// The bytes of `delta` in the directions that carried more than is possible.
+    func suspectBytes(in delta: Delta, within elapsed: Span) -> UInt64 {
+        let limit = plausibleBytes(within: elapsed)
+        let received = Double(delta.received) > limit ? delta.received : 0
+        let transmitted = Double(delta.transmitted) > limit ? delta.transmitted : 0
+        return saturatingSum(received, transmitted)
+    }
+}
+
+/// Devices that left with what they had carried, so that they are known when they come back.
+struct AwayDevices {
+    /// A host that hands a device to every container would fill the memory: the oldest are forgotten.
+    static let maximumCount = 256
+
+    struct Entry: Equatable {
+        var name: DeviceName
+        var counters: Counters
+    }
+
+    private(set) var entries: [DeviceIndex: Entry] = [:]
+    private var order: [DeviceIndex] = []
+
+    mutating func insert(_ entry: Entry, at index: DeviceIndex) {
+        remove(at: index)
+        entries[index] = entry
+        order.append(index)
+        if order.count > Self.maximumCount { entries[order.removeFirst()] = nil }
+    }
+
+    mutating func remove(at index: DeviceIndex) {
+        if entries.removeValue(forKey: index) != nil { order.removeAll { $0 == index } }
+    }
+
+    /// The device that may be back as `device`: it has the number that it left with, or its name.
+    func candidate(for device: Device) -> DeviceIndex? {
+        if entries[device.index] != nil { return device.index }
+        return order.last { entries[$0]?.name == device.name && entries[$0]?.counters != .zero }
+    }
+}

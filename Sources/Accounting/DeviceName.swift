@@ -1,0 +1,37 @@
+/// A device's name as the kernel has it: up to 15 bytes, which needn't be valid UTF-8.
+package struct DeviceName: Hashable, Comparable, Sendable {
+    /// `IFNAMSIZ - 1` of `linux/if.h`.
+    package static let maximumLength = 15
+
+    package let bytes: [UInt8]
+
+    /// Bytes after the first 15 are cut off; the kernel never sends them.
+    package init(bytes: some Sequence<UInt8>) {
+        self.bytes = Array(bytes.prefix(Self.maximumLength))
+    }
+
+    package init(_ text: String) {
+        self.init(bytes: text.utf8)
+    }
+
+    package static func < (a: DeviceName, b: DeviceName) -> Bool {
+        a.bytes.lexicographicallyPrecedes(b.bytes)
+    }
+
+    /// The name as valid UTF-8, different for different names.
+    ///
+    /// A name that isn't valid UTF-8, or that would read like one of the `reserved` labels, comes out as `raw:` and its
+    /// bytes with `\xNN` for what can't be shown. The kernel allows no `:` in a name, so no other device looks like that.
+    package func label(reserved: (String) -> Bool) -> String {
+        if let text = String(validating: bytes, as: UTF8.self), !reserved(text) { return text }
+        var label = "raw:"
+        for byte in bytes {
+            switch byte {
+            case UInt8(ascii: "\\"): label += "\\\\"
+            case 0x21...0x7E: label.unicodeScalars.append(Unicode.Scalar(byte))
+            default: label += "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+            }
+        }
+        return label
+    }
+}

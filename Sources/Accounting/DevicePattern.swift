@@ -1,0 +1,84 @@
+/// A shell pattern for device names: `*` is any run of bytes, `?` any one byte, `[a-z]` and `[!a-z]` one of a set.
+package struct DevicePattern: Hashable, Sendable {
+    package let text: String
+    private let elements: [Element]
+
+    private enum Element: Hashable {
+        case byte(UInt8)
+        case anyByte
+        case anyRun
+        case set(ranges: [ClosedRange<UInt8>], negated: Bool)
+    }
+
+    /// `nil` for an empty pattern and for a `[` that isn't closed.
+    package init?(_ text: String) {
+        var elements: [Element] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            switch byte {
+            case UInt8(ascii: "*"):
+                if elements.last != .anyRun { elements.append(.anyRun) }
+            case UInt8(ascii: "?"): elements.append(.anyByte)
+            case UInt8(ascii: "["):
+                guard let set = Self.takeSet(from: &rest) else { return nil }
+                elements.append(set)
+            default: elements.append(.byte(byte))
+            }
+        }
+        if elements.isEmpty { return nil }
+        self.text = text
+        self.elements = elements
+    }
+
+    /// Whether the whole name fits. Takes at most (length of the name) × (length of the pattern) steps.
+    package func matches(_ name: DeviceName) -> Bool {
+        let bytes = name.bytes
+        var position = 0
+        var element = 0
+        var retry: (element: Int, position: Int)?
+        while position < bytes.count {
+            if element < elements.count, elements[element] == .anyRun {
+                retry = (element, position)
+                element += 1
+            } else if element < elements.count, Self.fits(elements[element], bytes[position]) {
+                element += 1
+                position += 1
+            } else if let (run, start) = retry {
+                retry = (run, start + 1)
+                element = run + 1
+                position = start + 1
+            } else {
+                return false
+            }
+        }
+        return elements[element...].allSatisfy { $0 == .anyRun }
+    }
+
+    private static func fits(_ element: Element, _ byte: UInt8) -> Bool {
+        switch element {
+        case .byte(let wanted): byte == wanted
+        case .anyByte, .anyRun: true
+        case .set(let ranges, let negated): ranges.contains { $0.contains(byte) } != negated
+        }
+    }
+
+    /// Reads a set behind its `[`; a `]` that comes first stands for itself.
+    private static func takeSet(from rest: inout ArraySlice<UInt8>) -> Element? {
+        let negated = rest.first == UInt8(ascii: "!") || rest.first == UInt8(ascii: "^")
+        if negated { rest.removeFirst() }
+        var ranges: [ClosedRange<UInt8>] = []
+        while let lower = rest.popFirst() {
+            if lower == UInt8(ascii: "]"), !ranges.isEmpty { return .set(ranges: ranges, negated: negated) }
+            let isRange = rest.first == UInt8(ascii: "-") && rest.dropFirst().first.map { $0 != UInt8(ascii: "]") } == true
+            guard isRange else {
+                ranges.append(lower...lower)
+                continue
+            }
+            let upper = rest[rest.startIndex + 1]
+            rest.removeFirst(2)
+            guard lower <= upper else { return nil }
+            ranges.append(lower...upper)
+        }
+        return nil
+    }
+}

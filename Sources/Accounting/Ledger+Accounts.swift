@@ -1,0 +1,158 @@
+import CivilTime
+
+/// Which device belongs to which account, as devices come, go and change their names.
+extension Ledger {
+    /// The place of the account with this key; a new account if there is none.
+    mutating func account(for key: AccountKey) -> Int {
+        if let index = accountIndex[key] { return index }
+        lastAccountID += 1
+        var account = Account(id: AccountID(rawValue: lastAccountID), key: key, events: AccountEvents())
+        account.isFresh = true
+        accounts.append(account)
+        accountIndex[key] = accounts.count - 1
+        structureVersion += 1
+        return accounts.count - 1
+    }
+
+    /// A device takes its place among the members of its account.
+    mutating func join(_ device: MeteredDevice, as index: DeviceIndex) {
+        devices[index] = device
+        accounts[device.account].memberCount += 1
+        accounts[device.account].hadMembers = true
+        if device.phase == .counting { accounts[device.account].beginCounting(at: device.last) }
+        structureVersion += 1
+    }
+
+    /// A device is no longer booked; its account keeps what it has.
+    mutating func leave(_ index: DeviceIndex) {
+        guard let device = devices.removeValue(forKey: index) else { return }
+        accounts[device.account].memberCount -= 1
+        if accounts[device.account].memberCount == 0 { accounts[device.account].rate.stop() }
+        if uplinkDevice == index { uplinkDevice = nil }
+        structureVersion += 1
+    }
+
+    /// A device that wasn't ours becomes ours: its next reading is the baseline.
+    mutating func startMetering(_ device: Device) {
+        guard let key = rules.account(for: device.name) else {
+            excluded[device.index] = device.name
+            return
+        }
+        away.remove(at: device.index)
+        var metered = MeteredDevice(
+            name: device.name, account: account(for: key), last: .zero, linkBytesPerSecond: device.linkBytesPerSecond)
+        metered.phase = .awaitingBaseline
+        join(metered, as: device.index)
+    }
+
+    /// A device isn't ours any more, though it is still there.
+    mutating func stopMetering(_ index: DeviceIndex) {
+        guard let device = devices[index] else { return }
+        excluded[index] = device.name
+        away.insert(.init(name: device.name, counters: device.last), at: index)
+        leave(index)
+    }
+
+    /// Devices move to the accounts with these keys. One that has an account of its own takes it along.
+    mutating func move(_ moves: [(index: DeviceIndex, key: AccountKey)]) {
+        var detached: [(account: Int, key: AccountKey)] = []
+        for (index, key) in moves {
+            guard let device = devices[index] else { continue }
+            let former = accounts[device.account].key
+            if case .device = former, case .device = key, accounts[device.account].memberCount == 1 {
+                if accountIndex[former] == device.account { accountIndex[former] = nil }
+                accounts[device.account].key = key
+                detached.append((device.account, key))
+            } else {
+                leaveFor(key, index, device)
+            }
+        }
+        for (place, key) in detached { attach(place, as: key) }
+        structureVersion += 1
+    }
+
+    /// A member leaves a shared account, or joins one; the counters of both go on without a step.
+    private mutating func leaveFor(_ key: AccountKey, _ index: DeviceIndex, _ device: MeteredDevice) {
+        var device = device
+        accounts[device.account].memberCount -= 1
+        if accounts[device.account].memberCount == 0 { accounts[device.account].rate.stop() }
+        device.account = account(for: key)
+        join(device, as: index)
+    }
+
+    /// A renamed account takes its new name's place; what was booked under that name before becomes part of it.
+    private mutating func attach(_ place: Int, as key: AccountKey) {
+        guard let former = accountIndex[key], former != place else {
+            accountIndex[key] = place
+            return
+        }
+        for (index, device) in devices where device.account == former { devices[index]?.account = place }
+        fold(former, into: place)
+        accountIndex[key] = place
+    }
+
+    /// Everything of one account becomes part of another.
+    private mutating func fold(_ source: Int, into target: Int) {
+        let folded = accounts[source]
+        accounts[target].countUp(Delta(sinceCreation: folded.counter))
+        accounts[target].lifetime += folded.lifetime
+        accounts[target].events.add(folded.events)
+        accounts[target].memberCount += folded.memberCount
+        for entry in folded.days.entries { accounts[target].days.add(entry.total, on: entry.day) }
+        accounts[target].periods = window.totals(of: accounts[target].days)
+        for index in unexposed.indices where unexposed[index].account == source { unexposed[index].account = target }
+        accounts[source].becomeFolded()
+        pending.folds.append(.init(source: folded.id, target: accounts[target].id))
+        pending.applyFolds()
+    }
+
+    /// Other rules hold from now on. Bytes booked so far stay where they are.
+    package mutating func apply(_ rules: AccountingRules) {
+        self.rules = rules
+        for (index, name) in excluded.sorted(by: { $0.key < $1.key }) where rules.account(for: name) != nil {
+            excluded[index] = nil
+            startMetering(Device(index: index, name: name))
+        }
+        var moves: [(index: DeviceIndex, key: AccountKey)] = []
+        for (index, device) in devices.sorted(by: { $0.key < $1.key }) {
+            if let key = rules.account(for: device.name) {
+                if accounts[device.account].key != key { moves.append((index, key)) }
+            } else {
+                stopMetering(index)
+            }
+        }
+        move(moves)
+        structureVersion += 1
+    }
+
+    /// Forgets accounts that no open period shows any more; the store still has them.
+    mutating func evictDormantAccounts() {
+        let busy = Set(pending.days.keys.map(\.account)).union(inFlight?.days.keys.map(\.account) ?? [])
+        let keeps = accounts.indices.map { index in
+            let account = accounts[index]
+            if index == uplinkAccount || account.memberCount > 0 || busy.contains(account.id) { return true }
+            if account.isFolded { return false }
+            if case .collapsed = account.key { return true }
+            return !isPersistent || !window.totals(of: account.days).isEmpty
+        }
+        for index in accounts.indices where isPersistent {
+            accounts[index].days.removeAll(before: window.previousMonthStart)
+        }
+        if isPersistent { historyFrom = max(historyFrom, window.previousMonthStart) }
+        if keeps.allSatisfy({ $0 }) { return }
+        var newPlace: [Int: Int] = [:]
+        for index in keeps.indices where keeps[index] { newPlace[index] = newPlace.count }
+        accounts = keeps.indices.filter { keeps[$0] }.map { accounts[$0] }
+        accountIndex = accountIndex.compactMapValues { newPlace[$0] }
+        unexposed = unexposed.compactMap { entry in newPlace[entry.account].map { ($0, entry.delta, entry.sequence) } }
+        for (index, device) in devices { devices[index]?.account = newPlace[device.account] ?? device.account }
+        uplinkAccount = newPlace[uplinkAccount] ?? uplinkAccount
+        structureVersion += 1
+    }
+}
+
+extension PeriodTotals {
+    var isEmpty: Bool {
+        day.isZero && week.isZero && month.isZero && previousDay.isZero && previousMonth.isZero
+    }
+}

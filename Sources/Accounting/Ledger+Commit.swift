@@ -1,0 +1,205 @@
+import CivilTime
+
+/// What goes to the store and what comes back. At most one commit is under way.
+extension Ledger {
+    /// Everything that the store doesn't have yet, or `nil` while an earlier commit is under way.
+    ///
+    /// - Parameter isFinal: Whether the program ends with it.
+    package mutating func takeCommit(isFinal: Bool = false) -> Commit? {
+        guard isPersistent, inFlight == nil else { return nil }
+        let records = deviceRecords()
+        var commit = Commit(
+            header: LedgerHeader(
+                sequence: sequence + 1, epoch: epoch, boot: boot, lastReading: lastReading, isClean: isFinal),
+            folds: pending.folds, accounts: changedAccounts(), devices: [], removedDevices: [],
+            buckets: pending.buckets, days: pending.days, spreads: pending.spreads)
+        commit.devices = records.values.filter { persistedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
+        commit.removedDevices = persistedDevices.keys.filter { records[$0] == nil }.sorted()
+        pending = Pending()
+        for index in unexposed.indices { unexposed[index].sequence = commit.header.sequence }
+        inFlight = commit
+        return commit
+    }
+
+    /// The commit under way is in the store for good.
+    package mutating func acknowledgeCommit() {
+        guard let commit = inFlight else { return }
+        inFlight = nil
+        sequence = commit.header.sequence
+        unexposed.removeAll { $0.sequence == commit.header.sequence }
+        for index in commit.removedDevices { persistedDevices[index] = nil }
+        for record in commit.devices { persistedDevices[record.index] = record }
+        let place = Dictionary(uniqueKeysWithValues: accounts.indices.map { (accounts[$0].id, $0) })
+        for record in commit.accounts {
+            if let index = place[record.id] { accounts[index].persisted = record }
+        }
+    }
+
+    /// The commit under way failed, and the store is as it was before: its bookings wait again.
+    package mutating func rejectCommit() {
+        guard let commit = inFlight else { return }
+        inFlight = nil
+        pending.merge(commit)
+        pending.applyFolds()
+        for index in unexposed.indices { unexposed[index].sequence = nil }
+    }
+
+    /// The store has been begun anew, because the old file was damaged: it needs everything that is known here.
+    package mutating func recommitEverything() {
+        rejectCommit()
+        persistedDevices = [:]
+        pending = Pending()
+        for index in accounts.indices {
+            accounts[index].persisted = nil
+            let id = accounts[index].id
+            for entry in accounts[index].days.entries { pending.days[.init(account: id, day: entry.day)] = entry.total }
+            let known = accounts[index].days.entries.reduce(into: Total.zero) { $0 += $1.total }
+            let earlier = accounts[index].lifetime.without(
+                Delta(received: known.received, transmitted: known.transmitted))
+            guard !earlier.isZero else { continue }
+            let first = accounts[index].days.entries.first?.day ?? window.previousMonthStart
+            let day = min(first, window.previousMonthStart).adding(days: -1)
+            pending.days[.init(account: id, day: day), default: .zero] += earlier
+        }
+    }
+
+    /// An account's earlier history, found by the store under its name, becomes part of it.
+    package mutating func adopt(_ history: AdoptedHistory) {
+        guard let index = accounts.firstIndex(where: { $0.id == history.account }) else { return }
+        accounts[index].lifetime += history.lifetime
+        accounts[index].events.add(history.events)
+        for entry in history.days { accounts[index].days.add(entry.total, on: entry.day) }
+        accounts[index].periods = window.totals(of: accounts[index].days)
+    }
+
+    /// Takes the days from the store again, under another calendar or from an earlier day on.
+    ///
+    /// - Precondition: No commit is under way, and none was since `stored` was read.
+    package mutating func replaceHistory(_ stored: StoredLedger, calendar: LocalCalendar, at now: Timestamp) {
+        precondition(inFlight == nil, "history can't be replaced while a commit is under way")
+        self.calendar = calendar
+        window = PeriodWindow(calendar, at: now)
+        historyFrom = stored.daysFrom
+        pending.days = daysOfPending()
+        var place: [AccountID: Int] = [:]
+        for index in accounts.indices {
+            accounts[index].days = DayTotals()
+            place[accounts[index].id] = index
+        }
+        for entry in stored.accounts where place[entry.record.id] == nil && accountIndex[entry.record.key] == nil {
+            place[entry.record.id] = restore(entry)
+        }
+        for entry in stored.days {
+            if let index = place[entry.account] { accounts[index].days.add(entry.total, on: entry.day) }
+        }
+        for (key, total) in pending.days {
+            if let index = place[key.account] { accounts[index].days.add(total, on: key.day) }
+        }
+        recomputePeriods()
+    }
+
+    /// Another calendar, for a ledger that has no store: days that were booked before keep their dates.
+    package mutating func useWithoutStore(_ calendar: LocalCalendar, at now: Timestamp) {
+        self.calendar = calendar
+        window = PeriodWindow(calendar, at: now)
+        recomputePeriods()
+    }
+
+    /// Takes over what a ledger without a store had booked for devices that are gone since: no counter shows it any more.
+    package mutating func absorbDeparted(of provisional: Ledger) {
+        for account in provisional.accounts where account.memberCount == 0 && !account.lifetime.isZero {
+            guard case .device = account.key else { continue }
+            let place = self.account(for: account.key)
+            for entry in account.days.entries {
+                pending.days[.init(account: accounts[place].id, day: entry.day), default: .zero] += entry.total
+                let bucket = Bucket(containing: calendar.start(of: entry.day))
+                pending.buckets[.init(account: accounts[place].id, bucket: bucket), default: .zero] += entry.total
+                accounts[place].days.add(entry.total, on: entry.day)
+            }
+            accounts[place].lifetime += account.lifetime
+        }
+        recomputePeriods()
+    }
+
+    /// What is kept out of sight of an account until it is committed.
+    func unexposedDelta(of index: Int) -> Delta {
+        var sum = Total.zero
+        for entry in unexposed where entry.account == index { sum += entry.delta }
+        return Delta(received: sum.received, transmitted: sum.transmitted)
+    }
+
+    private mutating func restore(_ entry: StoredLedger.StoredAccount) -> Int {
+        var account = Account(id: entry.record.id, key: entry.record.key, events: entry.record.events)
+        account.lifetime = entry.lifetime
+        account.persisted = entry.record
+        account.isFresh = entry.record.offsetBoot != boot
+        if !account.isFresh { account.counter = entry.record.counterOffset }
+        accounts.append(account)
+        accountIndex[entry.record.key] = accounts.count - 1
+        structureVersion += 1
+        return accounts.count - 1
+    }
+
+    /// The waiting bookings by the calendar's days, from their buckets.
+    private func daysOfPending() -> [Commit.DayKey: Total] {
+        var days: [Commit.DayKey: Total] = [:]
+        for (key, total) in pending.buckets {
+            let day = calendar.day(containing: key.bucket.start)
+            days[.init(account: key.account, day: day), default: .zero] += total
+        }
+        for gap in pending.spreads {
+            for (day, share) in daily(gap.spread) {
+                days[.init(account: gap.account, day: day), default: .zero] += share
+            }
+        }
+        return days
+    }
+
+    private func changedAccounts() -> [AccountRecord] {
+        var membersShow: [Int: Counters] = [:]
+        for (index, device) in devices {
+            for place in index == uplinkDevice ? [device.account, uplinkAccount] : [device.account] {
+                membersShow[place, default: .zero].received &+= device.last.received
+                membersShow[place, default: .zero].transmitted &+= device.last.transmitted
+            }
+        }
+        var records: [AccountRecord] = []
+        for (index, account) in accounts.enumerated() where !account.isFolded {
+            let shown = membersShow[index] ?? .zero
+            var record = AccountRecord(
+                id: account.id, key: account.key,
+                counterOffset: Counters(
+                    received: account.counter.received &- shown.received,
+                    transmitted: account.counter.transmitted &- shown.transmitted),
+                offsetBoot: boot, events: account.events)
+            if account.isFresh {
+                record.counterOffset = account.persisted?.counterOffset ?? .zero
+                record.offsetBoot = account.persisted?.offsetBoot ?? 0
+            }
+            if record != account.persisted { records.append(record) }
+        }
+        return records
+    }
+
+    private func deviceRecords() -> [DeviceIndex: DeviceRecord] {
+        var records: [DeviceIndex: DeviceRecord] = [:]
+        for (index, entry) in away.entries {
+            records[index] = DeviceRecord(
+                index: index, name: entry.name, account: nil, counters: entry.counters, state: .away, holdsUplink: false)
+        }
+        for (index, device) in devices {
+            var record = DeviceRecord(
+                index: index, name: device.name, account: accounts[device.account].id, counters: device.last,
+                state: .metered, holdsUplink: index == uplinkDevice)
+            switch device.phase {
+            case .counting: break
+            case .awaitingBaseline: record.state = .away
+            case .perhapsReturned(let carried):
+                record.state = .away
+                record.counters = carried
+            }
+            records[index] = record
+        }
+        return records
+    }
+}

@@ -1,0 +1,187 @@
+import CivilTime
+
+/// How a ledger takes up where the last run of the program ended.
+extension Ledger {
+    /// A device with what its counters show when the program starts.
+    package typealias Presence = (device: Device, counters: Counters)
+
+    /// Takes up what the store has and books what was carried since.
+    ///
+    /// - Parameters:
+    ///   - stored: What the store holds, with the accounts of all `devices` that it knows.
+    ///   - devices: Every device of the kernel, all read at `now`.
+    ///   - isPersistent: Whether commits will be taken.
+    package init(
+        stored: StoredLedger, devices present: [Presence], rules: AccountingRules, calendar: LocalCalendar,
+        epoch: Epoch, now: Moment, isPersistent: Bool
+    ) {
+        self.rules = rules
+        self.calendar = calendar
+        self.epoch = epoch
+        self.isPersistent = isPersistent
+        window = PeriodWindow(calendar, at: now.timestamp)
+        historyFrom = stored.daysFrom
+        lastAccountID = stored.lastAccountID.rawValue
+        sequence = stored.header?.sequence ?? 0
+        let sameBoot = stored.header?.epoch.bootID == epoch.bootID
+        boot = (stored.header?.boot ?? 0) + (sameBoot ? 0 : 1)
+        lastReading = now
+        load(stored)
+        uplinkAccount = account(for: .uplink)
+        takeUp(present, from: stored, at: now)
+        recomputePeriods()
+        previousSample = now.sinceBoot
+        for index in accounts.indices { accounts[index].rate.sample(accounts[index].counter, at: now.sinceBoot, elapsed: .zero) }
+    }
+
+    private mutating func load(_ stored: StoredLedger) {
+        var place: [AccountID: Int] = [:]
+        for entry in stored.accounts {
+            let record = entry.record
+            var account = Account(id: record.id, key: record.key, events: record.events)
+            account.lifetime = entry.lifetime
+            account.persisted = record
+            account.isFresh = record.offsetBoot != boot
+            if !account.isFresh { account.counter = record.counterOffset }
+            place[record.id] = accounts.count
+            accountIndex[record.key] = accounts.count
+            accounts.append(account)
+        }
+        for entry in stored.days {
+            if let index = place[entry.account] { accounts[index].days.add(entry.total, on: entry.day) }
+        }
+        for record in stored.devices {
+            persistedDevices[record.index] = record
+            guard stored.header?.boot == boot, record.state == .metered, let index = record.account.flatMap({ place[$0] })
+            else { continue }
+            accounts[index].countUp(Delta(sinceCreation: record.counters))
+            accounts[index].isFresh = false
+            if record.holdsUplink, let uplink = accountIndex[.uplink] {
+                accounts[uplink].countUp(Delta(sinceCreation: record.counters))
+                accounts[uplink].isFresh = false
+            }
+        }
+    }
+
+    /// What the store knows about a device of the kernel.
+    private enum Past {
+        /// It is the very device of the record.
+        case same(DeviceRecord)
+        /// It is another life of the record's device.
+        case reborn(DeviceRecord)
+        /// Its name has an account, but no device was left of it.
+        case remembered
+        case unknown
+    }
+
+    private mutating func takeUp(_ present: [Presence], from stored: StoredLedger, at now: Moment) {
+        let isSameEpoch = stored.header?.epoch == epoch
+        let span = catchUpSpan(since: stored.header, at: now)
+        let indices = Set(present.map(\.device.index))
+        var byName: [DeviceName: DeviceRecord] = [:]
+        for record in stored.devices where !isSameEpoch || !indices.contains(record.index) { byName[record.name] = record }
+        for record in stored.devices where isSameEpoch && record.state == .away {
+            away.insert(.init(name: record.name, counters: record.counters), at: record.index)
+        }
+        var survivors: Set<DeviceIndex> = []
+        var renames: [(index: DeviceIndex, key: AccountKey)] = []
+        for (device, counters) in present.sorted(by: { $0.device.index < $1.device.index }) {
+            var past = Past.unknown
+            if isSameEpoch, let record = persistedDevices[device.index] {
+                past = .same(record)
+                survivors.insert(device.index)
+            } else if let record = byName[device.name] {
+                past = .reborn(record)
+            } else if accountIndex[.device(device.name)] != nil {
+                past = .remembered
+            }
+            take(device, counters, past: past, over: span, renames: &renames)
+        }
+        move(renames)
+        let lost = stored.devices.filter { $0.state == .metered && !survivors.contains($0.index) }
+        if stored.header?.isClean == false, stored.header?.boot == boot { restartCounters(of: lost) }
+    }
+
+    private mutating func take(
+        _ device: Device, _ counters: Counters, past: Past, over span: BookingSpan,
+        renames: inout [(index: DeviceIndex, key: AccountKey)]
+    ) {
+        guard let key = rules.account(for: device.name) else {
+            excluded[device.index] = device.name
+            if case .unknown = past {} else { away.insert(.init(name: device.name, counters: counters), at: device.index) }
+            return
+        }
+        var metered = MeteredDevice(
+            name: device.name, account: 0, last: counters, linkBytesPerSecond: device.linkBytesPerSecond)
+        switch past {
+        case .unknown:
+            metered.account = account(for: key)
+            join(metered, as: device.index)
+        case .same(let record) where record.state == .away:
+            away.remove(at: device.index)
+            metered.account = account(for: key)
+            join(metered, as: device.index)
+        case .same(let record):
+            let former = record.account.flatMap { id in accounts.firstIndex { $0.id == id } }
+            metered.account = former ?? account(for: key)
+            metered.last = record.counters
+            join(metered, as: device.index)
+            if accounts[metered.account].key != key { renames.append((device.index, key)) }
+            bookCatchUp(counters, of: device.index, isUplink: record.holdsUplink, over: span)
+        case .reborn(let record):
+            let returned = record.state == .away && away.entries[record.index] != nil && counters.continues(record.counters)
+            metered.account = account(for: key)
+            metered.last = returned ? counters : .zero
+            if !returned { accounts[metered.account].events.resets += 1 }
+            away.remove(at: record.index)
+            join(metered, as: device.index)
+            bookCatchUp(counters, of: device.index, isUplink: record.holdsUplink, over: span)
+        case .remembered:
+            metered.account = account(for: key)
+            metered.last = .zero
+            accounts[metered.account].events.resets += 1
+            join(metered, as: device.index)
+            bookCatchUp(counters, of: device.index, isUplink: false, over: span)
+        }
+    }
+
+    private mutating func bookCatchUp(
+        _ counters: Counters, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan
+    ) {
+        guard let device = devices[index] else { return }
+        devices[index]?.last = counters
+        if counters.continues(device.last) {
+            book(counters.growth(since: device.last), from: device, isUplink: isUplink, over: span)
+        } else {
+            accounts[device.account].events.resets += 1
+            book(Delta(sinceCreation: counters), from: device, isUplink: isUplink, over: span)
+        }
+    }
+
+    /// The time in which nothing was read: since the last commit or, when the machine was started after it, since then.
+    private func catchUpSpan(since header: LedgerHeader?, at now: Moment) -> BookingSpan {
+        guard let header else { return bookingSpan(until: now, elapsed: .zero) }
+        if header.boot == boot {
+            return bookingSpan(until: now, elapsed: now.sinceBoot.elapsed(since: header.lastReading.sinceBoot))
+        }
+        let uptime = now.sinceBoot.nanoseconds
+        let (sinceReading, overflow) = now.wallNanoseconds.subtractingReportingOverflow(header.lastReading.wallNanoseconds)
+        let isPlausible = !overflow && sinceReading >= 0 && sinceReading < uptime
+        return bookingSpan(until: now, elapsed: Span(nanoseconds: isPlausible ? sinceReading : uptime))
+    }
+
+    /// After a crash the last bytes of a device that is gone by now are in no counter and not in the store, though they
+    /// may have been shown. A counter that went on from the store would step back a little, which Prometheus takes for a
+    /// restart and adds the whole of it; so it starts anew instead.
+    private mutating func restartCounters(of lost: [DeviceRecord]) {
+        for record in lost {
+            guard let id = record.account, let index = accounts.firstIndex(where: { $0.id == id }) else { continue }
+            if case .collapsed = accounts[index].key {
+                accounts[index].counter = .zero
+            } else {
+                accounts[index].counter = devices.values.first { $0.account == index }?.last ?? .zero
+            }
+            if record.holdsUplink { accounts[uplinkAccount].counter = .zero }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+import CivilTime
+
+/// All accounts: which bytes were carried by which device, on which day. The rules of counting live here.
+///
+/// Pure: it is told what the kernel shows and what the clocks say, and hands out commits for the store. Whoever owns it
+/// calls it in the order in which things happened.
+package struct Ledger: Sendable {
+    package internal(set) var rules: AccountingRules
+    package internal(set) var calendar: LocalCalendar
+    package internal(set) var window: PeriodWindow
+    /// The moment up to which everything is booked.
+    package internal(set) var lastReading: Moment
+    /// Changes whenever an account or a member comes, goes or changes its name.
+    package internal(set) var structureVersion: UInt64 = 0
+
+    var accounts: [Account] = []
+    var accountIndex: [AccountKey: Int] = [:]
+    var uplinkAccount = 0
+    var lastAccountID: Int64
+
+    var devices: [DeviceIndex: MeteredDevice] = [:]
+    var excluded: [DeviceIndex: DeviceName] = [:]
+    var away = AwayDevices()
+    var uplinkDevice: DeviceIndex?
+
+    var epoch: Epoch
+    var boot: Int64
+    var sequence: Int64
+    var previousSample: BootTime?
+
+    var pending = Pending()
+    var inFlight: Commit?
+    var persistedDevices: [DeviceIndex: DeviceRecord] = [:]
+    /// The last bytes of deleted devices, kept out of sight until they are in the store: after a crash they can't be
+    /// read again, and no counter may step back.
+    var unexposed: [(account: Int, delta: Delta, sequence: Int64?)] = []
+    /// Days before this one are in the store only.
+    var historyFrom: CivilDate
+    /// Whether there is a store at all; without one nothing waits for it.
+    package internal(set) var isPersistent: Bool
+
+    // MARK: - What happens to devices
+
+    /// A device was created while the program runs: all that it will show is booked.
+    ///
+    /// - Returns: Whether this must be committed at once, so that a crash doesn't turn it into a first sight.
+    @discardableResult
+    package mutating func appear(_ device: Device) -> Bool {
+        if devices[device.index] != nil || excluded[device.index] != nil {
+            return rename(device.index, to: device.name)
+        }
+        guard let key = rules.account(for: device.name) else {
+            excluded[device.index] = device.name
+            return false
+        }
+        var metered = MeteredDevice(
+            name: device.name, account: 0, last: .zero, linkBytesPerSecond: device.linkBytesPerSecond)
+        if let candidate = away.candidate(for: device), let entry = away.entries[candidate] {
+            metered.phase = .perhapsReturned(with: entry.counters)
+            away.remove(at: candidate)
+        }
+        let known = accountIndex[key]
+        metered.account = account(for: key)
+        if known != nil, case .device = key, metered.phase == .counting {
+            accounts[metered.account].events.resets += 1
+        }
+        join(metered, as: device.index)
+        return true
+    }
+
+    /// The kernel's link speed of a device changed.
+    package mutating func setLinkSpeed(_ bytesPerSecond: UInt64?, of index: DeviceIndex) {
+        devices[index]?.linkBytesPerSecond = bytesPerSecond
+    }
+
+    /// A device has another name: its history goes on under it. See ``rename(_:)``.
+    @discardableResult
+    package mutating func rename(_ index: DeviceIndex, to name: DeviceName) -> Bool {
+        rename([index: name])
+    }
+
+    /// Devices have other names, all at the same moment, so that two may have swapped theirs.
+    ///
+    /// - Returns: Whether anything changed.
+    @discardableResult
+    package mutating func rename(_ names: [DeviceIndex: DeviceName]) -> Bool {
+        var changed = false
+        var moves: [(index: DeviceIndex, key: AccountKey)] = []
+        for (index, name) in names.sorted(by: { $0.key < $1.key }) {
+            if let former = excluded[index], former != name {
+                changed = true
+                excluded[index] = nil
+                startMetering(Device(index: index, name: name))
+            }
+            guard let device = devices[index], device.name != name else { continue }
+            changed = true
+            devices[index]?.name = name
+            if let key = rules.account(for: name) {
+                if accounts[device.account].key != key { moves.append((index, key)) }
+            } else {
+                stopMetering(index)
+            }
+        }
+        move(moves)
+        if changed { structureVersion += 1 }
+        return changed
+    }
+
+    /// A device is gone, by deletion or to another namespace; `final` is what its counters showed last, if known.
+    ///
+    /// A direction that is lower than the last reading says nothing (a veth's receive side reads 0 once its peer is cut
+    /// off): then the last reading stands.
+    package mutating func depart(_ index: DeviceIndex, final: Counters?, movedAway: Bool, at now: Moment) {
+        excluded[index] = nil
+        guard var device = devices[index] else { return }
+        if let final { device = settlePhase(of: device, at: index, counters: final) }
+        let delta = device.phase == .counting ? final?.growth(since: device.last) ?? .zero : .zero
+        let span = bookingSpan(until: now)
+        if !delta.isZero {
+            withhold(delta, from: device.account)
+            if index == uplinkDevice { withhold(delta, from: uplinkAccount) }
+            book(delta, from: device, isUplink: index == uplinkDevice, over: span)
+        }
+        device.last.received += delta.received
+        device.last.transmitted += delta.transmitted
+        if movedAway { away.insert(.init(name: device.name, counters: device.last), at: index) }
+        leave(index)
+    }
+
+    /// The uplink is this device from now on; everything up to now must be booked already.
+    package mutating func setUplink(_ index: DeviceIndex?) {
+        uplinkDevice = index.flatMap { devices[$0] == nil ? nil : $0 }
+        if let uplinkDevice, let device = devices[uplinkDevice] {
+            accounts[uplinkAccount].beginCounting(at: device.last)
+        }
+    }
+
+    // MARK: - Readings
+
+    /// Books what the kernel's counters show.
+    ///
+    /// Without a gap the bytes go to the bucket and the day in which the time since the last reading began: the first
+    /// reading after a boundary closes what lies before it. Devices that the ledger doesn't know are passed over.
+    ///
+    /// - Parameter endsInterval: Whether a sampling interval ends here, so that rates are taken.
+    package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) {
+        let span = bookingSpan(until: now)
+        for reading in readings {
+            guard let place = devices.index(forKey: reading.device) else { continue }
+            if devices.values[place].phase != .counting {
+                let settled = settlePhase(
+                    of: devices.values[place], at: reading.device, counters: reading.counters)
+                devices.values[place] = settled
+            }
+            let device = devices.values[place]
+            if device.last == reading.counters { continue }
+            devices.values[place].last = reading.counters
+            let delta: Delta
+            if reading.counters.continues(device.last) {
+                delta = reading.counters.growth(since: device.last)
+            } else {
+                delta = Delta(sinceCreation: reading.counters)
+                accounts[device.account].events.resets += 1
+            }
+            book(delta, from: device, isUplink: reading.device == uplinkDevice, over: span)
+        }
+        lastReading = now
+        advance(to: now.timestamp)
+        if endsInterval { sampleRates(at: now.sinceBoot) }
+    }
+
+    /// Opens the periods that hold this moment, if they aren't open yet.
+    package mutating func advance(to moment: Timestamp) {
+        if window.daySpan.contains(moment) { return }
+        window = PeriodWindow(calendar, at: moment)
+        evictDormantAccounts()
+        recomputePeriods()
+    }
+
+    /// Whether the open periods reach back to days that are in the store only.
+    package var needsHistory: Bool { isPersistent && window.previousMonthStart < historyFrom }
+
+    private mutating func sampleRates(at time: BootTime) {
+        let elapsed = previousSample.map { time.elapsed(since: $0) } ?? .zero
+        previousSample = time
+        for index in accounts.indices where accounts[index].memberCount > 0 || index == uplinkAccount {
+            accounts[index].rate.sample(accounts[index].counter, at: time, elapsed: elapsed)
+        }
+    }
+
+    /// Decides what a device's first reading means, when that isn't clear from how it came.
+    private mutating func settlePhase(
+        of device: MeteredDevice, at index: DeviceIndex, counters: Counters
+    ) -> MeteredDevice {
+        var device = device
+        switch device.phase {
+        case .counting: return device
+        case .awaitingBaseline: device.last = counters
+        case .perhapsReturned(let carried):
+            device.last = counters.continues(carried) ? counters : .zero
+        }
+        device.phase = .counting
+        accounts[device.account].beginCounting(at: device.last)
+        return device
+    }
+
+    // MARK: - Booking
+
+    /// Where the bytes read at one moment belong.
+    enum BookingSpan {
+        case within(Bucket, CivilDate, elapsed: Span)
+        case gap(from: Timestamp, to: Timestamp, elapsed: Span)
+
+        var elapsed: Span {
+            switch self {
+            case .within(_, _, let elapsed), .gap(_, _, let elapsed): elapsed
+            }
+        }
+    }
+
+    func bookingSpan(until now: Moment) -> BookingSpan {
+        bookingSpan(until: now, elapsed: now.sinceBoot.elapsed(since: lastReading.sinceBoot))
+    }
+
+    func bookingSpan(until now: Moment, elapsed: Span) -> BookingSpan {
+        let start = now.timestamp(before: elapsed)
+        if elapsed > rules.gapThreshold { return .gap(from: start, to: now.timestamp, elapsed: elapsed) }
+        let day = window.daySpan.contains(start) ? window.today : calendar.day(containing: start)
+        return .within(Bucket(containing: start), day, elapsed: elapsed)
+    }
+
+    mutating func book(_ delta: Delta, from device: MeteredDevice, isUplink: Bool, over span: BookingSpan) {
+        if delta.isZero { return }
+        let suspect = device.suspectBytes(in: delta, within: span.elapsed)
+        accounts[device.account].events.add(AccountEvents(suspectBytes: suspect))
+        if case .gap = span { accounts[device.account].events.add(AccountEvents(gapBytes: delta.bytes)) }
+        book(delta, to: device.account, over: span)
+        if isUplink { book(delta, to: uplinkAccount, over: span) }
+    }
+
+    private mutating func book(_ delta: Delta, to index: Int, over span: BookingSpan) {
+        accounts[index].isFresh = false
+        accounts[index].countUp(delta)
+        accounts[index].lifetime += delta
+        let id = accounts[index].id
+        switch span {
+        case .within(let bucket, let day, _):
+            if isPersistent { pending.add(delta, to: id, bucket: bucket, day: day) }
+            add(delta, on: day, to: index)
+        case .gap(let from, let to, _):
+            let spread = Spread(delta, from: from, to: to)
+            if isPersistent { pending.spreads.append(.init(account: id, spread: spread)) }
+            for (day, share) in daily(spread) {
+                if isPersistent { pending.days[.init(account: id, day: day), default: .zero] += share }
+                add(share, on: day, to: index)
+            }
+        }
+    }
+
+    private mutating func add(_ delta: Delta, on day: CivilDate, to index: Int) {
+        accounts[index].days.add(Total(received: delta.received, transmitted: delta.transmitted), on: day)
+        if day == window.today {
+            accounts[index].periods.day += delta
+            accounts[index].periods.week += delta
+            accounts[index].periods.month += delta
+        } else {
+            accounts[index].periods = window.totals(of: accounts[index].days)
+        }
+    }
+
+    /// The days of a gap with what falls to each, in order.
+    func daily(_ spread: Spread) -> [(CivilDate, Delta)] {
+        var shares: [(CivilDate, Delta)] = []
+        var day = calendar.day(containing: spread.start)
+        let last = calendar.day(containing: spread.end)
+        while day <= last {
+            let span = calendar.span(ofDay: day)
+            let share = spread.share(from: span.lowerBound, to: span.upperBound)
+            if !share.isZero { shares.append((day, share)) }
+            day = calendar.nextDay(after: day)
+        }
+        return shares
+    }
+
+    private mutating func withhold(_ delta: Delta, from index: Int) {
+        if isPersistent { unexposed.append((index, delta, nil)) }
+    }
+
+    mutating func recomputePeriods() {
+        for index in accounts.indices { accounts[index].periods = window.totals(of: accounts[index].days) }
+    }
+}

@@ -1,0 +1,83 @@
+import CivilTime
+
+/// A point on the clock that counts from boot and goes on through suspend (`CLOCK_BOOTTIME`); durations come from it.
+package struct BootTime: Hashable, Comparable, Sendable {
+    package var nanoseconds: Int64
+
+    package init(nanoseconds: Int64) {
+        self.nanoseconds = nanoseconds
+    }
+
+    package static func < (a: BootTime, b: BootTime) -> Bool { a.nanoseconds < b.nanoseconds }
+
+    /// The time from `earlier` to here; zero if `earlier` is later, whatever a clock may claim.
+    package func elapsed(since earlier: BootTime) -> Span {
+        let (difference, overflow) = nanoseconds.subtractingReportingOverflow(earlier.nanoseconds)
+        return Span(nanoseconds: overflow ? 0 : max(0, difference))
+    }
+}
+
+/// A length of time, never negative.
+package struct Span: Hashable, Comparable, Sendable {
+    package let nanoseconds: Int64
+
+    package static let zero = Span(nanoseconds: 0)
+
+    /// A negative length is taken as zero.
+    package init(nanoseconds: Int64) {
+        self.nanoseconds = max(0, nanoseconds)
+    }
+
+    package init(seconds: Int64) {
+        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        self.init(nanoseconds: overflow ? (seconds < 0 ? 0 : .max) : product)
+    }
+
+    package static func < (a: Span, b: Span) -> Bool { a.nanoseconds < b.nanoseconds }
+
+    package var seconds: Double { Double(nanoseconds) / 1e9 }
+
+    package func times(_ factor: Int64) -> Span {
+        let (product, overflow) = nanoseconds.multipliedReportingOverflow(by: factor)
+        return Span(nanoseconds: overflow ? .max : product)
+    }
+}
+
+/// One moment on both clocks: the wall clock says which bucket and day, the boot-time clock how long.
+package struct Moment: Hashable, Sendable {
+    /// Nanoseconds since 1970-01-01T00:00:00Z by the wall clock, which may step.
+    package var wallNanoseconds: Int64
+    package var sinceBoot: BootTime
+
+    package init(wallNanoseconds: Int64, sinceBoot: BootTime) {
+        self.wallNanoseconds = wallNanoseconds
+        self.sinceBoot = sinceBoot
+    }
+
+    /// The wall clock's second that this moment lies in.
+    package var timestamp: Timestamp { Self.timestamp(atNanoseconds: wallNanoseconds) }
+
+    /// The wall clock's second `span` before this moment, as the wall clock goes now.
+    package func timestamp(before span: Span) -> Timestamp {
+        let (earlier, overflow) = wallNanoseconds.subtractingReportingOverflow(span.nanoseconds)
+        return Self.timestamp(atNanoseconds: overflow ? .min : earlier)
+    }
+
+    private static func timestamp(atNanoseconds nanoseconds: Int64) -> Timestamp {
+        let (quotient, remainder) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+        return Timestamp(secondsSinceEpoch: remainder < 0 ? quotient - 1 : quotient)
+    }
+}
+
+/// One life of the machine's counters: counters of different epochs have nothing to do with each other.
+package struct Epoch: Hashable, Sendable {
+    /// `/proc/sys/kernel/random/boot_id`.
+    package var bootID: String
+    /// The network namespace, by its kernel cookie (`SO_NETNS_COOKIE`) or, before Linux 5.14, its inode.
+    package var networkNamespace: UInt64
+
+    package init(bootID: String, networkNamespace: UInt64) {
+        self.bootID = bootID
+        self.networkNamespace = networkNamespace
+    }
+}

@@ -1,0 +1,54 @@
+import CivilTime
+
+/// Bytes of a gap, spread evenly over its time so that each byte is counted once.
+///
+/// The share of any part of the gap is a difference of ``bytes(until:)``, so parts that tile the gap add up to the
+/// delta exactly, wherever they are cut.
+package struct Spread: Hashable, Sendable {
+    package let delta: Delta
+    package let start: Timestamp
+    package let end: Timestamp
+
+    /// A gap that ends before it starts has no length: then all of it lies in the last bucket.
+    package init(_ delta: Delta, from start: Timestamp, to end: Timestamp) {
+        self.delta = delta
+        self.start = min(start, end)
+        self.end = end
+    }
+
+    /// What falls to `[from, to)`. What is read at the very end of the gap belongs to the part that holds that moment.
+    package func share(from: Timestamp, to: Timestamp) -> Delta {
+        let upper = bytes(until: to)
+        let lower = bytes(until: from)
+        return Delta(received: upper.received - lower.received, transmitted: upper.transmitted - lower.transmitted)
+    }
+
+    /// The gap's buckets, in order, with what falls to each; those without bytes are left out.
+    ///
+    /// - Parameter horizon: Buckets that end before it aren't made: nobody keeps them.
+    package func forEachBucket(since horizon: Timestamp, _ body: (Bucket, Delta) throws -> Void) rethrows {
+        var bucket = Bucket(containing: max(start, horizon))
+        let last = Bucket(containing: end)
+        while bucket <= last {
+            let share = share(from: bucket.start, to: bucket.end)
+            if !share.isZero { try body(bucket, share) }
+            if bucket == last { return }
+            bucket = Bucket(containing: bucket.end)
+        }
+    }
+
+    private func bytes(until moment: Timestamp) -> Delta {
+        if moment > end { return delta }
+        if moment <= start { return .zero }
+        let length = UInt64(bitPattern: end.secondsSinceEpoch &- start.secondsSinceEpoch)
+        let part = UInt64(bitPattern: moment.secondsSinceEpoch &- start.secondsSinceEpoch)
+        return Delta(
+            received: Self.scale(delta.received, part, length), transmitted: Self.scale(delta.transmitted, part, length))
+    }
+
+    /// `bytes * part / length` by 128-bit arithmetic, for `part <= length`.
+    private static func scale(_ bytes: UInt64, _ part: UInt64, _ length: UInt64) -> UInt64 {
+        if part >= length { return bytes }
+        return length.dividingFullWidth(bytes.multipliedFullWidth(by: part)).quotient
+    }
+}

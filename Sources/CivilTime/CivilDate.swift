@@ -1,0 +1,100 @@
+/// A date of the proleptic Gregorian calendar, without a time or a zone.
+///
+/// Dates reach from -5877641-06-23 to +5881580-07-11. What would lie outside becomes `earliest` or `latest`.
+package struct CivilDate: Hashable, Comparable, Sendable {
+    /// Days since 1970-01-01.
+    package var daysSinceEpoch: Int32
+
+    package init(daysSinceEpoch: Int32) {
+        self.daysSinceEpoch = daysSinceEpoch
+    }
+
+    /// A date by its parts; nil when there is no such date, as 2026-02-29, or it is out of range.
+    package init?(year: Int, month: Int, day: Int) {
+        let year = Int64(year)
+        // Wider than any date, so that the arithmetic below can't overflow.
+        guard (-6_000_000...6_000_000).contains(year), (1...12).contains(month), day >= 1,
+            day <= Gregorian.dayCount(year: year, month: Int64(month)),
+            let days = Int32(exactly: Gregorian.dayNumber(year: year, month: Int64(month), day: Int64(day)))
+        else { return nil }
+        daysSinceEpoch = days
+    }
+
+    /// A date written "2026-11-20" as in ISO 8601; nil for any other form, also the shorter and the expanded ones.
+    package init?(_ iso: some StringProtocol) {
+        let bytes = Array(iso.utf8.prefix(11))
+        let hyphen = UInt8(ascii: "-")
+        guard bytes.count == 10, bytes[4] == hyphen, bytes[7] == hyphen,
+            let year = Self.number(bytes[0..<4]), let month = Self.number(bytes[5..<7]),
+            let day = Self.number(bytes[8..<10])
+        else { return nil }
+        self.init(year: year, month: month, day: day)
+    }
+
+    /// The first date there is.
+    package static let earliest = CivilDate(daysSinceEpoch: .min)
+    /// The last date there is.
+    package static let latest = CivilDate(daysSinceEpoch: .max)
+
+    /// The date of a day number, clamped to the dates there are.
+    init(clampingDayNumber dayNumber: Int64) {
+        daysSinceEpoch = Int32(clamping: dayNumber)
+    }
+
+    /// The year as astronomers count: 0 is 1 BC.
+    package var year: Int { Int(parts.year) }
+    /// 1…12.
+    package var month: Int { Int(parts.month) }
+    /// The day of the month, 1…31.
+    package var day: Int { Int(parts.day) }
+
+    package var weekday: Weekday {
+        // Day 0 was a Thursday, three days after a Monday.
+        let daysAfterMonday = (Int64(daysSinceEpoch) + 3).flooredDivision(by: 7).remainder
+        return Weekday.allCases[Int(daysAfterMonday)]
+    }
+
+    /// The date `days` later, or earlier if negative; `earliest` or `latest` where there is none.
+    package func adding(days: Int) -> CivilDate {
+        CivilDate(clampingDayNumber: Int64(daysSinceEpoch).addingSaturated(Int64(days)))
+    }
+
+    package var firstOfMonth: CivilDate { firstOfMonth(monthsLater: 0) }
+    package var firstOfNextMonth: CivilDate { firstOfMonth(monthsLater: 1) }
+    package var firstOfPreviousMonth: CivilDate { firstOfMonth(monthsLater: -1) }
+
+    /// How many days the month of this date has, 28…31.
+    package var daysInMonth: Int { Int(Gregorian.dayCount(year: parts.year, month: parts.month)) }
+
+    package static func < (left: CivilDate, right: CivilDate) -> Bool {
+        left.daysSinceEpoch < right.daysSinceEpoch
+    }
+
+    private var parts: (year: Int64, month: Int64, day: Int64) {
+        Gregorian.date(ofDayNumber: Int64(daysSinceEpoch))
+    }
+
+    private func firstOfMonth(monthsLater: Int64) -> CivilDate {
+        let (year, month, _) = parts
+        let (yearsLater, monthFromJanuary) = (month - 1 + monthsLater).flooredDivision(by: 12)
+        let first = Gregorian.dayNumber(year: year + yearsLater, month: monthFromJanuary + 1, day: 1)
+        return CivilDate(clampingDayNumber: first)
+    }
+
+    /// The number that ASCII digits spell, and nothing but digits; nil otherwise. `Int("+1")` would take a sign.
+    private static func number(_ digits: ArraySlice<UInt8>) -> Int? {
+        var number = 0
+        for byte in digits {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
+            number = number * 10 + Int(byte - UInt8(ascii: "0"))
+        }
+        return number
+    }
+}
+
+extension CivilDate: CustomStringConvertible {
+    /// ISO 8601, as "2026-11-20"; years outside 0…9999 have a sign and at least six digits, as "+012026-11-20".
+    package var description: String {
+        Gregorian.isoDate(ofDayNumber: Int64(daysSinceEpoch))
+    }
+}

@@ -1,0 +1,111 @@
+/// Days, weeks and months as the wall clocks of a zone show them.
+///
+/// A date begins at the first instant that carries it: the first of two midnights, or where the gap ends when midnight
+/// is missing. It lasts until a later date begins, so when clocks go back over midnight the repeated end of the old
+/// date belongs to the new one. Thus dates tile time: every instant lies in exactly one. A date that the zone skipped
+/// has length zero and begins with the next. The first and the last date there are take the rest of time.
+package struct LocalCalendar: Hashable, Sendable {
+    package var zone: Zone
+    /// The day on which weeks begin.
+    package var weekStart: Weekday
+
+    package init(zone: Zone, weekStart: Weekday) {
+        self.zone = zone
+        self.weekStart = weekStart
+    }
+
+    /// The first instant of a date; for one that the zone skipped, that of the next date there.
+    package func start(of date: CivilDate) -> Timestamp {
+        guard date > .earliest else { return .earliest }
+        return firstInstant(on: date, secondsOfDay: 0)
+    }
+
+    /// The first instant at which the wall clock shows this time or a later one: in a gap, where the gap ends.
+    ///
+    /// `secondsOfDay` is clamped to 0…86,400, the whole day.
+    package func firstInstant(on date: CivilDate, secondsOfDay: Int) -> Timestamp {
+        let local = Int64(date.daysSinceEpoch) * secondsPerDay + min(max(Int64(secondsOfDay), 0), secondsPerDay)
+        // Before this no zone's clock can show the time, and 52 hours later every zone's has.
+        var segment = zone.segment(containing: local - Zone.widestOffsetSeconds)
+        while true {
+            let instant = max(segment.start, local - segment.offsetSeconds)
+            if instant < segment.end || segment.end == .max { return Timestamp(secondsSinceEpoch: instant) }
+            segment = zone.segment(containing: segment.end)
+        }
+    }
+
+    /// The date to which an instant belongs: the last that has begun.
+    package func day(containing moment: Timestamp) -> CivilDate {
+        let second = moment.secondsSinceEpoch
+        var segment = zone.segment(containing: second)
+        var dayNumber = Self.dayNumber(at: second, offsetSeconds: segment.offsetSeconds)
+        // The clock may have been further before it went back; longer ago than this it can't have been.
+        let horizon = second.addingSaturated(-2 * Zone.widestOffsetSeconds)
+        while segment.start > horizon {
+            segment = zone.segment(containing: segment.start - 1)
+            dayNumber = max(dayNumber, Self.dayNumber(at: segment.end - 1, offsetSeconds: segment.offsetSeconds))
+        }
+        return CivilDate(clampingDayNumber: dayNumber)
+    }
+
+    /// The nearest earlier date that the zone had; `earliest` if there is none.
+    package func previousDay(before date: CivilDate) -> CivilDate {
+        guard date > .earliest else { return .earliest }
+        return day(containing: start(of: date).adding(seconds: -1))
+    }
+
+    /// The nearest later date that the zone has; `latest` if there is none.
+    package func nextDay(after date: CivilDate) -> CivilDate {
+        day(containing: end(of: date))
+    }
+
+    /// When the day containing an instant ends and the next begins; `Timestamp.latest` on the last date.
+    package func nextDayStart(after moment: Timestamp) -> Timestamp {
+        end(of: day(containing: moment))
+    }
+
+    /// From the first instant of a date to the first of the next; empty for one that the zone skipped.
+    package func span(ofDay date: CivilDate) -> Range<Timestamp> {
+        start(of: date)..<end(of: date)
+    }
+
+    /// The date on which the week of a date begins, by the calendar: the zone may have skipped it.
+    package func weekStart(containing date: CivilDate) -> CivilDate {
+        let daysAfterStart = (date.weekday.rawValue - weekStart.rawValue + 7) % 7
+        return date.adding(days: -daysAfterStart)
+    }
+
+    /// The first of the month of a date, by the calendar: the zone may have skipped it.
+    package func monthStart(containing date: CivilDate) -> CivilDate {
+        date.firstOfMonth
+    }
+
+    /// What the wall clock shows; its date is before `day(containing:)` when clocks have just gone back over midnight.
+    package func localTime(at moment: Timestamp) -> (date: CivilDate, secondsOfDay: Int) {
+        let local = moment.secondsSinceEpoch.addingSaturated(Int64(zone.offsetSeconds(at: moment)))
+        let (dayNumber, secondsOfDay) = local.flooredDivision(by: secondsPerDay)
+        return (CivilDate(clampingDayNumber: dayNumber), Int(secondsOfDay))
+    }
+
+    /// RFC 3339 in local time, as "2026-11-20T23:42:00+01:00".
+    ///
+    /// In UTC where the RFC has no form for it: offsets with seconds or over 23:59, and dates outside `CivilDate`.
+    package func rfc3339(_ moment: Timestamp) -> String {
+        let (minutes, seconds) = zone.offsetSeconds(at: moment).quotientAndRemainder(dividingBy: 60)
+        let (date, secondsOfDay) = localTime(at: moment)
+        guard seconds == 0, minutes != 0, abs(minutes) < 24 * 60, date > .earliest, date < .latest else {
+            return moment.description
+        }
+        let (hour, minute) = Int64(abs(minutes)).flooredDivision(by: 60)
+        let offset = "\(Gregorian.padded(hour, width: 2)):\(Gregorian.padded(minute, width: 2))"
+        return "\(date)T\(Gregorian.isoTime(secondsOfDay: Int64(secondsOfDay)))\(minutes < 0 ? "-" : "+")\(offset)"
+    }
+
+    private func end(of date: CivilDate) -> Timestamp {
+        date < .latest ? start(of: date.adding(days: 1)) : .latest
+    }
+
+    private static func dayNumber(at second: Int64, offsetSeconds: Int64) -> Int64 {
+        second.addingSaturated(offsetSeconds).flooredDivision(by: secondsPerDay).quotient
+    }
+}

@@ -1,0 +1,99 @@
+/// The UTC offsets of one time zone through all of time.
+///
+/// East of Greenwich is positive: local time is UTC plus the offset. Offsets stay within ±26 hours.
+package struct Zone: Hashable, Sendable {
+    /// A span of time in which the offset doesn't change.
+    struct Segment: Hashable, Sendable {
+        /// The first second; `Int64.min` when nothing comes before.
+        var start: Int64
+        /// The second after the last; `Int64.max` when nothing comes after, and then that second is included.
+        var end: Int64
+        var offsetSeconds: Int64
+    }
+
+    /// What holds from the last transition of the table on, or always if there is none.
+    enum Tail: Hashable, Sendable {
+        case offset(Int64)
+        case rule(DaylightRule)
+    }
+
+    /// No place on Earth is further from UTC; RFC 9636 section 3.2 has -25 to 26 hours.
+    static let widestOffsetSeconds: Int64 = 26 * 3600
+
+    /// Strictly ascending POSIX seconds.
+    private let transitions: [Int64]
+    /// `offsetsBefore[i]` holds up to `transitions[i]`; the tail holds after the last one.
+    private let offsetsBefore: [Int64]
+    private let tail: Tail
+
+    package static let utc = Zone(fixedOffsetSeconds: 0)
+
+    /// A zone whose offset never changes; an offset beyond ±26 hours is clamped.
+    package init(fixedOffsetSeconds: Int) {
+        let widest = Int(Zone.widestOffsetSeconds)
+        transitions = []
+        offsetsBefore = []
+        tail = .offset(Int64(min(max(fixedOffsetSeconds, -widest), widest)))
+    }
+
+    /// Reads a compiled zone file (TZif, RFC 9636), versions 1 to 4, also the "right/" ones that count leap seconds.
+    ///
+    /// Before the first transition the file's first type holds; after the last one its footer does, and when that is
+    /// empty the last offset goes on for ever. "right/" files have none and end when their list of leap seconds
+    /// expires, about a year after it was made: prefer the plain file where both exist.
+    /// - Throws: `ZoneError` for anything the RFC doesn't allow and for files over 256 KiB.
+    package init(tzif bytes: [UInt8]) throws(ZoneError) {
+        let file = try ZoneFile(bytes)
+        transitions = file.transitions
+        offsetsBefore = file.offsetsBefore
+        tail = file.footer.isEmpty ? .offset(file.lastOffset) : try RuleParser.tail(of: file.footer)
+    }
+
+    /// Reads a POSIX TZ string, as "EST5EDT,M3.2.0,M11.1.0" or "<+0330>-3:30".
+    ///
+    /// Hours of a rule may be -167…167 (RFC 9636 section 3.3.2). A daylight name without a rule gets the current one
+    /// of the United States, as in the tz code. Note the sign: POSIX counts west of Greenwich as positive.
+    /// - Throws: `ZoneError.invalidRule`.
+    package init(posix: String) throws(ZoneError) {
+        transitions = []
+        offsetsBefore = []
+        tail = try RuleParser.tail(of: Array(posix.utf8))
+    }
+
+    /// The seconds to add to UTC for local time at a moment.
+    package func offsetSeconds(at moment: Timestamp) -> Int {
+        Int(segment(containing: moment.secondsSinceEpoch).offsetSeconds)
+    }
+
+    /// The span around a moment; the next one begins at its `end`, and neighbours may have the same offset.
+    func segment(containing second: Int64) -> Segment {
+        let index = transitionCount(through: second)
+        let start = index == 0 ? Int64.min : transitions[index - 1]
+        guard index == transitions.count else {
+            return Segment(start: start, end: transitions[index], offsetSeconds: offsetsBefore[index])
+        }
+        switch tail {
+        case .offset(let offsetSeconds):
+            return Segment(start: start, end: .max, offsetSeconds: offsetSeconds)
+        case .rule(let rule):
+            var segment = rule.segment(containing: second)
+            segment.start = max(segment.start, start)
+            return segment
+        }
+    }
+
+    /// How many transitions are at or before a second.
+    private func transitionCount(through second: Int64) -> Int {
+        var low = 0
+        var high = transitions.count
+        while low < high {
+            let middle = (low + high) / 2
+            if transitions[middle] <= second {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        return low
+    }
+}

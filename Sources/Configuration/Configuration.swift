@@ -1,0 +1,61 @@
+import Accounting
+import CivilTime
+
+/// What the owner can set, checked: every value in here is possible.
+package struct Configuration: Hashable, Sendable {
+    package struct Sampling: Hashable, Sendable {
+        /// How often readings are taken.
+        package var interval: Span
+        /// The same on battery.
+        package var onBattery: Span
+    }
+
+    package struct Storage: Hashable, Sendable {
+        /// How often what was booked is written to disk.
+        package var flushInterval: Span
+        /// How long 5-minute buckets are kept.
+        package var keepBuckets: Span
+    }
+
+    package struct Devices: Hashable, Sendable {
+        /// Devices that aren't metered.
+        package var exclude: [DevicePattern]
+        /// Classes of devices that are one series each.
+        package var collapse: [DevicePattern]
+    }
+
+    package struct Metrics: Hashable, Sendable {
+        /// Whether rates and peaks are shown.
+        package var rates: Bool
+        /// Whether addresses are shown.
+        package var addresses: Bool
+    }
+
+    package var timezone: TimeZoneSetting
+    package var weekStarts: Weekday
+    package var sampling: Sampling
+    package var storage: Storage
+    package var devices: Devices
+    package var metrics: Metrics
+
+    /// What holds without a file.
+    package static let defaults = Configuration(
+        timezone: .local,
+        weekStarts: .monday,
+        sampling: Sampling(interval: Span(seconds: 1), onBattery: Span(seconds: 5)),
+        storage: Storage(flushInterval: Span(seconds: 60), keepBuckets: Span(seconds: 62 * 86400)),
+        devices: Devices(
+            exclude: ["lo"].compactMap { DevicePattern($0) },
+            collapse: ["veth*", "cali*", "tap*", "vnet*"].compactMap { DevicePattern($0) }),
+        metrics: Metrics(rates: true, addresses: true))
+}
+
+/// Where local time comes from.
+package enum TimeZoneSetting: Hashable, Sendable {
+    /// `TZ`, or the machine's `/etc/localtime`.
+    case local
+    /// A name of the zone database, such as `Europe/Berlin`; never a path that leads out of it.
+    case named(String)
+    /// A fixed offset from UTC in seconds, east positive.
+    case fixed(seconds: Int)
+}

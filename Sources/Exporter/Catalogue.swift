@@ -1,0 +1,219 @@
+import Accounting
+import Exposition
+
+/// The value of a series.
+enum MetricValue {
+    case integer(UInt64)
+    case number(Double)
+
+    static func flag(_ value: Bool) -> MetricValue { .integer(value ? 1 : 0) }
+}
+
+/// One family of the catalogue: what it is called and where its values come from.
+struct Metric: Sendable {
+    let family: MetricFamily
+    /// Writes the family's series; the writer leaves out a family without any.
+    let write: @Sendable (Snapshot, inout ExpositionWriter) -> Void
+
+    /// A series for each device for which there is a value.
+    static func device(
+        _ name: String, _ kind: MetricFamily.Kind, _ help: String,
+        _ value: @escaping @Sendable (DeviceSnapshot) -> MetricValue?
+    ) -> Metric {
+        Metric(family: MetricFamily(name, kind, help: help)) { snapshot, writer in
+            for device in snapshot.devices {
+                if let value = value(device) { writer.sample(device.labels, value) }
+            }
+        }
+    }
+
+    /// One series without labels.
+    static func single(
+        _ name: String, _ kind: MetricFamily.Kind, _ help: String,
+        _ value: @escaping @Sendable (Snapshot) -> MetricValue?
+    ) -> Metric {
+        Metric(family: MetricFamily(name, kind, help: help)) { snapshot, writer in
+            if let value = value(snapshot) { writer.sample(.none, value) }
+        }
+    }
+
+    /// Series that say something by their labels.
+    static func info(
+        _ name: String, _ help: String, _ labels: @escaping @Sendable (Snapshot) -> [LabelSet]
+    ) -> Metric {
+        Metric(family: MetricFamily(name, .info, help: help)) { snapshot, writer in
+            for labels in labels(snapshot) { writer.sample(labels, MetricValue.integer(1)) }
+        }
+    }
+}
+
+extension ExpositionWriter {
+    fileprivate mutating func sample(_ labels: LabelSet, _ value: MetricValue) {
+        switch value {
+        case .integer(let value): sample(labels, value)
+        case .number(let value): sample(labels, value)
+        }
+    }
+}
+
+/// Every metric there is. To add one, add an entry to one of the lists.
+struct Catalogue: Sendable {
+    /// Sorted by name.
+    let metrics: [Metric]
+
+    init(version: String, revision: String) {
+        let build = [LabelSet([("version", version), ("revision", revision)])]
+        metrics =
+            (Self.traffic + Self.devices + Self.periods + Self.program + Self.process + [
+                .info("netusage_build_info", "The version that runs here.") { _ in build }
+            ]).sorted { $0.family.name < $1.family.name }
+    }
+
+    /// Renders a body.
+    func render(_ snapshot: Snapshot, into writer: inout ExpositionWriter) {
+        for metric in metrics {
+            writer.begin(metric.family)
+            metric.write(snapshot, &writer)
+        }
+        writer.end()
+    }
+
+    /// What each device and the uplink carry: every family stands here once and comes out for both.
+    private static let traffic: [Metric] =
+        account("receive_bytes_total", .counter, "Bytes received by %, as its kernel counter shows them.", liveOnly: true) {
+            .integer($0.counter.received)
+        }
+        + account("transmit_bytes_total", .counter, "Bytes sent by %, as its kernel counter shows them.", liveOnly: true) {
+            .integer($0.counter.transmitted)
+        }
+        + rate("receive_bytes_per_second", "Mean receive rate of % over the last sampling interval.") { $0.rate.received }
+        + rate("transmit_bytes_per_second", "Mean send rate of % over the last sampling interval.") { $0.rate.transmitted }
+        + rate("receive_peak_bytes_per_second", "Highest receive rate of % in the last 60 seconds.") { $0.peak.received }
+        + rate("transmit_peak_bytes_per_second", "Highest send rate of % in the last 60 seconds.") { $0.peak.transmitted }
+        + total("day", "since local midnight") { $0.periods.day }
+        + total("week", "since the local week began") { $0.periods.week }
+        + total("month", "since the first of the local month") { $0.periods.month }
+        + total("previous_day", "on the local day before") { $0.periods.previousDay }
+        + total("previous_month", "in the local month before") { $0.periods.previousMonth }
+        + total("lifetime", "since metering began") { $0.lifetime }
+
+    private static func account(
+        _ name: String, _ kind: MetricFamily.Kind, _ help: String, liveOnly: Bool,
+        _ value: @escaping @Sendable (AccountView) -> MetricValue
+    ) -> [Metric] {
+        func text(_ subject: String) -> String { help.split(separator: "%", maxSplits: 1).joined(separator: subject) }
+        return [
+            .device("netusage_" + name, kind, text("the device")) { device in
+                liveOnly && !device.view.isLive ? nil : value(device.view)
+            },
+            .single("netusage_uplink_" + name, kind, text("the device that held the default route")) { value($0.uplink) },
+        ]
+    }
+
+    private static func rate(
+        _ name: String, _ help: String, _ value: @escaping @Sendable (AccountView) -> Double
+    ) -> [Metric] {
+        account(name, .gauge, help, liveOnly: true) { .number(value($0)) }.map { metric in
+            Metric(family: metric.family) { snapshot, writer in
+                if snapshot.configuration.showsRates { metric.write(snapshot, &writer) }
+            }
+        }
+    }
+
+    private static func total(
+        _ period: String, _ when: String, _ value: @escaping @Sendable (AccountView) -> Total
+    ) -> [Metric] {
+        account("\(period)_receive_bytes", .gauge, "Bytes received by % \(when).", liveOnly: false) {
+            .integer(value($0).received)
+        }
+            + account("\(period)_transmit_bytes", .gauge, "Bytes sent by % \(when).", liveOnly: false) {
+                .integer(value($0).transmitted)
+            }
+    }
+
+    private static let devices: [Metric] = [
+        .device("netusage_device_up", .gauge, "1 when the device is operationally up.") { live($0, .flag($0.isUp)) },
+        .device("netusage_device_uplink", .gauge, "1 on the device that carries the default route now.") {
+            live($0, .flag($0.isUplink))
+        },
+        .device(
+            "netusage_device_resets_total", .counter,
+            "How often the device's counters began anew: a reboot, a device made again, a driver's reset."
+        ) { live($0, .integer($0.view.events.resets)) },
+        .device(
+            "netusage_gap_bytes_total", .counter,
+            "Bytes carried while nothing was read, spread over that time."
+        ) { live($0, .integer($0.view.events.gapBytes)) },
+        .device(
+            "netusage_suspect_bytes_total", .counter,
+            "Bytes booked though they came faster than the link can carry them."
+        ) { live($0, .integer($0.view.events.suspectBytes)) },
+        .info("netusage_device_info", "What kind of device it is, and its alias.") {
+            $0.devices.filter(\.view.isLive).map(\.infoLabels)
+        },
+        .info("netusage_device_address_info", "An address of the device.") { snapshot in
+            snapshot.configuration.showsAddresses ? snapshot.devices.flatMap(\.addressLabels) : []
+        },
+    ]
+
+    private static func live(_ device: DeviceSnapshot, _ value: MetricValue) -> MetricValue? {
+        device.view.isLive ? value : nil
+    }
+
+    private static let periods: [Metric] = [
+        .single("netusage_online", .gauge, "1 when there is a usable default route.") { .flag($0.isOnline) },
+        .single("netusage_day_start_timestamp_seconds", .gauge, "When the local day began.") {
+            .number(Double($0.window.daySpan.lowerBound.secondsSinceEpoch))
+        },
+        .single("netusage_week_start_timestamp_seconds", .gauge, "When the local week began.") {
+            .number(Double($0.window.weekStartTime.secondsSinceEpoch))
+        },
+        .single("netusage_month_start_timestamp_seconds", .gauge, "When the local month began.") {
+            .number(Double($0.window.monthStartTime.secondsSinceEpoch))
+        },
+    ]
+
+    private static let program: [Metric] = [
+        .single("netusage_ledger_up", .gauge, "1 when the ledger's file takes what is booked.") { .flag($0.store.isUp) },
+        .single("netusage_ledger_last_commit_timestamp_seconds", .gauge, "When the ledger was last written to disk.") {
+            $0.store.lastCommitSeconds.map { .number($0) }
+        },
+        .single("netusage_ledger_commit_failures_total", .counter, "How often writing the ledger failed.") {
+            .integer($0.store.commitFailures)
+        },
+        .single("netusage_ledger_size_bytes", .gauge, "The size of the ledger's file with its log.") {
+            .integer(UInt64(max(0, $0.store.sizeBytes)))
+        },
+        .single("netusage_kernel_read_success", .gauge, "1 when the last reading of the kernel's counters succeeded.") {
+            .flag($0.kernel.readSuccess)
+        },
+        .single("netusage_netlink_overruns_total", .counter, "How often kernel events were lost and lists read anew.") {
+            .integer($0.kernel.overruns)
+        },
+        .single("netusage_clock_steps_total", .counter, "How often the wall clock was set.") { .integer($0.kernel.clockSteps) },
+        .single("netusage_config_last_reload_successful", .gauge, "1 when the configuration was last read without errors.") {
+            .flag($0.configuration.lastReloadSuccessful)
+        },
+        .single(
+            "netusage_config_last_reload_success_timestamp_seconds", .gauge,
+            "When the running configuration was read."
+        ) { .number($0.configuration.lastReloadSuccessSeconds) },
+    ]
+
+    private static let process: [Metric] = [
+        .single("process_cpu_seconds_total", .counter, "Total user and system CPU time spent in seconds.") {
+            .number($0.process.processorSeconds)
+        },
+        .single("process_resident_memory_bytes", .gauge, "Resident memory size in bytes.") {
+            .integer($0.process.residentBytes)
+        },
+        .single("process_virtual_memory_bytes", .gauge, "Virtual memory size in bytes.") { .integer($0.process.virtualBytes) },
+        .single("process_open_fds", .gauge, "Number of open file descriptors.") { .integer($0.process.openDescriptors) },
+        .single("process_max_fds", .gauge, "Maximum number of open file descriptors.") {
+            .integer($0.process.maximumDescriptors)
+        },
+        .single("process_start_time_seconds", .gauge, "Start time of the process since unix epoch in seconds.") {
+            .number($0.startTime)
+        },
+    ]
+}

@@ -1,0 +1,158 @@
+import Accounting
+import CLinux
+import Configuration
+import Glibc
+import LedgerStore
+import Logging
+import NIOCore
+import NIOPosix
+import Netlink
+
+/// The program as a service: meter, store and server, from start to end.
+package struct Daemon: Sendable {
+    /// What the command line says.
+    package struct Options: Sendable {
+        package var configurationPath = ConfigurationFile.defaultPath
+        /// Whether the configuration was named, so that it must be there.
+        package var isConfigurationRequired = false
+        package var storagePath = ""
+        package var listenAddresses = ["127.0.0.1:10073"]
+        package var telemetryPath = "/metrics"
+        package var webConfigurationPath: String?
+        package var isLifecycleEnabled = false
+        package var maximumRequests = 40
+        package var externalURL: String?
+        package var showsCreated = false
+        package var logLevel = Logger.Level.info
+        package var logFormat = LogFormat.logfmt
+
+        package init() {}
+    }
+
+    private let options: Options
+    private let logger: Logger
+
+    package init(_ options: Options) {
+        self.options = options
+        let log = Log(format: options.logFormat, level: options.logLevel)
+        logger = Logger(label: "netusage") { _ in log }
+    }
+
+    /// Runs until SIGTERM or SIGINT.
+    ///
+    /// - Returns: The exit code: 0, 1 when it couldn't start or couldn't write the last commit, 78 (`EX_CONFIG` of
+    ///   sysexits.h) when the configuration has errors.
+    package func run() async -> CInt {
+        Watch.blockSignals()
+        mallopt(M_ARENA_MAX, 1)  // Three threads that allocate little: one arena keeps the resident memory small.
+        let configuration: Configuration
+        let zone: SystemZone
+        do {
+            configuration = try ConfigurationFile.load(
+                options.configurationPath, isRequired: options.isConfigurationRequired)
+            zone = try SystemZone.load(configuration.timezone)
+        } catch {
+            logger.error("the configuration has errors", metadata: ["error": "\(error)"])
+            return 78
+        }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 3)
+        let code: CInt
+        do {
+            try await serve(configuration, zone, serveOn: group.next(), storeOn: group.next(), watchOn: group.next())
+            code = 0
+        } catch {
+            logger.error("netusage ends", metadata: ["error": "\(error)"])
+            code = 1
+        }
+        // The threads end with the process; that this takes a moment longer concerns nobody.
+        try? await group.shutdownGracefully()
+        return code
+    }
+
+    private func serve(
+        _ configuration: Configuration, _ zone: SystemZone, serveOn loop: any EventLoop, storeOn storeLoop: any EventLoop,
+        watchOn watchLoop: any EventLoop
+    ) async throws {
+        logger.notice("netusage starts", metadata: ["version": "\(Version.number)", "ledger": "\(options.storagePath)"])
+        let manager = ServiceManager()
+        let (storeWakeups, wakeStore) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let settings = MeterSettings(configuration, zone: zone.zone)
+        let kernel = try KernelNetwork()
+        let eventDescriptors = kernel.eventDescriptors
+        let meter = try Meter(
+            on: loop, kernel: kernel, bootID: SmallFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown",
+            settings: settings, logger: logger, wakeStore: wakeStore)
+        let writer = LedgerWriter(
+            store: Store(on: storeLoop, path: options.storagePath, logger: logger), meter: meter, logger: logger)
+        try await writer.start()
+        let reloader = Reloader(
+            path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
+            zone: zone, meter: meter, manager: manager, logger: logger)
+        let watch = Watch(on: watchLoop, eventDescriptors: eventDescriptors)
+        let server = try await startServer(on: loop, meter, manager, reloader)
+        manager.ready()
+        await withTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { await writer.run(storeWakeups) }
+            await watch.run(meter) { occurrence in
+                switch occurrence {
+                case .reloadRequested: _ = await reloader.reload()
+                case .tick:
+                    manager.alive()
+                    await reloader.followZoneFile()
+                }
+            }
+            manager.stopping()
+            logger.notice("netusage stops")
+            wakeStore.finish()
+        }
+        try await loop.submit { server.value.close() }.get()
+        try await writer.finish()
+    }
+
+    private func startServer(
+        on loop: any EventLoop, _ meter: Meter, _ manager: ServiceManager, _ reloader: Reloader
+    ) async throws -> NIOLoopBound<HTTPServer> {
+        let server = try await loop.submit { [self] in
+            let created = options.showsCreated ? ProcessStatistics.startTime() : nil
+            let catalogue = Catalogue(version: Version.number, revision: Version.revision)
+            let server = HTTPServer(
+                on: loop,
+                router: HTTPRouter(
+                    telemetryPath: options.telemetryPath, isLifecycleEnabled: options.isLifecycleEnabled,
+                    landingPage: LandingPage.html(telemetryPath: options.telemetryPath),
+                    externalHost: options.externalURL.flatMap(Self.host)),
+                scraper: Scraper(on: loop, meter: meter, catalogue: catalogue, created: created),
+                registry: ConnectionRegistry(maximumCount: Self.maximumConnections()),
+                maximumRequests: options.maximumRequests, security: WebSecurity(), logger: logger,
+                requestReload: { await reloader.reload() })
+            server.startSweeping()
+            return NIOLoopBound(server, eventLoop: loop)
+        }.get()
+        let endpoints: [HTTPServer.Endpoint] =
+            manager.listeners.isEmpty
+            ? options.listenAddresses.map { .address(HostPort($0)) } : manager.listeners.map { .descriptor($0) }
+        for endpoint in endpoints {
+            let address = try await HTTPServer.listen(server, at: endpoint, on: loop)
+            logger.notice("listening", metadata: ["metrics": "\(address)\(options.telemetryPath)", "page": "\(address)/"])
+        }
+        return server
+    }
+
+    /// As many connections as there are descriptors to spare, within reason: the ledger and the zone need some too.
+    private static func maximumConnections() -> Int {
+        let spare = Int64(clamping: ProcessStatistics.descriptorLimit()) - Int64(ProcessStatistics.countOpenDescriptors()) - 16
+        return Int(min(max(spare, 4), 1024))
+    }
+
+    private static func host(ofURL url: String) -> String? {
+        guard let scheme = url.range(of: "://") else { return nil }
+        return HostPort(String(url[scheme.upperBound...].prefix { $0 != "/" })).host
+    }
+}
+
+extension StringProtocol {
+    /// The first place of another string, as Foundation would find it.
+    fileprivate func range(of other: String) -> Range<Index>? {
+        indices.first { self[$0...].hasPrefix(other) }.map { $0..<index($0, offsetBy: other.count) }
+    }
+}

@@ -1,0 +1,118 @@
+import NIOCore
+import NIOHTTP1
+
+/// Answers the requests of one connection.
+final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private let server: HTTPServer
+    private let requestGuard: RequestGuard
+    private let isLoopback: Bool
+    private var head: HTTPRequestHead?
+
+    init(_ server: HTTPServer, _ requestGuard: RequestGuard, isLoopback: Bool) {
+        self.server = server
+        self.requestGuard = requestGuard
+        self.isLoopback = isLoopback
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch Self.unwrapInboundIn(data) {
+        case .head(let head): self.head = head
+        case .body: break  // No request has a body that means anything.
+        case .end:
+            requestGuard.requestEnded()
+            guard let head else { return }
+            self.head = nil
+            server.registry.enter(.responding, context.channel)
+            answer(head, context)
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        server.authorize(head) { isAllowed in
+            let (handler, context) = connection.value
+            guard isAllowed else {
+                var headers = HTTPHeaders()
+                headers.add(name: "WWW-Authenticate", value: "Basic realm=\"netusage\"")
+                handler.send(.unauthorized, "text/plain; charset=utf-8", ByteBuffer(string: "Unauthorized\n"), head, context, headers)
+                return
+            }
+            handler.answerAuthorized(head, context)
+        }
+    }
+
+    private func answerAuthorized(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        switch server.router.answer(to: head, isLoopback: isLoopback) {
+        case .metrics(let variant): scrape(variant, head, context)
+        case .text(let status, let text): sendText(status, text, head, context)
+        case .html(let page): send(.ok, "text/html; charset=utf-8", ByteBuffer(string: page), head, context)
+        case .methodNotAllowed(let allow):
+            sendText(.methodNotAllowed, "This address takes \(allow).\n", head, context, [("Allow", allow)])
+        case .reload:
+            let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+            server.reload { problem in
+                let (handler, context) = connection.value
+                handler.sendText(problem == nil ? .ok : .internalServerError, problem ?? "", head, context)
+            }
+        }
+    }
+
+    private func scrape(_ variant: Scraper.Variant, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard server.beginScrape() else {
+            let message = "Limit of concurrent requests reached (\(server.maximumRequests)), try again later.\n"
+            sendText(.serviceUnavailable, message, head, context)
+            return
+        }
+        server.scraper.scrape(variant) { [self] body in
+            var headers = HTTPHeaders()
+            headers.add(name: "Vary", value: "Accept, Accept-Encoding")
+            if variant.isCompressed { headers.add(name: "Content-Encoding", value: "gzip") }
+            let server = NIOLoopBound(server, eventLoop: context.eventLoop)
+            send(.ok, variant.format.contentType, body.bytes, head, context, headers).whenComplete { _ in
+                server.value.endScrape()
+            }
+        }
+    }
+
+    private func sendText(
+        _ status: HTTPResponseStatus, _ text: String, _ head: HTTPRequestHead, _ context: ChannelHandlerContext,
+        _ headers: [(String, String)] = []
+    ) {
+        send(status, "text/plain; charset=utf-8", ByteBuffer(string: text), head, context, HTTPHeaders(headers))
+    }
+
+    @discardableResult
+    private func send(
+        _ status: HTTPResponseStatus, _ contentType: String, _ body: ByteBuffer, _ request: HTTPRequestHead,
+        _ context: ChannelHandlerContext, _ extra: HTTPHeaders = [:]
+    ) -> EventLoopFuture<Void> {
+        var head = HTTPResponseHead(version: request.version, status: status, headers: extra)
+        head.headers.add(name: "Content-Type", value: contentType)
+        head.headers.add(name: "Content-Length", value: String(body.readableBytes))
+        head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
+        for (name, value) in server.extraHeaders { head.headers.replaceOrAdd(name: name, value: value) }
+        let keepsAlive = request.isKeepAlive
+        if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
+        if keepsAlive, request.version == .http1_0 { head.headers.add(name: "Connection", value: "keep-alive") }
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        if request.method != .HEAD { context.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+        let sent = context.writeAndFlush(Self.wrapOutboundOut(.end(nil)))
+        let connection = NIOLoopBound((server.registry, context), eventLoop: context.eventLoop)
+        sent.whenComplete { result in
+            let (registry, context) = connection.value
+            if keepsAlive, case .success = result {
+                registry.enter(.idle, context.channel)
+            } else {
+                context.close(promise: nil)
+            }
+        }
+        return sent
+    }
+}

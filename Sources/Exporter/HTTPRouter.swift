@@ -1,0 +1,76 @@
+import Exposition
+import NIOCore
+import NIOHTTP1
+
+/// What the server answers to a request, apart from how it is sent.
+enum HTTPAnswer {
+    case metrics(Scraper.Variant)
+    case text(HTTPResponseStatus, String)
+    case html(String)
+    case reload
+    case methodNotAllowed(allow: String)
+}
+
+/// Decides what a request gets.
+struct HTTPRouter: Sendable {
+    var telemetryPath: String
+    var isLifecycleEnabled: Bool
+    var landingPage: String
+    /// The host of `--web.external-url`.
+    var externalHost: String?
+
+    /// Request lines longer than this get a 414.
+    static let maximumURIBytes = 8192
+
+    /// - Parameter isLoopback: Whether the request came in on a listener bound to a loopback address.
+    func answer(to head: HTTPRequestHead, isLoopback: Bool) -> HTTPAnswer {
+        let hosts = head.headers["host"]
+        if hosts.count > 1 || hosts.isEmpty && head.version != .http1_0 {
+            return .text(.badRequest, "A request needs one Host header.\n")
+        }
+        if head.uri.utf8.count > Self.maximumURIBytes { return .text(.uriTooLong, "The address is too long.\n") }
+        let path = String(head.uri.prefix { $0 != "?" && $0 != "#" })
+        if path == "/-/reload" {
+            guard head.method == .POST || head.method == .PUT else { return .methodNotAllowed(allow: "POST, PUT") }
+            return isLifecycleEnabled
+                ? .reload : .text(.forbidden, "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n")
+        }
+        guard let answer = page(path, head, isLoopback: isLoopback, host: hosts.first) else {
+            return .text(.notFound, "There is nothing at this address; see /.\n")
+        }
+        return head.method == .GET || head.method == .HEAD ? answer : .methodNotAllowed(allow: "GET, HEAD")
+    }
+
+    private func page(_ path: String, _ head: HTTPRequestHead, isLoopback: Bool, host: String?) -> HTTPAnswer? {
+        switch path {
+        case telemetryPath:
+            return .metrics(
+                Scraper.Variant(
+                    format: ExpositionFormat(accept: Self.joined(head.headers["accept"])),
+                    isCompressed: acceptsGzip(Self.joined(head.headers["accept-encoding"]))))
+        case "/-/healthy": return .text(.ok, "netusage is healthy.\n")
+        case "/-/ready": return .text(.ok, "netusage is ready.\n")
+        case "/":
+            // A page that somebody's name server points at us must not read what is here (DNS rebinding).
+            if isLoopback, !isKnownHost(host) {
+                return .text(.forbidden, "This name isn't known here; set --web.external-url to use another than localhost.\n")
+            }
+            return .html(landingPage)
+        default: return nil
+        }
+    }
+
+    private func isKnownHost(_ header: String?) -> Bool {
+        guard let header else { return true }  // HTTP/1.0 without Host: no browser does that.
+        let host = HostPort(header).host.lowercased()
+        if host == externalHost?.lowercased() { return true }
+        if host == "localhost" || host.hasSuffix(".localhost") || host == "::1" { return true }
+        let octets = host.split(separator: ".", omittingEmptySubsequences: false)
+        return octets.count == 4 && octets[0] == "127" && octets.allSatisfy { UInt8($0) != nil }
+    }
+
+    /// Several headers of one name count as one list (RFC 9110 §5.3).
+    private static func joined(_ values: [String]) -> String? {
+        values.count < 2 ? values.first : values.joined(separator: ",")
+    }
+}

@@ -1,0 +1,136 @@
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+
+/// The HTTP server on its event loop. Everything in it is used on that loop only.
+final class HTTPServer {
+    let router: HTTPRouter
+    let scraper: Scraper
+    let registry: ConnectionRegistry
+    let maximumRequests: Int
+    private let loop: any EventLoop
+    private let security: WebSecurity
+    private let logger: Logger
+    private let requestReload: @Sendable () async -> String?
+    private var scrapesUnderWay = 0
+    private var listeners: [any Channel] = []
+
+    /// - Parameter requestReload: Reads the configuration again; gives back what was wrong, or `nil`.
+    init(
+        on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, registry: ConnectionRegistry, maximumRequests: Int,
+        security: WebSecurity, logger: Logger, requestReload: @escaping @Sendable () async -> String?
+    ) {
+        self.loop = loop
+        self.router = router
+        self.scraper = scraper
+        self.registry = registry
+        self.maximumRequests = maximumRequests
+        self.security = security
+        self.logger = logger
+        self.requestReload = requestReload
+    }
+
+    /// Where to listen.
+    enum Endpoint: Sendable {
+        case address(HostPort)
+        /// A listening socket that somebody opened for us.
+        case descriptor(CInt)
+    }
+
+    /// Headers that every answer carries, by the owner's wish.
+    var extraHeaders: [(String, String)] { security.extraHeaders }
+
+    // MARK: - Requests
+
+    func authorize(_ head: HTTPRequestHead, _ proceed: @escaping @Sendable (Bool) -> Void) {
+        security.authorize(head.headers["authorization"].first, on: loop, proceed)
+    }
+
+    /// - Returns: Whether one more scrape may run; if so, ``endScrape()`` must follow.
+    func beginScrape() -> Bool {
+        if scrapesUnderWay >= maximumRequests, maximumRequests > 0 { return false }
+        scrapesUnderWay += 1
+        return true
+    }
+
+    func endScrape() { scrapesUnderWay -= 1 }
+
+    func reload(_ answer: @escaping @Sendable (String?) -> Void) {
+        loop.makeFutureWithTask(requestReload).whenSuccess(answer)
+    }
+
+    // MARK: - Listening
+
+    /// Listens at an endpoint.
+    ///
+    /// - Returns: The address that it listens at.
+    static func listen(_ server: NIOLoopBound<HTTPServer>, at endpoint: Endpoint, on loop: any EventLoop) async throws -> String {
+        let bootstrap = ServerBootstrap(group: loop)
+            .serverChannelOption(.backlog, value: 512)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try server.value.configure(channel) }
+            }
+        let channel: any Channel
+        switch endpoint {
+        case .address(let address):
+            let host = address.host.isEmpty ? "::" : address.host
+            do {
+                channel = try await bootstrap.bind(host: host, port: address.port ?? 0).get()
+            } catch where address.host.isEmpty {
+                channel = try await bootstrap.bind(host: "0.0.0.0", port: address.port ?? 0).get()  // No IPv6 here.
+            }
+        case .descriptor(let descriptor): channel = try await bootstrap.withBoundSocket(descriptor).get()
+        }
+        try await loop.submit { server.value.listeners.append(channel) }.get()
+        let scheme = try await loop.submit { server.value.security.isEncrypted ? "https" : "http" }.get()
+        guard let address = channel.localAddress, let port = address.port else { return "\(scheme)://\(channel.localAddress?.description ?? "?")" }
+        let host = address.ipAddress ?? "?"
+        return "\(scheme)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    }
+
+    private func configure(_ channel: any Channel) throws {
+        guard registry.admit(channel) else { return }
+        let pipeline = channel.pipeline.syncOperations
+        let requestGuard = RequestGuard(registry)
+        try pipeline.addHandler(requestGuard)
+        if let tls = security.currentContext() { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+        // Limits far above what any scraper sends. Our own headers need no checks.
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = 8192
+        limits.maxHeaderListSize = 32 * 1024
+        limits.maxHeaderFieldCount = 100
+        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
+        try pipeline.addHandler(HTTPResponseEncoder())
+        try pipeline.addHandler(ByteToMessageHandler(decoder))
+        try pipeline.addHandler(HTTPServerPipelineHandler())
+        try pipeline.addHandler(HTTPServerProtocolErrorHandler())
+        try pipeline.addHandler(HTTPHandler(self, requestGuard, isLoopback: channel.parent?.localAddress?.isLoopback ?? false))
+    }
+
+    /// Closes the connections whose clients take too long, every second.
+    func startSweeping() {
+        let server = NIOLoopBound(self, eventLoop: loop)
+        loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
+            server.value.registry.closeOverdue()
+        }
+    }
+
+    /// Stops listening and closes every connection.
+    func close() {
+        for listener in listeners { listener.close(promise: nil) }
+        listeners = []
+        registry.closeAll()
+    }
+}
+
+extension SocketAddress {
+    /// Whether packets for this address never leave the machine.
+    var isLoopback: Bool {
+        guard let ipAddress else { return false }
+        return ipAddress.hasPrefix("127.") || ipAddress == "::1" || ipAddress.hasPrefix("::ffff:127.")
+    }
+}

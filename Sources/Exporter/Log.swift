@@ -1,0 +1,67 @@
+import CivilTime
+import Glibc
+import Logging
+
+/// How log lines look.
+package enum LogFormat: String, CaseIterable, Sendable {
+    case logfmt
+    case json
+}
+
+/// Writes log lines to standard error: `time=… level=info msg="…" key=value`, or the same as JSON.
+package struct Log: LogHandler {
+    private let format: LogFormat
+    package var logLevel: Logger.Level
+    package var metadata: Logger.Metadata = [:]
+
+    package init(format: LogFormat, level: Logger.Level) {
+        self.format = format
+        logLevel = level
+    }
+
+    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    package func log(event: LogEvent) {
+        let all = metadata.merging(event.metadata ?? [:]) { $1 }
+        let now = SystemClock.now()
+        let milliseconds = String(1000 + ((now.wallNanoseconds / 1_000_000) % 1000 + 1000) % 1000).dropFirst()
+        let time = now.timestamp.description.dropLast() + "." + milliseconds + "Z"
+        let level = event.level == .notice ? "info" : event.level == .warning ? "warn" : event.level.rawValue
+        var pairs = [("time", String(time)), ("level", level), ("msg", event.message.description)]
+        pairs += all.sorted { $0.key < $1.key }.map { ($0.key, $0.value.description) }
+        let line: String
+        switch format {
+        case .logfmt: line = pairs.map { "\($0)=\(Self.logfmt($1))" }.joined(separator: " ")
+        case .json: line = "{" + pairs.map { "\(Self.quoted($0)):\(Self.quoted($1))" }.joined(separator: ",") + "}"
+        }
+        // One call, so that lines don't mix. Nobody can be told that standard error is broken.
+        let bytes = Array((line + "\n").utf8)
+        _ = write(STDERR_FILENO, bytes, bytes.count)
+    }
+
+    private static func logfmt(_ value: String) -> String {
+        let isPlain = !value.isEmpty && value.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x3D && $0 != 0x5C }
+        return isPlain ? value : quoted(value)
+    }
+
+    /// A JSON string (RFC 8259 §7).
+    private static func quoted(_ value: String) -> String {
+        var quoted = "\""
+        for scalar in value.unicodeScalars {
+            switch scalar {
+            case "\"": quoted += "\\\""
+            case "\\": quoted += "\\\\"
+            case "\n": quoted += "\\n"
+            case "\t": quoted += "\\t"
+            case let control where control.value < 0x20:
+                let hexadecimal = String(control.value, radix: 16)
+                quoted += "\\u" + String(repeating: "0", count: 4 - hexadecimal.count) + hexadecimal
+            default: quoted.unicodeScalars.append(scalar)
+            }
+        }
+        return quoted + "\""
+    }
+}

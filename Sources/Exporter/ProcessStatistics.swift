@@ -1,0 +1,56 @@
+import CLinux
+import Glibc
+
+/// What the process uses, for the standard `process_*` metrics
+/// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
+struct ProcessStatistics {
+    var processorSeconds = 0.0
+    var residentBytes: UInt64 = 0
+    var virtualBytes: UInt64 = 0
+    var openDescriptors: UInt64 = 0
+    var maximumDescriptors: UInt64 = 0
+
+    static func now() -> ProcessStatistics {
+        var statistics = ProcessStatistics()
+        var usage = rusage()
+        getrusage(RUSAGE_SELF.rawValue, &usage)
+        statistics.processorSeconds =
+            Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+            + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
+        // proc(5), /proc/pid/statm: size and resident set in pages.
+        let pages = (SmallFile.text("/proc/self/statm") ?? "").split(separator: " ").compactMap { UInt64($0) }
+        let pageSize = UInt64(sysconf(Int32(_SC_PAGESIZE)))
+        if pages.count > 1 {
+            statistics.virtualBytes = pages[0] * pageSize
+            statistics.residentBytes = pages[1] * pageSize
+        }
+        statistics.openDescriptors = countOpenDescriptors()
+        statistics.maximumDescriptors = descriptorLimit()
+        return statistics
+    }
+
+    /// How many descriptors the process may have (`RLIMIT_NOFILE`).
+    static func descriptorLimit() -> UInt64 {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return UInt64(limit.rlim_cur)
+    }
+
+    static func countOpenDescriptors() -> UInt64 {
+        guard let stream = opendir("/proc/self/fd") else { return 0 }
+        defer { closedir(stream) }
+        var count: UInt64 = 0
+        while readdir(stream) != nil { count += 1 }
+        return count > 3 ? count - 3 : 0  // Without ".", ".." and the directory itself.
+    }
+
+    /// When the process started, in seconds since 1970 (proc(5): field 22 of /proc/pid/stat, in ticks since boot).
+    static func startTime() -> Double {
+        guard let text = SmallFile.text("/proc/self/stat"), let close = text.lastIndex(of: ")") else { return 0 }
+        let fields = text[close...].split(separator: " ")
+        guard fields.count > 20, let ticks = Double(fields[20]) else { return 0 }
+        let now = SystemClock.now()
+        let bootTime = Double(now.wallNanoseconds) / 1e9 - Double(now.sinceBoot.nanoseconds) / 1e9
+        return bootTime + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+}

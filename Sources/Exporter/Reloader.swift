@@ -1,0 +1,59 @@
+import Configuration
+import Logging
+
+/// Reads the configuration and the zone's file, at start and again when somebody asks or a file changes.
+actor Reloader {
+    private let path: String
+    private let isRequired: Bool
+    private let meter: Meter
+    private let manager: ServiceManager
+    private let logger: Logger
+    private var configuration: Configuration
+    private var zone: SystemZone
+
+    init(
+        path: String, isRequired: Bool, configuration: Configuration, zone: SystemZone, meter: Meter,
+        manager: ServiceManager, logger: Logger
+    ) {
+        self.path = path
+        self.isRequired = isRequired
+        self.configuration = configuration
+        self.zone = zone
+        self.meter = meter
+        self.manager = manager
+        self.logger = logger
+    }
+
+    /// Takes up what the file says now; an error in it leaves everything as it was.
+    ///
+    /// - Returns: What is wrong with the file, for people, or `nil`.
+    func reload() async -> String? {
+        manager.reloading()
+        defer { manager.ready() }
+        do {
+            let configuration = try ConfigurationFile.load(path, isRequired: isRequired)
+            let zone = try SystemZone.load(configuration.timezone)
+            self.configuration = configuration
+            self.zone = zone
+            await meter.apply(MeterSettings(configuration, zone: zone.zone))
+            logger.notice("the configuration was read again", metadata: ["file": "\(path)"])
+            return nil
+        } catch {
+            await meter.reloadFailed()
+            logger.error("the configuration has errors; the former one goes on", metadata: ["error": "\(error)"])
+            return "\(error)\n"
+        }
+    }
+
+    /// Takes up the zone's file if it has changed.
+    func followZoneFile() async {
+        guard zone.hasChanged else { return }
+        do {
+            zone = try SystemZone.load(configuration.timezone)
+            logger.notice("the time zone has changed; days are booked by the new one")
+            await meter.use(MeterSettings(configuration, zone: zone.zone).calendar)
+        } catch {
+            logger.warning("the time zone's file can't be read now", metadata: ["error": "\(error)"])
+        }
+    }
+}

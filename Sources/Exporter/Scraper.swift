@@ -1,0 +1,74 @@
+import Exposition
+import NIOCore
+
+/// Renders metrics for the scrapes of one event loop.
+///
+/// Scrapes that arrive in one turn of the loop share a reading: it is taken after all of them have arrived, so none of
+/// them gets anything older than its request.
+final class Scraper {
+    /// What a scrape wants.
+    struct Variant: Hashable {
+        var format: ExpositionFormat
+        var isCompressed: Bool
+    }
+
+    /// A rendered body; `Content-Encoding` is gzip if it is compressed.
+    struct Body {
+        var variant: Variant
+        var bytes: ByteBuffer
+    }
+
+    private let loop: any EventLoop
+    private let meter: Meter
+    private let catalogue: Catalogue
+    private let created: Double?
+    private var writer = ExpositionWriter()
+    private let gzip = Gzip()
+    private var waiting: [(variant: Variant, answer: (Body) -> Void)] = []
+
+    /// - Parameter created: When the counters began, if OpenMetrics bodies are to tell.
+    init(on loop: any EventLoop, meter: Meter, catalogue: Catalogue, created: Double?) {
+        self.loop = loop
+        self.meter = meter
+        self.catalogue = catalogue
+        self.created = created
+    }
+
+    /// Calls `answer` with a body at the end of this turn of the loop.
+    func scrape(_ variant: Variant, _ answer: @escaping (Body) -> Void) {
+        waiting.append((variant, answer))
+        if waiting.count > 1 { return }
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        loop.execute { bound.value.answerAll() }
+    }
+
+    private func answerAll() {
+        let requests = waiting
+        waiting.removeAll(keepingCapacity: true)
+        let snapshot = meter.assumeIsolated { $0.scrape() }
+        var bodies: [Variant: ByteBuffer] = [:]
+        for format in ExpositionFormat.allCases where requests.contains(where: { $0.variant.format == format }) {
+            writer.begin(format, created: created)
+            catalogue.render(snapshot, into: &writer)
+            for isCompressed in [false, true] {
+                let variant = Variant(format: format, isCompressed: isCompressed)
+                if requests.contains(where: { $0.variant == variant }) { bodies[variant] = body(isCompressed: isCompressed) }
+            }
+        }
+        for (variant, answer) in requests {
+            if let bytes = bodies[variant] { answer(Body(variant: variant, bytes: bytes)) }
+        }
+    }
+
+    /// The writer's bytes. Two devices give a few kilobytes, a thousand give two megabytes.
+    private func body(isCompressed: Bool) -> ByteBuffer {
+        writer.withBytes { bytes in
+            guard isCompressed else { return ByteBuffer(bytes: bytes) }
+            var buffer = ByteBufferAllocator().buffer(capacity: gzip.bound(bytes.count))
+            buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: gzip.bound(bytes.count)) {
+                gzip.compress(bytes, into: $0)
+            }
+            return buffer
+        }
+    }
+}

@@ -1,0 +1,112 @@
+import Accounting
+import Exposition
+import Netlink
+
+/// The labels of everything that is shown, rendered once and kept until a device or a link changes.
+struct Series {
+    /// What all gone devices beyond the largest are summed up under.
+    static let otherLabel = "(other)"
+    /// How many gone devices are shown by themselves.
+    static let maximumGone = 50
+
+    struct Entry {
+        /// The account's place in the ledger.
+        let place: Int
+        let label: String
+        let labels: LabelSet
+        let infoLabels: LabelSet
+        let addressLabels: [LabelSet]
+        let members: [DeviceIndex]
+    }
+
+    let entries: [Entry]
+    private let ledgerVersion: UInt64
+    private let linksVersion: UInt64
+
+    init(_ ledger: Ledger, _ links: LinkTable) {
+        ledgerVersion = ledger.structureVersion
+        linksVersion = links.version
+        let patterns = Set(ledger.rules.collapse.map(\.text))
+        let members = ledger.membersByPlace
+        let addresses = Dictionary(grouping: links.addresses) { DeviceIndex(rawValue: $0.index) }
+        var entries: [Entry] = []
+        for place in 0..<ledger.accountCount {
+            guard place != ledger.uplinkPlace, let view = ledger.view(at: place) else { continue }
+            entries.append(
+                Self.entry(place, view.key, members[place] ?? [], links, patterns) { addresses[$0] ?? [] })
+        }
+        // By bytes, so that the order is the same in every locale.
+        self.entries = entries.sorted { $0.labels.precedes($1.labels) }
+    }
+
+    /// Whether anything that shows in a label has changed since.
+    func isOutdated(_ ledger: Ledger, _ links: LinkTable) -> Bool {
+        ledger.structureVersion != ledgerVersion || links.version != linksVersion
+    }
+
+    private static func entry(
+        _ place: Int, _ key: AccountKey, _ members: [DeviceIndex], _ links: LinkTable, _ patterns: Set<String>,
+        addresses: (DeviceIndex) -> [InterfaceAddress]
+    ) -> Entry {
+        let label: String
+        var kind = "collapsed"
+        var alias = ""
+        var addressLabels: [LabelSet] = []
+        switch key {
+        case .device(let name):
+            label = name.label { $0 == otherLabel || patterns.contains($0) }
+            let link = members.first.flatMap { links[$0.rawValue] }
+            kind = link?.kind ?? "unknown"
+            alias = link.map { String(decoding: $0.alias, as: UTF8.self) } ?? ""
+            addressLabels = members.flatMap(addresses)
+                .sorted { ($0.family.rawValue, $0.text) < ($1.family.rawValue, $1.text) }
+                .map { LabelSet([("device", label), ("family", $0.family.rawValue), ("address", $0.text)]) }
+        case .collapsed(let pattern): label = pattern
+        case .uplink: label = ""
+        }
+        return Entry(
+            place: place, label: label, labels: LabelSet([("device", label)]),
+            infoLabels: LabelSet([("device", label), ("kind", kind), ("alias", alias)]), addressLabels: addressLabels,
+            members: members)
+    }
+
+    /// What the ledger shows now under these labels.
+    func snapshots(of ledger: Ledger, _ links: LinkTable) -> [DeviceSnapshot] {
+        var live: [DeviceSnapshot] = []
+        live.reserveCapacity(entries.count)
+        var gone: [DeviceSnapshot] = []
+        for entry in entries {
+            guard let view = ledger.view(at: entry.place) else { continue }
+            if !view.isLive && view.periods.month.isZero { continue }
+            let snapshot = DeviceSnapshot(
+                labels: entry.labels, view: view, isUp: entry.members.contains { links[$0.rawValue]?.isUp == true },
+                isUplink: ledger.currentUplink.map(entry.members.contains) ?? false, infoLabels: entry.infoLabels,
+                addressLabels: entry.addressLabels)
+            if view.isLive { live.append(snapshot) } else { gone.append(snapshot) }
+        }
+        if gone.isEmpty { return live }
+        return (live + Self.limited(gone)).sorted { $0.labels.precedes($1.labels) }
+    }
+
+    /// The largest of the month's gone devices, and the sum of all others.
+    private static func limited(_ gone: [DeviceSnapshot]) -> [DeviceSnapshot] {
+        if gone.count <= maximumGone { return gone }
+        let ranked = gone.sorted { $0.view.periods.month.bytes > $1.view.periods.month.bytes }
+        var other = ranked[maximumGone]
+        other.labels = LabelSet([("device", otherLabel)])
+        for snapshot in ranked[(maximumGone + 1)...] { other.view.add(snapshot.view) }
+        return ranked[..<maximumGone] + [other]
+    }
+}
+
+extension AccountView {
+    /// Adds what another account has in its periods.
+    fileprivate mutating func add(_ other: AccountView) {
+        lifetime += other.lifetime
+        periods.day += other.periods.day
+        periods.week += other.periods.week
+        periods.month += other.periods.month
+        periods.previousDay += other.periods.previousDay
+        periods.previousMonth += other.periods.previousMonth
+    }
+}

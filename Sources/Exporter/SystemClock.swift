@@ -1,0 +1,16 @@
+import Accounting
+import CLinux
+import Glibc
+
+/// The machine's clocks.
+enum SystemClock {
+    /// Both clocks at this moment.
+    static func now() -> Moment {
+        var wall = timespec()
+        clock_gettime(CLOCK_REALTIME, &wall)
+        let (nanoseconds, overflow) = Int64(wall.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
+        return Moment(
+            wallNanoseconds: overflow ? .max : nanoseconds + Int64(wall.tv_nsec),
+            sinceBoot: BootTime(nanoseconds: netusage_boot_nanoseconds()))
+    }
+}

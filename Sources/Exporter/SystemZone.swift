@@ -1,0 +1,99 @@
+import CivilTime
+import Configuration
+import Glibc
+
+/// A time zone as the machine's files have it now, and how to notice that they changed.
+struct SystemZone: Sendable {
+    let zone: Zone
+    private let path: String?
+    private let stamp: FileStamp?
+
+    /// The zone of a setting.
+    ///
+    /// `local` is what `TZ` names, as for any C program, or else `/etc/localtime`; UTC when neither is there.
+    ///
+    /// - Throws: `ZoneError` when the zone's file is missing or makes no sense.
+    static func load(_ setting: TimeZoneSetting) throws(ZoneError) -> SystemZone {
+        switch setting {
+        case .fixed(let seconds): return SystemZone(zone: Zone(fixedOffsetSeconds: seconds), path: nil, stamp: nil)
+        case .named(let name): return try fromFile(zoneDirectory + "/" + name)
+        case .local: return try local(environment: getenv("TZ").map { String(cString: $0) })
+        }
+    }
+
+    /// Whether the zone's file isn't the one that was read.
+    var hasChanged: Bool {
+        guard let path else { return false }
+        return FileStamp(path: path) != stamp
+    }
+
+    /// Where zone files are: `TZDIR`, as for any C program, or the usual place.
+    private static var zoneDirectory: String { getenv("TZDIR").map { String(cString: $0) } ?? "/usr/share/zoneinfo" }
+
+    private static func local(environment: String?) throws(ZoneError) -> SystemZone {
+        guard let environment else {
+            return FileStamp(path: "/etc/localtime") == nil
+                ? SystemZone(zone: .utc, path: "/etc/localtime", stamp: nil) : try fromFile("/etc/localtime")
+        }
+        let name = environment.hasPrefix(":") ? String(environment.dropFirst()) : environment
+        if name.isEmpty { return SystemZone(zone: .utc, path: nil, stamp: nil) }
+        let path = name.hasPrefix("/") ? name : zoneDirectory + "/" + name
+        if FileStamp(path: path) != nil { return try fromFile(path) }
+        return SystemZone(zone: try Zone(posix: name), path: nil, stamp: nil)
+    }
+
+    private static func fromFile(_ path: String) throws(ZoneError) -> SystemZone {
+        let stamp = FileStamp(path: path)
+        guard let bytes = SmallFile.read(path, limit: 256 * 1024) else {
+            throw ZoneError.unreadable(path: path)
+        }
+        return SystemZone(zone: try Zone(tzif: bytes), path: path, stamp: stamp)
+    }
+}
+
+/// What tells one version of a file from another without reading it.
+struct FileStamp: Equatable, Sendable {
+    private let device: UInt64
+    private let inode: UInt64
+    private let size: Int64
+    private let modified: Int64
+    private let modifiedNanoseconds: Int64
+
+    /// `nil` when there is no file.
+    init?(path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        size = Int64(status.st_size)
+        modified = Int64(status.st_mtim.tv_sec)
+        modifiedNanoseconds = Int64(status.st_mtim.tv_nsec)
+    }
+}
+
+/// Files that are read whole.
+enum SmallFile {
+    /// The file's bytes; `nil` when it can't be read, isn't a plain file or is larger than `limit` bytes.
+    static func read(_ path: String, limit: Int) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        if descriptor < 0 { return nil }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: limit + 1)
+        var count = 0
+        while count < bytes.count {
+            let part = bytes.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress! + count, $0.count - count) }
+            if part < 0 && errno == EINTR { continue }
+            if part < 0 { return nil }
+            if part == 0 { break }
+            count += part
+        }
+        return count > limit ? nil : Array(bytes[..<count])
+    }
+
+    /// A file's text without spaces and line ends around it; `nil` as for ``read(_:limit:)``.
+    static func text(_ path: String) -> String? {
+        guard let bytes = read(path, limit: 4096) else { return nil }
+        let isSpace: (UInt8) -> Bool = { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }
+        return String(decoding: Array(bytes.drop(while: isSpace).reversed().drop(while: isSpace).reversed()), as: UTF8.self)
+    }
+}

@@ -1,0 +1,125 @@
+import Accounting
+import CLinux
+import CivilTime
+import Glibc
+import NIOCore
+
+/// Waits, on a thread of its own, for whatever makes the meter read: kernel events, the next sampling moment, midnight,
+/// a wall clock that is set; and for signals.
+actor Watch {
+    nonisolated let unownedExecutor: UnownedSerialExecutor
+
+    /// What the watch tells of, besides what it tells the meter.
+    enum Occurrence: Sendable, Equatable {
+        case reloadRequested
+        /// About every second.
+        case tick
+    }
+
+    private let epoll: CInt
+    private let tickTimer: CInt
+    private let wallTimer: CInt
+    private let signals: CInt
+    private let eventDescriptors: [CInt]
+
+    /// The signals that are taken here; block them with ``blockSignals()`` before any thread starts.
+    private static var handledSignals: sigset_t {
+        var set = sigset_t()
+        sigemptyset(&set)
+        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&set, signal) }
+        return set
+    }
+
+    /// Keeps signals for the watch. Threads take this over from the one that starts them.
+    static func blockSignals() {
+        var set = handledSignals
+        pthread_sigmask(SIG_BLOCK, &set, nil)
+        signal(SIGPIPE, SIG_IGN)
+    }
+
+    /// - Parameter eventDescriptors: The kernel's event sockets.
+    init(on loop: any EventLoop, eventDescriptors: [CInt]) {
+        unownedExecutor = loop.executor.asUnownedSerialExecutor()
+        self.eventDescriptors = eventDescriptors
+        epoll = epoll_create1(CInt(EPOLL_CLOEXEC))
+        // The boot-time clock goes on in suspend: after it a reading is due at once.
+        tickTimer = timerfd_create(CLOCK_BOOTTIME, CInt(TFD_CLOEXEC | TFD_NONBLOCK))
+        wallTimer = timerfd_create(CLOCK_REALTIME, CInt(TFD_CLOEXEC | TFD_NONBLOCK))
+        var set = Self.handledSignals
+        signals = signalfd(-1, &set, CInt(SFD_CLOEXEC | SFD_NONBLOCK))
+        let all = [epoll, tickTimer, wallTimer, signals]
+        precondition(all.allSatisfy { $0 >= 0 }, "there are no descriptors left at start: raise the limit (ulimit -n)")
+        for descriptor in [tickTimer, wallTimer, signals] + eventDescriptors {
+            var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data(fd: descriptor))
+            epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event)
+        }
+    }
+
+    deinit {
+        for descriptor in [epoll, tickTimer, wallTimer, signals] { close(descriptor) }
+    }
+
+    /// Runs until SIGTERM or SIGINT comes.
+    ///
+    /// - Parameter occurred: Told of everything else, in order.
+    func run(_ meter: Meter, _ occurred: @Sendable (Occurrence) async -> Void) async {
+        var powerCheckedAt: BootTime?
+        var isOnBattery = false
+        var plan = await meter.plan
+        while true {
+            arm(plan)
+            let ready = wait()
+            if ready.contains(signals) {
+                let received = takeSignals()
+                if received.contains(SIGTERM) || received.contains(SIGINT) { return }
+                if received.contains(SIGHUP) { await occurred(.reloadRequested) }
+            }
+            // A wall timer that fails to be read was cancelled: the clock was set, and a reading is due at once.
+            let isTick = drain(tickTimer, ready) || drain(wallTimer, ready)
+            if isTick {
+                let now = SystemClock.now().sinceBoot
+                if powerCheckedAt.map({ now.elapsed(since: $0) >= Span(seconds: 10) }) ?? true {
+                    isOnBattery = PowerSupply.isOnBattery()
+                    powerCheckedAt = now
+                }
+                plan = await meter.tick(onBattery: isOnBattery)
+                await occurred(.tick)
+            } else {
+                if await !meter.readEvents() { usleep(100_000) }  // A broken socket stays readable: don't spin on it.
+                plan = await meter.plan
+            }
+        }
+    }
+
+    private func arm(_ plan: Meter.Plan) {
+        let nanoseconds = max(1, plan.untilNextReading.nanoseconds)
+        var when = itimerspec()
+        when.it_value = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+        timerfd_settime(tickTimer, 0, &when, nil)
+        // A moment in the past would fire at once, again and again; the tick timer looks after that day's end.
+        netusage_arm_wall_timer(wallTimer, max(plan.nextDay.secondsSinceEpoch, Int64(time(nil)) + 1))
+    }
+
+    /// - Returns: The descriptors that have something.
+    private func wait() -> Set<CInt> {
+        var events = [epoll_event](repeating: epoll_event(), count: 8)
+        let count = epoll_wait(epoll, &events, CInt(events.count), -1)
+        return count > 0 ? Set(events[..<Int(count)].map(\.data.fd)) : []
+    }
+
+    /// - Returns: Whether this timer was the reason to wake up.
+    private func drain(_ timer: CInt, _ ready: Set<CInt>) -> Bool {
+        guard ready.contains(timer) else { return false }
+        var expirations: UInt64 = 0
+        return read(timer, &expirations, 8) > 0 || errno == ECANCELED
+    }
+
+    private func takeSignals() -> Set<CInt> {
+        var received: Set<CInt> = []
+        var information = signalfd_siginfo()
+        while read(signals, &information, MemoryLayout<signalfd_siginfo>.size) > 0 {
+            received.insert(CInt(information.ssi_signo))
+        }
+        return received
+    }
+}

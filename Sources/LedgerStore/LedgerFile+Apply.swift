@@ -1,0 +1,200 @@
+import Accounting
+import CivilTime
+
+/// Writing the ledger.
+extension LedgerFile {
+    /// Carries out a commit: all of it is on the disk when this returns, or nothing of it.
+    ///
+    /// One that was carried out before, without the program hearing of it, isn't carried out again.
+    ///
+    /// - Parameters:
+    ///   - calendar: Tells when days begin.
+    ///   - horizon: Buckets that end before it may go; a few at a time do.
+    /// - Returns: Histories that were found under the name of an account that is new to the store.
+    /// - Throws: `StoreError`; then the file is as it was before.
+    @discardableResult
+    package func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws(StoreError) -> [AdoptedHistory] {
+        try checkIsInPlace()
+        return try translatingErrors {
+            try connection.transaction {
+                let sequence = try connection.integer("SELECT sequence FROM ledger") ?? 0
+                if sequence == commit.header.sequence { return [] }
+                guard sequence == commit.header.sequence - 1 || sequence == 0 else {
+                    throw StoreError(.replaced, path: path, "it holds another commit than the one written last")
+                }
+                for fold in commit.folds { try apply(fold) }
+                let adopted = try commit.accounts.compactMap { try apply($0, from: commit.header) }
+                try applyDevices(commit)
+                try applyBookings(commit, calendar: calendar, horizon: horizon)
+                try apply(commit.header)
+                try prune(before: horizon)
+                return adopted
+            }
+        }
+    }
+
+    private func apply(_ header: LedgerHeader) throws {
+        try statement(
+            """
+            INSERT INTO ledger (id, ledger_id, sequence, boot_id, netns, boot, read_at_ns, read_boot_ns, clean, buckets_from)
+            VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, -9223372036854775808)
+            ON CONFLICT (id) DO UPDATE SET sequence = ?2, boot_id = ?3, netns = ?4, boot = ?5, read_at_ns = ?6,
+                read_boot_ns = ?7, clean = ?8
+            """
+        ).run(
+            .integer(identity), .integer(header.sequence), .text(header.epoch.bootID),
+            .integer(Int64(bitPattern: header.epoch.networkNamespace)), .integer(header.boot),
+            .integer(header.lastReading.wallNanoseconds), .integer(header.lastReading.sinceBoot.nanoseconds),
+            .integer(header.isClean ? 1 : 0))
+    }
+
+    // MARK: - Accounts
+
+    private func apply(_ fold: Commit.Fold) throws {
+        for table in ["bucket", "day"] {
+            let slot = table == "bucket" ? "start" : "day"
+            try statement(
+                """
+                INSERT INTO \(table) (\(slot), account, received, transmitted)
+                SELECT \(slot), ?2, received, transmitted FROM \(table) WHERE account = ?1
+                ON CONFLICT (\(slot), account) DO UPDATE SET \(Self.addition)
+                """
+            ).run(.integer(fold.source.rawValue), .integer(fold.target.rawValue))
+            try statement("DELETE FROM \(table) WHERE account = ?1").run(.integer(fold.source.rawValue))
+        }
+        try statement("DELETE FROM account WHERE id = ?1").run(.integer(fold.source.rawValue))
+    }
+
+    /// - Returns: The history of an account that had this one's name, if there was one.
+    private func apply(_ record: AccountRecord, from header: LedgerHeader) throws -> AdoptedHistory? {
+        let (kind, name) = record.key.columns
+        let namesake = try statement("SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2")
+        try namesake.bind([kind, name])
+        var adopted: AdoptedHistory?
+        var record = record
+        if try namesake.step(), namesake.integer(0) != record.id.rawValue {
+            let former = AccountID(rawValue: namesake.integer(0))
+            let events = events(in: namesake, from: 1)
+            try namesake.bind([])
+            adopted = try adopt(former, into: record.id, events: events)
+            record.events.resets = saturated(record.events.resets, events.resets)
+            record.events.gapBytes = saturated(record.events.gapBytes, events.gapBytes)
+            record.events.suspectBytes = saturated(record.events.suspectBytes, events.suspectBytes)
+        }
+        try namesake.bind([])
+        try statement(
+            """
+            INSERT OR REPLACE INTO account
+                (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            """
+        ).run(
+            .integer(record.id.rawValue), kind, name, .integer(Int64(bitPattern: record.counterOffset.received)),
+            .integer(Int64(bitPattern: record.counterOffset.transmitted)), .integer(record.offsetBoot),
+            .integer(Int64(clamping: record.events.resets)), .integer(Int64(clamping: record.events.gapBytes)),
+            .integer(Int64(clamping: record.events.suspectBytes)))
+        return adopted
+    }
+
+    private func saturated(_ a: UInt64, _ b: UInt64) -> UInt64 {
+        let (sum, overflow) = a.addingReportingOverflow(b)
+        return overflow ? saturationLimit : min(sum, saturationLimit)
+    }
+
+    private func adopt(_ former: AccountID, into account: AccountID, events: AccountEvents) throws -> AdoptedHistory {
+        let rows = try statement("SELECT day, account, received, transmitted FROM day WHERE account = ?1")
+        try rows.bind([.integer(former.rawValue)])
+        var history = AdoptedHistory(account: account, lifetime: .zero, events: events, days: [])
+        while try rows.step() {
+            guard var entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
+            entry.account = account
+            history.lifetime += entry.total
+            history.days.append(entry)
+        }
+        try apply(Commit.Fold(source: former, target: account))
+        return history
+    }
+
+    // MARK: - Devices and bytes
+
+    private func applyDevices(_ commit: Commit) throws {
+        let removal = try statement("DELETE FROM device WHERE ifindex = ?1")
+        for index in commit.removedDevices { try removal.run(.integer(Int64(index.rawValue))) }
+        let replacement = try statement(
+            """
+            INSERT OR REPLACE INTO device (ifindex, name, account, received, transmitted, state, uplink)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            """)
+        for record in commit.devices {
+            try replacement.run(
+                .integer(Int64(record.index.rawValue)), record.name.sqlValue,
+                record.account.map { .integer($0.rawValue) } ?? .null,
+                .integer(Int64(bitPattern: record.counters.received)),
+                .integer(Int64(bitPattern: record.counters.transmitted)), .text(record.state.rawValue),
+                .integer(record.holdsUplink ? 1 : 0))
+        }
+    }
+
+    private func applyBookings(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws {
+        for (key, total) in commit.buckets { try add(total, to: key.account, at: key.bucket) }
+        for entry in commit.spreads {
+            try entry.spread.forEachBucket(since: horizon) { bucket, delta in
+                try add(Total(received: delta.received, transmitted: delta.transmitted), to: entry.account, at: bucket)
+            }
+        }
+        for (key, total) in commit.days { try add(total, to: key.account, on: key.day, calendar: calendar) }
+    }
+
+    /// Adds to what is stored, and stops at the largest integer: beyond it SQLite would go over to floating point.
+    private static var addition: String {
+        ["received", "transmitted"].map { column in
+            "\(column) = CASE WHEN \(column) > 9223372036854775807 - excluded.\(column) THEN 9223372036854775807"
+                + " ELSE \(column) + excluded.\(column) END"
+        }.joined(separator: ", ")
+    }
+
+    private static let bucketAddition = """
+        INSERT INTO bucket (start, account, received, transmitted) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (start, account) DO UPDATE SET \(addition)
+        """
+
+    private static let dayAddition = """
+        INSERT INTO day (day, account, received, transmitted) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (day, account) DO UPDATE SET \(addition)
+        """
+
+    private func add(_ total: Total, to account: AccountID, at bucket: Bucket) throws {
+        try statement(Self.bucketAddition).run(
+            .integer(bucket.start.secondsSinceEpoch), .integer(account.rawValue),
+            .integer(Int64(clamping: total.received)), .integer(Int64(clamping: total.transmitted)))
+    }
+
+    func add(_ total: Total, to account: AccountID, on day: CivilDate, calendar: LocalCalendar) throws {
+        try statement(Self.dayAddition).run(
+            .integer(Int64(day.daysSinceEpoch)), .integer(account.rawValue),
+            .integer(Int64(clamping: total.received)), .integer(Int64(clamping: total.transmitted)))
+        try statement("INSERT OR IGNORE INTO day_start (day, start) VALUES (?1, ?2)").run(
+            .integer(Int64(day.daysSinceEpoch)), .integer(calendar.start(of: day).secondsSinceEpoch))
+    }
+
+    // MARK: - Retention
+
+    /// How many buckets of time one commit removes. Small steps: no commit takes long, and a clock that is wrong for an
+    /// hour costs hours of the finest grain, not all of it.
+    private static let bucketsPrunedPerCommit = 2
+
+    private func prune(before horizon: Timestamp) throws {
+        for _ in 0..<Self.bucketsPrunedPerCommit {
+            guard let oldest = try oldestBucket(), oldest + Bucket.seconds <= horizon.secondsSinceEpoch else { return }
+            try statement("DELETE FROM bucket WHERE start = ?1").run(.integer(oldest))
+            try statement("UPDATE ledger SET buckets_from = max(buckets_from, ?1)").run(.integer(oldest + Bucket.seconds))
+        }
+    }
+
+    private func oldestBucket() throws -> Int64? {
+        let rows = try statement("SELECT start FROM bucket ORDER BY start LIMIT 1")
+        try rows.bind([])
+        defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
+        return try rows.step() ? rows.integer(0) : nil
+    }
+}

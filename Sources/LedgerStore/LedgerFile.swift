@@ -1,0 +1,188 @@
+import Accounting
+import CSQLite
+import CivilTime
+import Glibc
+
+/// The ledger on disk. Used by one thread at a time; every call blocks for as long as the disk takes.
+package final class LedgerFile {
+    package let path: String
+    let connection: Connection
+    let identity: Int64
+    private let inode: FileIdentity
+    private var lock: LedgerLock
+    private var statements: [String: Statement] = [:]
+
+    /// Opens the ledger at `path`, or begins one there, and brings an older one up to date.
+    ///
+    /// - Throws: `StoreError`: `.locked`, `.newer` and `.foreign` leave the file alone; `.damaged` says that
+    ///   ``moveAside(path:at:)`` makes room for a new one; `.full` and `.unavailable` may pass.
+    package init(path: String, vfs: String? = nil) throws(StoreError) {
+        self.path = path
+        try Self.createDirectory(of: path)
+        let lock = try LedgerLock(forLedgerAt: path)
+        try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
+        do {
+            connection = try Connection(path: path, vfs: vfs)
+            try Self.prepare(connection, path: path)
+            identity = try Self.ledgerIdentity(connection)
+        } catch let error as SQLiteError {
+            throw error.storeError(path: path)
+        } catch let error as StoreError {
+            throw error
+        } catch {
+            throw StoreError(.unavailable, path: path, "\(error)")
+        }
+        guard let inode = FileIdentity(path: path) else {
+            throw StoreError(.unavailable, path: path, "the file vanished while it was opened")
+        }
+        self.inode = inode
+        self.lock = lock
+    }
+
+    /// The size of the file with its write-ahead log, in bytes.
+    package var sizeBytes: Int64 { Self.size(path) + Self.size(path + "-wal") }
+
+    /// - Throws: `StoreError` with `.replaced` when the file at the path isn't this one any more; what would be written
+    ///   now would be lost.
+    package func checkIsInPlace() throws(StoreError) {
+        if FileIdentity(path: path) != inode {
+            throw StoreError(.replaced, path: path, "the ledger's file was deleted or replaced")
+        }
+    }
+
+    /// A statement that is prepared once.
+    func statement(_ sql: String) throws(SQLiteError) -> Statement {
+        if let known = statements[sql] { return known }
+        let statement = try connection.prepare(sql)
+        statements[sql] = statement
+        return statement
+    }
+
+    /// Runs `body`, and turns what SQLite says into an error for people.
+    func translatingErrors<Value>(_ body: () throws -> Value) throws(StoreError) -> Value {
+        do {
+            return try body()
+        } catch let error as SQLiteError {
+            throw error.storeError(path: path)
+        } catch let error as StoreError {
+            throw error
+        } catch {
+            throw StoreError(.unavailable, path: path, "\(error)")
+        }
+    }
+
+    func damaged(_ message: String) -> StoreError { StoreError(.damaged, path: path, message) }
+
+    // MARK: - Opening
+
+    /// Gives a damaged ledger another name, with its log, so that a new one can be begun.
+    ///
+    /// - Returns: The name that it has now.
+    package static func moveAside(path: String, at time: Timestamp) throws(StoreError) -> String {
+        let stamp = time.description.filter { $0 != "-" && $0 != ":" }
+        let aside = "\(path).damaged-\(stamp)"
+        for suffix in ["", "-wal", "-shm"] where access(path + suffix, F_OK) == 0 {
+            if rename(path + suffix, aside + suffix) != 0 {
+                let reason = String(cString: strerror(errno))
+                throw StoreError(.unavailable, path: path + suffix, "can't be moved aside: \(reason)")
+            }
+        }
+        return aside
+    }
+
+    private static func createDirectory(of path: String) throws(StoreError) {
+        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")), slash != path.startIndex else { return }
+        let directory = String(path[..<slash])
+        if access(directory, F_OK) == 0 { return }
+        try createDirectory(of: directory)
+        if mkdir(directory, 0o750) != 0, errno != EEXIST {
+            throw StoreError(.unavailable, path: directory, "can't be created: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    /// Looks at a file before SQLite does: what isn't a database of ours must not be touched.
+    private static func checkHeader(path: String, wasUsedBefore: Bool) throws(StoreError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        if descriptor < 0 {
+            if errno == ENOENT { return }
+            throw StoreError(.unavailable, path: path, "can't be opened: \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        var header = [UInt8](repeating: 0, count: 100)
+        let count = read(descriptor, &header, header.count)
+        if count < 0 { throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(errno)))") }
+        if count == 0 { return }
+        // https://sqlite.org/fileformat2.html#the_database_header: the magic, and the application's number at 68.
+        let isSQLite = count == header.count && header.starts(with: Array("SQLite format 3\0".utf8))
+        let application = header[68..<72].reduce(Int64(0)) { $0 << 8 | Int64($1) }
+        if isSQLite, application == Schema.applicationID || application == 0 { return }
+        if wasUsedBefore { throw StoreError(.damaged, path: path, "its header isn't a ledger's") }
+        throw StoreError(.foreign, path: path, isSQLite ? "another program's database" : "not a ledger of netusage")
+    }
+
+    private static func prepare(_ connection: Connection, path: String) throws {
+        let application = try connection.integer("PRAGMA application_id") ?? 0
+        let version = try connection.integer("PRAGMA user_version") ?? 0
+        let tables = try connection.integer("SELECT count(*) FROM sqlite_master") ?? 0
+        if application != Schema.applicationID && tables > 0 {
+            throw StoreError(.foreign, path: path, "another program's database")
+        }
+        if version > Schema.version {
+            throw StoreError(.newer, path: path, "written by a newer netusage (schema \(version), known: \(Schema.version))")
+        }
+        if tables == 0 {
+            // Small pages: a flush of a few devices touches one row in each of four tables, and what it writes is pages.
+            try connection.execute("PRAGMA page_size = 1024")
+        } else if version == 0 {
+            throw StoreError(.damaged, path: path, "it has tables but no schema version")
+        }
+        // Write-ahead log: readers never wait for the writer, and a commit is one append.
+        try connection.execute("PRAGMA journal_mode = WAL")
+        // FULL: the log is on the disk when a commit returns. With NORMAL a power cut would take back everything since
+        // the last checkpoint, hours at this pace; the rules allow one flush interval. It costs one fsync a minute.
+        try connection.execute("PRAGMA synchronous = FULL")
+        try connection.execute("PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 1000; PRAGMA trusted_schema = OFF")
+        try connection.execute("PRAGMA journal_size_limit = 4194304")
+        for step in Int(max(0, version))..<Schema.migrations.count { try migrate(connection, from: step) }
+    }
+
+    private static func migrate(_ connection: Connection, from version: Int) throws {
+        try connection.transaction {
+            try connection.execute(Schema.migrations[version])
+            try connection.execute("PRAGMA application_id = \(Schema.applicationID)")
+            try connection.execute("PRAGMA user_version = \(version + 1)")
+        }
+    }
+
+    private static func ledgerIdentity(_ connection: Connection) throws(SQLiteError) -> Int64 {
+        try connection.integer("SELECT ledger_id FROM ledger") ?? Int64.random(in: 1 ... .max)
+    }
+
+    private static func size(_ path: String) -> Int64 {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int64(status.st_size) : 0
+    }
+}
+
+/// What tells the file at a path from another one that takes its place.
+struct FileIdentity: Equatable {
+    private let device: UInt64
+    private let inode: UInt64
+
+    /// `nil` when there is no file.
+    init?(path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+    }
+}
+
+extension LedgerFile {
+    /// Whether anything was committed to it.
+    package func isInUse() throws(StoreError) -> Bool {
+        try translatingErrors { try connection.integer("SELECT count(*) FROM ledger") != 0 }
+    }
+
+    package static func exists(at path: String) -> Bool { FileIdentity(path: path) != nil }
+}

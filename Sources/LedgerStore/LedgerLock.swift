@@ -1,0 +1,32 @@
+import Glibc
+
+/// Holds the ledger for this process: at most one writes it.
+///
+/// SQLite before 3.51.3 can corrupt a write-ahead log when two processes write and checkpoint
+/// (<https://sqlite.org/wal.html#walresetbug>), so being the only writer isn't left to SQLite's own locks.
+struct LedgerLock: ~Copyable {
+    /// Whether the lock's file was there before: then the path has been a ledger's for some time.
+    let wasUsedBefore: Bool
+    private let descriptor: CInt
+
+    /// - Throws: `StoreError` with `.locked` when another process holds it, `.unavailable` when it can't be made.
+    init(forLedgerAt path: String) throws(StoreError) {
+        let lockPath = path + ".lock"
+        wasUsedBefore = access(lockPath, F_OK) == 0
+        let descriptor = open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o640)
+        if descriptor < 0 {
+            throw StoreError(.unavailable, path: lockPath, "can't be opened: \(String(cString: strerror(errno)))")
+        }
+        if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+            let reason = errno
+            close(descriptor)
+            if reason == EWOULDBLOCK { throw StoreError(.locked, path: path, "another netusage writes this ledger") }
+            throw StoreError(.unavailable, path: lockPath, "can't be locked: \(String(cString: strerror(reason)))")
+        }
+        self.descriptor = descriptor
+    }
+
+    deinit {
+        close(descriptor)
+    }
+}

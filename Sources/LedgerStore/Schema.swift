@@ -1,0 +1,74 @@
+/// The ledger's tables. This is a contract: read it with the `sqlite3` shell, through the views at the end.
+///
+/// Byte counts are integers; `received` and `transmitted` as seen by the device. Times are seconds since 1970 in UTC.
+/// Days are days since 1970-01-01 on the local calendar. A name that isn't valid UTF-8 is a BLOB of its bytes.
+enum Schema {
+    /// `NETU`; what `file` and the program tell a ledger by.
+    static let applicationID: Int64 = 0x4E45_5455
+
+    /// The version that this program writes, in `PRAGMA user_version`.
+    static var version: Int64 { Int64(migrations.count) }
+
+    /// Step `n` brings a file of version `n` to version `n + 1`; a released step never changes.
+    static let migrations: [String] = [
+        """
+        CREATE TABLE ledger (                -- one row: the ledger as of its last commit
+            id            INTEGER PRIMARY KEY CHECK (id = 1),
+            ledger_id     INTEGER NOT NULL,  -- random; tells two ledgers at one path apart
+            sequence      INTEGER NOT NULL,  -- counts commits
+            boot_id       TEXT    NOT NULL,  -- /proc/sys/kernel/random/boot_id
+            netns         INTEGER NOT NULL,  -- the network namespace's cookie
+            boot          INTEGER NOT NULL,  -- counts boots seen
+            read_at_ns    INTEGER NOT NULL,  -- the last reading by the wall clock, nanoseconds since 1970
+            read_boot_ns  INTEGER NOT NULL,  -- the same by the clock since boot, nanoseconds
+            clean         INTEGER NOT NULL,  -- 1 when the program ended by itself with this commit
+            buckets_from  INTEGER NOT NULL   -- buckets that start before may have been removed
+        ) STRICT;
+        CREATE TABLE account (               -- what bytes are booked to
+            id                 INTEGER PRIMARY KEY,
+            kind               TEXT    NOT NULL CHECK (kind IN ('device', 'collapsed', 'uplink')),
+            name               ANY     NOT NULL,  -- the device's name, the pattern of the class, or ''
+            received_offset    INTEGER NOT NULL,  -- the open counter minus its devices' kernel counters, in `boot`
+            transmitted_offset INTEGER NOT NULL,
+            boot               INTEGER NOT NULL,
+            resets             INTEGER NOT NULL,
+            gap_bytes          INTEGER NOT NULL,
+            suspect_bytes      INTEGER NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX account_name ON account (kind, name);
+        CREATE TABLE device (                -- baselines: the counters up to which everything is booked
+            ifindex      INTEGER PRIMARY KEY,
+            name         ANY     NOT NULL,
+            account      INTEGER,
+            received     INTEGER NOT NULL,   -- as the kernel shows it; above 2^63 it reads negative
+            transmitted  INTEGER NOT NULL,
+            state        TEXT    NOT NULL CHECK (state IN ('metered', 'away')),
+            uplink       INTEGER NOT NULL    -- 1 when it held the default route
+        ) STRICT;
+        CREATE TABLE bucket (                -- five minutes of UTC, from `start` on
+            start        INTEGER NOT NULL,
+            account      INTEGER NOT NULL,
+            received     INTEGER NOT NULL CHECK (received >= 0),
+            transmitted  INTEGER NOT NULL CHECK (transmitted >= 0),
+            PRIMARY KEY (start, account)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE day (                   -- local days, kept for ever
+            day          INTEGER NOT NULL,
+            account      INTEGER NOT NULL,
+            received     INTEGER NOT NULL CHECK (received >= 0),
+            transmitted  INTEGER NOT NULL CHECK (transmitted >= 0),
+            PRIMARY KEY (day, account)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE day_start (             -- when each booked day began, by the zone it was booked in
+            day    INTEGER PRIMARY KEY,
+            start  INTEGER NOT NULL
+        ) STRICT;
+        CREATE VIEW days AS
+            SELECT date(day * 86400, 'unixepoch') AS date, kind, name, received, transmitted
+            FROM day JOIN account ON account.id = day.account;
+        CREATE VIEW buckets AS
+            SELECT datetime(start, 'unixepoch') AS start_utc, kind, name, received, transmitted
+            FROM bucket JOIN account ON account.id = bucket.account;
+        """
+    ]
+}

@@ -1,0 +1,48 @@
+import CLinux
+
+/// An address of a link, as `RTM_NEWADDR` and `RTM_DELADDR` describe it.
+package struct InterfaceAddress: Hashable, Sendable {
+    package enum Family: String, Hashable, Sendable {
+        case ipv4
+        case ipv6
+    }
+
+    /// The link's number (`ifindex`).
+    package var index: UInt32
+    package var family: Family
+    /// In text form, without a prefix length: `192.0.2.7`, `2001:db8::7`.
+    package var text: String
+
+    package init(index: UInt32, family: Family, text: String) {
+        self.index = index
+        self.family = family
+        self.text = text
+    }
+
+    /// From an address message's payload: `struct ifaddrmsg` and attributes. `nil` for other families.
+    ///
+    /// On a point-to-point link `IFA_ADDRESS` is the peer's, so `IFA_LOCAL` goes before it (linux/if_addr.h).
+    package init?(payload: UnsafeRawBufferPointer) {
+        guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self),
+            let index = payload.loadInteger(at: 4, as: UInt32.self)
+        else { return nil }
+        switch Int32(familyNumber) {
+        case AF_INET: family = .ipv4
+        case AF_INET6: family = .ipv6
+        default: return nil
+        }
+        var address: UnsafeRawBufferPointer?
+        var local: UnsafeRawBufferPointer?
+        var attributes = AttributeReader(payload, behind: 8)
+        while let (type, value) = attributes.next() {
+            if type == UInt16(IFA_ADDRESS) { address = value }
+            if type == UInt16(IFA_LOCAL) { local = value }
+        }
+        guard let bytes = local ?? address, bytes.count == (family == .ipv4 ? 4 : 16), let start = bytes.baseAddress
+        else { return nil }
+        var text = [CChar](repeating: 0, count: 46)  // INET6_ADDRSTRLEN
+        guard inet_ntop(Int32(familyNumber), start, &text, socklen_t(text.count)) != nil else { return nil }
+        self.index = index
+        self.text = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}

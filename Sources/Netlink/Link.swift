@@ -1,0 +1,108 @@
+import CLinux
+
+/// A network interface as `RTM_NEWLINK` and `RTM_DELLINK` describe it.
+package struct Link: Hashable, Sendable {
+    /// `ifindex`.
+    package var index: UInt32
+    /// `IFLA_IFNAME` without its NUL: arbitrary bytes.
+    package var name: [UInt8]
+    /// `IFLA_IFALIAS`: arbitrary bytes, empty without one.
+    package var alias: [UInt8]
+    /// `IFLA_INFO_KIND`, such as `veth`; `nil` for hardware and loopback.
+    package var driverKind: String?
+    /// `ARPHRD_…` of linux/if_arp.h.
+    package var hardwareType: UInt16
+    /// `IFF_…` of linux/if.h.
+    package var flags: UInt32
+    /// `IF_OPER_…` of linux/if.h.
+    package var operationalState: UInt8
+    /// The counters in the message; a reading only in `RTM_DELLINK`.
+    package var counters: LinkCounters?
+    /// Whether the link left for another network namespace; in `RTM_DELLINK` only.
+    package var movedAway: Bool
+
+    package init(
+        index: UInt32, name: [UInt8], alias: [UInt8] = [], driverKind: String? = nil, hardwareType: UInt16 = 1,
+        flags: UInt32 = 0, operationalState: UInt8 = 0, counters: LinkCounters? = nil, movedAway: Bool = false
+    ) {
+        self.index = index
+        self.name = name
+        self.alias = alias
+        self.driverKind = driverKind
+        self.hardwareType = hardwareType
+        self.flags = flags
+        self.operationalState = operationalState
+        self.counters = counters
+        self.movedAway = movedAway
+    }
+
+    /// From a link message's payload: `struct ifinfomsg` and attributes. `nil` without a number and a name.
+    package init?(payload: UnsafeRawBufferPointer) {
+        guard let family = payload.loadInteger(at: 0, as: UInt8.self), family == UInt8(AF_UNSPEC),
+            let hardwareType = payload.loadInteger(at: 2, as: UInt16.self),
+            let index = payload.loadInteger(at: 4, as: UInt32.self),
+            let flags = payload.loadInteger(at: 8, as: UInt32.self)
+        else { return nil }
+        self.init(index: index, name: [], hardwareType: hardwareType, flags: flags)
+        var attributes = AttributeReader(payload, behind: 16)
+        while let (type, value) = attributes.next() { take(type, value) }
+        if name.isEmpty || index == 0 { return nil }
+    }
+
+    private mutating func take(_ type: UInt16, _ value: UnsafeRawBufferPointer) {
+        switch type {
+        case LinkAttribute.name: name = value.cString
+        case LinkAttribute.alias: alias = value.cString
+        case LinkAttribute.operationalState: operationalState = value.first ?? 0
+        case LinkAttribute.statistics64: counters = LinkCounters(index: index, statistics: value)
+        case LinkAttribute.newNamespace: movedAway = true
+        case LinkAttribute.linkInfo:
+            var nested = AttributeReader(value)
+            while let (type, value) = nested.next() {
+                // IFLA_INFO_KIND of linux/if_link.h.
+                if type == 1 { driverKind = String(decoding: value.cString, as: UTF8.self) }
+            }
+        default: break  // What else the kernel tells of a link isn't needed here.
+        }
+    }
+
+    /// Whether the link can carry traffic: `IF_OPER_UP`, or running where the driver doesn't say (RFC 2863).
+    package var isUp: Bool {
+        let running = UInt32(IFF_UP.rawValue | IFF_RUNNING.rawValue)
+        return operationalState == 6 || operationalState == 0 && flags & running == running
+    }
+
+    /// What the link is, in one word: the driver's kind, `loopback`, or `physical`.
+    package var kind: String {
+        if let driverKind, !driverKind.isEmpty { return driverKind }
+        switch Int32(hardwareType) {
+        case ARPHRD_LOOPBACK: return "loopback"
+        case ARPHRD_PPP: return "ppp"
+        case ARPHRD_TUNNEL: return "ipip"
+        case ARPHRD_TUNNEL6: return "ip6tnl"
+        case ARPHRD_SIT: return "sit"
+        case ARPHRD_IPGRE: return "gre"
+        default: return "physical"
+        }
+    }
+
+    /// Whether what the link carries is carried once more, inside other packets, by another link.
+    ///
+    /// PPP isn't among them: it is how DSL and modems reach the provider.
+    package var isTunnel: Bool { Self.tunnelKinds.contains(kind) }
+
+    private static let tunnelKinds: Set<String> = [
+        "tun", "wireguard", "ovpn", "ipip", "sit", "gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan",
+        "ip6tnl", "vti", "vti6", "xfrm", "geneve", "vxlan", "gtp", "bareudp", "l2tpeth", "amt",
+    ]
+}
+
+/// `IFLA_…` of linux/if_link.h.
+private enum LinkAttribute {
+    static let name: UInt16 = 3
+    static let operationalState: UInt16 = 16
+    static let linkInfo: UInt16 = 18
+    static let alias: UInt16 = 20
+    static let statistics64: UInt16 = 23
+    static let newNamespace: UInt16 = 45
+}

@@ -1,0 +1,41 @@
+import CLinux
+
+/// What one link's 64-bit byte counters show.
+package struct LinkCounters: Hashable, Sendable {
+    /// The link's number (`ifindex`).
+    package var index: UInt32
+    package var receivedBytes: UInt64
+    package var transmittedBytes: UInt64
+
+    package init(index: UInt32, receivedBytes: UInt64, transmittedBytes: UInt64) {
+        self.index = index
+        self.receivedBytes = receivedBytes
+        self.transmittedBytes = transmittedBytes
+    }
+
+    /// From the payload of an `RTM_NEWSTATS` message: `struct if_stats_msg` and `IFLA_STATS_LINK_64`.
+    ///
+    /// `nil` when the message holds no such counters.
+    package init?(statsPayload payload: UnsafeRawBufferPointer) {
+        guard let index = payload.loadInteger(at: 4, as: UInt32.self) else { return nil }
+        var attributes = AttributeReader(payload, behind: 12)
+        while let (type, value) = attributes.next() {
+            if type == IFLA_STATS_LINK_64 {
+                self.init(index: index, statistics: value)
+                return
+            }
+        }
+        return nil
+    }
+
+    /// From a `struct rtnl_link_stats64` of linux/if_link.h: packets received and sent, then bytes received and sent.
+    init?(index: UInt32, statistics: UnsafeRawBufferPointer) {
+        guard let received = statistics.loadInteger(at: 16, as: UInt64.self),
+            let transmitted = statistics.loadInteger(at: 24, as: UInt64.self)
+        else { return nil }
+        self.init(index: index, receivedBytes: received, transmittedBytes: transmitted)
+    }
+}
+
+/// `IFLA_STATS_LINK_64` of linux/if_link.h.
+private let IFLA_STATS_LINK_64: UInt16 = 1

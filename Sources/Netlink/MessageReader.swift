@@ -1,0 +1,77 @@
+import CLinux
+
+/// One message from the kernel's routing socket, as it stands in the receive buffer.
+package struct NetlinkMessage {
+    package let type: UInt16
+    package let flags: UInt16
+    package let sequence: UInt32
+    package let payload: UnsafeRawBufferPointer
+}
+
+/// Walks the messages of one datagram. `struct nlmsghdr` of linux/netlink.h; messages are aligned to 4 bytes.
+package struct MessageReader {
+    private static let headerLength = 16
+    private var rest: UnsafeRawBufferPointer
+
+    package init(_ datagram: UnsafeRawBufferPointer) {
+        rest = datagram
+    }
+
+    /// The next message, or `nil` at the end.
+    ///
+    /// - Throws: `NetlinkError` with `.malformed` when a length leads outside the datagram; the walk ends there.
+    package mutating func next() throws(NetlinkError) -> NetlinkMessage? {
+        if rest.count == 0 { return nil }
+        guard rest.count >= Self.headerLength, let length = rest.loadInteger(at: 0, as: UInt32.self) else {
+            throw NetlinkError(.malformed, "the kernel sent \(rest.count) bytes where a message header was due")
+        }
+        guard length >= Self.headerLength, length <= rest.count else {
+            throw NetlinkError(.malformed, "the kernel sent a message of \(length) bytes in \(rest.count)")
+        }
+        let message = NetlinkMessage(
+            type: rest.loadInteger(at: 4, as: UInt16.self) ?? 0, flags: rest.loadInteger(at: 6, as: UInt16.self) ?? 0,
+            sequence: rest.loadInteger(at: 8, as: UInt32.self) ?? 0,
+            payload: UnsafeRawBufferPointer(rebasing: rest[Self.headerLength..<Int(length)]))
+        rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, aligned(Int(length)))...])
+        return message
+    }
+}
+
+/// Walks the attributes of a message. `struct rtattr` of linux/rtnetlink.h; attributes are aligned to 4 bytes.
+///
+/// A length that leads outside ends the walk, as in the kernel's own `RTA_OK`.
+struct AttributeReader {
+    private static let headerLength = 4
+    /// `NLA_TYPE_MASK` of linux/netlink.h: the upper two bits are flags.
+    private static let typeMask: UInt16 = 0x3FFF
+    private var rest: UnsafeRawBufferPointer
+
+    /// - Parameter offset: The length of the fixed part that the attributes stand behind.
+    init(_ payload: UnsafeRawBufferPointer, behind offset: Int = 0) {
+        let start = min(payload.count, aligned(offset))
+        rest = UnsafeRawBufferPointer(rebasing: payload[start...])
+    }
+
+    mutating func next() -> (type: UInt16, value: UnsafeRawBufferPointer)? {
+        guard let length = rest.loadInteger(at: 0, as: UInt16.self), let type = rest.loadInteger(at: 2, as: UInt16.self),
+            length >= Self.headerLength, Int(length) <= rest.count
+        else { return nil }
+        let value = UnsafeRawBufferPointer(rebasing: rest[Self.headerLength..<Int(length)])
+        rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, aligned(Int(length)))...])
+        return (type & Self.typeMask, value)
+    }
+}
+
+/// `NLMSG_ALIGN` and `RTA_ALIGN`: up to a multiple of 4.
+private func aligned(_ length: Int) -> Int { (length + 3) & ~3 }
+
+extension UnsafeRawBufferPointer {
+    /// The integer in the machine's byte order at this place, or `nil` if it doesn't fit.
+    func loadInteger<Integer: FixedWidthInteger & BitwiseCopyable>(at offset: Int, as type: Integer.Type) -> Integer? {
+        guard offset >= 0, offset + MemoryLayout<Integer>.size <= count else { return nil }
+        return loadUnaligned(fromByteOffset: offset, as: type)
+    }
+
+    /// The bytes up to the first NUL.
+    var cString: [UInt8] { Array(prefix { $0 != 0 }) }
+}

@@ -1,0 +1,25 @@
+/// A failure of the kernel's routing socket, for people.
+package struct NetlinkError: Error, CustomStringConvertible, Sendable {
+    package enum Code: Sendable, Equatable {
+        /// A system call failed with this `errno`.
+        case system(CInt)
+        /// The kernel refused a request with this `errno`.
+        case refused(CInt)
+        /// Messages were lost: the socket's buffer ran over, or a message didn't fit.
+        case overrun
+        /// The list changed while it was dumped, again and again.
+        case interrupted
+        /// The kernel sent what isn't a message.
+        case malformed
+    }
+
+    package var code: Code
+    package var message: String
+
+    package init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    package var description: String { message }
+}

@@ -1,0 +1,145 @@
+import CLinux
+import Glibc
+
+/// A routing socket in the network namespace that the process was in when it was opened. Used by one thread at a time.
+final class NetlinkSocket {
+    /// What the kernel fills at most with one message of a dump (`netlink_dump` of net/netlink/af_netlink.c).
+    private static let bufferLength = 32 * 1024
+
+    let descriptor: CInt
+    private let isListening: Bool
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: NetlinkSocket.bufferLength, alignment: 8)
+    private var sequence: UInt32 = 0
+
+    /// - Parameter groups: The multicast groups (`RTNLGRP_…`) to listen to; then receiving doesn't block.
+    /// - Throws: `NetlinkError`.
+    init(groups: [rtnetlink_groups] = []) throws(NetlinkError) {
+        let mode = Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue) | (groups.isEmpty ? 0 : Int32(SOCK_NONBLOCK.rawValue))
+        isListening = !groups.isEmpty
+        descriptor = socket(AF_NETLINK, mode, NETLINK_ROUTE)
+        if descriptor < 0 { throw Self.systemError("a routing socket can't be opened") }
+        var address = sockaddr_nl()
+        address.nl_family = sa_family_t(AF_NETLINK)
+        let bound = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_nl>.size))
+            }
+        }
+        if bound != 0 { throw Self.systemError("a routing socket can't be bound") }
+        // Both may be missing in old kernels, which then check less and send more.
+        set(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        if groups.isEmpty {
+            setReceiveTimeout(seconds: 5)
+        } else {
+            // Room for thousands of events while the program is busy; the forced form needs CAP_NET_ADMIN.
+            if !set(SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20) { set(SOL_SOCKET, SO_RCVBUF, 8 << 20) }
+        }
+        for group in groups where !set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Int32(group.rawValue)) {
+            throw Self.systemError("the routing events of group \(group.rawValue) can't be had")
+        }
+    }
+
+    deinit {
+        close(descriptor)
+        buffer.deallocate()
+    }
+
+    @discardableResult
+    private func set(_ level: CInt, _ option: CInt, _ value: CInt) -> Bool {
+        var value = value
+        return setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<CInt>.size)) == 0
+    }
+
+    /// The kernel answers a dump at once; should it not, a reading fails instead of hanging.
+    private func setReceiveTimeout(seconds: Int) {
+        var timeout = timeval(tv_sec: seconds, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    /// Sends a request for a dump and hands each message of the answer to `body`.
+    ///
+    /// - Parameter payload: What stands behind the message header.
+    /// - Throws: `NetlinkError`; `.interrupted` when the list changed meanwhile: what `body` got is incomplete then.
+    func dump(type: UInt16, payload: [UInt8], _ body: (NetlinkMessage) -> Void) throws(NetlinkError) {
+        sequence &+= 1
+        try send(type: type, flags: UInt16(NLM_F_REQUEST) | UInt16(NLM_F_DUMP), payload: payload)
+        var isInterrupted = false
+        while true {
+            guard let datagram = try receive() else { return }
+            var messages = MessageReader(datagram)
+            while let message = try messages.next() {
+                if message.sequence != sequence { continue }
+                if message.flags & UInt16(NLM_F_DUMP_INTR) != 0 { isInterrupted = true }
+                switch Int32(message.type) {
+                case NLMSG_DONE, NLMSG_ERROR:
+                    let code = message.payload.loadInteger(at: 0, as: Int32.self) ?? 0
+                    if code < 0 {
+                        let reason = String(cString: strerror(0 &- code))
+                        throw NetlinkError(.refused(0 &- code), "the kernel refused a request of type \(type): \(reason)")
+                    }
+                    if isInterrupted {
+                        throw NetlinkError(.interrupted, "the kernel's list changed while it was read")
+                    }
+                    return
+                default: body(message)
+                }
+            }
+        }
+    }
+
+    private func send(type: UInt16, flags: UInt16, payload: [UInt8]) throws(NetlinkError) {
+        var message = [UInt8]()
+        message.reserveCapacity(16 + payload.count)
+        withUnsafeBytes(of: UInt32(16 + payload.count)) { message.append(contentsOf: $0) }
+        withUnsafeBytes(of: type) { message.append(contentsOf: $0) }
+        withUnsafeBytes(of: flags) { message.append(contentsOf: $0) }
+        withUnsafeBytes(of: sequence) { message.append(contentsOf: $0) }
+        withUnsafeBytes(of: UInt32(0)) { message.append(contentsOf: $0) }
+        message.append(contentsOf: payload)
+        while Glibc.send(descriptor, message, message.count, 0) < 0 {
+            if errno != EINTR { throw Self.systemError("a request to the kernel can't be sent") }
+        }
+    }
+
+    /// The next datagram from the kernel, valid until the next call; `nil` if there is none now, for a listening socket.
+    ///
+    /// - Throws: `NetlinkError`; `.overrun` when messages were lost.
+    func receive() throws(NetlinkError) -> UnsafeRawBufferPointer? {
+        while true {
+            var sender = sockaddr_nl()
+            var senderLength = socklen_t(MemoryLayout<sockaddr_nl>.size)
+            let count = withUnsafeMutablePointer(to: &sender) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    recvfrom(descriptor, buffer.baseAddress, buffer.count, CInt(MSG_TRUNC), $0, &senderLength)
+                }
+            }
+            if count < 0 {
+                switch errno {
+                case EINTR: continue
+                case EAGAIN where isListening: return nil
+                case ENOBUFS: throw NetlinkError(.overrun, "the kernel's events came faster than they were read")
+                default: throw Self.systemError("the kernel's answer can't be read")
+                }
+            }
+            if sender.nl_pid != 0 { continue }  // Any process may send to a routing socket; only the kernel is number 0.
+            if count > buffer.count {
+                throw NetlinkError(.overrun, "a message of \(count) bytes from the kernel doesn't fit in \(buffer.count)")
+            }
+            return UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count])
+        }
+    }
+
+    /// The namespace's number: its cookie, unique until the next boot, or before Linux 5.14 its inode.
+    var networkNamespace: UInt64 {
+        var cookie: UInt64 = 0
+        var length = socklen_t(MemoryLayout<UInt64>.size)
+        if getsockopt(descriptor, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) == 0 { return cookie }
+        var status = stat()
+        return stat("/proc/self/ns/net", &status) == 0 ? UInt64(status.st_ino) : 0
+    }
+
+    static func systemError(_ message: String) -> NetlinkError {
+        let reason = errno
+        return NetlinkError(.system(reason), "\(message): \(String(cString: strerror(reason)))")
+    }
+}

@@ -1,0 +1,41 @@
+import ArgumentParser
+import Configuration
+import Exporter
+import Glibc
+
+/// `netusage config …`.
+struct Config: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Work with the configuration.", subcommands: [Check.self])
+
+    /// `netusage config check`.
+    struct Check: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Check a configuration and say everything that is wrong with it.",
+            discussion: "Exits with 0 if the file is good, with 78 if it has errors.")
+
+        @OptionGroup var common: CommonOptions
+
+        @Argument(help: "The file to check. (default: that of --config.file)")
+        var file: String?
+
+        mutating func run() throws {
+            let path = file ?? common.configurationFile ?? ConfigurationFile.defaultPath
+            do {
+                _ = try ConfigurationFile.load(path, isRequired: true)
+                print("\(path): good")
+            } catch {
+                StandardError.print("\(error)")
+                throw ExitCode(78)  // EX_CONFIG of sysexits.h.
+            }
+        }
+    }
+}
+
+/// Where people are told what went wrong.
+enum StandardError {
+    static func print(_ line: String) {
+        let bytes = Array((line + "\n").utf8)
+        _ = write(STDERR_FILENO, bytes, bytes.count)
+    }
+}

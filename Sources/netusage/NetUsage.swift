@@ -1,0 +1,25 @@
+import ArgumentParser
+import Exporter
+
+/// The command line: what each command takes, and its exit code.
+@main
+struct NetUsage: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "netusage",
+        abstract: "Meters what network interfaces carry, in the calendar their owner is billed in.",
+        discussion: """
+            The daemon shows per-device counters, rates, day and month totals to Prometheus at /metrics and keeps the
+            ledger in SQLite. Without a configuration file it meters every device but lo.
+            """,
+        version: "netusage, version \(Version.number) (revision: \(Version.revision))",
+        subcommands: [Serve.self, Config.self])
+}
+
+/// What every command takes after its name.
+struct CommonOptions: ParsableArguments {
+    @Option(name: .customLong("config.file"), help: "The configuration; it may be missing only if this isn't given. (default: \(ConfigurationFile.defaultPath))")
+    var configurationFile: String?
+
+    @Option(name: .customLong("storage.path"), help: "The ledger's file. (default: /var/lib/netusage/ledger.db as root, otherwise netusage/ledger.db under $XDG_STATE_HOME)")
+    var storagePath: String?
+}
