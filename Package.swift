@@ -62,5 +62,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+
+        tests("CivilTimeTests", ["CivilTime"], exclude: ["zone_days.py"]),
+        tests("AccountingTests", ["Accounting", "CivilTime"]),
     ]
 )

@@ -43,7 +43,6 @@ package struct Daemon: Sendable {
     /// - Returns: The exit code: 0, 1 when it couldn't start or couldn't write the last commit, 78 (`EX_CONFIG` of
     ///   sysexits.h) when the configuration has errors.
     package func run() async -> CInt {
-        Watch.blockSignals()
         mallopt(M_ARENA_MAX, 1)  // Three threads that allocate little: one arena keeps the resident memory small.
         let configuration: Configuration
         let zone: SystemZone
@@ -74,6 +73,7 @@ package struct Daemon: Sendable {
         watchOn watchLoop: any EventLoop
     ) async throws {
         logger.notice("netusage starts", metadata: ["version": "\(Version.number)", "ledger": "\(options.storagePath)"])
+        let signals = netusage_signal_pipe()
         let manager = ServiceManager()
         let (storeWakeups, wakeStore) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let settings = MeterSettings(configuration, zone: zone.zone)
@@ -88,7 +88,7 @@ package struct Daemon: Sendable {
         let reloader = Reloader(
             path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
             zone: zone, meter: meter, manager: manager, logger: logger)
-        let watch = Watch(on: watchLoop, eventDescriptors: eventDescriptors)
+        let watch = Watch(on: watchLoop, signals: signals, eventDescriptors: eventDescriptors)
         let server = try await startServer(on: loop, meter, manager, reloader)
         manager.ready()
         await withTaskGroup(of: Void.self) { tasks in

@@ -20,33 +20,17 @@ actor Watch {
     private let tickTimer: CInt
     private let wallTimer: CInt
     private let signals: CInt
-    private let eventDescriptors: [CInt]
 
-    /// The signals that are taken here; block them with ``blockSignals()`` before any thread starts.
-    private static var handledSignals: sigset_t {
-        var set = sigset_t()
-        sigemptyset(&set)
-        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&set, signal) }
-        return set
-    }
-
-    /// Keeps signals for the watch. Threads take this over from the one that starts them.
-    static func blockSignals() {
-        var set = handledSignals
-        pthread_sigmask(SIG_BLOCK, &set, nil)
-        signal(SIGPIPE, SIG_IGN)
-    }
-
-    /// - Parameter eventDescriptors: The kernel's event sockets.
-    init(on loop: any EventLoop, eventDescriptors: [CInt]) {
+    /// - Parameters:
+    ///   - signals: Where signals come out of; see `netusage_signal_pipe`.
+    ///   - eventDescriptors: The kernel's event sockets.
+    init(on loop: any EventLoop, signals: CInt, eventDescriptors: [CInt]) {
         unownedExecutor = loop.executor.asUnownedSerialExecutor()
-        self.eventDescriptors = eventDescriptors
+        self.signals = signals
         epoll = epoll_create1(CInt(EPOLL_CLOEXEC))
         // The boot-time clock goes on in suspend: after it a reading is due at once.
         tickTimer = timerfd_create(CLOCK_BOOTTIME, CInt(TFD_CLOEXEC | TFD_NONBLOCK))
         wallTimer = timerfd_create(CLOCK_REALTIME, CInt(TFD_CLOEXEC | TFD_NONBLOCK))
-        var set = Self.handledSignals
-        signals = signalfd(-1, &set, CInt(SFD_CLOEXEC | SFD_NONBLOCK))
         let all = [epoll, tickTimer, wallTimer, signals]
         precondition(all.allSatisfy { $0 >= 0 }, "there are no descriptors left at start: raise the limit (ulimit -n)")
         for descriptor in [tickTimer, wallTimer, signals] + eventDescriptors {
@@ -115,11 +99,8 @@ actor Watch {
     }
 
     private func takeSignals() -> Set<CInt> {
-        var received: Set<CInt> = []
-        var information = signalfd_siginfo()
-        while read(signals, &information, MemoryLayout<signalfd_siginfo>.size) > 0 {
-            received.insert(CInt(information.ssi_signo))
-        }
-        return received
+        var numbers = [UInt8](repeating: 0, count: 16)
+        let count = read(signals, &numbers, numbers.count)
+        return count > 0 ? Set(numbers[..<count].map { CInt($0) }) : []
     }
 }

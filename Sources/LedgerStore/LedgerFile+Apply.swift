@@ -23,7 +23,9 @@ extension LedgerFile {
                     throw StoreError(.replaced, path: path, "it holds another commit than the one written last")
                 }
                 for fold in commit.folds { try apply(fold) }
-                let adopted = try commit.accounts.compactMap { try apply($0, from: commit.header) }
+                // All of them make room first: two may have swapped their names.
+                for record in commit.accounts { try removeAccount(record.id) }
+                let adopted = try commit.accounts.compactMap { try apply($0) }
                 try applyDevices(commit)
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
                 try apply(commit.header)
@@ -62,17 +64,21 @@ extension LedgerFile {
             ).run(.integer(fold.source.rawValue), .integer(fold.target.rawValue))
             try statement("DELETE FROM \(table) WHERE account = ?1").run(.integer(fold.source.rawValue))
         }
-        try statement("DELETE FROM account WHERE id = ?1").run(.integer(fold.source.rawValue))
+        try removeAccount(fold.source)
+    }
+
+    private func removeAccount(_ id: AccountID) throws {
+        try statement("DELETE FROM account WHERE id = ?1").run(.integer(id.rawValue))
     }
 
     /// - Returns: The history of an account that had this one's name, if there was one.
-    private func apply(_ record: AccountRecord, from header: LedgerHeader) throws -> AdoptedHistory? {
+    private func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
         let (kind, name) = record.key.columns
         let namesake = try statement("SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2")
         try namesake.bind([kind, name])
         var adopted: AdoptedHistory?
         var record = record
-        if try namesake.step(), namesake.integer(0) != record.id.rawValue {
+        if try namesake.step() {
             let former = AccountID(rawValue: namesake.integer(0))
             let events = events(in: namesake, from: 1)
             try namesake.bind([])
@@ -84,7 +90,7 @@ extension LedgerFile {
         try namesake.bind([])
         try statement(
             """
-            INSERT OR REPLACE INTO account
+            INSERT INTO account
                 (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
             """

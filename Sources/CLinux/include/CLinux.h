@@ -27,7 +27,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -67,6 +66,12 @@ static inline int netusage_filter_default_routes(int descriptor) {
     struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
     return setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
+
+/// From here on SIGTERM, SIGINT and SIGHUP come as bytes, their numbers, out of a pipe.
+///
+/// A signalfd(2) would need them blocked in every thread, and libdispatch waits on the main thread with none blocked.
+/// To be called once. Returns the end to read from, or -1 with errno.
+int netusage_signal_pipe(void);
 
 /// The commit that the program was built from, as the package manager saw it.
 const char *netusage_revision(void);

@@ -1,0 +1,388 @@
+import CivilTime
+import Testing
+
+@testable import Accounting
+
+@Suite("The rules of counting")
+struct LedgerTests {
+    private func total(_ received: UInt64, _ transmitted: UInt64 = 0) -> Total {
+        Total(received: received, transmitted: transmitted)
+    }
+
+    @Test func aDeviceSeenFirstAtStartGivesABaseline() {
+        var world = World()
+        let eth0 = world.create("eth0", seen: false)
+        world.carry(eth0, received: 1000)
+        world.start()
+        #expect(world.view("eth0")?.lifetime == .zero)
+        #expect(world.view("eth0")?.counter == Counters(received: 1000, transmitted: 0))
+        world.carry(eth0, received: 5, transmitted: 7)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(5, 7))
+    }
+
+    @Test func aDeviceThatAppearsIsBookedWhole() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 10, transmitted: 20)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(10, 20))
+        #expect(world.view("eth0")?.events.resets == 0)
+    }
+
+    @Test func aDeviceThatAppearedIsNoFirstSightAfterACrash() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 10)
+        world.start()
+        #expect(world.view("eth0")?.lifetime == total(10))
+    }
+
+    @Test func aCounterThatWentDownIsBookedWhole() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 1000, transmitted: 1000)
+        world.run(seconds: 1)
+        world.kernel[eth0]?.counters = Counters(received: 300, transmitted: 2000)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(1300, 3000))
+        #expect(world.view("eth0")?.counter == Counters(received: 1300, transmitted: 3000), "the counter goes on")
+        #expect(world.view("eth0")?.events.resets == 1)
+    }
+
+    @Test func aWrapIsNeverGuessed() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 4_294_967_290)
+        world.run(seconds: 1)
+        world.kernel[eth0]?.counters.received = 10
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(4_294_967_300))
+    }
+
+    @Test func aRebootBooksWhatTheCountersShowSince() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.uplink = eth0
+        world.carry(eth0, received: 1000)
+        world.run(seconds: 2)
+        world.stop()
+        world.pass(3600)
+        world.reboot("boot-2")
+        world.kernel[DeviceIndex(rawValue: 1)]?.counters.received = 70
+        world.uplink = DeviceIndex(rawValue: 1)
+        world.start()
+        #expect(world.view("eth0")?.lifetime == total(1070))
+        #expect(world.view("eth0")?.counter.received == 70, "the counter is the kernel's, since this boot")
+        #expect(world.view("eth0")?.events.resets == 1)
+        #expect(world.view(.uplink)?.lifetime == total(1070))
+        #expect(world.view(.uplink)?.counter.received == 70)
+    }
+
+    @Test func aRebootSpreadsOverTheTimeSinceBootOnly() {
+        var world = World()
+        _ = world.create("eth0")
+        world.run(seconds: 2)
+        world.stop()
+        world.pass(86400 * 3)
+        world.reboot("boot-2")
+        world.bootSeconds = 600
+        world.kernel[DeviceIndex(rawValue: 1)]?.counters.received = 6000
+        world.start()
+        let start = world.wallSeconds - 600
+        #expect(world.store.buckets.allSatisfy { Double($0.key.bucket.end.secondsSinceEpoch) > start })
+        #expect(world.view("eth0")?.events.gapBytes == 6000)
+    }
+
+    @Test func theLastBytesOfADeletedDeviceAreBookedAndADirectionThatReadsZeroStands() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 100, transmitted: 100)
+        world.run(seconds: 1)
+        world.kernel[eth0]?.counters = Counters(received: 0, transmitted: 150)
+        world.delete(eth0)
+        #expect(world.view("eth0")?.lifetime == total(100, 150))
+        #expect(world.view("eth0")?.events.resets == 0)
+        #expect(world.view("eth0")?.isLive == false)
+    }
+
+    @Test func theLastBytesOfADeletedDeviceShowOnlyOnceTheyAreCommitted() throws {
+        var world = World()
+        let first = world.create("veth1")
+        let second = world.create("veth2")
+        world.carry(first, transmitted: 100)
+        world.carry(second, transmitted: 1)
+        world.run(seconds: 1)
+        let key = AccountKey.collapsed("veth*")
+        world.carry(first, transmitted: 11)
+        world.ledger.depart(first, final: world.kernel[first]?.counters, movedAway: false, at: world.now)
+        #expect(world.view(key)?.counter.transmitted == 101)
+        #expect(world.view(key)?.lifetime == total(0, 101))
+        let commit = try #require(world.ledger.takeCommit())
+        #expect(world.view(key)?.counter.transmitted == 101)
+        _ = world.store.apply(commit)
+        world.ledger.acknowledgeCommit()
+        #expect(world.view(key)?.counter.transmitted == 112)
+        #expect(world.view(key)?.lifetime == total(0, 112))
+    }
+
+    @Test func aDeviceMadeAgainGoesOn() {
+        var world = World()
+        let first = world.create("eth0")
+        world.carry(first, received: 100)
+        world.run(seconds: 1)
+        world.delete(first)
+        let second = world.create("eth0")
+        world.carry(second, received: 5)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.counter.received == 105)
+        #expect(world.view("eth0")?.lifetime == total(105))
+        #expect(world.view("eth0")?.events.resets == 1)
+    }
+
+    @Test func aDeviceMadeAgainLongAfterFindsItsHistoryInTheStore() {
+        var world = World()
+        let first = world.create("wwan0")
+        world.carry(first, received: 100)
+        world.run(seconds: 1)
+        world.delete(first)
+        world.pass(86400 * 100)
+        world.read()
+        world.commit()
+        #expect(world.view("wwan0") == nil, "nothing of it is in an open period")
+        let second = world.create("wwan0")
+        world.carry(second, received: 5)
+        world.run(seconds: 1)
+        #expect(world.view("wwan0")?.lifetime == total(105))
+    }
+
+    @Test func aDeviceThatIsBackFromElsewhereGetsANewBaseline() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.delete(eth0, movedAway: true)
+        world.run(seconds: 1)
+        _ = world.create("eth0", index: eth0)
+        world.kernel[eth0]?.counters.received = 5000
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(100))
+        world.carry(eth0, received: 1)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(101))
+        #expect(world.view("eth0")?.counter.received == 101)
+    }
+
+    @Test func aNewDeviceWithTheNameOfOneThatLeftIsBookedWhole() {
+        var world = World()
+        let eth0 = world.create("wg0")
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.delete(eth0, movedAway: true)
+        let other = world.create("wg0")
+        world.carry(other, received: 60)
+        world.run(seconds: 1)
+        #expect(world.view("wg0")?.lifetime == total(160))
+    }
+
+    @Test func impossibleBytesAreBookedAndCounted() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.ledger.setLinkSpeed(125_000_000, of: eth0)
+        world.carry(eth0, received: 300_000_000, transmitted: 10_000_000_000)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(300_000_000, 10_000_000_000))
+        #expect(world.view("eth0")?.events.suspectBytes == 10_000_000_000)
+    }
+
+    @Test func totalsStopAtTheLargestIntegerInsteadOfWrapping() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        for value: UInt64 in [.max, 0, .max, 1, .max] {
+            world.kernel[eth0]?.counters.received = value
+            world.run(seconds: 1)
+        }
+        #expect(world.view("eth0")?.lifetime.received == saturationLimit)
+    }
+
+    @Test func theReadingAtMidnightClosesTheDay() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.pass(86398.5)
+        world.read()
+        world.carry(eth0, received: 10)
+        world.pass(1.5001)
+        world.read()
+        #expect(world.view("eth0")?.periods.previousDay == total(10))
+        #expect(world.view("eth0")?.periods.day == .zero)
+        world.carry(eth0, received: 3)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.periods.day == total(3))
+    }
+
+    @Test func aGapOverMidnightIsSpreadOverBothDaysToTheByte() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.pass(86400 - 1000)
+        world.read()
+        world.carry(eth0, received: 1001, transmitted: 7)
+        world.pass(4000)
+        world.read()
+        let periods = world.view("eth0")?.periods
+        #expect(periods?.previousDay == total(250, 1))
+        #expect(periods?.day == total(751, 6))
+        #expect(world.view("eth0")?.events.gapBytes == 1008)
+    }
+
+    @Test(arguments: [-86400.0 * 40, -86400, -3600, 3600, 86400, 86400 * 40, 86400 * 20000, -1_795_219_000])
+    func aClockThatIsSetChangesNoTotal(step: Double) {
+        var world = World()
+        let eth0 = world.create("eth0")
+        for _ in 0..<3 {
+            world.carry(eth0, received: 100)
+            world.run(seconds: 3)
+            world.wallSeconds += step
+            world.carry(eth0, received: 10)
+            world.run(seconds: 3)
+            world.wallSeconds -= step
+            world.commit()
+        }
+        #expect(world.view("eth0")?.lifetime == total(330))
+        #expect(world.view("eth0")?.events == AccountEvents())
+        #expect(world.store.total(of: AccountID(rawValue: 2)) == total(330))
+        #expect(world.store.bucketTotal(of: AccountID(rawValue: 2)) == total(330))
+    }
+
+    @Test func ratesAreMeansOverTheIntervalAndPeaksLastAMinute() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.run(seconds: 2)
+        world.carry(eth0, received: 500)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.rate.received == 500)
+        world.read(endsInterval: false)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.rate.received == 0)
+        world.run(seconds: 58)
+        #expect(world.view("eth0")?.peak.received == 500)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.peak.received == 0)
+    }
+
+    @Test func anotherRuleSetMovesDevicesWithoutLosingAByte() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.rules = World.rules(exclude: ["lo"], collapse: ["eth*"])
+        world.ledger.apply(world.rules)
+        world.carry(eth0, received: 10)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(100))
+        #expect(world.view(.collapsed("eth*"))?.lifetime == total(10))
+        world.rules = World.rules(exclude: ["lo", "eth0"], collapse: [])
+        world.ledger.apply(world.rules)
+        world.carry(eth0, received: 5000)
+        world.run(seconds: 1)
+        world.rules = World.rules()
+        world.ledger.apply(world.rules)
+        world.run(seconds: 1)
+        world.carry(eth0, received: 1)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(101), "what it carried while it was excluded isn't counted")
+        #expect(world.view("eth0")?.counter.received == 101)
+    }
+
+    @Test func whatWasExcludedAcrossARestartIsNotCounted() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.stop()
+        world.rules = World.rules(exclude: ["eth0"])
+        world.start()
+        world.carry(eth0, received: 5000)
+        world.run(seconds: 1)
+        world.stop()
+        world.rules = World.rules()
+        world.start()
+        world.carry(eth0, received: 1)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(101))
+    }
+
+    @Test func theUplinkGetsEachByteOfTheDeviceThatHoldsTheRoute() {
+        var world = World()
+        let eth0 = world.create("eth0"), wwan0 = world.create("wwan0")
+        world.uplink = eth0
+        world.run(seconds: 1)
+        world.carry(eth0, received: 10)
+        world.carry(wwan0, received: 1000)
+        world.run(seconds: 1)
+        world.uplink = wwan0
+        world.run(seconds: 1)
+        world.carry(eth0, received: 1000)
+        world.carry(wwan0, received: 5)
+        world.run(seconds: 1)
+        #expect(world.view(.uplink)?.lifetime == total(15))
+        #expect(world.view(.uplink)?.counter.received == 15)
+        world.carry(wwan0, received: 3)
+        world.start()
+        #expect(world.view(.uplink)?.lifetime == total(18), "the device held it when the program ended")
+        world.carry(wwan0, received: 2)
+        world.delete(wwan0)
+        #expect(world.view(.uplink)?.lifetime == total(20))
+        #expect(world.view(.uplink)?.counter.received == 20)
+    }
+
+    @Test func aCommitThatFailsIsMergedIntoTheNext() throws {
+        var world = World()
+        let eth0 = world.create("eth0")
+        for bytes: UInt64 in [1, 10, 100] {
+            world.carry(eth0, received: bytes)
+            world.run(seconds: 1)
+            _ = try #require(world.ledger.takeCommit())
+            world.carry(eth0, received: bytes)
+            world.run(seconds: 1)
+            world.ledger.rejectCommit()
+        }
+        world.commit()
+        #expect(world.store.total(of: AccountID(rawValue: 2)) == total(222))
+        #expect(world.store.bucketTotal(of: AccountID(rawValue: 2)) == total(222))
+    }
+
+    @Test func aNewFileGetsEverythingThatIsKnown() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.commit()
+        world.pass(86400 * 70)
+        world.read()
+        world.carry(eth0, received: 10)
+        world.run(seconds: 1)
+        world.commit()
+        world.store = ModelStore()
+        world.ledger.recommitEverything()
+        world.commit()
+        world.start()
+        #expect(world.view("eth0")?.lifetime == total(110))
+        #expect(world.view("eth0")?.periods.day == total(10))
+    }
+
+    @Test func afterACrashACounterWhoseDeviceIsGoneStartsAnewInsteadOfSteppingBackALittle() {
+        var world = World()
+        let first = world.create("veth1"), second = world.create("veth2")
+        world.carry(first, received: 1000)
+        world.carry(second, received: 500)
+        world.run(seconds: 1)
+        world.commit()
+        world.carry(first, received: 50)
+        world.run(seconds: 1)
+        #expect(world.view(.collapsed("veth*"))?.counter.received == 1550)
+        world.kernel[first] = nil
+        world.start()
+        #expect(world.view(.collapsed("veth*"))?.counter.received == 0)
+        #expect(world.view(.collapsed("veth*"))?.lifetime.received == 1500)
+    }
+}

@@ -1,0 +1,50 @@
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from support import BINARY, Exporter, Namespace  # noqa: E402
+
+
+def pytest_configure(config):
+    if not BINARY.exists():
+        pytest.exit(f"{BINARY} isn't there; run `make test`, which builds it", returncode=2)
+
+
+@pytest.fixture
+def namespaces():
+    """Makes namespaces, and deletes them in the end."""
+    made = []
+
+    def make():
+        made.append(Namespace())
+        return made[-1]
+
+    yield make
+    for namespace in made:
+        namespace.delete()
+
+
+@pytest.fixture
+def cable(namespaces):
+    """Two namespaces, `wan0` in the first joined to `far0` in the second; the first has its default route there."""
+    near, far = namespaces(), namespaces()
+    near.veth("wan0", far, "far0")
+    near.ip("route", "add", "default", "via", "10.0.0.2")
+    return near, far
+
+
+@pytest.fixture
+def exporter(tmp_path):
+    """Starts exporters, and ends those that still run."""
+    started = []
+
+    def start(namespace, *flags, **options):
+        started.append(Exporter(namespace, options.pop("directory", tmp_path), *flags, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()

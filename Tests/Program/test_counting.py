@@ -1,0 +1,323 @@
+"""The rules of counting, with the real kernel: every byte once, whatever happens to devices and to the program."""
+
+import random
+import sqlite3
+import threading
+import time
+
+from support import PATIENCE, Exporter, eventually, run
+
+
+def test_known_bytes_are_shown_exactly(cable, exporter):
+    near, far = cable
+    netusage = exporter(near)
+    before = netusage.metrics()
+    sent = near.send("10.0.0.2", packets=137, size=1234)
+    received = far.send("10.0.0.1", packets=61, size=777)
+    after = netusage.metrics()
+    assert after.pair("_total", "wan0") == near.kernel("wan0")
+    for what in ("day", "week", "month", "lifetime"):
+        was, now = before.pair(what, "wan0"), after.pair(what, "wan0")
+        assert (now[0] - was[0], now[1] - was[1]) == (received, sent), what
+    assert after["netusage_uplink_day_receive_bytes"] == after.device("day_receive_bytes", "wan0")
+    assert after["netusage_uplink_day_transmit_bytes"] == after.device("day_transmit_bytes", "wan0")
+    assert after["netusage_online"] == 1 and after.device("device_uplink", "wan0") == 1
+
+
+def test_what_was_carried_before_the_first_start_is_not_booked(cable, exporter):
+    near, far = cable
+    near.send("10.0.0.2")
+    shown = exporter(near).metrics()
+    assert shown.pair("lifetime", "wan0") == (0, 0)
+    assert shown.pair("_total", "wan0") == near.kernel("wan0") != (0, 0)
+
+
+def test_a_device_that_appears_is_booked_from_its_first_byte(cable, exporter):
+    near, far = cable
+    netusage = exporter(near)
+    near.bridge("lan0", 7)
+    sent = near.send("10.7.0.2", packets=50)
+    assert netusage.metrics().pair("lifetime", "lan0") == (0, sent)
+    assert netusage.metrics().device("device_resets_total", "lan0") == 0
+
+
+def test_a_device_deleted_right_after_a_burst_is_booked_to_its_last_byte(cable, exporter):
+    near, far = cable
+    netusage = exporter(near)
+    near.bridge("lan0", 7)
+    sent = 0
+    for burst in range(20):
+        sent += near.send("10.7.0.2", packets=500)
+        near.ip("link", "delete", "lan0")
+        near.bridge("lan0", 7)
+    sent += near.send("10.7.0.2", packets=500)
+    near.ip("link", "delete", "lan0")
+    gone = eventually(lambda: (lambda m: m if m.device("device_up", "lan0") is None else None)(netusage.metrics()))
+    assert eventually(lambda: netusage.metrics().pair("month", "lan0") == (0, sent))
+    assert gone.pair("_total", "lan0") == (None, None), "a device that is gone keeps only its period totals"
+
+
+def test_a_device_made_again_goes_on_without_a_step(cable, exporter):
+    near, far = cable
+    near.bridge("lan0", 7)
+    netusage = exporter(near)
+    first = near.send("10.7.0.2", packets=30)
+    before = netusage.metrics().pair("_total", "lan0")
+    near.ip("link", "delete", "lan0")
+    near.bridge("lan0", 7)
+    second = near.send("10.7.0.2", packets=20)
+    after = netusage.metrics()
+    assert after.pair("_total", "lan0") == (before[0], before[1] + second)
+    assert after.pair("lifetime", "lan0") == (0, first + second)
+    assert after.device("device_resets_total", "lan0") == 1
+
+
+def test_a_device_made_again_while_nobody_looked_is_booked_whole(cable, exporter):
+    near, far = cable
+    near.bridge("lan0", 7)
+    netusage = exporter(near)
+    first = near.send("10.7.0.2", packets=30)
+    netusage.stop()
+    near.ip("link", "delete", "lan0")
+    near.bridge("lan0", 7)
+    second = near.send("10.7.0.2", packets=20)
+    after = exporter(near).metrics()
+    assert after.pair("lifetime", "lan0") == (0, first + second)
+    assert after.pair("_total", "lan0") == (0, first + second)
+    assert after.device("device_resets_total", "lan0") == 1
+
+
+def test_a_renamed_device_keeps_its_history(cable, exporter):
+    near, far = cable
+    near.bridge("lan0", 7)
+    netusage = exporter(near)
+    first = near.send("10.7.0.2")
+    near.ip("link", "set", "lan0", "name", "home0")
+    second = near.send("10.7.0.2")
+    shown = netusage.metrics()
+    assert shown.pair("lifetime", "home0") == (0, first + second)
+    assert shown.pair("lifetime", "lan0") == (None, None)
+    assert shown.device("device_resets_total", "home0") == 0
+
+
+def test_two_devices_that_swap_their_names_keep_their_histories(cable, exporter):
+    near, far = cable
+    near.bridge("a0", 7)
+    near.bridge("b0", 8)
+    netusage = exporter(near)
+    of_a, of_b = near.send("10.7.0.2", packets=10), near.send("10.8.0.2", packets=20)
+    for old, new in (("a0", "x0"), ("b0", "a0"), ("x0", "b0")):
+        near.ip("link", "set", old, "name", new)
+    shown = netusage.metrics()
+    assert shown.pair("lifetime", "b0") == (0, of_a) and shown.pair("lifetime", "a0") == (0, of_b)
+    netusage.stop()
+    for old, new in (("a0", "x0"), ("b0", "a0"), ("x0", "b0")):  # Again, while nobody looks.
+        near.ip("link", "set", old, "name", new)
+    shown = exporter(near).metrics()
+    assert shown.pair("lifetime", "a0") == (0, of_a) and shown.pair("lifetime", "b0") == (0, of_b)
+
+
+def test_a_name_that_is_used_again_is_one_account(cable, exporter):
+    """As with a modem that is plugged in again and again: usb0 appears, and is renamed at once."""
+    near, far = cable
+    netusage = exporter(near)
+    sent = 0
+    for _ in range(3):
+        near.bridge("usb0", 7)
+        near.ip("link", "set", "usb0", "name", "modem0")
+        sent += near.send("10.7.0.2", packets=25)
+        near.ip("link", "delete", "modem0")
+    near.bridge("usb0", 7)
+    near.ip("link", "set", "usb0", "name", "modem0")
+    shown = netusage.metrics()
+    assert shown.pair("lifetime", "modem0") == (0, sent)
+    assert shown.pair("_total", "modem0") == (0, sent)
+    assert shown.pair("lifetime", "usb0") == (None, None)
+
+
+def test_what_a_device_carried_in_another_namespace_is_not_booked(cable, namespaces, exporter):
+    near, far = cable
+    elsewhere = namespaces()
+    near.veth("lan0", far, "far1", number=7)
+    netusage = exporter(near)
+
+    def carry(namespace, packets):
+        namespace.ip("address", "replace", "10.7.0.1/24", "dev", "lan0")
+        namespace.ip("link", "set", "lan0", "up")
+        namespace.ip("neighbour", "replace", "10.7.0.2", "lladdr", "02:00:00:00:00:02", "nud", "permanent", "dev", "lan0")
+        return namespace.send("10.7.0.2", packets)
+
+    here = carry(near, 10)
+    near.ip("link", "set", "lan0", "netns", elsewhere.name)
+    carry(elsewhere, 1000)
+    assert eventually(lambda: netusage.metrics().device("device_up", "lan0") is None)
+    elsewhere.ip("link", "set", "lan0", "netns", near.name)
+    here += carry(near, 20)
+    assert netusage.metrics().pair("lifetime", "lan0") == (0, here)
+    netusage.kill()  # And the same across a restart while it is away.
+    netusage = exporter(near)
+    near.ip("link", "set", "lan0", "netns", elsewhere.name)
+    eventually(lambda: netusage.metrics().device("device_up", "lan0") is None)
+    netusage.kill()
+    carry(elsewhere, 1000)
+    netusage = exporter(near)
+    elsewhere.ip("link", "set", "lan0", "netns", near.name)
+    here += carry(near, 40)
+    assert netusage.metrics().pair("lifetime", "lan0") == (0, here)
+
+
+def test_a_class_of_devices_is_one_series_whose_counter_never_falls(cable, exporter):
+    near, far = cable
+    netusage = exporter(near)
+    sent, counter = 0, 0
+    for number in range(10, 16):
+        near.bridge(f"tap{number}", number)
+        sent += near.send(f"10.{number}.0.2", packets=40)
+        shown = netusage.metrics()
+        assert shown.device("transmit_bytes_total", "tap*") >= counter
+        counter = shown.device("transmit_bytes_total", "tap*")
+        near.ip("link", "delete", f"tap{number}")
+    shown = eventually(lambda: (lambda m: m if m.device("device_up", "tap*") == 0 else None)(netusage.metrics()))
+    assert shown.pair("_total", "tap*") == (0, sent) == shown.pair("day", "tap*")
+    assert 'kind="collapsed"' in shown.text
+    assert not any("tap1" in series for series in shown)
+
+
+def test_the_uplink_follows_the_default_route(cable, namespaces, exporter):
+    near, far = cable
+    third = namespaces()
+    near.veth("lte0", third, "far1", number=1)
+    netusage = exporter(near)
+    by_wan = near.send("10.0.0.2", packets=10)
+    near.ip("route", "replace", "default", "via", "10.1.0.2", "metric", "0")
+    eventually(lambda: netusage.metrics().device("device_uplink", "lte0") == 1)
+    by_lte = near.send("10.1.0.2", packets=20)
+    unused = near.send("10.0.0.2", packets=40)
+    shown = netusage.metrics()
+    assert shown["netusage_uplink_day_transmit_bytes"] == by_wan + by_lte
+    assert shown.device("day_transmit_bytes", "wan0") == by_wan + unused
+    near.ip("route", "del", "default")
+    assert eventually(lambda: netusage.metrics()["netusage_online"] == 0)
+    near.send("10.1.0.2", packets=20)
+    assert netusage.metrics()["netusage_uplink_day_transmit_bytes"] == by_wan + by_lte
+
+
+def test_a_tunnel_over_the_uplink_is_not_counted_twice(cable, exporter):
+    near, far = cable
+    near.ip("link", "add", "vpn0", "type", "vxlan", "id", "9", "remote", "10.0.0.2", "local", "10.0.0.1", "dstport", "4789")
+    near.ip("link", "set", "vpn0", "arp", "off", "up")
+    near.ip("address", "add", "10.9.0.1/24", "dev", "vpn0")
+    near.ip("route", "replace", "default", "dev", "wan0", "metric", "100")
+    near.ip("route", "add", "default", "dev", "vpn0", "metric", "10")
+    netusage = exporter(near)
+    near.send("10.9.0.2", packets=30)
+    shown = netusage.metrics()
+    assert shown.device("device_uplink", "wan0") == 1 and shown.device("device_uplink", "vpn0") == 0
+    assert shown.device("day_transmit_bytes", "vpn0") > 0
+    assert shown["netusage_uplink_day_transmit_bytes"] == shown.device("day_transmit_bytes", "wan0")
+
+
+def test_two_hundred_kills_lose_and_double_no_byte(cable, tmp_path):
+    """SIGKILL at random moments under traffic: in the end the ledger has what the kernel has, to the byte."""
+    near, far = cable
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    netusage = Exporter(near, tmp_path, "--config.file", str(fast_flushes(tmp_path)))
+    start = near.kernel("wan0")
+    assert netusage.metrics().pair("lifetime", "wan0") == (0, 0)
+    stop = threading.Event()
+
+    def traffic():
+        while not stop.is_set():
+            near.send("10.0.0.2", packets=20)
+            far.send("10.0.0.1", packets=10)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=traffic)
+    thread.start()
+    last = {}
+    try:
+        for _ in range(200):
+            time.sleep(chance.uniform(0, 0.12) * PATIENCE)
+            if chance.random() < 0.5:
+                last = never_lower(last, netusage.metrics())
+            netusage.kill()
+            with sqlite3.connect(netusage.ledger) as ledger:
+                assert ledger.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            ledger.close()
+            netusage = Exporter(near, tmp_path, "--config.file", str(tmp_path / "fast.yaml"))
+            last = never_lower(last, netusage.metrics())
+    finally:
+        stop.set()
+        thread.join()
+    shown, kernel = netusage.metrics(), near.kernel("wan0")
+    netusage.stop()
+    assert shown.pair("_total", "wan0") == kernel
+    assert shown.pair("lifetime", "wan0") == (kernel[0] - start[0], kernel[1] - start[1])
+    assert shown.device("device_resets_total", "wan0") == 0
+    assert sums(netusage.ledger, "bucket") == sums(netusage.ledger, "day")
+
+
+def never_lower(last, metrics):
+    """No counter and no open total ever steps back."""
+    now = {series: value for series, value in metrics.items()
+           if ("_bytes_total" in series or "lifetime" in series) and "wan0" in series or "uplink_lifetime" in series}
+    for series, value in last.items():
+        assert now[series] >= value, f"{series} fell from {value} to {now[series]}"
+    return now
+
+
+def fast_flushes(directory):
+    path = directory / "fast.yaml"
+    path.write_text("storage: { flush_interval: 1s }\nsampling: { interval: 100ms }\n")
+    return path
+
+
+def sums(ledger, table):
+    with sqlite3.connect(ledger) as connection:
+        return dict(connection.execute(
+            f"SELECT name, sum(received) || '/' || sum(transmitted) FROM {table} JOIN account ON id = account GROUP BY 1"))
+
+
+def test_a_stop_of_minutes_loses_nothing_and_is_spread_over_them(cable, exporter):
+    """The second run's clock since boot is seven minutes ahead, by a time namespace of the kernel."""
+    near, far = cable
+    netusage = exporter(near)
+    before = near.send("10.0.0.2", packets=10)
+    netusage.stop()
+    during = near.send("10.0.0.2", packets=1000)
+    netusage = exporter(near, prefix=("unshare", "--time", "--boottime", str(7 * 60)))
+    shown = netusage.metrics()
+    assert shown.pair("lifetime", "wan0") == (0, before + during)
+    assert shown.device("gap_bytes_total", "wan0") == during
+    assert shown["netusage_uplink_lifetime_transmit_bytes"] == before + during
+    netusage.stop()
+    with sqlite3.connect(netusage.ledger) as ledger:
+        rows = ledger.execute(
+            "SELECT transmitted FROM bucket JOIN account ON id = account WHERE name = 'wan0' ORDER BY start").fetchall()
+    assert len(rows) >= 2 and sum(row[0] for row in rows) == before + during
+    assert sums(netusage.ledger, "bucket") == sums(netusage.ledger, "day")
+
+
+def test_a_short_stop_is_no_gap(cable, exporter):
+    near, far = cable
+    netusage = exporter(near)
+    netusage.stop()
+    sent = near.send("10.0.0.2", packets=10)
+    shown = exporter(near).metrics()
+    assert shown.device("gap_bytes_total", "wan0") == 0 and shown.pair("lifetime", "wan0") == (0, sent)
+
+
+def test_names_of_any_bytes_come_out_as_valid_distinct_labels(cable, exporter):
+    near, far = cable
+    names = [b'quo"te', b"back\\slash", b"\xff\xfe", b"\xff\xfd", "ümläut".encode(), b"(other)", b"e\xcc\x81"]
+    for name in names:
+        run("ip", "-n", near.name, "link", "add", name, "type", "bridge")
+    near.ip("link", "set", "wan0", "alias", 'a "b"\\c\nd')
+    shown = exporter(near).metrics()
+    labels = {series.split('device="', 1)[1] for series in shown if series.startswith("netusage_device_up{")}
+    assert len(labels) == len(names) + 1
+    for expected in (r"quo\"te", r"back\\slash", r"raw:\\xff\\xfe", r"raw:\\xff\\xfd", "ümläut", "raw:(other)"):
+        assert f'netusage_device_up{{device="{expected}"}}' in shown, expected
+    assert r'alias="a \"b\"\\c\nd"' in shown.text
