@@ -160,14 +160,13 @@ extension Ledger {
 
     /// The time in which nothing was read: since the last commit or, when the machine was started after it, since then.
     private func catchUpSpan(since header: LedgerHeader?, at now: Moment) -> BookingSpan {
-        guard let header else { return bookingSpan(until: now, elapsed: .zero) }
-        if header.boot == boot {
-            return bookingSpan(until: now, elapsed: now.sinceBoot.elapsed(since: header.lastReading.sinceBoot))
-        }
+        guard let header else { return bookingSpan(from: now, until: now) }
+        if header.boot == boot { return bookingSpan(from: header.lastReading, until: now) }
         let uptime = now.sinceBoot.nanoseconds
         let (sinceReading, overflow) = now.wallNanoseconds.subtractingReportingOverflow(header.lastReading.wallNanoseconds)
         let isPlausible = !overflow && sinceReading >= 0 && sinceReading < uptime
-        return bookingSpan(until: now, elapsed: Span(nanoseconds: isPlausible ? sinceReading : uptime))
+        let elapsed = Span(nanoseconds: isPlausible ? sinceReading : uptime)
+        return bookingSpan(from: now.timestamp(before: elapsed), until: now, elapsed: elapsed)
     }
 
     /// After a crash the last bytes of a device that is gone by now are in no counter and not in the store, though they

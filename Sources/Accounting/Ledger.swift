@@ -128,11 +128,17 @@ package struct Ledger: Sendable {
     }
 
     /// The uplink is this device from now on; everything up to now must be booked already.
-    package mutating func setUplink(_ index: DeviceIndex?) {
+    ///
+    /// - Returns: Whether it was another one before: then this must be committed at once, so that after a crash the bytes
+    ///   since go where they belong.
+    @discardableResult
+    package mutating func setUplink(_ index: DeviceIndex?) -> Bool {
+        let former = uplinkDevice
         uplinkDevice = index.flatMap { devices[$0] == nil ? nil : $0 }
         if let uplinkDevice, let device = devices[uplinkDevice] {
             accounts[uplinkAccount].beginCounting(at: device.last)
         }
+        return former != uplinkDevice
     }
 
     // MARK: - Readings
@@ -143,8 +149,11 @@ package struct Ledger: Sendable {
     /// reading after a boundary closes what lies before it. Devices that the ledger doesn't know are passed over.
     ///
     /// - Parameter endsInterval: Whether a sampling interval ends here, so that rates are taken.
-    package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) {
+    /// - Returns: Whether a counter began anew: what it showed before is nowhere but here, so it must be committed at once.
+    @discardableResult
+    package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) -> Bool {
         let span = bookingSpan(until: now)
+        var sawReset = false
         for reading in readings {
             guard let place = devices.index(forKey: reading.device) else { continue }
             if devices.values[place].phase != .counting {
@@ -161,12 +170,14 @@ package struct Ledger: Sendable {
             } else {
                 delta = Delta(sinceCreation: reading.counters)
                 accounts[device.account].events.resets += 1
+                sawReset = true
             }
             book(delta, from: device, isUplink: reading.device == uplinkDevice, over: span)
         }
         lastReading = now
         advance(to: now.timestamp)
         if endsInterval { sampleRates(at: now.sinceBoot) }
+        return sawReset
     }
 
     /// Opens the periods that hold this moment, if they aren't open yet.
@@ -218,12 +229,16 @@ package struct Ledger: Sendable {
         }
     }
 
-    func bookingSpan(until now: Moment) -> BookingSpan {
-        bookingSpan(until: now, elapsed: now.sinceBoot.elapsed(since: lastReading.sinceBoot))
+    func bookingSpan(until now: Moment) -> BookingSpan { bookingSpan(from: lastReading, until: now) }
+
+    /// The time between two moments of one boot, as the wall clock goes now.
+    func bookingSpan(from previous: Moment, until now: Moment) -> BookingSpan {
+        let elapsed = now.sinceBoot.elapsed(since: previous.sinceBoot)
+        let start = now.isStepped(since: previous) ? now.timestamp(before: elapsed) : previous.timestamp
+        return bookingSpan(from: start, until: now, elapsed: elapsed)
     }
 
-    func bookingSpan(until now: Moment, elapsed: Span) -> BookingSpan {
-        let start = now.timestamp(before: elapsed)
+    func bookingSpan(from start: Timestamp, until now: Moment, elapsed: Span) -> BookingSpan {
         if elapsed > rules.gapThreshold { return .gap(from: start, to: now.timestamp, elapsed: elapsed) }
         let day = window.daySpan.contains(start) ? window.today : calendar.day(containing: start)
         return .within(Bucket(containing: start), day, elapsed: elapsed)

@@ -63,6 +63,17 @@ package struct Moment: Hashable, Sendable {
         return Self.timestamp(atNanoseconds: overflow ? .min : earlier)
     }
 
+    /// Whether the wall clock was set since `earlier`, a moment of the same boot: the two clocks run side by side
+    /// otherwise (NTP bends both), but for the time between reading one and the other.
+    package func isStepped(since earlier: Moment) -> Bool { abs(step(since: earlier)) >= 0.5 }
+
+    /// By how many seconds the wall clock was set since `earlier`.
+    package func step(since earlier: Moment) -> Double {
+        let wall = Double(wallNanoseconds) - Double(earlier.wallNanoseconds)
+        let boot = Double(sinceBoot.nanoseconds) - Double(earlier.sinceBoot.nanoseconds)
+        return (wall - boot) / 1e9
+    }
+
     private static func timestamp(atNanoseconds nanoseconds: Int64) -> Timestamp {
         let (quotient, remainder) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
         return Timestamp(secondsSinceEpoch: remainder < 0 ? quotient - 1 : quotient)

@@ -160,25 +160,17 @@ actor Meter {
 
     private func book(at now: Moment, endsInterval: Bool) {
         noticeClockStep(at: now)
-        if departed.isEmpty {
-            ledger.record(counters.lazy.map(\.reading), at: now, endsInterval: endsInterval)
-        } else {
-            let sure = counters.lazy.filter { [departed] in !departed.contains($0.index) }
-            ledger.record(sure.map(\.reading), at: now, endsInterval: endsInterval)
-        }
+        let sure = counters.lazy.filter { [departed] in departed.isEmpty || !departed.contains($0.index) }
+        if ledger.record(sure.map(\.reading), at: now, endsInterval: endsInterval) { isUrgent = true }
         // A link that no event told of: the event was lost, or is about to come.
         if counters.count != links.links.count, departed.isEmpty { linksAreOutdated = true }
     }
 
-    /// The clocks run side by side but when the wall clock is set; what NTP bends is far below half a second.
     private func noticeClockStep(at now: Moment) {
         defer { previousMoment = now }
-        guard let previous = previousMoment else { return }
-        let wall = Double(now.wallNanoseconds) - Double(previous.wallNanoseconds)
-        let boot = Double(now.sinceBoot.nanoseconds) - Double(previous.sinceBoot.nanoseconds)
-        if abs(wall - boot) < 0.5e9 { return }
+        guard let previous = previousMoment, now.isStepped(since: previous) else { return }
         kernelStatus.clockSteps += 1
-        logger.warning("the wall clock was set", metadata: ["step_seconds": "\((wall - boot) / 1e9)"])
+        logger.warning("the wall clock was set", metadata: ["step_seconds": "\(now.step(since: previous))"])
     }
 
     private func report(kernelFailure error: NetlinkError?) {
@@ -287,12 +279,11 @@ actor Meter {
             routesAreOutdated = false
             let best = DefaultRoute.best(of: routes) { links[$0]?.isTunnel ?? false }
             if best?.index != route?.index {
-                isUrgent = true
                 let name = best.flatMap { links[$0.index] }.map { String(decoding: $0.name, as: UTF8.self) }
                 logger.info("the uplink is another device now", metadata: ["device": "\(name ?? "none")"])
             }
             route = best
-            ledger.setUplink(best.map { DeviceIndex(rawValue: $0.index) })
+            if ledger.setUplink(best.map { DeviceIndex(rawValue: $0.index) }) { isUrgent = true }
         } catch {
             report(kernelFailure: error)
         }

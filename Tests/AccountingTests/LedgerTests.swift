@@ -64,8 +64,9 @@ struct LedgerTests {
         var world = World()
         let eth0 = world.create("eth0")
         world.uplink = eth0
+        world.run(seconds: 1)
         world.carry(eth0, received: 1000)
-        world.run(seconds: 2)
+        world.run(seconds: 1)
         world.stop()
         world.pass(3600)
         world.reboot("boot-2")
@@ -118,7 +119,8 @@ struct LedgerTests {
         world.ledger.depart(first, final: world.kernel[first]?.counters, movedAway: false, at: world.now)
         #expect(world.view(key)?.counter.transmitted == 101)
         #expect(world.view(key)?.lifetime == total(0, 101))
-        let commit = try #require(world.ledger.takeCommit())
+        let taken = world.ledger.takeCommit()
+        let commit = try #require(taken)
         #expect(world.view(key)?.counter.transmitted == 101)
         _ = world.store.apply(commit)
         world.ledger.acknowledgeCommit()
@@ -234,7 +236,7 @@ struct LedgerTests {
         #expect(world.view("eth0")?.events.gapBytes == 1008)
     }
 
-    @Test(arguments: [-86400.0 * 40, -86400, -3600, 3600, 86400, 86400 * 40, 86400 * 20000, -1_795_219_000])
+    @Test(arguments: [-3_456_000, -86400, -3600, 3600, 86400, 3_456_000, 1_728_000_000, -1_795_219_000] as [Double])
     func aClockThatIsSetChangesNoTotal(step: Double) {
         var world = World()
         let eth0 = world.create("eth0")
@@ -335,13 +337,14 @@ struct LedgerTests {
         #expect(world.view(.uplink)?.counter.received == 20)
     }
 
-    @Test func aCommitThatFailsIsMergedIntoTheNext() throws {
+    @Test func aCommitThatFailsIsMergedIntoTheNext() {
         var world = World()
         let eth0 = world.create("eth0")
         for bytes: UInt64 in [1, 10, 100] {
             world.carry(eth0, received: bytes)
             world.run(seconds: 1)
-            _ = try #require(world.ledger.takeCommit())
+            let taken = world.ledger.takeCommit()
+            #expect(taken != nil)
             world.carry(eth0, received: bytes)
             world.run(seconds: 1)
             world.ledger.rejectCommit()

@@ -168,7 +168,7 @@ struct World {
 
     mutating func read(endsInterval: Bool = true) {
         ledger.record(kernel.map { Reading(device: $0.key, counters: $0.value.counters) }, at: now, endsInterval: endsInterval)
-        ledger.setUplink(uplink)
+        if ledger.setUplink(uplink) { commit() }
     }
 
     /// Time passes with a reading every second.

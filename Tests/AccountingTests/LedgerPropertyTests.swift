@@ -1,0 +1,197 @@
+import CivilTime
+import Testing
+
+@testable import Accounting
+
+/// Random histories of a machine, told to the ledger as a program would; the seed is printed, so each can be repeated.
+@Suite("Properties of the ledger")
+struct LedgerPropertyTests {
+    /// Everything that can happen, and what must have been booked in the end.
+    private struct History {
+        var world: World
+        var random: SeededGenerator
+        /// What the devices have carried since they were first seen.
+        var carried: [String: Total] = [:]
+        /// What was done, for whoever has to find out why.
+        var log: [Int] = []
+
+        init(seed: UInt64, zone: Zone = .utc) {
+            world = World(zone: zone)
+            random = SeededGenerator(seed: seed)
+        }
+
+        var alive: [DeviceIndex] { world.kernel.keys.sorted() }
+
+        func account(_ index: DeviceIndex) -> String {
+            let name = String(decoding: world.kernel[index]?.name.bytes ?? [], as: UTF8.self)
+            return name.hasPrefix("veth") ? "veth*" : name
+        }
+
+        mutating func carry() {
+            guard let index = alive.randomElement(using: &random) else { return }
+            let amount: ClosedRange<UInt64> = Bool.random(using: &random) ? 0...2000 : 0...3_000_000_000
+            let received = UInt64.random(in: amount, using: &random), transmitted = UInt64.random(in: amount, using: &random)
+            world.carry(index, received: received, transmitted: transmitted)
+            carried[account(index), default: .zero] += Delta(received: received, transmitted: transmitted)
+        }
+
+        mutating func step() {
+            let kind = Int.random(in: 0..<100, using: &random)
+            log.append(kind)
+            switch kind {
+            case 0..<40: carry()
+            case 40..<60: world.pass(Double.random(in: 0.1...9, using: &random)); world.read(endsInterval: .random(using: &random))
+            case 60..<68: world.commit()
+            case 68..<73: crash()
+            case 73..<76: world.stop(); world.pass(Double.random(in: 0...5000, using: &random)); carry(); world.start()
+            case 76..<81: create()
+            case 81..<85: if let index = alive.randomElement(using: &random) { world.delete(index) }
+            case 85..<88: rename()
+            case 88..<90: failingDisk()
+            case 90..<93: world.uplink = Bool.random(using: &random) ? alive.randomElement(using: &random) : nil; world.read()
+            case 93..<95: resetDriver()
+            case 95..<96: reboot()
+            case 96..<97: world.pass(Double.random(in: 20...200_000, using: &random)); world.read()
+            default: world.wallSeconds += Double.random(in: -4_000_000...4_000_000, using: &random); world.read()
+            }
+        }
+
+        private mutating func create() {
+            let names = ["eth0", "eth1", "wwan0", "veth1", "veth2", "lan0"]
+            let taken = Set(world.kernel.values.map(\.name))
+            if let name = names.filter({ !taken.contains(DeviceName($0)) }).randomElement(using: &random) {
+                _ = world.create(name)
+            }
+        }
+
+        /// Only what exists is renamed, and to what nobody has now; the account's past goes along.
+        private mutating func rename() {
+            guard let index = alive.randomElement(using: &random), !account(index).hasPrefix("veth") else { return }
+            let name = "lan\(Int.random(in: 1...3, using: &random))"
+            guard !world.kernel.values.contains(where: { $0.name == DeviceName(name) }) else { return }
+            let former = account(index)
+            world.read()
+            world.rename(index, to: name)
+            carried[name, default: .zero] += carried.removeValue(forKey: former) ?? .zero
+        }
+
+        /// Everything up to here is committed, so that the driver takes nothing along.
+        private mutating func resetDriver() {
+            guard let index = alive.randomElement(using: &random), let counters = world.kernel[index]?.counters,
+                counters.received > 0 || counters.transmitted > 0
+            else { return }
+            world.read()
+            world.commit()
+            world.kernel[index]?.counters = .zero
+            world.read()
+            world.commit()
+        }
+
+        private mutating func crash() {
+            if Bool.random(using: &random) { carry() }
+            world.start()
+        }
+
+        private mutating func failingDisk() {
+            guard world.ledger.takeCommit() != nil else { return }
+            carry()
+            world.pass(3)
+            world.read()
+            world.ledger.rejectCommit()
+        }
+
+        private mutating func reboot() {
+            world.stop()
+            world.reboot("boot-\(UInt64.random(in: 0 ... .max, using: &random))")
+            carry()
+            world.start()
+        }
+    }
+
+    @Test(arguments: 0..<300)
+    func everyByteIsBookedOnceWhateverHappens(number: UInt64) throws {
+        let seed = number &* 0x9E37_79B9 &+ 17
+        var history = History(seed: seed, zone: number % 3 == 0 ? try Zone(posix: "<+0545>-5:45") : .utc)
+        for step in 0..<400 {
+            history.step()
+            if step % 25 == 24 { try check(history, "seed \(seed), step \(step), after \(history.log.suffix(30))") }
+        }
+    }
+
+    private func check(_ history: History, _ comment: Comment) throws {
+        var history = history
+        history.world.read()
+        history.world.commit()
+        for (name, total) in history.carried {
+            let key = name == "veth*" ? AccountKey.collapsed(name) : AccountKey.device(DeviceName(name))
+            let stored = history.world.store.accounts.values.first { $0.key == key }
+            let sum = stored.map { history.world.store.total(of: $0.id) } ?? .zero
+            #expect(sum == total, "\(name): \(comment)")
+            if let view = history.world.view(key) { #expect(view.lifetime == total, "\(name) in memory: \(comment)") }
+        }
+        for record in history.world.store.accounts.values {
+            let days = history.world.store.total(of: record.id), buckets = history.world.store.bucketTotal(of: record.id)
+            #expect(days == buckets, "\(record.key): \(comment)")
+        }
+    }
+
+    @Test(arguments: 0..<50)
+    func countersNeverStepBackWhileTheMachineRuns(number: UInt64) {
+        var history = History(seed: number)
+        var last: [AccountKey: Counters] = [:]
+        for step in 0..<300 {
+            let boot = history.world.bootID
+            let mayRestart = history.world.ledger.accountIndex
+            history.step()
+            if history.world.bootID != boot { last = [:] }
+            // A renamed device goes on with what its new name had shown, as well as its own.
+            if history.world.ledger.accountIndex.keys != mayRestart.keys { last = [:] }
+            for place in 0..<history.world.ledger.accountCount {
+                guard let view = history.world.ledger.view(at: place), view.isLive else { continue }
+                if let former = last[view.key] {
+                    #expect(view.counter.continues(former), "\(view.key), seed \(number), step \(step)")
+                }
+                last[view.key] = view.counter
+            }
+        }
+    }
+
+    @Test(arguments: 0..<50)
+    func totalsDoNotDependOnWhenReadingsAreTaken(number: UInt64) {
+        var coarse = World(), fine = World()
+        var random = SeededGenerator(seed: number)
+        let first = coarse.create("eth0"), second = fine.create("eth0")
+        for second_ in 1...600 {
+            let bytes = UInt64.random(in: 0...1_000_000, using: &random)
+            coarse.carry(first, received: bytes, transmitted: 1)
+            fine.carry(second, received: bytes, transmitted: 1)
+            coarse.pass(1)
+            fine.pass(0.25)
+            fine.read(endsInterval: false)
+            fine.pass(0.75)
+            fine.read()
+            if second_ % 5 == 0 { coarse.read() }
+        }
+        coarse.commit()
+        fine.commit()
+        #expect(coarse.view("eth0")?.lifetime == fine.view("eth0")?.lifetime)
+        #expect(coarse.store.buckets == fine.store.buckets)
+        #expect(coarse.store.days == fine.store.days)
+    }
+
+    @Test(arguments: 0..<200)
+    func aSpreadConservesEveryByteWhereverItIsCut(number: UInt64) {
+        var random = SeededGenerator(seed: number)
+        let start = Timestamp(secondsSinceEpoch: .random(in: -2_000_000_000...4_000_000_000, using: &random))
+        let end = start.adding(seconds: .random(in: 0...10_000_000, using: &random))
+        let delta = Delta(
+            received: .random(in: 0 ... .max, using: &random), transmitted: .random(in: 0...10, using: &random))
+        let spread = Spread(delta, from: start, to: end)
+        var received: UInt64 = 0, transmitted: UInt64 = 0
+        spread.forEachBucket(since: .earliest) { _, share in
+            received += share.received
+            transmitted += share.transmitted
+        }
+        #expect(received == delta.received && transmitted == delta.transmitted, "seed \(number)")
+    }
+}
