@@ -65,5 +65,6 @@ let package = Package(
 
         tests("CivilTimeTests", ["CivilTime"], exclude: ["zone_days.py"]),
         tests("AccountingTests", ["Accounting", "CivilTime"]),
+        tests("ConfigurationTests", ["Configuration", "Accounting", "CivilTime"]),
     ]
 )

@@ -1,7 +1,59 @@
-package struct ConfigurationErrors: Error, CustomStringConvertible, Sendable {
-    package var description: String
-    package init(file: String, problem: String) { description = "\(file): \(problem)" }
+/// Everything that is wrong with one configuration file, in the order of the file.
+package struct ConfigurationErrors: Error, Hashable, Sendable {
+    /// One thing that is wrong, and what to do about it.
+    package struct Entry: Hashable, Sendable {
+        package let file: String
+        /// Nil where the error belongs to no place, as when the file can't be read.
+        package let place: FilePlace?
+        /// The setting, as "sampling.interval" or "devices.exclude[2]" (counted from 0); empty for the file as a whole.
+        package let keyPath: String
+        package let problem: String
+        /// Empty where `problem` says all there is.
+        package let remedy: String
+    }
+
+    /// Never empty.
+    package let entries: [Entry]
+
+    /// An error without a place; `problem` is to name its remedy too.
+    package init(file: String, problem: String) {
+        entries = [Entry(file: file, place: nil, keyPath: "", problem: problem, remedy: "")]
+    }
+
+    /// Nil without findings.
+    init?(file: String, findings: [Finding]) {
+        if findings.isEmpty { return nil }
+        entries = findings.sorted { $0.place < $1.place }.map { Entry(file: file, finding: $0) }
+    }
+
+    init(file: String, finding: Finding) {
+        entries = [Entry(file: file, finding: finding)]
+    }
 }
-extension Configuration {
-    package init(yaml bytes: [UInt8], file: String, zoneProblem: (String) -> String?) throws(ConfigurationErrors) { self = .defaults }
+
+extension ConfigurationErrors.Entry {
+    fileprivate init(file: String, finding: Finding) {
+        self.init(
+            file: file, place: finding.place, keyPath: finding.path.text, problem: finding.complaint.problem,
+            remedy: finding.complaint.remedy)
+    }
+}
+
+extension ConfigurationErrors.Entry: CustomStringConvertible {
+    /// One line, as `netusage.yaml:3:13: sampling.interval: "fast" is not a duration; write one such as 1s`.
+    package var description: String {
+        var line = file
+        if let place { line += ":\(place.line):\(place.column)" }
+        if !keyPath.isEmpty { line += ": \(keyPath)" }
+        line += ": \(problem)"
+        if !remedy.isEmpty { line += "; \(remedy)" }
+        return line
+    }
+}
+
+extension ConfigurationErrors: CustomStringConvertible {
+    /// A line for each error, without a newline at the end.
+    package var description: String {
+        entries.map(\.description).joined(separator: "\n")
+    }
 }

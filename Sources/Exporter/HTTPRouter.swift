@@ -20,7 +20,7 @@ struct HTTPRouter: Sendable {
     var externalHost: String?
 
     /// Request lines longer than this get a 414.
-    static let maximumURIBytes = 8192
+    static let maximumURIBytes = 4096
 
     /// - Parameter isLoopback: Whether the request came in on a listener bound to a loopback address.
     func answer(to head: HTTPRequestHead, isLoopback: Bool) -> HTTPAnswer {

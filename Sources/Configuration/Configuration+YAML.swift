@@ -1,0 +1,73 @@
+import Accounting
+
+extension Configuration {
+    /// Reads a configuration file; what it doesn't set has its default, also in an empty file.
+    ///
+    /// - Parameters:
+    ///   - bytes: the file, at most 1 MiB of UTF-8.
+    ///   - file: its name for messages.
+    ///   - zoneProblem: says what is wrong with a named time zone, in words that can follow a colon, or nil. The name
+    ///     has only letters, digits and `_+-/`, and can't lead out of the zone database.
+    /// - Throws: `ConfigurationErrors` with everything that is wrong; a syntax error stands there alone, as what comes
+    ///   after one can't be read.
+    package init(
+        yaml bytes: [UInt8], file: String, zoneProblem: (String) -> String?
+    ) throws(ConfigurationErrors) {
+        let document: YAMLDocument
+        do throws(Finding) {
+            document = try YAMLDocument(bytes)
+        } catch {
+            throw ConfigurationErrors(file: file, finding: error)
+        }
+        var reader = MappingReader(document.root, path: .root)
+        self.init(&reader, zoneProblem: zoneProblem)
+        reader.rejectUnknownKeys()
+        if let errors = ConfigurationErrors(file: file, findings: document.findings + reader.findings) { throw errors }
+    }
+
+    private init(_ file: inout MappingReader, zoneProblem: (String) -> String?) {
+        let defaults = Configuration.defaults
+        timezone = file.value(
+            "timezone", { node throws(Complaint) in try timeZone(node, zoneProblem: zoneProblem) },
+            default: defaults.timezone)
+        weekStarts = file.value("week_starts", weekday, default: defaults.weekStarts)
+        sampling = file.mapping("sampling") { Sampling(&$0, defaults: defaults.sampling) }
+        storage = file.mapping("storage") { Storage(&$0, defaults: defaults.storage) }
+        devices = file.mapping("devices") { Devices(&$0, defaults: defaults.devices) }
+        metrics = file.mapping("metrics") { Metrics(&$0, defaults: defaults.metrics) }
+    }
+}
+
+extension Configuration.Sampling {
+    fileprivate init(_ sampling: inout MappingReader, defaults: Self) {
+        let range = Span(nanoseconds: 100_000_000)...Span(seconds: 60)
+        interval = sampling.value("interval", duration(in: range), default: defaults.interval)
+        onBattery = sampling.value("on_battery", duration(in: range), default: defaults.onBattery)
+    }
+}
+
+extension Configuration.Storage {
+    fileprivate init(_ storage: inout MappingReader, defaults: Self) {
+        let flush = Span(seconds: 1)...Span(seconds: 3600)
+        let keep = Span(seconds: 86_400)...Span(seconds: 3650 * 86_400)
+        flushInterval = storage.value("flush_interval", duration(in: flush), default: defaults.flushInterval)
+        keepBuckets = storage.value("keep_buckets", duration(in: keep), default: defaults.keepBuckets)
+    }
+}
+
+extension Configuration.Devices {
+    /// More than any machine needs; a device is compared with each.
+    private static let patternLimit = 1000
+
+    fileprivate init(_ devices: inout MappingReader, defaults: Self) {
+        exclude = devices.list("exclude", devicePattern, limit: Self.patternLimit, default: defaults.exclude)
+        collapse = devices.list("collapse", devicePattern, limit: Self.patternLimit, default: defaults.collapse)
+    }
+}
+
+extension Configuration.Metrics {
+    fileprivate init(_ metrics: inout MappingReader, defaults: Self) {
+        rates = metrics.value("rates", boolean, default: defaults.rates)
+        addresses = metrics.value("addresses", boolean, default: defaults.addresses)
+    }
+}

@@ -1,0 +1,77 @@
+import Accounting
+
+/// The units that durations are written in, from the longest to the shortest.
+private let units: [(name: String, nanoseconds: Int64)] = [
+    ("w", 7 * 86_400_000_000_000), ("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000),
+    ("s", 1_000_000_000), ("ms", 1_000_000),
+]
+
+/// A decoder of durations such as "500ms", "62d" or "1h30m", both ends of the range allowed.
+///
+/// Whole numbers, each with its unit, the longest unit first and none twice. A day has 24 hours here.
+func duration(in range: ClosedRange<Span>) -> (YAMLNode) throws(Complaint) -> Span {
+    { node throws(Complaint) in
+        let text = try node.text(of: "a duration", remedy: Complaint.durationRemedy)
+        guard let span = Span(durationText: text) else { throw .notADuration(text) }
+        guard range.contains(span) else { throw .durationOutOfRange(text, range) }
+        return span
+    }
+}
+
+extension Span {
+    /// Nil for what isn't a duration; one longer than 292 years is as long as can be.
+    fileprivate init?(durationText text: String) {
+        var rest = Array(text.utf8)[...]
+        var shorterUnits = units[...]
+        var sum: Int64 = 0
+        repeat {
+            let digits = rest.prefix { $0.isASCIIDigit }
+            rest = rest.dropFirst(digits.count)
+            let letters = rest.prefix { $0.isASCIILetter }
+            rest = rest.dropFirst(letters.count)
+            guard !digits.isEmpty, let unit = shorterUnits.firstIndex(where: { $0.name.utf8.elementsEqual(letters) })
+            else { return nil }
+            shorterUnits = shorterUnits[(unit + 1)...]
+            sum = saturatedSum(sum, count: digits, unit: units[unit].nanoseconds)
+        } while !rest.isEmpty
+        self.init(nanoseconds: sum)
+    }
+
+    /// The shortest exact way to write it in one unit.
+    fileprivate var durationText: String {
+        for unit in units where nanoseconds % unit.nanoseconds == 0 && nanoseconds > 0 {
+            return "\(nanoseconds / unit.nanoseconds)\(unit.name)"
+        }
+        return "\(nanoseconds / 1_000_000)ms"
+    }
+}
+
+private func saturatedSum(_ sum: Int64, count digits: ArraySlice<UInt8>, unit: Int64) -> Int64 {
+    var count: Int64 = 0
+    for digit in digits {
+        let (product, overflows) = count.multipliedReportingOverflow(by: 10)
+        let (next, overflowsToo) = product.addingReportingOverflow(Int64(digit - UInt8(ascii: "0")))
+        if overflows || overflowsToo { return .max }
+        count = next
+    }
+    let (product, overflows) = count.multipliedReportingOverflow(by: unit)
+    let (total, overflowsToo) = sum.addingReportingOverflow(product)
+    return overflows || overflowsToo ? .max : total
+}
+
+extension Complaint {
+    fileprivate static let durationRemedy = "write one such as 1s, 500ms or 5m"
+
+    fileprivate static func notADuration(_ text: String) -> Complaint {
+        if !text.isEmpty, text.utf8.allSatisfy(\.isASCIIDigit) {
+            return Complaint(problem: "\(quoted(text)) has no unit", remedy: "add ms, s, m, h, d or w")
+        }
+        return Complaint(problem: "\(quoted(text)) is not a duration", remedy: durationRemedy)
+    }
+
+    fileprivate static func durationOutOfRange(_ text: String, _ range: ClosedRange<Span>) -> Complaint {
+        let (least, most) = (range.lowerBound.durationText, range.upperBound.durationText)
+        return Complaint(
+            problem: "\(quoted(text)) is out of range", remedy: "write a duration from \(least) to \(most)")
+    }
+}

@@ -1,0 +1,51 @@
+/// What is wrong with a value, not yet with its place.
+struct Complaint: Error, Hashable {
+    /// What is wrong, in words that can follow the setting's name and a colon.
+    let problem: String
+    /// What to do, in words that can follow a semicolon.
+    let remedy: String
+}
+
+/// A complaint with its place in the file: thrown where nothing sensible can be read after it, else collected.
+struct Finding: Error, Hashable {
+    let place: FilePlace
+    let path: SettingPath
+    let complaint: Complaint
+
+    init(at place: FilePlace, _ path: SettingPath, _ complaint: Complaint) {
+        self.place = place
+        self.path = path
+        self.complaint = complaint
+    }
+
+    /// About the whole file.
+    init(at place: FilePlace, _ complaint: Complaint) {
+        self.init(at: place, .root, complaint)
+    }
+}
+
+/// The name of a setting with those of all mappings and lists around it.
+struct SettingPath: Hashable {
+    /// As "devices.exclude[2]"; empty for the whole file.
+    let text: String
+
+    static let root = SettingPath(text: "")
+
+    /// The path of a key's value; a key that isn't a plain word is quoted.
+    func key(_ key: String) -> SettingPath {
+        let isWord = !key.isEmpty && key.utf8.count <= 60 && key.utf8.allSatisfy(\.isWordByte)
+        let name = isWord ? key : quoted(key)
+        return SettingPath(text: text.isEmpty ? name : "\(text).\(name)")
+    }
+
+    /// The path of a list's item, counted from 0.
+    func item(_ index: Int) -> SettingPath {
+        SettingPath(text: "\(text)[\(index)]")
+    }
+}
+
+extension UInt8 {
+    fileprivate var isWordByte: Bool {
+        isASCIILetter || isASCIIDigit || self == UInt8(ascii: "_") || self == UInt8(ascii: "-")
+    }
+}

@@ -1,0 +1,60 @@
+/// Decodes `local`, `UTC`, `Z`, an offset as "+05:30" or the name of a zone.
+///
+/// - Parameter zoneProblem: see `Configuration.init(yaml:file:zoneProblem:)`; asked only for names that are safe to
+///   put behind the path of the zone database.
+func timeZone(_ node: YAMLNode, zoneProblem: (String) -> String?) throws(Complaint) -> TimeZoneSetting {
+    let text = try node.text(of: "a time zone", remedy: Complaint.timezoneRemedy)
+    if text.asciiLowercased == "local" { return .local }
+    if ["UTC", "utc", "Z"].contains(text) { return .fixed(seconds: 0) }
+    if text.utf8.first == UInt8(ascii: "+") || text.utf8.first == UInt8(ascii: "-") {
+        guard let seconds = offsetSeconds(text) else { throw .notAnOffset(text) }
+        return .fixed(seconds: seconds)
+    }
+    guard isZoneName(text) else { throw .notATimeZone(text) }
+    if let problem = zoneProblem(text) { throw .unusableZone(text, problem) }
+    return .named(text)
+}
+
+/// The seconds of "+05:30" or "+0530", at most 23:59 in either direction; nil for any other form.
+private func offsetSeconds(_ text: String) -> Int? {
+    var bytes = Array(text.utf8)
+    if bytes.count == 6, bytes[3] == UInt8(ascii: ":") { bytes.remove(at: 3) }
+    guard bytes.count == 5, bytes[1...].allSatisfy(\.isASCIIDigit) else { return nil }
+    let digits = bytes[1...].map { Int($0 - UInt8(ascii: "0")) }
+    let (hours, minutes) = (digits[0] * 10 + digits[1], digits[2] * 10 + digits[3])
+    guard hours < 24, minutes < 60 else { return nil }
+    let seconds = (hours * 60 + minutes) * 60
+    return bytes[0] == UInt8(ascii: "-") ? -seconds : seconds
+}
+
+/// Whether a name leads nowhere but into the zone database: no dots, no root, nothing empty between slashes.
+private func isZoneName(_ text: String) -> Bool {
+    let bytes = Array(text.utf8)
+    let components = bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    return bytes.count <= 255 && bytes.allSatisfy(\.isZoneNameByte) && components.allSatisfy { !$0.isEmpty }
+}
+
+extension UInt8 {
+    fileprivate var isZoneNameByte: Bool {
+        isASCIILetter || isASCIIDigit || "_+-/".utf8.contains(self)
+    }
+}
+
+extension Complaint {
+    fileprivate static let timezoneRemedy =
+        "write local, UTC, an offset such as \"+05:30\" or the name of a zone such as Europe/Berlin"
+
+    fileprivate static func notAnOffset(_ text: String) -> Complaint {
+        Complaint(
+            problem: "\(quoted(text)) is not an offset from UTC",
+            remedy: "write hours and minutes with two digits each, as \"+05:30\", up to 23:59")
+    }
+
+    fileprivate static func notATimeZone(_ text: String) -> Complaint {
+        Complaint(problem: "\(quoted(text)) can't be the name of a time zone", remedy: timezoneRemedy)
+    }
+
+    fileprivate static func unusableZone(_ text: String, _ problem: String) -> Complaint {
+        Complaint(problem: "the time zone \(quoted(text)) can't be used: \(problem)", remedy: timezoneRemedy)
+    }
+}

@@ -1,0 +1,87 @@
+"""A wall clock that is set while the program runs, by libfaketime: no total changes, nothing ends, no rate is absurd."""
+
+import pathlib
+import time
+
+import pytest
+
+from support import PATIENCE, eventually
+
+LIBRARY = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+HOUR, DAY = 3600, 86400
+STEPS = {
+    "an hour ahead": HOUR, "an hour back": -HOUR, "a day ahead": DAY, "a day back": -DAY,
+    "forty days ahead": 40 * DAY, "forty days back": -40 * DAY,
+    "to 1970": -int(time.time()) + 1000, "past 2038": 2**31 + 1000 - int(time.time()),
+}
+
+
+@pytest.fixture
+def faked(cable, exporter, tmp_path):
+    """An exporter whose wall clock is set by writing to a file."""
+    assert LIBRARY, "install the package faketime"
+    near, far = cable
+    offset = tmp_path / "offset"
+
+    def set_clock(seconds):
+        offset.with_suffix(".new").write_text(f"{seconds:+d}\n")
+        offset.with_suffix(".new").rename(offset)
+
+    set_clock(0)
+    netusage = exporter(near, environment={
+        "LD_PRELOAD": str(LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "Europe/Berlin"})
+    return near, netusage, set_clock
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_changes_no_total(faked, name):
+    near, netusage, set_clock = faked
+    sent = near.send("10.0.0.2", packets=10)
+    steps = netusage.metrics()["netusage_clock_steps_total"]
+    real_day = netusage.metrics()["netusage_day_start_timestamp_seconds"]
+    for offset in (STEPS[name], 0, STEPS[name], 0):
+        set_clock(offset)
+        eventually(lambda: netusage.metrics()["netusage_clock_steps_total"] > steps, 5)
+        steps += 1
+        sent += near.send("10.0.0.2", packets=10)
+        time.sleep(1.1 * PATIENCE)
+        shown = netusage.metrics()
+        assert shown.pair("lifetime", "wan0") == (0, sent)
+        assert shown["netusage_uplink_lifetime_transmit_bytes"] == sent
+        assert shown.device("gap_bytes_total", "wan0") == 0 == shown.device("suspect_bytes_total", "wan0")
+        assert shown.device("transmit_peak_bytes_per_second", "wan0") <= sent * 10
+        assert shown["netusage_ledger_up"] == 1
+    assert shown["netusage_day_start_timestamp_seconds"] == real_day
+    assert shown.pair("lifetime", "wan0") == (0, sent)
+    # What was read by the wrong clock lies on the days that it showed; the open month has the rest, also after a restart.
+    expected = shown.pair("month", "wan0")
+    netusage.stop()
+    assert expected[1] >= 30 * 1042
+
+
+def test_bytes_of_each_side_of_midnight_go_to_their_day(faked):
+    near, netusage, set_clock = faked
+    now = int(time.time())
+    shown = netusage.metrics()
+    midnight = shown["netusage_day_start_timestamp_seconds"] + DAY
+    if midnight - now > DAY:
+        midnight -= DAY
+    before = shown.pair("day", "wan0")[1]
+    set_clock(int(midnight - now - 3 * PATIENCE))
+    eventually(lambda: netusage.metrics()["netusage_clock_steps_total"] == 1, 5)
+    # Sent in several parts up to the last moment; readings fall where they fall.
+    evening = 0
+    while netusage.metrics()["netusage_day_start_timestamp_seconds"] < midnight:
+        evening += near.send("10.0.0.2", packets=3)
+        time.sleep(0.01)
+    # The last part may have been sent on either side.
+    shown = netusage.metrics()
+    morning = shown.pair("day", "wan0")[1]
+    assert morning in range(0, 10 * 3 * 1042)
+    sent = near.send("10.0.0.2", packets=100)
+    shown = netusage.metrics()
+    assert shown.pair("day", "wan0") == (0, morning + sent)
+    assert shown.pair("previous_day", "wan0")[1] == before + evening - morning
+    assert shown.pair("lifetime", "wan0") == (0, before + evening + sent)

@@ -1,0 +1,204 @@
+"""The server against clients of every kind."""
+
+import gzip
+import http.client
+import os
+import pathlib
+import re
+import resource
+import socket
+import threading
+import time
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as classic
+
+from support import PATIENCE, eventually, reset_connection
+
+PROMETHEUS_2 = ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+                "text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+PROMETHEUS_3 = ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+                "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+                "text/plain;version=0.0.4;q=0.3,*/*;q=0.2")
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+def test_the_format_is_negotiated(cable, exporter):
+    netusage = exporter(cable[0])
+    for accept, expected in ((None, TEXT), ("*/*", TEXT), (PROMETHEUS_2, OPENMETRICS), (PROMETHEUS_3, OPENMETRICS),
+                             ("text/plain;version=0.0.4", TEXT), ("application/json", TEXT),
+                             ("application/openmetrics-text;q=0.1,text/plain", TEXT),
+                             ("application/openmetrics-text;q=0", TEXT)):
+        answer = netusage.get("/metrics", headers={"Accept": accept} if accept else {})
+        assert answer.headers["Content-Type"] == expected, accept
+        assert answer.headers["Content-Encoding"] is None
+        assert int(answer.headers["Content-Length"]) == len(answer.body)
+
+
+def test_bodies_pass_the_strict_parsers(cable, exporter):
+    near, far = cable
+    near.ip("link", "set", "wan0", "alias", 'a "b"\\c\nd')
+    for flags in ((), ("--web.created-timestamps",)):
+        netusage = exporter(near, *flags)
+        answer = netusage.get("/metrics", headers={"Accept": PROMETHEUS_2, "Accept-Encoding": "gzip"})
+        assert answer.headers["Content-Encoding"] == "gzip"
+        body = gzip.decompress(answer.body).decode()
+        families = {family.name: family for family in openmetrics(body)}
+        assert families["netusage_receive_bytes"].type == "counter"
+        assert families["netusage_receive_bytes"].unit == "bytes"
+        assert families["netusage_receive_bytes_per_second"].unit == "bytes_per_second"
+        assert families["netusage_device"].type == "info"
+        assert body.endswith("# EOF\n") and ("_created" in body) == bool(flags)
+        plain = netusage.get("/metrics").body.decode()
+        assert {family.name for family in classic(plain)} >= {"netusage_receive_bytes", "netusage_device_info"}
+        for family in list(families.values()) + list(classic(plain)):
+            assert family.documentation.endswith("."), family.name
+        netusage.stop()
+
+
+def test_two_scrapes_have_the_same_order(cable, exporter):
+    netusage = exporter(cable[0])
+    names = [[line.rpartition(" ")[0] for line in netusage.get("/metrics").body.decode().splitlines()] for _ in range(2)]
+    assert names[0] == names[1]
+    families = [line.split()[2] for line in names[0] if line.startswith("# TYPE")]
+    assert families == sorted(families)
+
+
+def test_methods_and_addresses(cable, exporter):
+    netusage = exporter(cable[0])
+    head, get = netusage.get("/metrics", method="HEAD"), netusage.get("/metrics")
+    assert head.status == 200 and head.body == b"" and int(head.headers["Content-Length"]) > 1000
+    assert get.headers.keys() == head.headers.keys()
+    for path, method, status in (("/", "GET", 200), ("/-/healthy", "GET", 200), ("/-/ready", "HEAD", 200),
+                                 ("/nothing", "GET", 404), ("/metrics", "POST", 405), ("/metrics", "DELETE", 405),
+                                 ("/-/reload", "GET", 405), ("/-/reload", "POST", 403), ("/metrics?x=y", "GET", 200),
+                                 ("/metrics/", "GET", 404), ("/" + "x" * 5000, "GET", 414)):
+        answer = netusage.get(path, method=method)
+        assert answer.status == status, (path[:20], method, answer.status)
+    assert netusage.get("/metrics", method="PUT").headers["Allow"] == "GET, HEAD"
+    assert b"0.1.0" in netusage.get("/").body
+
+
+def raw(netusage, request, timeout=10):
+    """Sends bytes and returns what comes until the server closes."""
+    connection = netusage.namespace.socket(socket.AF_INET, socket.SOCK_STREAM)
+    connection.settimeout(timeout * PATIENCE)
+    connection.connect(("127.0.0.1", netusage.port))
+    with connection:
+        connection.sendall(request)
+        answer = b""
+        try:
+            while part := connection.recv(65536):
+                answer += part
+        except ConnectionResetError:
+            pass  # Closed before all of the request was read.
+        return answer
+
+
+def test_requests_that_break_the_rules_get_an_error(cable, exporter):
+    netusage = exporter(cable[0])
+    close = b"Connection: close\r\n\r\n"
+    assert raw(netusage, b"GET /metrics HTTP/1.1\r\n" + close).startswith(b"HTTP/1.1 400")
+    assert raw(netusage, b"GET /metrics HTTP/1.1\r\nHost: a\r\nHost: b\r\n" + close).startswith(b"HTTP/1.1 400")
+    assert raw(netusage, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200")
+    assert raw(netusage, b"complete nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+    many = b"".join(b"X-%d: y\r\n" % number for number in range(1000))
+    assert raw(netusage, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + many + close)[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431")
+    assert netusage.get("/metrics").status == 200
+
+
+def test_pages_answer_only_to_loopback_names(cable, exporter):
+    netusage = exporter(cable[0], "--web.external-url=https://meter.example/x")
+    for host, status in (("localhost", 200), ("127.0.0.1:10073", 200), ("[::1]:10073", 200), ("meter.example", 200),
+                         ("evil.example", 403), ("127.0.0.1.evil.example", 403), ("localhost.evil.example:10073", 403)):
+        assert netusage.get("/", headers={"Host": host}).status == status, host
+        assert netusage.get("/metrics", headers={"Host": host}).status == 200
+    assert "Access-Control-Allow-Origin" not in netusage.get("/").headers
+
+
+def test_more_scrapes_at_once_than_allowed_are_refused_and_then_allowed_again(cable, exporter):
+    netusage = exporter(cable[0], "--web.max-requests=2")
+    request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    statuses = []
+
+    def scrape():
+        statuses.append(raw(netusage, request)[9:12])
+
+    for _ in range(20):
+        threads = [threading.Thread(target=scrape) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert set(statuses) <= {b"200", b"503"} and b"200" in statuses
+    assert netusage.get("/metrics").status == 200
+
+
+def processor_seconds(process):
+    """What a process has used so far."""
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_idle_and_half_open_connections_leave_room_for_an_honest_scrape(cable, exporter):
+    """400 connections at a limit of 64 descriptors: some say nothing, some half a request, some a byte at a time."""
+    near, far = cable
+    netusage = exporter(near, prefix=("prlimit", "--nofile=64:64"))
+    connections = []
+    for number in range(400):
+        connection = near.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection.settimeout(5 * PATIENCE)
+        connection.connect(("127.0.0.1", netusage.port))
+        try:
+            if number % 3:
+                connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: local"[:number % 36])
+        except OSError:
+            pass  # Closed by the server already: as it should when there are too many.
+        connections.append(connection)
+        if number % 20 == 0:
+            assert netusage.get("/metrics").status == 200
+    for _ in range(10):
+        assert netusage.get("/metrics").status == 200
+    used = processor_seconds(netusage.process)
+    time.sleep(2)
+    assert processor_seconds(netusage.process) - used < 0.2 * PATIENCE, "it spins"
+    shown = netusage.metrics()
+    assert shown["process_open_fds"] <= 64 and shown["process_max_fds"] == 64
+    for connection in connections:
+        reset_connection(connection)
+
+
+def test_a_half_sent_request_is_ended_in_time(cable, exporter):
+    netusage = exporter(cable[0])
+    started = time.monotonic()
+    assert raw(netusage, b"GET /metrics HTTP/1.1\r\nHost: lo", timeout=30) == b""
+    assert time.monotonic() - started < 15 * PATIENCE
+
+
+def test_a_reader_that_stops_reading_holds_nothing_up(cable, exporter):
+    near, far = cable
+    netusage = exporter(near)
+    stuck = []
+    for _ in range(30):
+        connection = near.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(("127.0.0.1", netusage.port))
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+        stuck.append(connection)
+    for _ in range(20):
+        assert netusage.get("/metrics").status == 200
+    for connection in stuck:
+        reset_connection(connection)
+
+
+def test_several_listeners_and_a_telemetry_path(cable, exporter):
+    near, far = cable
+    netusage = exporter(near, "--web.listen-address=10.0.0.1:10999", "--web.telemetry-path=/m")
+    assert netusage.get("/m").status == 200 and netusage.get("/metrics").status == 404
+    with far.entered():
+        connection = http.client.HTTPConnection("10.0.0.1", 10999, timeout=5)
+        connection.connect()
+    connection.request("GET", "/m", headers={"Host": "anything.example"})
+    assert connection.getresponse().status == 200
+    connection.close()
