@@ -27,7 +27,9 @@ let package = Package(
     ],
     targets: [
         // Shims over the system's C libraries; the Makefile installs their Debian packages.
-        .target(name: "CLinux", cSettings: [.define("NETUSAGE_REVISION", to: "\"\(revision)\"")]),
+        .target(
+            name: "CLinux", cSettings: [.define("NETUSAGE_REVISION", to: "\"\(revision)\"")],
+            linkerSettings: [.linkedLibrary("crypt")]),
         .systemLibrary(name: "CSQLite"),
         .systemLibrary(name: "CYAML"),
         .systemLibrary(name: "CDeflate"),

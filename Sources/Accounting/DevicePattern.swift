@@ -69,7 +69,8 @@ package struct DevicePattern: Hashable, Sendable {
         var ranges: [ClosedRange<UInt8>] = []
         while let lower = rest.popFirst() {
             if lower == UInt8(ascii: "]"), !ranges.isEmpty { return .set(ranges: ranges, negated: negated) }
-            let isRange = rest.first == UInt8(ascii: "-") && rest.dropFirst().first.map { $0 != UInt8(ascii: "]") } == true
+            let isRange =
+                rest.first == UInt8(ascii: "-") && rest.dropFirst().first.map { $0 != UInt8(ascii: "]") } == true
             guard isRange else {
                 ranges.append(lower...lower)
                 continue

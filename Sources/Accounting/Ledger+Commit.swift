@@ -185,7 +185,8 @@ extension Ledger {
         var records: [DeviceIndex: DeviceRecord] = [:]
         for (index, entry) in away.entries {
             records[index] = DeviceRecord(
-                index: index, name: entry.name, account: nil, counters: entry.counters, state: .away, holdsUplink: false)
+                index: index, name: entry.name, account: nil, counters: entry.counters, state: .away, holdsUplink: false
+            )
         }
         for (index, device) in devices {
             var record = DeviceRecord(

@@ -31,7 +31,9 @@ extension Ledger {
         takeUp(present, from: stored, at: now)
         recomputePeriods()
         previousSample = now.sinceBoot
-        for index in accounts.indices { accounts[index].rate.sample(accounts[index].counter, at: now.sinceBoot, elapsed: .zero) }
+        for index in accounts.indices {
+            accounts[index].rate.sample(accounts[index].counter, at: now.sinceBoot, elapsed: .zero)
+        }
     }
 
     private mutating func load(_ stored: StoredLedger) {
@@ -52,7 +54,8 @@ extension Ledger {
         }
         for record in stored.devices {
             persistedDevices[record.index] = record
-            guard stored.header?.boot == boot, record.state == .metered, let index = record.account.flatMap({ place[$0] })
+            guard stored.header?.boot == boot, record.state == .metered,
+                let index = record.account.flatMap({ place[$0] })
             else { continue }
             accounts[index].countUp(Delta(sinceCreation: record.counters))
             accounts[index].isFresh = false
@@ -79,7 +82,9 @@ extension Ledger {
         let span = catchUpSpan(since: stored.header, at: now)
         let indices = Set(present.map(\.device.index))
         var byName: [DeviceName: DeviceRecord] = [:]
-        for record in stored.devices where !isSameEpoch || !indices.contains(record.index) { byName[record.name] = record }
+        for record in stored.devices where !isSameEpoch || !indices.contains(record.index) {
+            byName[record.name] = record
+        }
         for record in stored.devices where isSameEpoch && record.state == .away {
             away.insert(.init(name: record.name, counters: record.counters), at: record.index)
         }
@@ -108,7 +113,10 @@ extension Ledger {
     ) {
         guard let key = rules.account(for: device.name) else {
             excluded[device.index] = device.name
-            if case .unknown = past {} else { away.insert(.init(name: device.name, counters: counters), at: device.index) }
+            if case .unknown = past {
+            } else {
+                away.insert(.init(name: device.name, counters: counters), at: device.index)
+            }
             return
         }
         var metered = MeteredDevice(
@@ -129,7 +137,8 @@ extension Ledger {
             if accounts[metered.account].key != key { renames.append((device.index, key)) }
             bookCatchUp(counters, of: device.index, isUplink: record.holdsUplink, over: span)
         case .reborn(let record):
-            let returned = record.state == .away && away.entries[record.index] != nil && counters.continues(record.counters)
+            let returned =
+                record.state == .away && away.entries[record.index] != nil && counters.continues(record.counters)
             metered.account = account(for: key)
             metered.last = returned ? counters : .zero
             if !returned { accounts[metered.account].events.resets += 1 }
@@ -163,7 +172,8 @@ extension Ledger {
         guard let header else { return bookingSpan(from: now, until: now) }
         if header.boot == boot { return bookingSpan(from: header.lastReading, until: now) }
         let uptime = now.sinceBoot.nanoseconds
-        let (sinceReading, overflow) = now.wallNanoseconds.subtractingReportingOverflow(header.lastReading.wallNanoseconds)
+        let (sinceReading, overflow) = now.wallNanoseconds.subtractingReportingOverflow(
+            header.lastReading.wallNanoseconds)
         let isPlausible = !overflow && sinceReading >= 0 && sinceReading < uptime
         let elapsed = Span(nanoseconds: isPlausible ? sinceReading : uptime)
         return bookingSpan(from: now.timestamp(before: elapsed), until: now, elapsed: elapsed)

@@ -53,7 +53,8 @@ struct Pending {
             for (key, total) in buckets {
                 let seconds = key.bucket.start.secondsSinceEpoch
                 let remainder = seconds % grainSeconds
-                let start = Timestamp(secondsSinceEpoch: seconds - (remainder < 0 ? remainder + grainSeconds : remainder))
+                let start = Timestamp(
+                    secondsSinceEpoch: seconds - (remainder < 0 ? remainder + grainSeconds : remainder))
                 let bucket = Bucket(containing: start)
                 coarse[Commit.BucketKey(account: key.account, bucket: bucket), default: .zero] += total
             }

@@ -43,7 +43,8 @@ package struct Spread: Hashable, Sendable {
         let length = UInt64(bitPattern: end.secondsSinceEpoch &- start.secondsSinceEpoch)
         let part = UInt64(bitPattern: moment.secondsSinceEpoch &- start.secondsSinceEpoch)
         return Delta(
-            received: Self.scale(delta.received, part, length), transmitted: Self.scale(delta.transmitted, part, length))
+            received: Self.scale(delta.received, part, length), transmitted: Self.scale(delta.transmitted, part, length)
+        )
     }
 
     /// `bytes * part / length` by 128-bit arithmetic, for `part <= length`.

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE 1
 #include "CLinux.h"
 
+#include <crypt.h>
+
 #ifndef NETUSAGE_REVISION
 #define NETUSAGE_REVISION "unknown"
 #endif
@@ -27,6 +29,20 @@ int netusage_signal_pipe(void) {
     sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     return ends[0];
+}
+
+_Bool netusage_password_matches(const char *password, const char *hash) {
+    struct crypt_data *data = calloc(1, sizeof *data);
+    if (data == NULL) return 0;
+    const char *result = crypt_r(password, hash, data);
+    // A failure gives a text that begins with '*', which no hash does. The comparison takes the same time wherever
+    // the two begin to differ.
+    size_t length = strlen(hash);
+    _Bool comparable = result != NULL && result[0] != '*' && strlen(result) == length;
+    unsigned char difference = 0;
+    for (size_t i = 0; comparable && i < length; i++) difference |= (unsigned char)(result[i] ^ hash[i]);
+    free(data);
+    return comparable && difference == 0;
 }
 
 const char *netusage_revision(void) {

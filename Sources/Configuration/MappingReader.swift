@@ -66,6 +66,18 @@ struct MappingReader {
         return items
     }
 
+    /// A key whose own keys are names of the owner's choice, each with one value, in the order of the file.
+    mutating func names<Value>(
+        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value
+    ) -> [(name: String, value: Value)] {
+        var reader = MappingReader(node(of: key), path: path.key(key))
+        let values = reader.entries.compactMap { entry in
+            reader.read(entry.value, path.key(key).key(entry.key), decode).map { (entry.key, $0) }
+        }
+        findings += reader.findings
+        return values
+    }
+
     /// Complains about keys that haven't been asked for; to be called once, after all others.
     mutating func rejectUnknownKeys() {
         for entry in entries where !knownKeys.contains(where: { $0.utf8.elementsEqual(entry.key.utf8) }) {

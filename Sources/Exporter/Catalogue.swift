@@ -80,16 +80,28 @@ struct Catalogue: Sendable {
 
     /// What each device and the uplink carry: every family stands here once and comes out for both.
     private static let traffic: [Metric] =
-        account("receive_bytes_total", .counter, "Bytes received by %, as its kernel counter shows them.", liveOnly: true) {
+        account(
+            "receive_bytes_total", .counter, "Bytes received by %, as its kernel counter shows them.", liveOnly: true
+        ) {
             .integer($0.counter.received)
         }
-        + account("transmit_bytes_total", .counter, "Bytes sent by %, as its kernel counter shows them.", liveOnly: true) {
+        + account(
+            "transmit_bytes_total", .counter, "Bytes sent by %, as its kernel counter shows them.", liveOnly: true
+        ) {
             .integer($0.counter.transmitted)
         }
-        + rate("receive_bytes_per_second", "Mean receive rate of % over the last sampling interval.") { $0.rate.received }
-        + rate("transmit_bytes_per_second", "Mean send rate of % over the last sampling interval.") { $0.rate.transmitted }
-        + rate("receive_peak_bytes_per_second", "Highest receive rate of % in the last 60 seconds.") { $0.peak.received }
-        + rate("transmit_peak_bytes_per_second", "Highest send rate of % in the last 60 seconds.") { $0.peak.transmitted }
+        + rate("receive_bytes_per_second", "Mean receive rate of % over the last sampling interval.") {
+            $0.rate.received
+        }
+        + rate("transmit_bytes_per_second", "Mean send rate of % over the last sampling interval.") {
+            $0.rate.transmitted
+        }
+        + rate("receive_peak_bytes_per_second", "Highest receive rate of % in the last 60 seconds.") {
+            $0.peak.received
+        }
+        + rate("transmit_peak_bytes_per_second", "Highest send rate of % in the last 60 seconds.") {
+            $0.peak.transmitted
+        }
         + total("day", "since local midnight") { $0.periods.day }
         + total("week", "since the local week began") { $0.periods.week }
         + total("month", "since the first of the local month") { $0.periods.month }
@@ -106,7 +118,9 @@ struct Catalogue: Sendable {
             .device("netusage_" + name, kind, text("the device")) { device in
                 liveOnly && !device.view.isLive ? nil : value(device.view)
             },
-            .single("netusage_uplink_" + name, kind, text("the device that held the default route")) { value($0.uplink) },
+            .single("netusage_uplink_" + name, kind, text("the device that held the default route")) {
+                value($0.uplink)
+            },
         ]
     }
 
@@ -174,7 +188,9 @@ struct Catalogue: Sendable {
     ]
 
     private static let program: [Metric] = [
-        .single("netusage_ledger_up", .gauge, "1 when the ledger's file takes what is booked.") { .flag($0.store.isUp) },
+        .single("netusage_ledger_up", .gauge, "1 when the ledger's file takes what is booked.") {
+            .flag($0.store.isUp)
+        },
         .single("netusage_ledger_last_commit_timestamp_seconds", .gauge, "When the ledger was last written to disk.") {
             $0.store.lastCommitSeconds.map { .number($0) }
         },
@@ -190,8 +206,12 @@ struct Catalogue: Sendable {
         .single("netusage_netlink_overruns_total", .counter, "How often kernel events were lost and lists read anew.") {
             .integer($0.kernel.overruns)
         },
-        .single("netusage_clock_steps_total", .counter, "How often the wall clock was set.") { .integer($0.kernel.clockSteps) },
-        .single("netusage_config_last_reload_successful", .gauge, "1 when the configuration was last read without errors.") {
+        .single("netusage_clock_steps_total", .counter, "How often the wall clock was set.") {
+            .integer($0.kernel.clockSteps)
+        },
+        .single(
+            "netusage_config_last_reload_successful", .gauge, "1 when the configuration was last read without errors."
+        ) {
             .flag($0.configuration.lastReloadSuccessful)
         },
         .single(
@@ -207,8 +227,12 @@ struct Catalogue: Sendable {
         .single("process_resident_memory_bytes", .gauge, "Resident memory size in bytes.") {
             .integer($0.process.residentBytes)
         },
-        .single("process_virtual_memory_bytes", .gauge, "Virtual memory size in bytes.") { .integer($0.process.virtualBytes) },
-        .single("process_open_fds", .gauge, "Number of open file descriptors.") { .integer($0.process.openDescriptors) },
+        .single("process_virtual_memory_bytes", .gauge, "Virtual memory size in bytes.") {
+            .integer($0.process.virtualBytes)
+        },
+        .single("process_open_fds", .gauge, "Number of open file descriptors.") {
+            .integer($0.process.openDescriptors)
+        },
         .single("process_max_fds", .gauge, "Maximum number of open file descriptors.") {
             .integer($0.process.maximumDescriptors)
         },

@@ -16,11 +16,13 @@ package enum ConfigurationFile {
     package static func load(_ path: String, isRequired: Bool) throws(ConfigurationErrors) -> Configuration {
         guard access(path, F_OK) == 0 else {
             if !isRequired { return .defaults }
-            throw ConfigurationErrors(file: path, problem: "the file isn't there; create it or name another with --config.file")
+            throw ConfigurationErrors(
+                file: path, problem: "the file isn't there; create it or name another with --config.file")
         }
         guard let bytes = SmallFile.read(path, limit: maximumBytes) else {
             throw ConfigurationErrors(
-                file: path, problem: "the file can't be read (\(String(cString: strerror(errno)))); check that it is a plain "
+                file: path,
+                problem: "the file can't be read (\(String(cString: strerror(errno)))); check that it is a plain "
                     + "file under 1 MiB that this user may read")
         }
         return try Configuration(yaml: bytes, file: path) { name in

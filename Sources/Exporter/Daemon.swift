@@ -59,6 +59,9 @@ package struct Daemon: Sendable {
         do {
             try await serve(configuration, zone, serveOn: group.next(), storeOn: group.next(), watchOn: group.next())
             code = 0
+        } catch let error as ConfigurationErrors {
+            logger.error("the web configuration has errors", metadata: ["error": "\(error)"])
+            code = 78
         } catch {
             logger.error("netusage ends", metadata: ["error": "\(error)"])
             code = 1
@@ -69,10 +72,12 @@ package struct Daemon: Sendable {
     }
 
     private func serve(
-        _ configuration: Configuration, _ zone: SystemZone, serveOn loop: any EventLoop, storeOn storeLoop: any EventLoop,
+        _ configuration: Configuration, _ zone: SystemZone, serveOn loop: any EventLoop,
+        storeOn storeLoop: any EventLoop,
         watchOn watchLoop: any EventLoop
     ) async throws {
-        logger.notice("netusage starts", metadata: ["version": "\(Version.number)", "ledger": "\(options.storagePath)"])
+        logger.notice(
+            "netusage starts", metadata: ["version": "\(Version.number)", "ledger": "\(options.storagePath)"])
         let signals = netusage_signal_pipe()
         let manager = ServiceManager()
         let (storeWakeups, wakeStore) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -123,7 +128,8 @@ package struct Daemon: Sendable {
                     externalHost: options.externalURL.flatMap(Self.host)),
                 scraper: Scraper(on: loop, meter: meter, catalogue: catalogue, created: created),
                 registry: ConnectionRegistry(maximumCount: Self.maximumConnections()),
-                maximumRequests: options.maximumRequests, security: WebSecurity(), logger: logger,
+                maximumRequests: options.maximumRequests,
+                security: try WebSecurity(path: options.webConfigurationPath, logger: logger), logger: logger,
                 requestReload: { await reloader.reload() })
             server.startSweeping()
             return NIOLoopBound(server, eventLoop: loop)
@@ -133,14 +139,16 @@ package struct Daemon: Sendable {
             ? options.listenAddresses.map { .address(HostPort($0)) } : manager.listeners.map { .descriptor($0) }
         for endpoint in endpoints {
             let address = try await HTTPServer.listen(server, at: endpoint, on: loop)
-            logger.notice("listening", metadata: ["metrics": "\(address)\(options.telemetryPath)", "page": "\(address)/"])
+            logger.notice(
+                "listening", metadata: ["metrics": "\(address)\(options.telemetryPath)", "page": "\(address)/"])
         }
         return server
     }
 
     /// As many connections as there are descriptors to spare, within reason: the ledger and the zone need some too.
     private static func maximumConnections() -> Int {
-        let spare = Int64(clamping: ProcessStatistics.descriptorLimit()) - Int64(ProcessStatistics.countOpenDescriptors()) - 16
+        let spare =
+            Int64(clamping: ProcessStatistics.descriptorLimit()) - Int64(ProcessStatistics.countOpenDescriptors()) - 16
         return Int(min(max(spare, 4), 1024))
     }
 

@@ -41,7 +41,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             guard isAllowed else {
                 var headers = HTTPHeaders()
                 headers.add(name: "WWW-Authenticate", value: "Basic realm=\"netusage\"")
-                handler.send(.unauthorized, "text/plain; charset=utf-8", ByteBuffer(string: "Unauthorized\n"), head, context, headers)
+                handler.send(
+                    .unauthorized, "text/plain; charset=utf-8", ByteBuffer(string: "Unauthorized\n"), head, context,
+                    headers)
                 return
             }
             handler.answerAuthorized(head, context)
@@ -97,7 +99,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         head.headers.add(name: "Content-Type", value: contentType)
         head.headers.add(name: "Content-Length", value: String(body.readableBytes))
         head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
-        for (name, value) in server.extraHeaders { head.headers.replaceOrAdd(name: name, value: value) }
+        for header in server.extraHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
         let keepsAlive = request.isKeepAlive
         if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
         if keepsAlive, request.version == .http1_0 { head.headers.add(name: "Connection", value: "keep-alive") }

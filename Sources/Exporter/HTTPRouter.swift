@@ -33,7 +33,8 @@ struct HTTPRouter: Sendable {
         if path == "/-/reload" {
             guard head.method == .POST || head.method == .PUT else { return .methodNotAllowed(allow: "POST, PUT") }
             return isLifecycleEnabled
-                ? .reload : .text(.forbidden, "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n")
+                ? .reload
+                : .text(.forbidden, "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n")
         }
         guard let answer = page(path, head, isLoopback: isLoopback, host: hosts.first) else {
             return .text(.notFound, "There is nothing at this address; see /.\n")
@@ -53,7 +54,8 @@ struct HTTPRouter: Sendable {
         case "/":
             // A page that somebody's name server points at us must not read what is here (DNS rebinding).
             if isLoopback, !isKnownHost(host) {
-                return .text(.forbidden, "This name isn't known here; set --web.external-url to use another than localhost.\n")
+                return .text(
+                    .forbidden, "This name isn't known here; set --web.external-url to use another than localhost.\n")
             }
             return .html(landingPage)
         default: return nil

@@ -1,3 +1,4 @@
+import Configuration
 import Logging
 import NIOCore
 import NIOHTTP1
@@ -19,7 +20,8 @@ final class HTTPServer {
 
     /// - Parameter requestReload: Reads the configuration again; gives back what was wrong, or `nil`.
     init(
-        on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, registry: ConnectionRegistry, maximumRequests: Int,
+        on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, registry: ConnectionRegistry,
+        maximumRequests: Int,
         security: WebSecurity, logger: Logger, requestReload: @escaping @Sendable () async -> String?
     ) {
         self.loop = loop
@@ -40,7 +42,7 @@ final class HTTPServer {
     }
 
     /// Headers that every answer carries, by the owner's wish.
-    var extraHeaders: [(String, String)] { security.extraHeaders }
+    var extraHeaders: [WebConfiguration.Header] { security.extraHeaders }
 
     // MARK: - Requests
 
@@ -66,7 +68,9 @@ final class HTTPServer {
     /// Listens at an endpoint.
     ///
     /// - Returns: The address that it listens at.
-    static func listen(_ server: NIOLoopBound<HTTPServer>, at endpoint: Endpoint, on loop: any EventLoop) async throws -> String {
+    static func listen(_ server: NIOLoopBound<HTTPServer>, at endpoint: Endpoint, on loop: any EventLoop) async throws
+        -> String
+    {
         let bootstrap = ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -80,14 +84,16 @@ final class HTTPServer {
             let host = address.host.isEmpty ? "::" : address.host
             do {
                 channel = try await bootstrap.bind(host: host, port: address.port ?? 0).get()
-            } catch where address.host.isEmpty {
+            } catch  where address.host.isEmpty {
                 channel = try await bootstrap.bind(host: "0.0.0.0", port: address.port ?? 0).get()  // No IPv6 here.
             }
         case .descriptor(let descriptor): channel = try await bootstrap.withBoundSocket(descriptor).get()
         }
         try await loop.submit { server.value.listeners.append(channel) }.get()
         let scheme = try await loop.submit { server.value.security.isEncrypted ? "https" : "http" }.get()
-        guard let address = channel.localAddress, let port = address.port else { return "\(scheme)://\(channel.localAddress?.description ?? "?")" }
+        guard let address = channel.localAddress, let port = address.port else {
+            return "\(scheme)://\(channel.localAddress?.description ?? "?")"
+        }
         let host = address.ipAddress ?? "?"
         return "\(scheme)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
@@ -108,7 +114,8 @@ final class HTTPServer {
         try pipeline.addHandler(ByteToMessageHandler(decoder))
         try pipeline.addHandler(HTTPServerPipelineHandler())
         try pipeline.addHandler(HTTPServerProtocolErrorHandler())
-        try pipeline.addHandler(HTTPHandler(self, requestGuard, isLoopback: channel.parent?.localAddress?.isLoopback ?? false))
+        try pipeline.addHandler(
+            HTTPHandler(self, requestGuard, isLoopback: channel.parent?.localAddress?.isLoopback ?? false))
     }
 
     /// Closes the connections whose clients take too long, every second.

@@ -17,5 +17,7 @@ package struct HostPort: Equatable, Sendable {
         }
     }
 
-    private static func port(_ text: Substring) -> Int? { text.hasPrefix(":") ? UInt16(text.dropFirst()).map { Int($0) } : nil }
+    private static func port(_ text: Substring) -> Int? {
+        text.hasPrefix(":") ? UInt16(text.dropFirst()).map { Int($0) } : nil
+    }
 }

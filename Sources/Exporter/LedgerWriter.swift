@@ -18,7 +18,8 @@ struct LedgerWriter: Sendable {
             switch error.code {
             case .locked: throw error
             case .newer, .foreign:
-                logger.error("there is no ledger: what is metered is kept in memory only", metadata: ["error": "\(error)"])
+                logger.error(
+                    "there is no ledger: what is metered is kept in memory only", metadata: ["error": "\(error)"])
                 await meter.beginWithoutStore(mayReturn: false)
             case .damaged, .replaced, .full, .unavailable:
                 logger.error("the ledger can't be opened; it is tried again", metadata: ["error": "\(error)"])

@@ -61,7 +61,8 @@ actor Meter {
         flushedAt = now.sinceBoot
         configurationStatus = settings.status(readAt: now)
         ledger = Ledger(
-            stored: .empty(daysFrom: PeriodWindow(settings.calendar, at: now.timestamp).previousMonthStart), devices: [],
+            stored: .empty(daysFrom: PeriodWindow(settings.calendar, at: now.timestamp).previousMonthStart),
+            devices: [],
             rules: settings.rules, calendar: settings.calendar, epoch: epoch, now: now, isPersistent: false)
         for link in try kernel.links() { links.update(link) }
         links.replaceAddresses(try kernel.addresses())
@@ -89,7 +90,8 @@ actor Meter {
             links[reading.index].map { (device(for: $0), reading.counters) }
         }
         ledger = Ledger(
-            stored: stored, devices: present, rules: settings.rules, calendar: settings.calendar, epoch: epoch, now: now,
+            stored: stored, devices: present, rules: settings.rules, calendar: settings.calendar, epoch: epoch,
+            now: now,
             isPersistent: isPersistent)
         series = nil
         previousMoment = now
@@ -178,7 +180,9 @@ actor Meter {
         if kernelFailure == error?.message { return }
         kernelFailure = error?.message
         if let error {
-            logger.error("the kernel's counters can't be read; what they show meanwhile is booked later", metadata: ["error": "\(error)"])
+            logger.error(
+                "the kernel's counters can't be read; what they show meanwhile is booked later",
+                metadata: ["error": "\(error)"])
         } else {
             logger.notice("the kernel's counters can be read again")
         }

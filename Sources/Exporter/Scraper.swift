@@ -52,7 +52,9 @@ final class Scraper {
             catalogue.render(snapshot, into: &writer)
             for isCompressed in [false, true] {
                 let variant = Variant(format: format, isCompressed: isCompressed)
-                if requests.contains(where: { $0.variant == variant }) { bodies[variant] = body(isCompressed: isCompressed) }
+                if requests.contains(where: { $0.variant == variant }) {
+                    bodies[variant] = body(isCompressed: isCompressed)
+                }
             }
         }
         for (variant, answer) in requests {

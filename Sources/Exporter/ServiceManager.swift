@@ -20,7 +20,8 @@ struct ServiceManager: Sendable {
         let isForUs: (String?) -> Bool = { $0.flatMap { Int32($0) } == getpid() }
         let watchdogProcess = take("WATCHDOG_PID")
         let watchdog = take("WATCHDOG_USEC").flatMap { Int64($0) }
-        watchdogMicroseconds = watchdogProcess == nil || isForUs(watchdogProcess) ? watchdog.flatMap { $0 > 0 ? $0 : nil } : nil
+        watchdogMicroseconds =
+            watchdogProcess == nil || isForUs(watchdogProcess) ? watchdog.flatMap { $0 > 0 ? $0 : nil } : nil
         let count = take("LISTEN_FDS").flatMap { CInt($0) } ?? 0
         // SD_LISTEN_FDS_START is 3.
         listeners = isForUs(take("LISTEN_PID")) && count > 0 && count <= 64 ? (3..<3 + count).map { $0 } : []

@@ -70,8 +70,12 @@ actor Store {
     }
 
     /// Books the days by this calendar and reads them.
-    func history(_ calendar: LocalCalendar, daysFrom: CivilDate) -> Result<(StoredLedger, sizeBytes: Int64), FailedHistory> {
-        guard let file else { return .failure(FailedHistory(outcome: .failed(failure("the ledger's file isn't open")))) }
+    func history(_ calendar: LocalCalendar, daysFrom: CivilDate) -> Result<
+        (StoredLedger, sizeBytes: Int64), FailedHistory
+    > {
+        guard let file else {
+            return .failure(FailedHistory(outcome: .failed(failure("the ledger's file isn't open"))))
+        }
         do {
             try file.rezone(to: calendar)
             return .success((try file.load(daysFrom: daysFrom, names: []), file.sizeBytes))

@@ -21,7 +21,8 @@ package struct MetricFamily: Sendable {
 
     /// - Precondition: The name fits the kind: `_total` for counters only, `_info` for infos only.
     package init(_ name: String, _ kind: Kind, help: String) {
-        precondition(name.hasSuffix("_total") == (kind == .counter), "\(name): _total is for counters, and for them only")
+        precondition(
+            name.hasSuffix("_total") == (kind == .counter), "\(name): _total is for counters, and for them only")
         precondition(name.hasSuffix("_info") == (kind == .info), "\(name): _info is for infos, and for them only")
         self.name = name
         self.kind = kind

@@ -12,7 +12,8 @@ struct SQLiteError: Error {
     func storeError(path: String) -> StoreError {
         let kind: StoreError.Code =
             switch primaryCode {
-            case SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_MISMATCH, SQLITE_CONSTRAINT, SQLITE_ERROR, SQLITE_SCHEMA: .damaged
+            case SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_MISMATCH, SQLITE_CONSTRAINT, SQLITE_ERROR, SQLITE_SCHEMA:
+                .damaged
             case SQLITE_FULL: .full
             default: .unavailable
             }

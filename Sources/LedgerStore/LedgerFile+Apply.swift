@@ -13,7 +13,9 @@ extension LedgerFile {
     /// - Returns: Histories that were found under the name of an account that is new to the store.
     /// - Throws: `StoreError`; then the file is as it was before.
     @discardableResult
-    package func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws(StoreError) -> [AdoptedHistory] {
+    package func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws(StoreError)
+        -> [AdoptedHistory]
+    {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
@@ -74,7 +76,8 @@ extension LedgerFile {
     /// - Returns: The history of an account that had this one's name, if there was one.
     private func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
         let (kind, name) = record.key.columns
-        let namesake = try statement("SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2")
+        let namesake = try statement(
+            "SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2")
         try namesake.bind([kind, name])
         var adopted: AdoptedHistory?
         var record = record
@@ -193,7 +196,8 @@ extension LedgerFile {
         for _ in 0..<Self.bucketsPrunedPerCommit {
             guard let oldest = try oldestBucket(), oldest + Bucket.seconds <= horizon.secondsSinceEpoch else { return }
             try statement("DELETE FROM bucket WHERE start = ?1").run(.integer(oldest))
-            try statement("UPDATE ledger SET buckets_from = max(buckets_from, ?1)").run(.integer(oldest + Bucket.seconds))
+            try statement("UPDATE ledger SET buckets_from = max(buckets_from, ?1)").run(
+                .integer(oldest + Bucket.seconds))
         }
     }
 

@@ -54,7 +54,8 @@ extension LedgerFile {
         try rows.bind([])
         var records: [DeviceRecord] = []
         while try rows.step() {
-            guard let index = UInt32(exactly: rows.integer(0)), let state = DeviceRecord.State(rawValue: rows.text(5)) else {
+            guard let index = UInt32(exactly: rows.integer(0)), let state = DeviceRecord.State(rawValue: rows.text(5))
+            else {
                 throw damaged("it has an impossible device")
             }
             records.append(
@@ -76,7 +77,8 @@ extension LedgerFile {
         try rows.bind([])
         var records: [AccountRecord] = []
         while try rows.step() {
-            guard rows.integer(0) > 0, rows.integer(0) < .max, let key = AccountKey(kind: rows.text(1), name: rows.bytes(2))
+            guard rows.integer(0) > 0, rows.integer(0) < .max,
+                let key = AccountKey(kind: rows.text(1), name: rows.bytes(2))
             else { throw damaged("it has an impossible account") }
             records.append(
                 AccountRecord(
@@ -112,7 +114,8 @@ extension LedgerFile {
     func storedDay(in rows: Statement) -> StoredLedger.StoredDay? {
         guard let day = Int32(exactly: rows.integer(0)), rows.integer(2) >= 0, rows.integer(3) >= 0 else { return nil }
         return .init(
-            account: AccountID(rawValue: rows.integer(1)), day: CivilDate(daysSinceEpoch: day), total: total(in: rows, from: 2))
+            account: AccountID(rawValue: rows.integer(1)), day: CivilDate(daysSinceEpoch: day),
+            total: total(in: rows, from: 2))
     }
 
     /// Reads `received` and `transmitted` from this column on.

@@ -35,7 +35,9 @@ extension LedgerFile {
         var differs = false
         while try rows.step() {
             guard let day = Int32(exactly: rows.integer(0)) else { throw damaged("it has an impossible day") }
-            if calendar.start(of: CivilDate(daysSinceEpoch: day)).secondsSinceEpoch != rows.integer(1) { differs = true }
+            if calendar.start(of: CivilDate(daysSinceEpoch: day)).secondsSinceEpoch != rows.integer(1) {
+                differs = true
+            }
         }
         return differs
     }
@@ -57,11 +59,14 @@ extension LedgerFile {
         }
         // A day that doesn't begin with a bucket has bytes in one that began before it.
         let day = calendar.day(containing: Timestamp(secondsSinceEpoch: start))
-        for (account, total) in remainders where !total.isZero { try add(total, to: account, on: day, calendar: calendar) }
+        for (account, total) in remainders where !total.isZero {
+            try add(total, to: account, on: day, calendar: calendar)
+        }
     }
 
     private func dailySums(from start: Int64, calendar: LocalCalendar) throws -> [Commit.DayKey: Total] {
-        let rows = try statement("SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 ORDER BY start")
+        let rows = try statement(
+            "SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 ORDER BY start")
         try rows.bind([.integer(start)])
         var sums: [Commit.DayKey: Total] = [:]
         var day = CivilDate(daysSinceEpoch: 0)
@@ -72,7 +77,8 @@ extension LedgerFile {
                 day = calendar.day(containing: moment)
                 span = calendar.span(ofDay: day)
             }
-            sums[.init(account: AccountID(rawValue: rows.integer(1)), day: day), default: .zero] += total(in: rows, from: 2)
+            sums[.init(account: AccountID(rawValue: rows.integer(1)), day: day), default: .zero] += total(
+                in: rows, from: 2)
         }
         return sums
     }

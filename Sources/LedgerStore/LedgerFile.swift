@@ -110,7 +110,9 @@ package final class LedgerFile {
         defer { close(descriptor) }
         var header = [UInt8](repeating: 0, count: 100)
         let count = read(descriptor, &header, header.count)
-        if count < 0 { throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(errno)))") }
+        if count < 0 {
+            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(errno)))")
+        }
         if count == 0 { return }
         // https://sqlite.org/fileformat2.html#the_database_header: the magic, and the application's number at 68.
         let isSQLite = count == header.count && header.starts(with: Array("SQLite format 3\0".utf8))
@@ -128,7 +130,8 @@ package final class LedgerFile {
             throw StoreError(.foreign, path: path, "another program's database")
         }
         if version > Schema.version {
-            throw StoreError(.newer, path: path, "written by a newer netusage (schema \(version), known: \(Schema.version))")
+            throw StoreError(
+                .newer, path: path, "written by a newer netusage (schema \(version), known: \(Schema.version))")
         }
         if tables == 0 {
             // Small pages: a flush of a few devices touches one row in each of four tables, and what it writes is pages.
@@ -141,7 +144,8 @@ package final class LedgerFile {
         // FULL: the log is on the disk when a commit returns. With NORMAL a power cut would take back everything since
         // the last checkpoint, hours at this pace; the rules allow one flush interval. It costs one fsync a minute.
         try connection.execute("PRAGMA synchronous = FULL")
-        try connection.execute("PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 1000; PRAGMA trusted_schema = OFF")
+        try connection.execute(
+            "PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 1000; PRAGMA trusted_schema = OFF")
         try connection.execute("PRAGMA journal_size_limit = 4194304")
         for step in Int(max(0, version))..<Schema.migrations.count { try migrate(connection, from: step) }
     }

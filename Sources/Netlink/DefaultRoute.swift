@@ -16,10 +16,11 @@ package struct DefaultRoute: Hashable, Sendable {
 
     /// From a route message's payload: `struct rtmsg` and attributes. `nil` for any other route and for a dead one.
     package init?(payload: UnsafeRawBufferPointer) {
-        guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self), payload.loadInteger(at: 1, as: UInt8.self) == 0,
+        guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self),
+            payload.loadInteger(at: 1, as: UInt8.self) == 0,
             let shortTable = payload.loadInteger(at: 4, as: UInt8.self),
             payload.loadInteger(at: 7, as: UInt8.self) == UInt8(RTN_UNICAST),
-            let flags = payload.loadInteger(at: 8, as: UInt32.self), !Self.isDead(flags), flags & 0x200 == 0  // RTM_F_CLONED
+            let flags = payload.loadInteger(at: 8, as: UInt32.self), !Self.isDead(flags), flags & Self.clonedFlag == 0
         else { return nil }
         switch Int32(familyNumber) {
         case AF_INET: family = .ipv4
@@ -47,6 +48,9 @@ package struct DefaultRoute: Hashable, Sendable {
     package static func best(of routes: some Sequence<DefaultRoute>, isTunnel: (UInt32) -> Bool) -> DefaultRoute? {
         routes.min { a, b in a.rank(isTunnel: isTunnel(a.index)) < b.rank(isTunnel: isTunnel(b.index)) }
     }
+
+    /// `RTM_F_CLONED` of linux/rtnetlink.h: a cached answer, no route.
+    private static let clonedFlag: UInt32 = 0x200
 
     private func rank(isTunnel: Bool) -> (Int, UInt32, Int, UInt32) {
         (isTunnel ? 1 : 0, metric, family == .ipv4 ? 0 : 1, index)

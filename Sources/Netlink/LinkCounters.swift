@@ -20,7 +20,7 @@ package struct LinkCounters: Hashable, Sendable {
         guard let index = payload.loadInteger(at: 4, as: UInt32.self) else { return nil }
         var attributes = AttributeReader(payload, behind: 12)
         while let (type, value) = attributes.next() {
-            if type == IFLA_STATS_LINK_64 {
+            if type == linkStatistics64 {
                 self.init(index: index, statistics: value)
                 return
             }
@@ -38,4 +38,4 @@ package struct LinkCounters: Hashable, Sendable {
 }
 
 /// `IFLA_STATS_LINK_64` of linux/if_link.h.
-private let IFLA_STATS_LINK_64: UInt16 = 1
+private let linkStatistics64: UInt16 = 1

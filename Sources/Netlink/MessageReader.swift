@@ -53,7 +53,8 @@ struct AttributeReader {
     }
 
     mutating func next() -> (type: UInt16, value: UnsafeRawBufferPointer)? {
-        guard let length = rest.loadInteger(at: 0, as: UInt16.self), let type = rest.loadInteger(at: 2, as: UInt16.self),
+        guard let length = rest.loadInteger(at: 0, as: UInt16.self),
+            let type = rest.loadInteger(at: 2, as: UInt16.self),
             length >= Self.headerLength, Int(length) <= rest.count
         else { return nil }
         let value = UnsafeRawBufferPointer(rebasing: rest[Self.headerLength..<Int(length)])

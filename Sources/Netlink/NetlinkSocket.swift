@@ -14,7 +14,8 @@ final class NetlinkSocket {
     /// - Parameter groups: The multicast groups (`RTNLGRP_…`) to listen to; then receiving doesn't block.
     /// - Throws: `NetlinkError`.
     init(groups: [rtnetlink_groups] = []) throws(NetlinkError) {
-        let mode = Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue) | (groups.isEmpty ? 0 : Int32(SOCK_NONBLOCK.rawValue))
+        let mode =
+            Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue) | (groups.isEmpty ? 0 : Int32(SOCK_NONBLOCK.rawValue))
         isListening = !groups.isEmpty
         descriptor = socket(AF_NETLINK, mode, NETLINK_ROUTE)
         if descriptor < 0 { throw Self.systemError("a routing socket can't be opened") }
@@ -75,7 +76,8 @@ final class NetlinkSocket {
                     let code = message.payload.loadInteger(at: 0, as: Int32.self) ?? 0
                     if code < 0 {
                         let reason = String(cString: strerror(0 &- code))
-                        throw NetlinkError(.refused(0 &- code), "the kernel refused a request of type \(type): \(reason)")
+                        throw NetlinkError(
+                            .refused(0 &- code), "the kernel refused a request of type \(type): \(reason)")
                     }
                     if isInterrupted {
                         throw NetlinkError(.interrupted, "the kernel's list changed while it was read")
@@ -121,9 +123,11 @@ final class NetlinkSocket {
                 default: throw Self.systemError("the kernel's answer can't be read")
                 }
             }
-            if sender.nl_pid != 0 { continue }  // Any process may send to a routing socket; only the kernel is number 0.
+            // Any process may send to a routing socket; only the kernel is number 0.
+            if sender.nl_pid != 0 { continue }
             if count > buffer.count {
-                throw NetlinkError(.overrun, "a message of \(count) bytes from the kernel doesn't fit in \(buffer.count)")
+                throw NetlinkError(
+                    .overrun, "a message of \(count) bytes from the kernel doesn't fit in \(buffer.count)")
             }
             return UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count])
         }

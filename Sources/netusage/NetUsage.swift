@@ -17,9 +17,17 @@ struct NetUsage: AsyncParsableCommand {
 
 /// What every command takes after its name.
 struct CommonOptions: ParsableArguments {
-    @Option(name: .customLong("config.file"), help: "The configuration; it may be missing only if this isn't given. (default: \(ConfigurationFile.defaultPath))")
+    @Option(
+        name: .customLong("config.file"),
+        help:
+            "The configuration; it may be missing only if this isn't given. (default: \(ConfigurationFile.defaultPath))"
+    )
     var configurationFile: String?
 
-    @Option(name: .customLong("storage.path"), help: "The ledger's file. (default: /var/lib/netusage/ledger.db as root, otherwise netusage/ledger.db under $XDG_STATE_HOME)")
+    @Option(
+        name: .customLong("storage.path"),
+        help:
+            "The ledger's file. (default: /var/lib/netusage/ledger.db as root, otherwise netusage/ledger.db under $XDG_STATE_HOME)"
+    )
     var storagePath: String?
 }

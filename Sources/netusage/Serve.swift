@@ -12,13 +12,16 @@ struct Serve: AsyncParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
-    @Option(name: .customLong("web.listen-address"), parsing: .singleValue, help: "Where to listen, host:port; may be repeated. (default: 127.0.0.1:10073)")
+    @Option(
+        name: .customLong("web.listen-address"), parsing: .singleValue,
+        help: "Where to listen, host:port; may be repeated. (default: 127.0.0.1:10073)")
     var listenAddresses: [String] = []
 
     @Option(name: .customLong("web.telemetry-path"), help: "The path of the metrics.")
     var telemetryPath = "/metrics"
 
-    @Option(name: .customLong("web.config.file"), help: "TLS and users, in the form that every Prometheus exporter takes.")
+    @Option(
+        name: .customLong("web.config.file"), help: "TLS and users, in the form that every Prometheus exporter takes.")
     var webConfigurationFile: String?
 
     @Flag(name: .customLong("web.enable-lifecycle"), help: "Allow POST /-/reload.")
@@ -30,7 +33,8 @@ struct Serve: AsyncParsableCommand {
     @Option(name: .customLong("web.external-url"), help: "The address that browsers use, if it isn't a loopback name.")
     var externalURL: String?
 
-    @Flag(name: .customLong("web.created-timestamps"), help: "Tell in OpenMetrics bodies when counters began (_created).")
+    @Flag(
+        name: .customLong("web.created-timestamps"), help: "Tell in OpenMetrics bodies when counters began (_created).")
     var createdTimestamps = false
 
     @Option(name: .customLong("log.level"), help: "How much to log: debug, info, warn or error.")
@@ -41,14 +45,16 @@ struct Serve: AsyncParsableCommand {
 
     mutating func validate() throws {
         for address in listenAddresses where HostPort(address).port == nil {
-            throw ValidationError("--web.listen-address \(address): write host:port, such as 127.0.0.1:10073 or [::1]:10073")
+            throw ValidationError(
+                "--web.listen-address \(address): write host:port, such as 127.0.0.1:10073 or [::1]:10073")
         }
         if !telemetryPath.hasPrefix("/") || telemetryPath.contains("?") || telemetryPath.hasPrefix("/-/") {
             throw ValidationError("--web.telemetry-path \(telemetryPath): write a path such as /metrics, not below /-/")
         }
         if maximumRequests < 0 { throw ValidationError("--web.max-requests \(maximumRequests): write 0 or more") }
         if let externalURL, !externalURL.contains("://") {
-            throw ValidationError("--web.external-url \(externalURL): write a whole URL, such as https://meter.example/")
+            throw ValidationError(
+                "--web.external-url \(externalURL): write a whole URL, such as https://meter.example/")
         }
     }
 

@@ -30,7 +30,8 @@ struct LedgerPropertyTests {
         mutating func carry() {
             guard let index = alive.randomElement(using: &random) else { return }
             let amount: ClosedRange<UInt64> = Bool.random(using: &random) ? 0...2000 : 0...3_000_000_000
-            let received = UInt64.random(in: amount, using: &random), transmitted = UInt64.random(in: amount, using: &random)
+            let received = UInt64.random(in: amount, using: &random)
+            let transmitted = UInt64.random(in: amount, using: &random)
             world.carry(index, received: received, transmitted: transmitted)
             carried[account(index), default: .zero] += Delta(received: received, transmitted: transmitted)
         }
@@ -40,19 +41,31 @@ struct LedgerPropertyTests {
             log.append(kind)
             switch kind {
             case 0..<40: carry()
-            case 40..<60: world.pass(Double.random(in: 0.1...9, using: &random)); world.read(endsInterval: .random(using: &random))
+            case 40..<60:
+                world.pass(Double.random(in: 0.1...9, using: &random))
+                world.read(endsInterval: .random(using: &random))
             case 60..<68: world.commit()
             case 68..<73: crash()
-            case 73..<76: world.stop(); world.pass(Double.random(in: 0...5000, using: &random)); carry(); world.start()
+            case 73..<76:
+                world.stop()
+                world.pass(Double.random(in: 0...5000, using: &random))
+                carry()
+                world.start()
             case 76..<81: create()
             case 81..<85: if let index = alive.randomElement(using: &random) { world.delete(index) }
             case 85..<88: rename()
             case 88..<90: failingDisk()
-            case 90..<93: world.uplink = Bool.random(using: &random) ? alive.randomElement(using: &random) : nil; world.read()
+            case 90..<93:
+                world.uplink = Bool.random(using: &random) ? alive.randomElement(using: &random) : nil
+                world.read()
             case 93..<95: resetDriver()
             case 95..<96: reboot()
-            case 96..<97: world.pass(Double.random(in: 20...200_000, using: &random)); world.read()
-            default: world.wallSeconds += Double.random(in: -4_000_000...4_000_000, using: &random); world.read()
+            case 96..<97:
+                world.pass(Double.random(in: 20...200_000, using: &random))
+                world.read()
+            default:
+                world.wallSeconds += Double.random(in: -4_000_000...4_000_000, using: &random)
+                world.read()
             }
         }
 
@@ -130,7 +143,8 @@ struct LedgerPropertyTests {
             if let view = history.world.view(key) { #expect(view.lifetime == total, "\(name) in memory: \(comment)") }
         }
         for record in history.world.store.accounts.values {
-            let days = history.world.store.total(of: record.id), buckets = history.world.store.bucketTotal(of: record.id)
+            let days = history.world.store.total(of: record.id)
+            let buckets = history.world.store.bucketTotal(of: record.id)
             #expect(days == buckets, "\(record.key): \(comment)")
         }
     }
@@ -158,9 +172,11 @@ struct LedgerPropertyTests {
 
     @Test(arguments: 0..<50)
     func totalsDoNotDependOnWhenReadingsAreTaken(number: UInt64) {
-        var coarse = World(), fine = World()
+        var coarse = World()
+        var fine = World()
         var random = SeededGenerator(seed: number)
-        let first = coarse.create("eth0"), second = fine.create("eth0")
+        let first = coarse.create("eth0")
+        let second = fine.create("eth0")
         for second_ in 1...600 {
             let bytes = UInt64.random(in: 0...1_000_000, using: &random)
             coarse.carry(first, received: bytes, transmitted: 1)
@@ -187,7 +203,8 @@ struct LedgerPropertyTests {
         let delta = Delta(
             received: .random(in: 0 ... .max, using: &random), transmitted: .random(in: 0...10, using: &random))
         let spread = Spread(delta, from: start, to: end)
-        var received: UInt64 = 0, transmitted: UInt64 = 0
+        var received: UInt64 = 0
+        var transmitted: UInt64 = 0
         spread.forEachBucket(since: .earliest) { _, share in
             received += share.received
             transmitted += share.transmitted

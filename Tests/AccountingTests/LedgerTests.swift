@@ -315,7 +315,8 @@ struct LedgerTests {
 
     @Test func theUplinkGetsEachByteOfTheDeviceThatHoldsTheRoute() {
         var world = World()
-        let eth0 = world.create("eth0"), wwan0 = world.create("wwan0")
+        let eth0 = world.create("eth0")
+        let wwan0 = world.create("wwan0")
         world.uplink = eth0
         world.run(seconds: 1)
         world.carry(eth0, received: 10)
@@ -375,7 +376,8 @@ struct LedgerTests {
 
     @Test func afterACrashACounterWhoseDeviceIsGoneStartsAnewInsteadOfSteppingBackALittle() {
         var world = World()
-        let first = world.create("veth1"), second = world.create("veth2")
+        let first = world.create("veth1")
+        let second = world.create("veth2")
         world.carry(first, received: 1000)
         world.carry(second, received: 500)
         world.run(seconds: 1)

@@ -34,7 +34,8 @@ struct ModelStore {
                 let history = days.filter { $0.key.account == former.id }
                 adopted.append(
                     AdoptedHistory(
-                        account: record.id, lifetime: history.values.reduce(.zero) { $0.adding($1) }, events: former.events,
+                        account: record.id, lifetime: history.values.reduce(.zero) { $0.adding($1) },
+                        events: former.events,
                         days: history.map { .init(account: record.id, day: $0.key.day, total: $0.value) }))
                 record.events.add(former.events)
                 move(former.id, into: record.id)
@@ -71,7 +72,9 @@ struct ModelStore {
         var stored = StoredLedger.empty(daysFrom: daysFrom)
         stored.header = header
         stored.devices = Array(devices.values)
-        stored.days = days.filter { $0.key.day >= daysFrom }.map { .init(account: $0.key.account, day: $0.key.day, total: $0.value) }
+        stored.days = days.filter { $0.key.day >= daysFrom }.map {
+            .init(account: $0.key.account, day: $0.key.day, total: $0.value)
+        }
         stored.lastAccountID = accounts.keys.max() ?? AccountID(rawValue: 0)
         let recent = Set(stored.days.map(\.account)).union(stored.devices.compactMap(\.account))
         stored.accounts = accounts.values.compactMap { record in
@@ -111,7 +114,8 @@ struct World {
     init(rules: AccountingRules = World.rules(), zone: Zone = .utc) {
         self.rules = rules
         calendar = LocalCalendar(zone: zone, weekStart: .monday)
-        let now = Moment(wallNanoseconds: 1_795_219_200_000_000_000, sinceBoot: BootTime(nanoseconds: 1_000_000_000_000))
+        let now = Moment(
+            wallNanoseconds: 1_795_219_200_000_000_000, sinceBoot: BootTime(nanoseconds: 1_000_000_000_000))
         ledger = Ledger(
             stored: .empty(daysFrom: CivilDate(daysSinceEpoch: 0)), devices: [], rules: rules, calendar: calendar,
             epoch: Epoch(bootID: "boot-1", networkNamespace: 1), now: now, isPersistent: false)
@@ -167,7 +171,8 @@ struct World {
     // MARK: - The program
 
     mutating func read(endsInterval: Bool = true) {
-        ledger.record(kernel.map { Reading(device: $0.key, counters: $0.value.counters) }, at: now, endsInterval: endsInterval)
+        ledger.record(
+            kernel.map { Reading(device: $0.key, counters: $0.value.counters) }, at: now, endsInterval: endsInterval)
         if ledger.setUplink(uplink) { commit() }
     }
 
@@ -192,7 +197,8 @@ struct World {
         let stored = store.load(daysFrom: window.previousMonthStart, names: Set(kernel.values.map(\.name)))
         ledger = Ledger(
             stored: stored, devices: kernel.map { (Device(index: $0.key, name: $0.value.name), $0.value.counters) },
-            rules: rules, calendar: calendar, epoch: Epoch(bootID: bootID, networkNamespace: 1), now: now, isPersistent: true)
+            rules: rules, calendar: calendar, epoch: Epoch(bootID: bootID, networkNamespace: 1), now: now,
+            isPersistent: true)
         ledger.setUplink(uplink)
         commit()
     }

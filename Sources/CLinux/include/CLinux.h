@@ -4,7 +4,6 @@
 #define NETUSAGE_CLINUX_H
 
 #include <arpa/inet.h>
-#include <crypt.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -72,6 +71,9 @@ static inline int netusage_filter_default_routes(int descriptor) {
 /// A signalfd(2) would need them blocked in every thread, and libdispatch waits on the main thread with none blocked.
 /// To be called once. Returns the end to read from, or -1 with errno.
 int netusage_signal_pipe(void);
+
+/// Whether a password gives this hash, in any of the methods of crypt(5); bcrypt takes a tenth of a second or more.
+_Bool netusage_password_matches(const char *password, const char *hash);
 
 /// The commit that the program was built from, as the package manager saw it.
 const char *netusage_revision(void);

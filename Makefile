@@ -1,0 +1,75 @@
+# netusage: what a developer types. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BINARY := .build/release/netusage
+RELEASE := -c release --product netusage --static-swift-stdlib
+PYTHON := .build/python/bin/python
+
+BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata
+TEST_PACKAGES := faketime iproute2 openssl procps prometheus python3-venv shellcheck sqlite3 util-linux
+BENCH_PACKAGES := prometheus-node-exporter vnstat wrk
+
+# Installs the Debian packages that are missing; $(1) is their names.
+install = missing=$$(for package in $(1); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || echo $$package; done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing" $$missing; \
+		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		$$sudo apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+.PHONY: help
+help: ## Say what there is.
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: packages
+packages:
+	@$(call install,$(BUILD_PACKAGES))
+
+.PHONY: build
+build: packages ## Build the release binary.
+	swift build $(RELEASE)
+
+.PHONY: run
+run: build ## Build and start the exporter on the loopback address.
+	@echo "Starting: see http://127.0.0.1:10073/metrics, and http://127.0.0.1:10073/ for people. Ctrl-C ends it."
+	$(BINARY) serve
+
+.PHONY: test
+test: build test-units test-program ## Run all tests.
+
+# Twice: once for memory errors, once for data races. XCTest itself leaks a few bytes, so leaks aren't looked for.
+.PHONY: test-units
+test-units: packages
+	@$(call install,$(TEST_PACKAGES))
+	ASAN_OPTIONS=detect_leaks=0 swift test --sanitize=address --scratch-path .build-address
+	swift test --sanitize=thread --scratch-path .build-thread
+
+.PHONY: test-program
+test-program: build python
+	@$(call install,$(TEST_PACKAGES))
+	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest Tests/Program
+
+.PHONY: python
+python:
+	@$(call install,$(TEST_PACKAGES))
+	@[ -x $(PYTHON) ] || python3 -m venv .build/python
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement Tests/Program/requirements.txt
+
+.PHONY: bench
+bench: build ## Measure against node_exporter and vnstat, side by side.
+	@$(call install,$(BENCH_PACKAGES) iproute2)
+	$$([ "$$(id -u)" = 0 ] || echo sudo) python3 Tests/Bench/bench.py
+
+.PHONY: format
+format: ## Format the sources.
+	swift format --in-place --recursive Sources Tests Package.swift
+
+.PHONY: lint
+lint: ## Check the format of the sources.
+	swift format lint --strict --recursive Sources Tests Package.swift
+	@$(call install,shellcheck)
+	shellcheck .ci/run

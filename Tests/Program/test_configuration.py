@@ -1,0 +1,109 @@
+"""The configuration as its owner meets it: errors at start and on reload, and what a reload does."""
+
+import signal
+import subprocess
+
+from support import BINARY, PATIENCE, eventually
+
+BAD = "sampling: { intervall: 1s }\nweek_starts: someday\ntimezone: Europe/Atlantis\n"
+COMPLAINTS = [":1:13: sampling.intervall:", ":2:14: week_starts:", ":3:11: timezone:"]
+
+
+def write(directory, text):
+    path = directory / "netusage.yaml"
+    path.write_text(text)
+    return f"--config.file={path}"
+
+
+def test_a_bad_file_is_told_whole_and_ends_with_78(cable, exporter, tmp_path):
+    near, far = cable
+    netusage = exporter(near, write(tmp_path, BAD), wait=False)
+    assert netusage.process.wait(20 * PATIENCE) == 78
+    checked = subprocess.run([BINARY, "config", "check", tmp_path / "netusage.yaml"], capture_output=True, text=True)
+    assert checked.returncode == 78 and checked.stdout == ""
+    for complaint in COMPLAINTS:
+        assert complaint in netusage.log and complaint in checked.stderr
+    (tmp_path / "netusage.yaml").write_text("sampling: { interval: 2s }\n")
+    checked = subprocess.run([BINARY, "config", "check", tmp_path / "netusage.yaml"], capture_output=True, text=True)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_named_file_must_be_there(cable, exporter, tmp_path):
+    netusage = exporter(cable[0], f"--config.file={tmp_path}/none.yaml", wait=False)
+    assert netusage.process.wait(20 * PATIENCE) == 78
+    assert "none.yaml" in netusage.log
+
+
+def test_a_reload_with_errors_leaves_everything_as_it_was(cable, exporter, tmp_path):
+    near, far = cable
+    netusage = exporter(near, write(tmp_path, "metrics: { rates: false }\n"), "--web.enable-lifecycle")
+    assert netusage.metrics()["netusage_config_last_reload_successful"] == 1
+    write(tmp_path, BAD)
+    answer = netusage.get("/-/reload", method="POST")
+    assert answer.status == 500 and all(complaint in answer.body.decode() for complaint in COMPLAINTS)
+    shown = netusage.metrics()
+    assert shown["netusage_config_last_reload_successful"] == 0
+    assert shown.device("receive_bytes_per_second", "wan0") is None
+    write(tmp_path, "metrics: { addresses: false }\n")
+    netusage.signal(signal.SIGHUP)
+    shown = eventually(lambda: (lambda m: m if m["netusage_config_last_reload_successful"] == 1 else None)(netusage.metrics()))
+    assert shown.device("receive_bytes_per_second", "wan0") is not None
+    assert "netusage_device_address_info" not in shown.text
+
+
+def test_a_reload_loses_nothing(cable, exporter, tmp_path):
+    near, far = cable
+    netusage = exporter(near, write(tmp_path, ""), "--web.enable-lifecycle")
+    sent = near.send("10.0.0.2")
+    for text in ("sampling: { interval: 200ms }\n", "devices: { collapse: [] }\n", "week_starts: sunday\n", ""):
+        write(tmp_path, text)
+        assert netusage.get("/-/reload", method="POST").status == 200
+        sent += near.send("10.0.0.2")
+    assert netusage.metrics().pair("lifetime", "wan0") == (0, sent)
+
+
+def test_another_time_zone_books_the_days_anew_at_once(cable, exporter, tmp_path):
+    """Zones on both sides of the date line never have the same date; the bytes go along with the days."""
+    near, far = cable
+    netusage = exporter(near, write(tmp_path, "timezone: UTC\n"), "--web.enable-lifecycle")
+    sent = near.send("10.0.0.2")
+    utc = netusage.metrics()["netusage_day_start_timestamp_seconds"]
+    for zone in ("Pacific/Kiritimati", "Pacific/Niue", "+05:45", "UTC"):
+        write(tmp_path, f'timezone: "{zone}"\n')
+        assert netusage.get("/-/reload", method="POST").status == 200
+        shown = eventually(lambda: (lambda m: m if (m["netusage_day_start_timestamp_seconds"] == utc) == (zone == "UTC")
+                                    else None)(netusage.metrics()))
+        assert shown.pair("lifetime", "wan0") == (0, sent)
+        day, previous = shown.pair("day", "wan0"), shown.pair("previous_day", "wan0")
+        assert day[1] + previous[1] == sent
+        sent += near.send("10.0.0.2")
+        assert netusage.metrics().pair("lifetime", "wan0") == (0, sent)
+    netusage.stop()
+    write(tmp_path, "timezone: Asia/Tokyo\n")
+    assert exporter(near, f"--config.file={tmp_path}/netusage.yaml").metrics().pair("lifetime", "wan0") == (0, sent)
+
+
+def test_the_zone_file_is_read_again_when_it_changes(cable, exporter, tmp_path):
+    near, far = cable
+    zone = tmp_path / "localtime"
+    database = "/usr/share/zoneinfo/"
+    zone.write_bytes(open(database + "Asia/Tokyo", "rb").read())
+    netusage = exporter(near, environment={"TZ": f":{zone}"})
+    sent = near.send("10.0.0.2")
+    tokyo = netusage.metrics()["netusage_day_start_timestamp_seconds"]
+    assert tokyo % 86400 == 15 * 3600
+    new = tmp_path / "new"
+    new.write_bytes(open(database + "Asia/Kathmandu", "rb").read())
+    new.rename(zone)
+    eventually(lambda: netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 18 * 3600 + 15 * 60)
+    assert netusage.metrics().pair("lifetime", "wan0") == (0, sent)
+
+
+def test_wrong_flags_are_explained(tmp_path):
+    for flags, expected in ((["--web.listen-address=nonsense"], "host:port"), (["--log.level=loud"], "log.level"),
+                            (["--web.max-requests=-1"], "web.max-requests"), (["--no-such-flag"], "no-such-flag"),
+                            (["--web.telemetry-path=metrics"], "/metrics")):
+        done = subprocess.run([BINARY, "serve", *flags], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 64 and expected in done.stderr, (flags, done.stderr)
+    shown = subprocess.run([BINARY, "--version"], capture_output=True, text=True)
+    assert shown.stdout.startswith("netusage, version ")

@@ -1,0 +1,100 @@
+"""What a service manager sees: notifications, the watchdog, sockets handed over, signals."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from support import BINARY, PATIENCE, eventually
+
+
+def messages(listener, until, seconds=10):
+    """Notifications up to the one that has `until` in it."""
+    listener.settimeout(seconds * PATIENCE)
+    received = []
+    while not received or until not in received[-1]:
+        received.append(listener.recv(4096).decode())
+    return received
+
+
+def test_the_manager_hears_of_every_turn(cable, exporter, tmp_path):
+    near, far = cable
+    path = str(tmp_path / "notify")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(path)
+    netusage = exporter(near, environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000000"})
+    assert "READY=1" in messages(listener, "READY=1")[-1]
+    messages(listener, "WATCHDOG=1")
+    messages(listener, "WATCHDOG=1")
+    netusage.signal(signal.SIGHUP)
+    assert "MONOTONIC_USEC=" in messages(listener, "RELOADING=1")[-1]
+    messages(listener, "READY=1")
+    netusage.process.terminate()
+    messages(listener, "STOPPING=1")
+    assert netusage.process.wait(20 * PATIENCE) == 0
+
+
+def test_an_abstract_notification_socket_works_too(cable, exporter):
+    name = f"netusage-test-{os.getpid()}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near, far = cable
+    # Abstract names belong to a network namespace.
+    with near.entered():
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.bind("\0" + name)
+    exporter(near, environment={"NOTIFY_SOCKET": "@" + name})
+    messages(listener, "READY=1")
+
+
+def test_a_socket_that_is_handed_over_is_served(cable, tmp_path):
+    near, far = cable
+    listener = near.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("127.0.0.1", 10099))
+    listener.listen()
+
+    def hand_over():
+        os.dup2(listener.fileno(), 3)
+        os.set_inheritable(3, True)
+        os.environ["LISTEN_PID"] = str(os.getpid())
+
+    shell = f'exec env LISTEN_PID=$$ LISTEN_FDS=1 {BINARY} serve --storage.path={tmp_path}/ledger.db'
+    process = subprocess.Popen(["ip", "netns", "exec", near.name, "sh", "-c", shell], preexec_fn=hand_over, close_fds=False,
+                               stderr=subprocess.DEVNULL)
+    try:
+        client = near.socket(socket.AF_INET, socket.SOCK_STREAM)
+        client.connect(("127.0.0.1", 10099))  # Waits in the socket's queue until the program is ready.
+        client.settimeout(20 * PATIENCE)
+        client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+    finally:
+        process.terminate()
+        assert process.wait(20 * PATIENCE) == 0
+
+
+def test_sigterm_and_sigint_end_it_in_good_order(cable, exporter):
+    near, far = cable
+    sent = 0
+    for number in (signal.SIGTERM, signal.SIGINT):
+        netusage = exporter(near)
+        sent += near.send("10.0.0.2")
+        netusage.signal(number)
+        assert netusage.process.wait(20 * PATIENCE) == 0
+        assert not os.path.exists(f"{netusage.ledger}-wal"), "the log is folded into the file"
+    assert exporter(near).metrics().pair("lifetime", "wan0") == (0, sent)
+
+
+def test_a_frozen_program_catches_up(cable, exporter):
+    """SIGSTOP for a while: events and bytes wait in the kernel."""
+    near, far = cable
+    netusage = exporter(near)
+    sent = near.send("10.0.0.2")
+    netusage.signal(signal.SIGSTOP)
+    time.sleep(1)
+    near.bridge("lan0", 7)
+    of_lan = near.send("10.7.0.2", packets=10)
+    near.ip("link", "delete", "lan0")
+    sent += near.send("10.0.0.2")
+    netusage.signal(signal.SIGCONT)
+    shown = eventually(lambda: (lambda m: m if m.pair("month", "lan0") == (0, of_lan) else None)(netusage.metrics()))
+    assert shown.pair("lifetime", "wan0") == (0, sent)
