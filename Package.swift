@@ -67,6 +67,12 @@ let package = Package(
 
         tests("CivilTimeTests", ["CivilTime"], exclude: ["zone_days.py"]),
         tests("AccountingTests", ["Accounting", "CivilTime"]),
+        tests(
+            "ExporterTests",
+            [
+                "Exporter", "Accounting", "CivilTime", "Exposition", "Netlink",
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ], exclude: ["Golden"]),
         tests("ConfigurationTests", ["Configuration", "Accounting", "CivilTime"]),
     ]
 )

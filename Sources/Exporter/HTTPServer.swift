@@ -100,10 +100,20 @@ final class HTTPServer {
 
     private func configure(_ channel: any Channel) throws {
         guard registry.admit(channel) else { return }
-        let pipeline = channel.pipeline.syncOperations
         let requestGuard = RequestGuard(registry)
+        let isLoopback = channel.parent?.localAddress?.isLoopback ?? false
+        try Self.addHandlers(
+            to: channel.pipeline.syncOperations, behind: requestGuard, tls: security.currentContext(),
+            HTTPHandler(self, requestGuard, isLoopback: isLoopback))
+    }
+
+    /// Lets a connection's bytes go through TLS, if there is any, and HTTP to the last handler.
+    static func addHandlers(
+        to pipeline: ChannelPipeline.SynchronousOperations, behind requestGuard: RequestGuard, tls: NIOSSLContext? = nil,
+        _ last: any ChannelHandler
+    ) throws {
         try pipeline.addHandler(requestGuard)
-        if let tls = security.currentContext() { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+        if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
         // Limits far above what any scraper sends. Our own headers need no checks.
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = 8192
@@ -114,8 +124,7 @@ final class HTTPServer {
         try pipeline.addHandler(ByteToMessageHandler(decoder))
         try pipeline.addHandler(HTTPServerPipelineHandler())
         try pipeline.addHandler(HTTPServerProtocolErrorHandler())
-        try pipeline.addHandler(
-            HTTPHandler(self, requestGuard, isLoopback: channel.parent?.localAddress?.isLoopback ?? false))
+        try pipeline.addHandler(last)
     }
 
     /// Closes the connections whose clients take too long, every second.

@@ -139,14 +139,17 @@ package final class LedgerFile {
         } else if version == 0 {
             throw StoreError(.damaged, path: path, "it has tables but no schema version")
         }
-        // Write-ahead log: readers never wait for the writer, and a commit is one append.
+        // Held for this process alone: the log's index is in memory then, not in a file beside it, which would be written
+        // back with every commit, twice as much as the commit itself (33 kB against 11 kB, measured on ext4).
+        try connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        // Write-ahead log: a commit is one append.
         try connection.execute("PRAGMA journal_mode = WAL")
         // FULL: the log is on the disk when a commit returns. With NORMAL a power cut would take back everything since
         // the last checkpoint, hours at this pace; the rules allow one flush interval. It costs one fsync a minute.
         try connection.execute("PRAGMA synchronous = FULL")
-        try connection.execute(
-            "PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 1000; PRAGMA trusted_schema = OFF")
-        try connection.execute("PRAGMA journal_size_limit = 4194304")
+        // A short log is written over and over in place, and pages that change every minute reach the file seldom.
+        try connection.execute("PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 200; PRAGMA trusted_schema = OFF")
+        try connection.execute("PRAGMA journal_size_limit = 1048576")
         for step in Int(max(0, version))..<Schema.migrations.count { try migrate(connection, from: step) }
     }
 

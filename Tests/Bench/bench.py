@@ -1,0 +1,229 @@
+"""Measures netusage side by side with Debian's node_exporter (netdev collector only) and vnstatd, in one run.
+
+Everything runs in a network namespace that is made for it and deleted in the end; load goes over its loopback only.
+Prints one table; read the columns against each other, not against another day's: machines are shared and noisy.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Tests/Program"))
+
+from support import BINARY, Exporter, Namespace, run  # noqa: E402
+
+OPENMETRICS = ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+               "text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+KINDS = {"plain text": [], "as Prometheus asks": ["-H", f"Accept: {OPENMETRICS}", "-H", "Accept-Encoding: gzip"]}
+CONNECTIONS = 16
+SECONDS = 4
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def processor_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def status(pid, field):
+    """A field of /proc/pid/status in megabytes."""
+    return int(re.search(rf"^{field}:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1]) / 1024
+
+
+def bytes_written(pid):
+    """(to files by calls, to the disk by the page cache) so far."""
+    text = pathlib.Path(f"/proc/{pid}/io").read_text()
+    return tuple(int(re.search(rf"^{field}: (\d+)", text, re.M)[1]) for field in ("wchar", "write_bytes"))
+
+
+def seconds_of(text):
+    unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+    number, name = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()
+    return float(number) * unit[name]
+
+
+def load(namespace, pid, url, flags):
+    """Scrapes as fast as they go: {rate, p50, p99, processor seconds per scrape}."""
+    before = processor_seconds(pid)
+    out = namespace.exec("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}", "--timeout", "20", "--latency", *flags, url)
+    used = processor_seconds(pid) - before
+    assert "Non-2xx" not in out, out
+    requests = int(re.search(r"(\d+) requests in", out)[1])
+    return {
+        "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),
+        "p50": seconds_of(re.search(r"^ +50%\s+(\S+)", out, re.M)[1]), "p99": seconds_of(re.search(r"^ +99%\s+(\S+)", out, re.M)[1]),
+        "processor": used / max(1, requests)}
+
+
+@contextlib.contextmanager
+def world(devices):
+    """A namespace with so many veth devices, each of which is a series of its own."""
+    namespace = Namespace()
+    try:
+        batch = "".join(f"link add nic{number}a type veth peer name nic{number}b\n" for number in range(devices // 2))
+        subprocess.run(["ip", "-n", namespace.name, "-batch", "-"], input=batch, text=True, check=True)
+        yield namespace
+    finally:
+        namespace.delete()
+
+
+@contextlib.contextmanager
+def node_exporter(namespace):
+    process = subprocess.Popen(
+        ["ip", "netns", "exec", namespace.name, "prometheus-node-exporter", "--collector.disable-defaults",
+         "--collector.netdev", "--web.listen-address=127.0.0.1:9100"], stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def netusage(namespace, directory, *flags, ledger=None):
+    exporter = Exporter(namespace, directory, *flags, ledger=ledger)
+    try:
+        yield exporter
+    finally:
+        exporter.close()
+
+
+def throughput(devices, directory, rows):
+    with world(devices) as namespace:
+        with netusage(namespace, directory, ledger=directory / f"{devices}.db") as ours, node_exporter(namespace) as theirs:
+            for name, flags in KINDS.items():
+                rival = load(namespace, theirs.pid, "http://127.0.0.1:9100/metrics", flags)
+                mine = load(namespace, ours.process.pid, "http://127.0.0.1:10073/metrics", flags)
+                label = f"{devices} devices, {name}"
+                rows.append((f"scrapes/s, {label}", f"{mine['rate']:,.0f}", f"{rival['rate']:,.0f}",
+                             f"{mine['rate'] / rival['rate']:.1f} x"))
+                rows.append((f"p50 / p99 ms, {label}", *(f"{each['p50'] * 1e3:.2f} / {each['p99'] * 1e3:.2f}"
+                                                         for each in (mine, rival)), ""))
+                rows.append((f"processor us/scrape, {label}", f"{mine['processor'] * 1e6:,.1f}",
+                             f"{rival['processor'] * 1e6:,.1f}", f"1/{rival['processor'] / max(mine['processor'], 1e-9):.0f}"))
+            rows.append((f"resident MB after it, {devices} devices", *(f"{status(pid, 'VmRSS'):.1f}"
+                                                                      for pid in (ours.process.pid, theirs.pid)), ""))
+            rows.append((f"anonymous MB after it, {devices} devices", *(f"{status(pid, 'RssAnon'):.1f}"
+                                                                       for pid in (ours.process.pid, theirs.pid)), ""))
+
+
+def two_years(path, devices):
+    """Fills a ledger with two years of days and 62 days of buckets for its devices and the uplink."""
+    now = int(time.time())
+    with contextlib.closing(sqlite3.connect(path)) as ledger, ledger:
+        accounts = [row[0] for row in ledger.execute("SELECT id FROM account")]
+        assert len(accounts) == devices + 1, accounts
+        today = now // 86400
+        ledger.executemany("INSERT OR REPLACE INTO day VALUES (?, ?, ?, ?)",
+                           ((day, account, 10**9 + day, 10**8 + day) for day in range(today - 730, today) for account in accounts))
+        ledger.executemany("INSERT OR REPLACE INTO day_start VALUES (?, ?)",
+                           ((day, day * 86400) for day in range(today - 730, today)))
+        first = (now - 62 * 86400) // 300 * 300
+        ledger.executemany("INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?)",
+                           ((start, account, 10**6, 10**5) for start in range(first, now - 600, 300) for account in accounts))
+
+
+def history(directory, rows):
+    ledger = directory / "history.db"
+    with world(4) as namespace:
+        with netusage(namespace, directory, ledger=ledger) as ours:
+            ours.stop()
+        two_years(ledger, 4)
+        starts = []
+        for _ in range(10):
+            started = time.monotonic()
+            exporter = Exporter(namespace, directory, ledger=ledger, wait=False)
+            while True:
+                with contextlib.suppress(OSError):
+                    assert exporter.get("/metrics").status == 200
+                    break
+            starts.append(time.monotonic() - started)
+            exporter.stop()
+        rows.append(("ms from start to first scrape, two years (median of 10)", f"{statistics.median(starts) * 1e3:.0f}", "", ""))
+        with netusage(namespace, directory, ledger=ledger) as ours, node_exporter(namespace) as theirs, vnstatd(namespace, directory) as vnstat:
+            for _ in range(20):
+                ours.metrics()
+                with namespace.entered():
+                    urllib.request.urlopen("http://127.0.0.1:9100/metrics").read()
+            pids = (ours.process.pid, theirs.pid)
+            rows.append(("resident MB, 4 devices, two years", *(f"{status(pid, 'VmRSS'):.1f}" for pid in pids),
+                         f"vnstatd {status(vnstat.pid, 'VmRSS'):.1f}"))
+            rows.append(("anonymous MB, 4 devices, two years", *(f"{status(pid, 'RssAnon'):.1f}" for pid in pids),
+                         f"vnstatd {status(vnstat.pid, 'RssAnon'):.1f}"))
+            idle(namespace, ours, rows)
+
+
+@contextlib.contextmanager
+def vnstatd(namespace, directory):
+    place = directory / "vnstat"
+    place.mkdir()
+    (place / "vnstat.conf").write_text(f'DatabaseDir "{place}"\nUseLogging 0\n')
+    process = subprocess.Popen(
+        ["ip", "netns", "exec", namespace.name, "vnstatd", "--nodaemon", "--alwaysadd", "--config", place / "vnstat.conf"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(2)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def idle(namespace, ours, rows, seconds=180):
+    """Sampling once a second under a little traffic, nobody scrapes: what it costs, scaled to a day."""
+    namespace.ip("address", "add", "10.0.0.1/24", "dev", "nic0a")
+    for device in ("nic0a", "nic0b"):
+        namespace.ip("link", "set", device, "up", "arp", "off")
+    pid = ours.process.pid
+    processor, written, started = processor_seconds(pid), bytes_written(pid), time.monotonic()
+    while time.monotonic() - started < seconds:
+        namespace.send("10.0.0.2", packets=1)
+        time.sleep(1)
+    elapsed = time.monotonic() - started
+    rows.append((f"processor, % of a core, 1 s sampling, {seconds} s", f"{(processor_seconds(pid) - processor) / elapsed * 100:.3f}", "", ""))
+    calls, disk = (now - then for now, then in zip(bytes_written(pid), written))
+    per_day = 86400 / elapsed / 1e6
+    rows.append(("MB a day written (by calls / as dirty pages)", f"{calls * per_day:.1f} / {disk * per_day:.1f}", "", ""))
+
+
+def binary(directory, rows):
+    stripped = directory / "stripped"
+    run("strip", "-o", stripped, BINARY)
+    rows.append(("stripped binary, MB", f"{stripped.stat().st_size / 1e6:.1f}", f"{pathlib.Path(shutil.which('prometheus-node-exporter')).stat().st_size / 1e6:.1f}", ""))
+
+
+def table(rows):
+    rows = [("", "netusage", "node_exporter", "ratio"), *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
+        if row is rows[0]:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+
+
+def main():
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name)
+        for devices in (4, 100, 1000):
+            print(f"measuring {devices} devices …", file=sys.stderr)
+            throughput(devices, directory, rows)
+        print("measuring two years of history, and three quiet minutes …", file=sys.stderr)
+        history(directory, rows)
+        binary(directory, rows)
+    table(rows)
+
+
+if __name__ == "__main__":
+    main()

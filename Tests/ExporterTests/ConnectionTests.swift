@@ -1,0 +1,124 @@
+import Foundation
+import NIOCore
+import NIOEmbedded
+import NIOHTTP1
+import Testing
+
+@testable import Exporter
+
+@Suite("Connections")
+struct ConnectionTests {
+    @Test func theOneThatHasWaitedLongestMakesRoom() throws {
+        let registry = ConnectionRegistry(maximumCount: 3)
+        let channels = try (0..<4).map { _ in try connected() }
+        for channel in channels[..<3] { #expect(registry.admit(channel)) }
+        registry.enter(.receiving, channels[0])
+        registry.enter(.responding, channels[1])
+        #expect(registry.admit(channels[3]))
+        #expect(channels.map(\.isActive) == [true, true, false, true])
+    }
+
+    @Test func aConnectionThatWaitsForUsIsNeverEvicted() throws {
+        let registry = ConnectionRegistry(maximumCount: 2)
+        let channels = try (0..<3).map { _ in try connected() }
+        for channel in channels[..<2] {
+            #expect(registry.admit(channel))
+            registry.enter(.responding, channel)
+        }
+        #expect(!registry.admit(channels[2]))
+        #expect(channels.map(\.isActive) == [true, true, false])
+        registry.remove(channels[0])
+        #expect(registry.admit(try connected()))
+    }
+
+    @Test func eachPhaseHasItsDeadline() throws {
+        let registry = ConnectionRegistry(maximumCount: 9)
+        let idle = try connected(), receiving = try connected(), responding = try connected()
+        for channel in [idle, receiving, responding] { #expect(registry.admit(channel)) }
+        registry.enter(.receiving, receiving)
+        registry.enter(.responding, responding)
+        let open = { [idle, receiving, responding].map(\.isActive) }
+        registry.closeOverdue(at: .now() + .seconds(9))
+        #expect(open() == [true, true, true])
+        registry.closeOverdue(at: .now() + .seconds(12))
+        #expect(open() == [true, false, true])
+        registry.closeOverdue(at: .now() + .seconds(31))
+        #expect(open() == [true, false, false])
+        registry.closeOverdue(at: .now() + .seconds(301))
+        #expect(open() == [false, false, false])
+    }
+
+    /// What the router makes of requests, without a meter behind it.
+    private final class Answers: ChannelInboundHandler {
+        typealias InboundIn = HTTPServerRequestPart
+        let router = HTTPRouter(telemetryPath: "/metrics", isLifecycleEnabled: true, landingPage: "", externalHost: "x.example")
+        private(set) var count = 0
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            guard case .head(let head) = Self.unwrapInboundIn(data) else { return }
+            _ = router.answer(to: head, isLoopback: true)
+            _ = WebSecurity.credentials(in: head.headers["authorization"].first)
+            count += 1
+        }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    }
+
+    @Test func a100000MutatedRequestsAreAnsweredOrRefused() throws {
+        let good = """
+            GET /metrics?x=%00#y HTTP/1.1\r\nHost: localhost:10073\r\nAccept: application/openmetrics-text;version=1.0.0;q=0.6,\
+            text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\nAccept-Encoding: gzip;q=0.5, *;q=0\r\n\
+            Authorization: Basic dXNlcjpwYXNz\r\nContent-Length: 3\r\n\r\nabcPOST /-/reload HTTP/1.0\r\n\r\n
+            """
+        let seed = UInt64.random(in: 0 ... .max)
+        print("seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        var answered = 0
+        for _ in 0..<100_000 {
+            var bytes = Array(good.utf8)
+            for _ in 0..<Int.random(in: 1...4, using: &random) { mutate(&bytes, &random) }
+            let answers = Answers()
+            let channel = EmbeddedChannel()
+            let registry = ConnectionRegistry(maximumCount: 1)
+            try HTTPServer.addHandlers(to: channel.pipeline.syncOperations, behind: RequestGuard(registry), answers)
+            let cut = Int.random(in: 0...bytes.count, using: &random)
+            for part in [bytes[..<cut], bytes[cut...]] { _ = try? channel.writeInbound(ByteBuffer(bytes: part)) }
+            answered += answers.count
+            _ = try? channel.finish(acceptAlreadyClosed: true)
+        }
+        #expect(answered > 10_000, "most of them are so broken that nothing is tested")
+    }
+
+    private func mutate(_ bytes: inout [UInt8], _ random: inout SeededGenerator) {
+        guard let index = bytes.indices.randomElement(using: &random) else { return }
+        switch Int.random(in: 0..<5, using: &random) {
+        case 0: bytes[index] = .random(in: 0...255, using: &random)
+        case 1: bytes[index] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+        case 2: bytes.remove(at: index)
+        case 3: bytes.insert(contentsOf: Array("\r\n \t:;,=\0\u{FF}".utf8).shuffled(using: &random).prefix(3), at: index)
+        default: bytes.insert(contentsOf: bytes[index..<min(bytes.count, index + 20)], at: index)
+        }
+    }
+}
+
+/// A channel that is connected, so that one can see it being closed.
+private func connected() throws -> EmbeddedChannel {
+    let channel = EmbeddedChannel()
+    channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
+    return channel
+}
+
+/// Random numbers that a seed repeats (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+}
