@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BINARY := .build/release/netusage
-RELEASE := -c release --product netusage --static-swift-stdlib
+RELEASE := -c release --product netusage --static-swift-stdlib -Xlinker --no-export-dynamic
 PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata

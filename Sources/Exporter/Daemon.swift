@@ -96,6 +96,7 @@ package struct Daemon: Sendable {
         let watch = Watch(on: watchLoop, signals: signals, eventDescriptors: eventDescriptors)
         let server = try await startServer(on: loop, meter, manager, reloader)
         manager.ready()
+        netusage_release_startup_code()
         await withTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await writer.run(storeWakeups) }
             await watch.run(meter) { occurrence in

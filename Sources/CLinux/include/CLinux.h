@@ -72,6 +72,9 @@ static inline int netusage_filter_default_routes(int descriptor) {
 /// To be called once. Returns the end to read from, or -1 with errno.
 int netusage_signal_pipe(void);
 
+/// Gives back the pages of code that were needed at start only; what is needed again is mapped again from the page cache.
+void netusage_release_startup_code(void);
+
 /// Whether a password gives this hash, in any of the methods of crypt(5); bcrypt takes a tenth of a second or more.
 _Bool netusage_password_matches(const char *password, const char *hash);
 
