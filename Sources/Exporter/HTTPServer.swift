@@ -109,7 +109,8 @@ final class HTTPServer {
 
     /// Lets a connection's bytes go through TLS, if there is any, and HTTP to the last handler.
     static func addHandlers(
-        to pipeline: ChannelPipeline.SynchronousOperations, behind requestGuard: RequestGuard, tls: NIOSSLContext? = nil,
+        to pipeline: ChannelPipeline.SynchronousOperations, behind requestGuard: RequestGuard,
+        tls: NIOSSLContext? = nil,
         _ last: any ChannelHandler
     ) throws {
         try pipeline.addHandler(requestGuard)

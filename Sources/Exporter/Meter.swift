@@ -80,8 +80,11 @@ actor Meter {
 
     /// Takes up what the store has, and books what was carried since.
     func begin(_ stored: StoredLedger, isPersistent: Bool) {
+        // Should this fail, those of a moment ago are as good a baseline.
+        var fresh: [LinkCounters] = []
         do {
-            try kernel.readCounters(into: &counters)
+            try kernel.readCounters(into: &fresh)
+            counters = fresh
         } catch {
             report(kernelFailure: error)
         }
@@ -91,8 +94,7 @@ actor Meter {
         }
         ledger = Ledger(
             stored: stored, devices: present, rules: settings.rules, calendar: settings.calendar, epoch: epoch,
-            now: now,
-            isPersistent: isPersistent)
+            now: now, isPersistent: isPersistent)
         series = nil
         previousMoment = now
         refreshRoutes()
@@ -223,7 +225,10 @@ actor Meter {
             if ledger.appear(device(for: link)) { isUrgent = true }
             return
         }
-        if former?.name != link.name, ledger.rename(link.deviceIndex, to: link.deviceName) { isUrgent = true }
+        if former?.name != link.name, ledger.rename(link.deviceIndex, to: link.deviceName) {
+            isUrgent = true
+            routesAreOutdated = true  // It may be metered only under one of the two names.
+        }
         if former?.flags != link.flags || former?.operationalState != link.operationalState {
             ledger.setLinkSpeed(LinkTable.bytesPerSecond(of: link), of: link.deviceIndex)
             routesAreOutdated = true  // IPv4 routes out of a link that goes down go without a word.
@@ -349,7 +354,8 @@ actor Meter {
         var wait = min(untilMultiple(of: interval), untilMultiple(of: bucket))
         let (midnight, overflow) = ledger.window.daySpan.upperBound.secondsSinceEpoch
             .multipliedReportingOverflow(by: 1_000_000_000)
-        if !overflow, midnight > now.wallNanoseconds { wait = min(wait, midnight - now.wallNanoseconds) }
+        let (untilMidnight, isFar) = midnight.subtractingReportingOverflow(now.wallNanoseconds)
+        if !overflow, !isFar, untilMidnight > 0 { wait = min(wait, untilMidnight) }
         return Plan(untilNextReading: Span(nanoseconds: wait), nextDay: ledger.window.daySpan.upperBound)
     }
 
@@ -362,6 +368,7 @@ actor Meter {
         self.settings = settings
         self.settings.isOnBattery = isOnBattery
         ledger.apply(self.settings.rules)
+        routesAreOutdated = true
         configurationStatus = settings.status(readAt: SystemClock.now())
         series = nil
         isUrgent = true

@@ -31,6 +31,9 @@ extension LedgerFile {
         }
     }
 
+    /// What counts up from 1 never gets near the end of the integers, unless the file is damaged.
+    private static let plausibleNumbers: Range<Int64> = 0..<(1 << 62)
+
     private func loadHeader() throws -> LedgerHeader? {
         let rows = try statement("SELECT sequence, boot_id, netns, boot, read_at_ns, read_boot_ns, clean FROM ledger")
         try rows.bind([])
@@ -42,7 +45,7 @@ extension LedgerFile {
             lastReading: Moment(
                 wallNanoseconds: rows.integer(4), sinceBoot: BootTime(nanoseconds: rows.integer(5))),
             isClean: rows.integer(6) == 1)
-        guard header.sequence >= 0, header.sequence < .max, header.boot >= 0, header.boot < .max else {
+        guard Self.plausibleNumbers.contains(header.sequence), Self.plausibleNumbers.contains(header.boot) else {
             throw damaged("its header has impossible numbers")
         }
         while try rows.step() {}
@@ -77,7 +80,7 @@ extension LedgerFile {
         try rows.bind([])
         var records: [AccountRecord] = []
         while try rows.step() {
-            guard rows.integer(0) > 0, rows.integer(0) < .max,
+            guard Self.plausibleNumbers.contains(rows.integer(0)),
                 let key = AccountKey(kind: rows.text(1), name: rows.bytes(2))
             else { throw damaged("it has an impossible account") }
             records.append(

@@ -50,7 +50,8 @@ struct Scenario {
         seconds += after
         let readings = counters.sorted { $0.key < $1.key }.map {
             Reading(
-                device: DeviceIndex(rawValue: $0.key), counters: Counters(received: $0.value.0, transmitted: $0.value.1))
+                device: DeviceIndex(rawValue: $0.key), counters: Counters(received: $0.value.0, transmitted: $0.value.1)
+            )
         }
         ledger.record(readings, at: now, endsInterval: true)
     }
@@ -58,7 +59,8 @@ struct Scenario {
     func body(_ format: ExpositionFormat, created: Double? = nil) -> String {
         let series = Series(ledger, links)
         let snapshot = Snapshot(
-            devices: series.snapshots(of: ledger, links), uplink: ledger.uplinkView, isOnline: ledger.currentUplink != nil,
+            devices: series.snapshots(of: ledger, links), uplink: ledger.uplinkView,
+            isOnline: ledger.currentUplink != nil,
             window: ledger.window,
             store: StoreStatus(isUp: true, lastCommitSeconds: 1_795_262_400.25, commitFailures: 1, sizeBytes: 20480),
             kernel: KernelStatus(readSuccess: true, overruns: 2, clockSteps: 3), configuration: configuration,
@@ -121,9 +123,12 @@ struct CatalogueTests {
         for number: UInt32 in 1...60 { scenario.add(number, Array("usb\(number)".utf8)) }
         scenario.read(Dictionary(uniqueKeysWithValues: (1...60).map { (UInt32($0), (UInt64($0) * 100, 1)) }))
         for number: UInt32 in 1...60 { scenario.remove(number) }
-        let lines = scenario.body(.prometheusText).split(separator: "\n").filter { $0.hasPrefix("netusage_month_receive_bytes{") }
+        let lines = scenario.body(.prometheusText).split(separator: "\n").filter {
+            $0.hasPrefix("netusage_month_receive_bytes{")
+        }
         #expect(lines.count == 51)
-        #expect(lines.contains("netusage_month_receive_bytes{device=\"(other)\"} \((1...10).reduce(0) { $0 + $1 * 100 })"))
+        #expect(
+            lines.contains("netusage_month_receive_bytes{device=\"(other)\"} \((1...10).reduce(0) { $0 + $1 * 100 })"))
         #expect(lines.contains("netusage_month_receive_bytes{device=\"usb60\"} 6000"))
         #expect(!lines.contains { $0.contains("usb10\"") })
     }
@@ -147,8 +152,10 @@ struct CatalogueTests {
         for name in known where name.hasPrefix("netusage_") && !name.hasPrefix("netusage_uplink_") {
             let short = name.dropFirst("netusage_".count)
             // "transmit_…" and "week_…" stand for the families that differ in that word only.
-            let stem = short.replacing("transmit_", with: "receive_").replacing(/^(week|month|previous_month|previous_day|lifetime)_.*/) { "\($0.output.1)_…" }
-                .replacing(/^(week|month)_start_.*/) { "\($0.output.1)_start_…" }
+            let stem = short.replacing("transmit_", with: "receive_").replacing(
+                /^(week|month|previous_month|previous_day|lifetime)_.*/
+            ) { "\($0.output.1)_…" }
+            .replacing(/^(week|month)_start_.*/) { "\($0.output.1)_start_…" }
             #expect(
                 table.contains("`\(short)`") || table.contains("`\(stem)`") || short.contains("_start_"),
                 "README.md doesn't name \(name)")

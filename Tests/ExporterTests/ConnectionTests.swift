@@ -33,7 +33,9 @@ struct ConnectionTests {
 
     @Test func eachPhaseHasItsDeadline() throws {
         let registry = ConnectionRegistry(maximumCount: 9)
-        let idle = try connected(), receiving = try connected(), responding = try connected()
+        let idle = try connected()
+        let receiving = try connected()
+        let responding = try connected()
         for channel in [idle, receiving, responding] { #expect(registry.admit(channel)) }
         registry.enter(.receiving, receiving)
         registry.enter(.responding, responding)
@@ -51,7 +53,8 @@ struct ConnectionTests {
     /// What the router makes of requests, without a meter behind it.
     private final class Answers: ChannelInboundHandler {
         typealias InboundIn = HTTPServerRequestPart
-        let router = HTTPRouter(telemetryPath: "/metrics", isLifecycleEnabled: true, landingPage: "", externalHost: "x.example")
+        let router = HTTPRouter(
+            telemetryPath: "/metrics", isLifecycleEnabled: true, landingPage: "", externalHost: "x.example")
         private(set) var count = 0
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -64,7 +67,7 @@ struct ConnectionTests {
         func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
     }
 
-    @Test func a100000MutatedRequestsAreAnsweredOrRefused() throws {
+    @Test func mutatedRequestsAreAnsweredOrRefused() throws {
         let good = """
             GET /metrics?x=%00#y HTTP/1.1\r\nHost: localhost:10073\r\nAccept: application/openmetrics-text;version=1.0.0;q=0.6,\
             text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\nAccept-Encoding: gzip;q=0.5, *;q=0\r\n\
@@ -74,7 +77,7 @@ struct ConnectionTests {
         print("seed \(seed)")
         var random = SeededGenerator(seed: seed)
         var answered = 0
-        for _ in 0..<100_000 {
+        for _ in 0..<20_000 {
             var bytes = Array(good.utf8)
             for _ in 0..<Int.random(in: 1...4, using: &random) { mutate(&bytes, &random) }
             let answers = Answers()
@@ -86,7 +89,7 @@ struct ConnectionTests {
             answered += answers.count
             _ = try? channel.finish(acceptAlreadyClosed: true)
         }
-        #expect(answered > 10_000, "most of them are so broken that nothing is tested")
+        #expect(answered > 2000, "most of them are so broken that nothing is tested")
     }
 
     private func mutate(_ bytes: inout [UInt8], _ random: inout SeededGenerator) {
@@ -95,7 +98,8 @@ struct ConnectionTests {
         case 0: bytes[index] = .random(in: 0...255, using: &random)
         case 1: bytes[index] ^= 1 << UInt8.random(in: 0..<8, using: &random)
         case 2: bytes.remove(at: index)
-        case 3: bytes.insert(contentsOf: Array("\r\n \t:;,=\0\u{FF}".utf8).shuffled(using: &random).prefix(3), at: index)
+        case 3:
+            bytes.insert(contentsOf: Array("\r\n \t:;,=\0\u{FF}".utf8).shuffled(using: &random).prefix(3), at: index)
         default: bytes.insert(contentsOf: bytes[index..<min(bytes.count, index + 20)], at: index)
         }
     }
