@@ -9,8 +9,11 @@ func target(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
-    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+func tests(
+    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource]? = nil
+) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 /// The commit that is built, for `netusage_build_info`.
@@ -65,6 +68,12 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // What the tests share: a disk that fails on demand, namespaces for one thread, seeded randomness.
+        .target(
+            name: "CFaultVFS", path: "Tests/Support/CFaultVFS", linkerSettings: [.linkedLibrary("sqlite3")]),
+        .target(name: "CTestLinux", path: "Tests/Support/CTestLinux"),
+        .target(name: "TestSupport", path: "Tests/Support/TestSupport", swiftSettings: strict),
+
         tests("CivilTimeTests", ["CivilTime"], exclude: ["zone_days.py"]),
         tests("AccountingTests", ["Accounting", "CivilTime"]),
         tests(
@@ -73,6 +82,12 @@ let package = Package(
                 "Exporter", "Accounting", "CivilTime", "Exposition", "Netlink",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ], exclude: ["Golden"]),
+        tests(
+            "LedgerStoreTests",
+            ["LedgerStore", "Accounting", "CivilTime", "CSQLite", "CFaultVFS", "CTestLinux", "TestSupport"],
+            resources: [.copy("Fixtures")]),
+        tests("NetlinkTests", ["Netlink", "CLinux", "CTestLinux", "TestSupport"]),
+        tests("ExpositionTests", ["Exposition", "TestSupport"]),
         tests("ConfigurationTests", ["Configuration", "Accounting", "CivilTime"]),
     ]
 )

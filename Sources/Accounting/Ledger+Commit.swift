@@ -52,15 +52,22 @@ extension Ledger {
         for index in accounts.indices {
             accounts[index].persisted = nil
             let id = accounts[index].id
-            for entry in accounts[index].days.entries { pending.days[.init(account: id, day: entry.day)] = entry.total }
+            for entry in accounts[index].days.entries { recommit(entry.total, of: id, on: entry.day) }
             let known = accounts[index].days.entries.reduce(into: Total.zero) { $0 += $1.total }
             let earlier = accounts[index].lifetime.without(
                 Delta(received: known.received, transmitted: known.transmitted))
             guard !earlier.isZero else { continue }
             let first = accounts[index].days.entries.first?.day ?? window.previousMonthStart
             let day = min(first, window.previousMonthStart).adding(days: -1)
-            pending.days[.init(account: id, day: day), default: .zero] += earlier
+            recommit(earlier, of: id, on: day)
         }
+    }
+
+    /// A day's bytes for a new file, all in its first bucket: the finer grain is lost with the old one.
+    private mutating func recommit(_ total: Total, of account: AccountID, on day: CivilDate) {
+        pending.days[.init(account: account, day: day), default: .zero] += total
+        let bucket = Bucket(containing: calendar.start(of: day))
+        pending.buckets[.init(account: account, bucket: bucket), default: .zero] += total
     }
 
     /// An account's earlier history, found by the store under its name, becomes part of it.

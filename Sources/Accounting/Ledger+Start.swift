@@ -90,19 +90,24 @@ extension Ledger {
         }
         var survivors: Set<DeviceIndex> = []
         var renames: [(index: DeviceIndex, key: AccountKey)] = []
-        for (device, counters) in present.sorted(by: { $0.device.index < $1.device.index }) {
+        let sorted = present.sorted { $0.device.index < $1.device.index }
+        // Devices that are still there go first, and take their accounts along under their new names: another device may
+        // have one of the old ones by now.
+        for (device, counters) in sorted {
+            guard isSameEpoch, let record = persistedDevices[device.index] else { continue }
+            survivors.insert(device.index)
+            take(device, counters, past: .same(record), over: span, renames: &renames)
+        }
+        move(renames)
+        for (device, counters) in sorted where !survivors.contains(device.index) {
             var past = Past.unknown
-            if isSameEpoch, let record = persistedDevices[device.index] {
-                past = .same(record)
-                survivors.insert(device.index)
-            } else if let record = byName[device.name] {
+            if let record = byName[device.name] {
                 past = .reborn(record)
             } else if accountIndex[.device(device.name)] != nil {
                 past = .remembered
             }
             take(device, counters, past: past, over: span, renames: &renames)
         }
-        move(renames)
         let lost = stored.devices.filter { $0.state == .metered && !survivors.contains($0.index) }
         if stored.header?.isClean == false, stored.header?.boot == boot { restartCounters(of: lost) }
     }

@@ -51,7 +51,10 @@ package struct Ledger: Sendable {
         }
         guard let key = rules.account(for: device.name) else {
             excluded[device.index] = device.name
-            return false
+            // Its name has a history: should it be metered later, what it carries until then isn't part of that.
+            if accountIndex[.device(device.name)] == nil { return false }
+            away.insert(.init(name: device.name, counters: .zero), at: device.index)
+            return true
         }
         var metered = MeteredDevice(
             name: device.name, account: 0, last: .zero, linkBytesPerSecond: device.linkBytesPerSecond)
@@ -135,9 +138,6 @@ package struct Ledger: Sendable {
     package mutating func setUplink(_ index: DeviceIndex?) -> Bool {
         let former = uplinkDevice
         uplinkDevice = index.flatMap { devices[$0] == nil ? nil : $0 }
-        if let uplinkDevice, let device = devices[uplinkDevice] {
-            accounts[uplinkAccount].beginCounting(at: device.last)
-        }
         return former != uplinkDevice
     }
 

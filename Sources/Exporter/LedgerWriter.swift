@@ -42,9 +42,13 @@ struct LedgerWriter: Sendable {
     ///
     /// - Throws: `StoreError` when it can't be written.
     func finish() async throws {
-        guard let work = await meter.takeStoreWork(isFinal: true) else { return }
-        if let problem = await carry(work) {
-            throw StoreError(.unavailable, path: "ledger", "the last commit wasn't written: \(problem.message)")
+        // More than once when the file was lost meanwhile, so that a new one is begun, which needs everything.
+        for _ in 0..<3 {
+            guard let work = await meter.takeStoreWork(isFinal: true) else { return }
+            if let problem = await carry(work) {
+                throw StoreError(.unavailable, path: "ledger", "the last commit wasn't written: \(problem.message)")
+            }
+            if await meter.isEverythingStored { return }
         }
     }
 

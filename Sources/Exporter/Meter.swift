@@ -41,7 +41,6 @@ actor Meter {
     private var failedAt: BootTime?
     /// Something happened that a crash must not undo.
     private var isUrgent = true
-    private var requestedCalendar: LocalCalendar?
     private let wakeStore: AsyncStream<Void>.Continuation
 
     /// Prepares the meter: nothing is booked before ``begin(_:isPersistent:)``.
@@ -193,14 +192,14 @@ actor Meter {
     // MARK: - Events
 
     private func takeEvents() {
+        var events: [KernelNetwork.Event] = []
         do {
-            var events: [KernelNetwork.Event] = []
             try kernel.drainEvents { events.append($0) }
-            for event in events { take(event) }
         } catch {
             report(kernelFailure: error)
             linksAreOutdated = true
         }
+        for event in events { take(event) }
     }
 
     private func take(_ event: KernelNetwork.Event) {
@@ -213,8 +212,9 @@ actor Meter {
             routesAreOutdated = true  // IPv4 routes that prefer it as a source go without a word.
         case .defaultRouteChanged: routesAreOutdated = true
         case .lost:
+            // The kernel tells of the loss before it hands over what is still queued: that comes first.
             logger.warning("kernel events were lost; the lists are read anew")
-            refreshLinks()
+            linksAreOutdated = true
         }
     }
 
@@ -249,9 +249,12 @@ actor Meter {
     private func refreshLinks() {
         linksAreOutdated = false
         do {
+            let former = links.links.keys.sorted()
             let present = try kernel.links()
             let indices = Set(present.map(\.index))
-            for index in links.links.keys.sorted() where !indices.contains(index) {
+            // What has been told by now, with its last bytes, isn't missing without a word.
+            takeEvents()
+            for index in former where !indices.contains(index) && links[index] != nil {
                 ledger.depart(DeviceIndex(rawValue: index), final: nil, movedAway: false, at: SystemClock.now())
                 links.remove(index)
                 isUrgent = true
@@ -378,7 +381,6 @@ actor Meter {
     /// Local time goes by this calendar from now on.
     func use(_ calendar: LocalCalendar) {
         settings.calendar = calendar
-        requestedCalendar = calendar == ledger.calendar ? nil : calendar
         wakeStore.yield()
     }
 
@@ -393,6 +395,12 @@ actor Meter {
         case history(LocalCalendar, daysFrom: CivilDate)
     }
 
+    /// Whether the days are still booked by another calendar than the one that is set.
+    private var wantsAnotherCalendar: Bool { settings.calendar != ledger.calendar }
+
+    /// Whether the store has all that was booked.
+    var isEverythingStored: Bool { !isUrgent }
+
     /// What waits for the store, the most urgent first; `nil` when nothing does.
     ///
     /// - Parameter isFinal: Whether the program ends with this.
@@ -400,17 +408,16 @@ actor Meter {
         let now = SystemClock.now()
         if isFinal { read(endsInterval: false) }
         guard ledger.isPersistent else {
-            if let calendar = requestedCalendar { ledger.useWithoutStore(calendar, at: now.timestamp) }
-            requestedCalendar = nil
+            if wantsAnotherCalendar { ledger.useWithoutStore(settings.calendar, at: now.timestamp) }
             return nil
         }
         let isDue = now.sinceBoot.elapsed(since: flushedAt) >= settings.flushInterval
         if let failedAt, !isFinal, !isRetryDue(since: failedAt) { return nil }
-        let needsHistory = requestedCalendar != nil || ledger.needsHistory
+        let needsHistory = wantsAnotherCalendar || ledger.needsHistory
         guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else { return nil }
         // The history is read when everything is in the store and nothing is under way.
         if needsHistory, !isUrgent, !isFinal {
-            let calendar = requestedCalendar ?? ledger.calendar
+            let calendar = settings.calendar
             return .history(calendar, daysFrom: PeriodWindow(calendar, at: now.timestamp).previousMonthStart)
         }
         guard let commit = ledger.takeCommit(isFinal: isFinal) else { return nil }
@@ -435,7 +442,6 @@ actor Meter {
     /// The history that was asked for.
     func take(_ history: StoredLedger, calendar: LocalCalendar, sizeBytes: Int64) {
         ledger.replaceHistory(history, calendar: calendar, at: SystemClock.now().timestamp)
-        if requestedCalendar == calendar { requestedCalendar = nil }
         series = nil
         storeSucceeded(sizeBytes: sizeBytes)
     }

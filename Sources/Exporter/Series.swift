@@ -26,7 +26,10 @@ struct Series {
     init(_ ledger: Ledger, _ links: LinkTable) {
         ledgerVersion = ledger.structureVersion
         linksVersion = links.version
-        let patterns = Set(ledger.rules.collapse.map(\.text))
+        var patterns = Set(ledger.rules.collapse.map(\.text))
+        for place in 0..<ledger.accountCount {
+            if case .collapsed(let pattern)? = ledger.view(at: place)?.key { patterns.insert(pattern) }
+        }
         let members = ledger.membersByPlace
         let addresses = Dictionary(grouping: links.addresses) { DeviceIndex(rawValue: $0.index) }
         var entries: [Entry] = []

@@ -51,7 +51,7 @@ private struct MediaRange {
         let parts = element.split(separator: UInt8(ascii: ";"))
         name = parts.first.map { Self.trimmed($0).lowercased() } ?? ""
         for part in parts.dropFirst() {
-            let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1)
+            let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
             guard pair.count == 2 else { continue }
             let value = Self.trimmed(pair[1]).filter { $0 != "\"" }
             switch Self.trimmed(pair[0]).lowercased() {

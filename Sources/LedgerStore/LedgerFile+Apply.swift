@@ -29,8 +29,8 @@ extension LedgerFile {
                 for record in commit.accounts { try removeAccount(record.id) }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
                 try applyDevices(commit)
-                try applyBookings(commit, calendar: calendar, horizon: horizon)
                 try apply(commit.header)
+                try applyBookings(commit, calendar: calendar, horizon: horizon)
                 try prune(before: horizon)
                 return adopted
             }
@@ -147,6 +147,8 @@ extension LedgerFile {
     private func applyBookings(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws {
         for (key, total) in commit.buckets { try add(total, to: key.account, at: key.bucket) }
         for entry in commit.spreads {
+            let made = min(Bucket(containing: horizon).start, Bucket(containing: entry.spread.end).end)
+            if entry.spread.start < made { try omitBuckets(before: made) }
             try entry.spread.forEachBucket(since: horizon) { bucket, delta in
                 try add(Total(received: delta.received, transmitted: delta.transmitted), to: entry.account, at: bucket)
             }
@@ -194,11 +196,17 @@ extension LedgerFile {
 
     private func prune(before horizon: Timestamp) throws {
         for _ in 0..<Self.bucketsPrunedPerCommit {
-            guard let oldest = try oldestBucket(), oldest + Bucket.seconds <= horizon.secondsSinceEpoch else { return }
+            guard let oldest = try oldestBucket() else { return }
+            let end = Timestamp(secondsSinceEpoch: oldest).adding(seconds: Bucket.seconds)
+            if end > horizon { return }
             try statement("DELETE FROM bucket WHERE start = ?1").run(.integer(oldest))
-            try statement("UPDATE ledger SET buckets_from = max(buckets_from, ?1)").run(
-                .integer(oldest + Bucket.seconds))
+            try omitBuckets(before: end)
         }
+    }
+
+    /// From here on buckets that start before this moment don't make up their days.
+    func omitBuckets(before start: Timestamp) throws {
+        try statement("UPDATE ledger SET buckets_from = max(buckets_from, ?1)").run(.integer(start.secondsSinceEpoch))
     }
 
     private func oldestBucket() throws -> Int64? {

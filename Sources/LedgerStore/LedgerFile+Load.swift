@@ -79,9 +79,13 @@ extension LedgerFile {
             """)
         try rows.bind([])
         var records: [AccountRecord] = []
+        // Both are unique by an index, which may be damaged.
+        var ids: Set<Int64> = []
+        var keys: Set<AccountKey> = []
         while try rows.step() {
             guard Self.plausibleNumbers.contains(rows.integer(0)),
-                let key = AccountKey(kind: rows.text(1), name: rows.bytes(2))
+                let key = AccountKey(kind: rows.text(1), name: rows.bytes(2)), keys.insert(key).inserted,
+                ids.insert(rows.integer(0)).inserted
             else { throw damaged("it has an impossible account") }
             records.append(
                 AccountRecord(

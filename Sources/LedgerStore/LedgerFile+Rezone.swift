@@ -52,6 +52,8 @@ extension LedgerFile {
         }
         try statement("DELETE FROM day WHERE day >= ?1").run(.integer(Int64(first.daysSinceEpoch)))
         try statement("DELETE FROM day_start WHERE day >= ?1").run(.integer(Int64(first.daysSinceEpoch)))
+        // Days that stay keep what was carried before `start`, so one that begins earlier by this calendar isn't covered.
+        if try hasDays() { try omitBuckets(before: Timestamp(secondsSinceEpoch: start)) }
         for (key, total) in try dailySums(from: start, calendar: calendar) {
             let delta = Delta(received: total.received, transmitted: total.transmitted)
             remainders[key.account] = remainders[key.account]?.without(delta)
@@ -62,6 +64,10 @@ extension LedgerFile {
         for (account, total) in remainders where !total.isZero {
             try add(total, to: account, on: day, calendar: calendar)
         }
+    }
+
+    private func hasDays() throws -> Bool {
+        try connection.integer("SELECT EXISTS (SELECT 1 FROM day)") == 1
     }
 
     private func dailySums(from start: Int64, calendar: LocalCalendar) throws -> [Commit.DayKey: Total] {

@@ -6,11 +6,12 @@ import Glibc
 /// The ledger on disk. Used by one thread at a time; every call blocks for as long as the disk takes.
 package final class LedgerFile {
     package let path: String
+    // These three go in this order: closing the connection writes, and that takes the lock.
+    private var statements: [String: Statement] = [:]
     let connection: Connection
+    private let lock: LedgerLock
     let identity: Int64
     private let inode: FileIdentity
-    private var lock: LedgerLock
-    private var statements: [String: Statement] = [:]
 
     /// Opens the ledger at `path`, or begins one there, and brings an older one up to date.
     ///
@@ -19,15 +20,16 @@ package final class LedgerFile {
     package init(path: String, vfs: String? = nil) throws(StoreError) {
         self.path = path
         try Self.createDirectory(of: path)
-        let lock = try LedgerLock(forLedgerAt: path)
-        try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
+        lock = try LedgerLock(forLedgerAt: path)
         do {
+            try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
             connection = try Connection(path: path, vfs: vfs)
             try Self.prepare(connection, path: path)
             identity = try Self.ledgerIdentity(connection)
         } catch let error as SQLiteError {
             throw error.storeError(path: path)
         } catch let error as StoreError {
+            lock.removeIfNew()
             throw error
         } catch {
             throw StoreError(.unavailable, path: path, "\(error)")
@@ -36,7 +38,6 @@ package final class LedgerFile {
             throw StoreError(.unavailable, path: path, "the file vanished while it was opened")
         }
         self.inode = inode
-        self.lock = lock
     }
 
     /// The size of the file with its write-ahead log, in bytes.

@@ -7,6 +7,7 @@ import Glibc
 struct LedgerLock: ~Copyable {
     /// Whether the lock's file was there before: then the path has been a ledger's for some time.
     let wasUsedBefore: Bool
+    private let path: String
     private let descriptor: CInt
 
     /// - Throws: `StoreError` with `.locked` when another process holds it, `.unavailable` when it can't be made.
@@ -23,7 +24,14 @@ struct LedgerLock: ~Copyable {
             if reason == EWOULDBLOCK { throw StoreError(.locked, path: path, "another netusage writes this ledger") }
             throw StoreError(.unavailable, path: lockPath, "can't be locked: \(String(cString: strerror(reason)))")
         }
+        self.path = lockPath
         self.descriptor = descriptor
+    }
+
+    /// Takes the lock's file away if it wasn't there before: the file beside it isn't ours, and must not pass for a
+    /// damaged ledger when it is tried again.
+    func removeIfNew() {
+        if !wasUsedBefore { unlink(path) }
     }
 
     deinit {

@@ -22,7 +22,7 @@ struct Config: ParsableCommand {
         mutating func run() throws {
             let path = file ?? common.configurationFile ?? ConfigurationFile.defaultPath
             do {
-                _ = try ConfigurationFile.load(path, isRequired: true)
+                _ = try ConfigurationFile.load(path, isRequired: (file ?? common.configurationFile) != nil)
                 print("\(path): good")
             } catch {
                 StandardError.print("\(error)")

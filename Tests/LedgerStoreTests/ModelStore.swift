@@ -1,0 +1,84 @@
+@testable import Accounting
+@testable import CivilTime
+
+/// A store in memory: what the real one does, in the plainest form.
+struct ModelStore {
+    var header: LedgerHeader?
+    var accounts: [AccountID: AccountRecord] = [:]
+    var devices: [DeviceIndex: DeviceRecord] = [:]
+    var buckets: [Commit.BucketKey: Total] = [:]
+    var days: [Commit.DayKey: Total] = [:]
+
+    mutating func apply(_ commit: Commit, horizon: Timestamp) -> [AdoptedHistory] {
+        for fold in commit.folds { move(fold.source, into: fold.target) }
+        for record in commit.accounts { accounts[record.id] = nil }
+        let adopted = commit.accounts.compactMap { put($0) }
+        for index in commit.removedDevices { devices[index] = nil }
+        for record in commit.devices { devices[record.index] = record }
+        buckets.merge(commit.buckets) { $0.adding($1) }
+        for gap in commit.spreads {
+            gap.spread.forEachBucket(since: horizon) { bucket, delta in
+                buckets[.init(account: gap.account, bucket: bucket), default: .zero] += Total(delta)
+            }
+        }
+        days.merge(commit.days) { $0.adding($1) }
+        header = commit.header
+        prune(before: horizon)
+        return adopted
+    }
+
+    private mutating func put(_ record: AccountRecord) -> AdoptedHistory? {
+        guard let former = accounts.values.first(where: { $0.key == record.key }) else {
+            accounts[record.id] = record
+            return nil
+        }
+        let history = days.filter { $0.key.account == former.id }
+        var record = record
+        record.events.add(former.events)
+        move(former.id, into: record.id)
+        accounts[record.id] = record
+        return AdoptedHistory(
+            account: record.id, lifetime: history.values.reduce(.zero) { $0.adding($1) }, events: former.events,
+            days: history.map { .init(account: record.id, day: $0.key.day, total: $0.value) })
+    }
+
+    private mutating func move(_ source: AccountID, into target: AccountID) {
+        for (key, total) in buckets where key.account == source {
+            buckets[key] = nil
+            buckets[.init(account: target, bucket: key.bucket), default: .zero] += total
+        }
+        for (key, total) in days where key.account == source {
+            days[key] = nil
+            days[.init(account: target, day: key.day), default: .zero] += total
+        }
+        accounts[source] = nil
+    }
+
+    private mutating func prune(before horizon: Timestamp) {
+        for start in Set(buckets.keys.map(\.bucket)).sorted().prefix(2) where start.end <= horizon {
+            buckets = buckets.filter { $0.key.bucket != start }
+        }
+    }
+
+    func load(daysFrom: CivilDate, names: Set<DeviceName>) -> StoredLedger {
+        var stored = StoredLedger.empty(daysFrom: daysFrom)
+        stored.header = header
+        stored.devices = Array(devices.values)
+        stored.days = days.filter { $0.key.day >= daysFrom }
+            .map { .init(account: $0.key.account, day: $0.key.day, total: $0.value) }
+        stored.lastAccountID = accounts.keys.max() ?? AccountID(rawValue: 0)
+        let recent = Set(stored.days.map(\.account)).union(stored.devices.compactMap(\.account))
+        stored.accounts = accounts.values.filter { record in
+            switch record.key {
+            case .uplink: true
+            case .collapsed: recent.contains(record.id)
+            case .device(let name): recent.contains(record.id) || names.contains(name)
+            }
+        }.map { .init(record: $0, lifetime: lifetime(of: $0.id)) }
+        return stored
+    }
+
+    private func lifetime(of account: AccountID) -> Total {
+        days.filter { $0.key.account == account }.values.reduce(.zero) { $0.adding($1) }
+    }
+}

@@ -1,0 +1,201 @@
+import TestSupport
+import Testing
+
+@testable import Accounting
+@testable import CivilTime
+@testable import LedgerStore
+
+/// A machine, the program's ledger, and the real store beside the model of it: both are told the same.
+struct StoredWorld {
+    private var random: SeededGenerator
+    private var wallSeconds = Double(testStart)
+    private var bootSeconds: Double = 1000
+    private var bootID = "boot-1"
+    private var kernel: [DeviceIndex: (name: DeviceName, counters: Counters)] = [:]
+    private var nextIndex: UInt32 = 1
+    private var ledger: Ledger
+    private let rules = AccountingRules(
+        exclude: [DevicePattern("lo")].compactMap { $0 }, collapse: [DevicePattern("veth*")].compactMap { $0 },
+        samplingInterval: Span(seconds: 1))
+    let calendar: LocalCalendar
+    /// Buckets this much before now may go; `nil` keeps all.
+    let keepsBucketsSeconds: Int64?
+    let path: String
+    private var file: LedgerFile?
+    private(set) var model = ModelStore()
+
+    init(seed: UInt64, path: String, calendar: LocalCalendar, keepsBucketsSeconds: Int64?) throws {
+        random = SeededGenerator(seed: seed)
+        self.path = path
+        self.calendar = calendar
+        self.keepsBucketsSeconds = keepsBucketsSeconds
+        file = try LedgerFile(path: path)
+        let now = Moment(
+            wallNanoseconds: testStart * 1_000_000_000, sinceBoot: BootTime(nanoseconds: 1_000_000_000_000))
+        ledger = Ledger(
+            stored: .empty(daysFrom: .earliest), devices: [], rules: rules, calendar: calendar,
+            epoch: Epoch(bootID: "boot-1", networkNamespace: 1), now: now, isPersistent: true)
+    }
+
+    private var now: Moment {
+        Moment(wallNanoseconds: Int64(wallSeconds * 1e9), sinceBoot: BootTime(nanoseconds: Int64(bootSeconds * 1e9)))
+    }
+
+    private var horizon: Timestamp { keepsBucketsSeconds.map { now.timestamp.adding(seconds: -$0) } ?? .earliest }
+    private var anyDevice: DeviceIndex? { mutating get { kernel.keys.sorted().randomElement(using: &random) } }
+
+    private mutating func pass(_ seconds: ClosedRange<Double>) {
+        let seconds = Double.random(in: seconds, using: &random)
+        wallSeconds += seconds
+        bootSeconds += seconds
+    }
+
+    mutating func step() throws {
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0..<35: carry()
+        case 35..<50:
+            pass(0.1...9)
+            read()
+        case 50..<60: try commit()
+        case 60..<70: try create()
+        case 70..<75: try delete()
+        case 75..<82: try rename()
+        case 82..<86: if ledger.setUplink(anyDevice) { try commit() }
+        case 86..<90:
+            pass(20...200_000)
+            read()
+        case 90..<95: try restart()
+        case 95..<97:
+            reboot()
+            try restart()
+        default:
+            wallSeconds += Double.random(in: -4_000_000...4_000_000, using: &random)
+            read()
+        }
+    }
+
+    private mutating func carry() {
+        guard let index = anyDevice else { return }
+        let amount: ClosedRange<UInt64> = Bool.random(using: &random) ? 0...2000 : 0...3_000_000_000
+        kernel[index]?.counters.received &+= UInt64.random(in: amount, using: &random)
+        kernel[index]?.counters.transmitted &+= UInt64.random(in: amount, using: &random)
+    }
+
+    private mutating func read() {
+        let readings = kernel.sorted { $0.key < $1.key }.map { Reading(device: $0.key, counters: $0.value.counters) }
+        ledger.record(readings, at: now, endsInterval: true)
+    }
+
+    /// Names that nobody has now; one isn't UTF-8.
+    private mutating func freeName() -> DeviceName? {
+        let names = ["eth0", "eth1", "wwan0", "veth1", "veth2", "lan0", "lo"].map { DeviceName($0) }
+        let taken = kernel.values.map(\.name)
+        return (names + [DeviceName(bytes: [0x65, 0xFF, 0x30])]).filter { !taken.contains($0) }
+            .randomElement(using: &random)
+    }
+
+    private mutating func create() throws {
+        guard let name = freeName() else { return }
+        let index = DeviceIndex(rawValue: nextIndex)
+        nextIndex += 1
+        kernel[index] = (name, .zero)
+        if ledger.appear(Device(index: index, name: name)) { try commit() }
+    }
+
+    private mutating func delete() throws {
+        guard let index = anyDevice else { return }
+        let final = kernel.removeValue(forKey: index)?.counters
+        ledger.depart(index, final: final, movedAway: Bool.random(using: &random), at: now)
+        try commit()
+    }
+
+    /// One device gets a free name, or two swap theirs.
+    private mutating func rename() throws {
+        read()
+        guard let first = anyDevice, let second = anyDevice, let name = freeName() else { return }
+        if first != second, let one = kernel[first]?.name, let other = kernel[second]?.name {
+            kernel[first]?.name = other
+            kernel[second]?.name = one
+            if ledger.rename([first: other, second: one]) { try commit() }
+        } else {
+            kernel[first]?.name = name
+            if ledger.rename(first, to: name) { try commit() }
+        }
+    }
+
+    mutating func commit(isFinal: Bool = false) throws {
+        guard let file, let commit = ledger.takeCommit(isFinal: isFinal) else { return }
+        let adopted = try file.apply(commit, calendar: calendar, horizon: horizon)
+        let expected = model.apply(commit, horizon: horizon)
+        #expect(adopted.map(Normalized.init) == expected.map(Normalized.init))
+        ledger.acknowledgeCommit()
+        for history in adopted { ledger.adopt(history) }
+    }
+
+    private mutating func reboot() {
+        bootID = "boot-\(UInt64.random(in: 0 ... .max, using: &random))"
+        bootSeconds = 10
+        let names = kernel.values.map(\.name).sorted()
+        kernel = [:]
+        for name in names { kernel[DeviceIndex(rawValue: UInt32(kernel.count + 1))] = (name, .zero) }
+        nextIndex = UInt32(kernel.count + 1)
+    }
+
+    /// The program ends, by itself or by a kill, and starts again: the file tells what the model tells.
+    private mutating func restart() throws {
+        if Bool.random(using: &random) {
+            read()
+            try commit(isFinal: true)
+        }
+        file = nil
+        let reopened = try LedgerFile(path: path)
+        let daysFrom = PeriodWindow(calendar, at: now.timestamp).previousMonthStart
+        let names = Set(kernel.values.map(\.name))
+        let stored = try reopened.load(daysFrom: daysFrom, names: names)
+        #expect(Normalized(stored) == Normalized(model.load(daysFrom: daysFrom, names: names)))
+        file = reopened
+        ledger = Ledger(
+            stored: stored,
+            devices: kernel.sorted { $0.key < $1.key }
+                .map { (Device(index: $0.key, name: $0.value.name), $0.value.counters) },
+            rules: rules, calendar: calendar, epoch: Epoch(bootID: bootID, networkNamespace: 1), now: now,
+            isPersistent: true)
+        try commit()
+    }
+
+    mutating func close() throws {
+        read()
+        try commit(isFinal: true)
+        file = nil
+    }
+}
+
+/// What is stored, in an order of its own, so that it can be compared.
+struct Normalized: Equatable {
+    private var header: LedgerHeader?
+    private var accounts: [AccountID: [AccountRecord: Total]] = [:]
+    private var devices: [DeviceIndex: [DeviceRecord]] = [:]
+    private var days: [Commit.DayKey: [Total]] = [:]
+    private var lifetime = Total.zero
+    private var events = AccountEvents()
+    private var numbers: [Int64] = []
+
+    init(_ stored: StoredLedger) {
+        header = stored.header
+        for entry in stored.accounts { accounts[entry.record.id, default: [:]][entry.record] = entry.lifetime }
+        for record in stored.devices { devices[record.index, default: []].append(record) }
+        for entry in stored.days {
+            days[.init(account: entry.account, day: entry.day), default: []].append(entry.total)
+        }
+        numbers = [stored.lastAccountID.rawValue, Int64(stored.daysFrom.daysSinceEpoch), Int64(stored.accounts.count)]
+    }
+
+    init(_ history: AdoptedHistory) {
+        lifetime = history.lifetime
+        events = history.events
+        for entry in history.days {
+            days[.init(account: entry.account, day: entry.day), default: []].append(entry.total)
+        }
+        numbers = [history.account.rawValue]
+    }
+}
