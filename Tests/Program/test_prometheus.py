@@ -35,6 +35,8 @@ class Prometheus:
         listener = Exporter.__new__(Exporter)
         listener.namespace, listener.port = self.netusage.namespace, 9090
         answer = listener.get("/api/v1/query?query=" + urllib.parse.quote(expression))
+        if answer.status != 200:  # It says so while it starts.
+            raise OSError(answer.body.decode())
         return {tuple(sorted(each["metric"].items())): float(each["value"][1])
                 for each in json.loads(answer.body)["data"]["result"]}
 
