@@ -68,18 +68,20 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        // What the tests share: a disk that fails on demand, namespaces for one thread, seeded randomness.
+        // What the tests share: a disk that fails on demand, namespaces for one thread, seeded randomness, a plain store.
         .target(
             name: "CFaultVFS", path: "Tests/Support/CFaultVFS", linkerSettings: [.linkedLibrary("sqlite3")]),
         .target(name: "CTestLinux", path: "Tests/Support/CTestLinux"),
-        .target(name: "TestSupport", path: "Tests/Support/TestSupport", swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["Accounting", "CivilTime"], path: "Tests/Support/TestSupport",
+            swiftSettings: strict),
 
-        tests("CivilTimeTests", ["CivilTime"], exclude: ["zone_days.py"]),
-        tests("AccountingTests", ["Accounting", "CivilTime"]),
+        tests("CivilTimeTests", ["CivilTime", "TestSupport"], exclude: ["zone_days.py"]),
+        tests("AccountingTests", ["Accounting", "CivilTime", "TestSupport"]),
         tests(
             "ExporterTests",
             [
-                "Exporter", "Accounting", "CivilTime", "Exposition", "Netlink",
+                "Exporter", "Accounting", "CivilTime", "Exposition", "Netlink", "TestSupport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ], exclude: ["Golden"]),
         tests(
@@ -88,6 +90,6 @@ let package = Package(
             resources: [.copy("Fixtures")]),
         tests("NetlinkTests", ["Netlink", "CLinux", "CTestLinux", "TestSupport"]),
         tests("ExpositionTests", ["Exposition", "TestSupport"]),
-        tests("ConfigurationTests", ["Configuration", "Accounting", "CivilTime"]),
+        tests("ConfigurationTests", ["Configuration", "Accounting", "CivilTime", "TestSupport"]),
     ]
 )

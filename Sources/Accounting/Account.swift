@@ -18,6 +18,14 @@ package enum AccountKey: Hashable, Sendable {
     case collapsed(String)
     /// Whatever device carries the default route.
     case uplink
+
+    /// Whether it may stand for several devices.
+    var isShared: Bool {
+        switch self {
+        case .device: false
+        case .collapsed, .uplink: true
+        }
+    }
 }
 
 /// What happened to an account that people should know when they trust its bytes.
@@ -32,7 +40,7 @@ package struct AccountEvents: Hashable, Sendable {
         self.suspectBytes = suspectBytes
     }
 
-    mutating func add(_ other: AccountEvents) {
+    package mutating func add(_ other: AccountEvents) {
         resets = saturatingSum(resets, other.resets)
         gapBytes = saturatingSum(gapBytes, other.gapBytes)
         suspectBytes = saturatingSum(suspectBytes, other.suspectBytes)
@@ -63,7 +71,7 @@ struct Account {
     var memberCount = 0
     /// Whether a device was booked to it at any time since the program started.
     var hadMembers = false
-    /// Whether no device has been counted here in this boot, so that the counter starts with what the first one shows.
+    /// Whether no device has been counted here in this boot, so that the counter starts with what the first ones show.
     var isFresh = false
     /// Whether everything of this account has become part of another one.
     var isFolded = false
@@ -78,7 +86,17 @@ struct Account {
     /// A member's readings are booked from these counters on.
     mutating func beginCounting(at counters: Counters) {
         if isFresh { countUp(Delta(sinceCreation: counters)) }
-        isFresh = false
+    }
+
+    /// What another ledger booked to the same account, after everything that is here. Its counter goes on, for it was
+    /// shown; its days come by other ways.
+    mutating func absorb(_ later: Account) {
+        counter = later.counter
+        isFresh = later.isFresh
+        lifetime += later.lifetime
+        events.add(later.events)
+        rate = later.rate
+        hadMembers = hadMembers || later.hadMembers
     }
 
     /// The account has given all it had to another one.

@@ -26,7 +26,9 @@ extension Ledger {
         var view = AccountView(
             key: account.key, isLive: account.isLive, counter: account.counter, rate: account.rate.current,
             peak: account.rate.peak, periods: account.periods, lifetime: account.lifetime, events: account.events)
-        if !unexposed.isEmpty { hide(unexposedDelta(of: index), in: &view) }
+        for total in [unexposed[index], unexposedInFlight[index]] {
+            if let total { hide(total, in: &view) }
+        }
         return view
     }
 
@@ -45,14 +47,13 @@ extension Ledger {
         Dictionary(grouping: devices.keys.sorted()) { devices[$0]?.account ?? uplinkAccount }
     }
 
-    private func hide(_ delta: Delta, in view: inout AccountView) {
-        if delta.isZero { return }
-        view.counter.received &-= delta.received
-        view.counter.transmitted &-= delta.transmitted
-        view.lifetime = view.lifetime.without(delta)
-        view.periods.day = view.periods.day.without(delta)
-        view.periods.week = view.periods.week.without(delta)
-        view.periods.month = view.periods.month.without(delta)
+    private func hide(_ total: Total, in view: inout AccountView) {
+        view.counter.received &-= total.received
+        view.counter.transmitted &-= total.transmitted
+        view.lifetime = view.lifetime.without(total)
+        view.periods.day = view.periods.day.without(total)
+        view.periods.week = view.periods.week.without(total)
+        view.periods.month = view.periods.month.without(total)
     }
 }
 

@@ -10,6 +10,7 @@ extension Ledger {
         account.isFresh = true
         accounts.append(account)
         accountIndex[key] = accounts.count - 1
+        if origin?.claims[key] == nil { origin?.claims[key] = account.id }
         structureVersion += 1
         return accounts.count - 1
     }
@@ -21,6 +22,13 @@ extension Ledger {
         accounts[device.account].hadMembers = true
         if device.phase == .counting { accounts[device.account].beginCounting(at: device.last) }
         structureVersion += 1
+    }
+
+    /// Accounts that have got members since the last time: what others show when they join isn't their counters' any more.
+    mutating func settleNewAccounts() {
+        if settledVersion == structureVersion { return }
+        settledVersion = structureVersion
+        for device in devices.values where device.phase == .counting { accounts[device.account].isFresh = false }
     }
 
     /// A device is no longer booked; its account keeps what it has.
@@ -81,7 +89,7 @@ extension Ledger {
     }
 
     /// A renamed account takes its new name's place; what was booked under that name before becomes part of it.
-    private mutating func attach(_ place: Int, as key: AccountKey) {
+    mutating func attach(_ place: Int, as key: AccountKey) {
         guard let former = accountIndex[key], former != place else {
             accountIndex[key] = place
             return
@@ -97,10 +105,14 @@ extension Ledger {
         accounts[target].countUp(Delta(sinceCreation: folded.counter))
         accounts[target].lifetime += folded.lifetime
         accounts[target].events.add(folded.events)
+        accounts[target].rate.add(folded.rate)
         accounts[target].memberCount += folded.memberCount
         for entry in folded.days.entries { accounts[target].days.add(entry.total, on: entry.day) }
         accounts[target].periods = window.totals(of: accounts[target].days)
-        for index in unexposed.indices where unexposed[index].account == source { unexposed[index].account = target }
+        if let total = unexposed.removeValue(forKey: source) { unexposed[target, default: .zero] += total }
+        if let total = unexposedInFlight.removeValue(forKey: source) {
+            unexposedInFlight[target, default: .zero] += total
+        }
         accounts[source].becomeFolded()
         pending.folds.append(.init(source: folded.id, target: accounts[target].id))
         pending.applyFolds()
@@ -144,11 +156,21 @@ extension Ledger {
         for index in keeps.indices where keeps[index] { newPlace[index] = newPlace.count }
         accounts = keeps.indices.filter { keeps[$0] }.map { accounts[$0] }
         accountIndex = accountIndex.compactMapValues { newPlace[$0] }
-        unexposed = unexposed.compactMap { entry in newPlace[entry.account].map { ($0, entry.delta, entry.sequence) } }
+        unexposed = relocated(unexposed, to: newPlace)
+        unexposedInFlight = relocated(unexposedInFlight, to: newPlace)
         for (index, device) in devices { devices[index]?.account = newPlace[device.account] ?? device.account }
         uplinkAccount = newPlace[uplinkAccount] ?? uplinkAccount
         structureVersion += 1
     }
+}
+
+/// What is known of accounts by their places, at their new places.
+private func relocated(_ totals: [Int: Total], to newPlace: [Int: Int]) -> [Int: Total] {
+    var relocated: [Int: Total] = [:]
+    for (place, total) in totals {
+        if let new = newPlace[place] { relocated[new] = total }
+    }
+    return relocated
 }
 
 extension PeriodTotals {

@@ -2,11 +2,15 @@ import CivilTime
 
 /// What goes to the store and what comes back. At most one commit is under way.
 extension Ledger {
-    /// Everything that the store doesn't have yet, or `nil` while an earlier commit is under way.
+    /// Everything that the store doesn't have yet; or the commit under way, unchanged, until it is acknowledged: whether it
+    /// failed or only seemed to, its number tells the store.
     ///
-    /// - Parameter isFinal: Whether the program ends with it.
+    /// - Parameter isFinal: Whether the program ends with it, if it is a new one.
+    /// - Returns: `nil` when there is no store, or none yet.
     package mutating func takeCommit(isFinal: Bool = false) -> Commit? {
-        guard isPersistent, inFlight == nil else { return nil }
+        guard isPersistent, origin == nil else { return nil }
+        if let inFlight { return inFlight }
+        settleNewAccounts()
         let records = deviceRecords()
         var commit = Commit(
             header: LedgerHeader(
@@ -16,7 +20,8 @@ extension Ledger {
         commit.devices = records.values.filter { persistedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
         commit.removedDevices = persistedDevices.keys.filter { records[$0] == nil }.sorted()
         pending = Pending()
-        for index in unexposed.indices { unexposed[index].sequence = commit.header.sequence }
+        unexposedInFlight = unexposed
+        unexposed = [:]
         inFlight = commit
         return commit
     }
@@ -26,7 +31,8 @@ extension Ledger {
         guard let commit = inFlight else { return }
         inFlight = nil
         sequence = commit.header.sequence
-        unexposed.removeAll { $0.sequence == commit.header.sequence }
+        isClosed = commit.header.isClean
+        unexposedInFlight = [:]
         for index in commit.removedDevices { persistedDevices[index] = nil }
         for record in commit.devices { persistedDevices[record.index] = record }
         let place = Dictionary(uniqueKeysWithValues: accounts.indices.map { (accounts[$0].id, $0) })
@@ -35,18 +41,11 @@ extension Ledger {
         }
     }
 
-    /// The commit under way failed, and the store is as it was before: its bookings wait again.
-    package mutating func rejectCommit() {
-        guard let commit = inFlight else { return }
-        inFlight = nil
-        pending.merge(commit)
-        pending.applyFolds()
-        for index in unexposed.indices { unexposed[index].sequence = nil }
-    }
-
     /// The store has been begun anew, because the old file was damaged: it needs everything that is known here.
     package mutating func recommitEverything() {
-        rejectCommit()
+        inFlight = nil
+        unexposed.merge(unexposedInFlight) { $0.adding($1) }
+        unexposedInFlight = [:]
         persistedDevices = [:]
         pending = Pending()
         for index in accounts.indices {
@@ -54,8 +53,7 @@ extension Ledger {
             let id = accounts[index].id
             for entry in accounts[index].days.entries { recommit(entry.total, of: id, on: entry.day) }
             let known = accounts[index].days.entries.reduce(into: Total.zero) { $0 += $1.total }
-            let earlier = accounts[index].lifetime.without(
-                Delta(received: known.received, transmitted: known.transmitted))
+            let earlier = accounts[index].lifetime.without(known)
             guard !earlier.isZero else { continue }
             let first = accounts[index].days.entries.first?.day ?? window.previousMonthStart
             let day = min(first, window.previousMonthStart).adding(days: -1)
@@ -87,7 +85,7 @@ extension Ledger {
         self.calendar = calendar
         window = PeriodWindow(calendar, at: now)
         historyFrom = stored.daysFrom
-        pending.days = daysOfPending()
+        pending.days = daysOfPending(by: calendar)
         var place: [AccountID: Int] = [:]
         for index in accounts.indices {
             accounts[index].days = DayTotals()
@@ -112,29 +110,6 @@ extension Ledger {
         recomputePeriods()
     }
 
-    /// Takes over what a ledger without a store had booked for devices that are gone since: no counter shows it any more.
-    package mutating func absorbDeparted(of provisional: Ledger) {
-        for account in provisional.accounts where account.memberCount == 0 && !account.lifetime.isZero {
-            guard case .device = account.key else { continue }
-            let place = self.account(for: account.key)
-            for entry in account.days.entries {
-                pending.days[.init(account: accounts[place].id, day: entry.day), default: .zero] += entry.total
-                let bucket = Bucket(containing: calendar.start(of: entry.day))
-                pending.buckets[.init(account: accounts[place].id, bucket: bucket), default: .zero] += entry.total
-                accounts[place].days.add(entry.total, on: entry.day)
-            }
-            accounts[place].lifetime += account.lifetime
-        }
-        recomputePeriods()
-    }
-
-    /// What is kept out of sight of an account until it is committed.
-    func unexposedDelta(of index: Int) -> Delta {
-        var sum = Total.zero
-        for entry in unexposed where entry.account == index { sum += entry.delta }
-        return Delta(received: sum.received, transmitted: sum.transmitted)
-    }
-
     private mutating func restore(_ entry: StoredLedger.StoredAccount) -> Int {
         var account = Account(id: entry.record.id, key: entry.record.key, events: entry.record.events)
         account.lifetime = entry.lifetime
@@ -147,16 +122,16 @@ extension Ledger {
         return accounts.count - 1
     }
 
-    /// The waiting bookings by the calendar's days, from their buckets.
-    private func daysOfPending() -> [Commit.DayKey: Total] {
+    /// The waiting bookings by a calendar's days, from their buckets.
+    func daysOfPending(by calendar: LocalCalendar) -> [Commit.DayKey: Total] {
         var days: [Commit.DayKey: Total] = [:]
         for (key, total) in pending.buckets {
             let day = calendar.day(containing: key.bucket.start)
             days[.init(account: key.account, day: day), default: .zero] += total
         }
         for gap in pending.spreads {
-            for (day, share) in daily(gap.spread) {
-                days[.init(account: gap.account, day: day), default: .zero] += share
+            for part in gap.spread.days(by: calendar) {
+                days[.init(account: gap.account, day: part.day), default: .zero] += part.share
             }
         }
         return days

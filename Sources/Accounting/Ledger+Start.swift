@@ -26,14 +26,134 @@ extension Ledger {
         let sameBoot = stored.header?.epoch.bootID == epoch.bootID
         boot = (stored.header?.boot ?? 0) + (sameBoot ? 0 : 1)
         lastReading = now
+        previousSample = now.sinceBoot
         load(stored)
         uplinkAccount = account(for: .uplink)
         takeUp(present, from: stored, at: now)
-        recomputePeriods()
-        previousSample = now.sinceBoot
+        settleNewAccounts()
         for index in accounts.indices {
-            accounts[index].rate.sample(accounts[index].counter, at: now.sinceBoot, elapsed: .zero)
+            // The uplink's begins at 0. What a class of devices has shown in this month goes on whoever joins it.
+            if accounts[index].key.isShared { accounts[index].isFresh = false }
+            accounts[index].rate = RateGauge()
         }
+        recomputePeriods()
+    }
+
+    /// A ledger whose store can't be read yet: what is booked waits until ``takeUp(_:calendar:)``.
+    package static func awaitingStore(
+        devices: [Presence], rules: AccountingRules, calendar: LocalCalendar, epoch: Epoch, now: Moment
+    ) -> Ledger {
+        let window = PeriodWindow(calendar, at: now.timestamp)
+        var ledger = Ledger(
+            stored: .empty(daysFrom: window.previousMonthStart), devices: devices, rules: rules, calendar: calendar,
+            epoch: epoch, now: now, isPersistent: true)
+        let claims = Dictionary(uniqueKeysWithValues: ledger.accounts.map { ($0.key, $0.id) })
+        ledger.origin = Origin(devices: devices, rules: rules, moment: now, claims: claims)
+        return ledger
+    }
+
+    /// What was there when a ledger began without knowing what its store has.
+    struct Origin {
+        let devices: [Presence]
+        let rules: AccountingRules
+        let moment: Moment
+        /// The first account that came with each name, at the start or since: what the store has under it is its past.
+        var claims: [AccountKey: AccountID]
+    }
+
+    /// Whether what the store has is still unknown.
+    package var isAwaitingStore: Bool { origin != nil }
+
+    /// The devices whose accounts are wanted of the store: those that are there, and the names that they came with.
+    package var namesWanted: Set<DeviceName> {
+        var names = Set(devices.values.map(\.name)).union(excluded.values)
+        for case .device(let name) in origin?.claims.keys ?? [:].keys { names.insert(name) }
+        return names
+    }
+
+    /// The store can be read now: what it has, and what was carried until this ledger began, goes before what was booked
+    /// here since.
+    ///
+    /// - Parameters:
+    ///   - calendar: By which the days of `stored` are booked.
+    ///   - wasShown: Whether anybody has seen this ledger: then its open counters go on. Nothing is booked in it otherwise.
+    package mutating func takeUp(_ stored: StoredLedger, calendar: LocalCalendar, wasShown: Bool) {
+        guard let origin else { return }
+        var whole = Ledger(
+            stored: stored, devices: origin.devices, rules: origin.rules, calendar: calendar, epoch: epoch,
+            now: origin.moment, isPersistent: true)
+        if wasShown { whole.absorb(self) }
+        self = whole
+    }
+
+    /// There will be no store: everything is kept in memory only.
+    package mutating func giveUpStore() {
+        origin = nil
+        isPersistent = false
+        pending = Pending()
+        unexposed = [:]
+    }
+
+    private mutating func absorb(_ later: Ledger) {
+        follow(later)
+        var number: [AccountID: AccountID] = [:]
+        for (laterPlace, account) in later.accounts.enumerated() where !account.isFolded {
+            let place = self.account(for: account.key)
+            number[account.id] = accounts[place].id
+            accounts[place].absorb(account)
+            unexposed[place] = later.unexposed[laterPlace]
+        }
+        var waiting = later.pending
+        waiting.days = later.daysOfPending(by: calendar)
+        pending.absorb(waiting, numberedAs: number)
+        let places = Dictionary(uniqueKeysWithValues: accounts.indices.map { (accounts[$0].id, $0) })
+        for (key, total) in waiting.days {
+            if let place = number[key.account].flatMap({ places[$0] }) { accounts[place].days.add(total, on: key.day) }
+        }
+        rules = later.rules
+        uplinkDevice = later.uplinkDevice
+        lastReading = later.lastReading
+        previousSample = later.previousSample
+        structureVersion = max(structureVersion, later.structureVersion) + 1
+        window = PeriodWindow(calendar, at: lastReading.timestamp)
+        recomputePeriods()
+    }
+
+    /// Accounts change their names, and devices leave, move and come, as they did in `later`.
+    private mutating func follow(_ later: Ledger) {
+        renameAccounts(as: later)
+        for index in devices.keys.sorted() where later.devices[index] == nil { leave(index) }
+        var moves: [(index: DeviceIndex, key: AccountKey)] = []
+        for (index, device) in later.devices.sorted(by: { $0.key < $1.key }) {
+            let key = later.accounts[device.account].key
+            if let former = devices[index]?.account, accounts[former].key != key { moves.append((index, key)) }
+        }
+        move(moves)
+        for (index, device) in later.devices.sorted(by: { $0.key < $1.key }) {
+            var device = device
+            device.account = account(for: later.accounts[device.account].key)
+            if devices.updateValue(device, forKey: index) == nil { accounts[device.account].memberCount += 1 }
+            away.remove(at: index)
+        }
+        excluded = later.excluded
+        for (index, entry) in later.away.entries.sorted(by: { $0.key < $1.key }) { away.insert(entry, at: index) }
+    }
+
+    /// The past of each name goes where the account that claimed the name has gone.
+    private mutating func renameAccounts(as later: Ledger) {
+        let target = later.pending.foldTargets
+        let keys = Dictionary(uniqueKeysWithValues: later.accounts.map { ($0.id, $0.key) })
+        var detached: [(place: Int, key: AccountKey)] = []
+        for (first, id) in later.origin?.claims ?? [:] {
+            guard let place = accountIndex[first], let key = keys[target[id] ?? id], key != first else { continue }
+            detached.append((place, key))
+        }
+        detached.sort { $0.place < $1.place }
+        for (place, key) in detached {
+            accountIndex[accounts[place].key] = nil
+            accounts[place].key = key
+        }
+        for (place, key) in detached { attach(place, as: key) }
     }
 
     private mutating func load(_ stored: StoredLedger) {

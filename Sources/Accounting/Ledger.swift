@@ -26,18 +26,26 @@ package struct Ledger: Sendable {
     var epoch: Epoch
     var boot: Int64
     var sequence: Int64
-    var previousSample: BootTime?
+    var previousSample: BootTime
 
     var pending = Pending()
     var inFlight: Commit?
     var persistedDevices: [DeviceIndex: DeviceRecord] = [:]
-    /// The last bytes of deleted devices, kept out of sight until they are in the store: after a crash they can't be
-    /// read again, and no counter may step back.
-    var unexposed: [(account: Int, delta: Delta, sequence: Int64?)] = []
+    /// The last bytes of deleted devices by their account, kept out of sight until they are in the store: after a crash
+    /// they can't be read again, and no counter may step back.
+    var unexposed: [Int: Total] = [:]
+    /// Those of them that are in the commit under way.
+    var unexposedInFlight: [Int: Total] = [:]
+    /// The structure whose new accounts have all got their first members.
+    var settledVersion: UInt64 = 0
     /// Days before this one are in the store only.
     var historyFrom: CivilDate
     /// Whether there is a store at all; without one nothing waits for it.
     package internal(set) var isPersistent: Bool
+    /// How it began, while what the store has isn't known yet.
+    var origin: Origin?
+    /// Whether the last commit was the one that the program ended with.
+    package internal(set) var isClosed = false
 
     // MARK: - What happens to devices
 
@@ -145,21 +153,23 @@ package struct Ledger: Sendable {
 
     /// Books what the kernel's counters show.
     ///
-    /// Without a gap the bytes go to the bucket and the day in which the time since the last reading began: the first
-    /// reading after a boundary closes what lies before it. Devices that the ledger doesn't know are passed over.
+    /// Within one bucket the bytes go to the one in which the time since the last reading began: a reading at a boundary
+    /// closes what lies before it. Devices that the ledger doesn't know are passed over.
     ///
     /// - Parameter endsInterval: Whether a sampling interval ends here, so that rates are taken.
-    /// - Returns: Whether a counter began anew: what it showed before is nowhere but here, so it must be committed at once.
+    /// - Returns: Whether this must be committed at once: a counter began anew, and what it showed before is nowhere but
+    ///   here, or a device got its first baseline.
     @discardableResult
     package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) -> Bool {
         let span = bookingSpan(until: now)
-        var sawReset = false
+        var isUrgent = false
         for reading in readings {
             guard let place = devices.index(forKey: reading.device) else { continue }
             if devices.values[place].phase != .counting {
                 let settled = settlePhase(
                     of: devices.values[place], at: reading.device, counters: reading.counters)
                 devices.values[place] = settled
+                isUrgent = true
             }
             let device = devices.values[place]
             if device.last == reading.counters { continue }
@@ -170,14 +180,15 @@ package struct Ledger: Sendable {
             } else {
                 delta = Delta(sinceCreation: reading.counters)
                 accounts[device.account].events.resets += 1
-                sawReset = true
+                isUrgent = true
             }
             book(delta, from: device, isUplink: reading.device == uplinkDevice, over: span)
         }
         lastReading = now
+        settleNewAccounts()
         advance(to: now.timestamp)
         if endsInterval { sampleRates(at: now.sinceBoot) }
-        return sawReset
+        return isUrgent
     }
 
     /// Opens the periods that hold this moment, if they aren't open yet.
@@ -189,13 +200,16 @@ package struct Ledger: Sendable {
     }
 
     /// Whether the open periods reach back to days that are in the store only.
-    package var needsHistory: Bool { isPersistent && window.previousMonthStart < historyFrom }
+    package var needsHistory: Bool { isPersistent && origin == nil && window.previousMonthStart < historyFrom }
 
+    /// A reading may come early, at the end of a bucket or because the clock was set; what is shorter than half an
+    /// interval becomes part of the next one, for a rate over next to no time says nothing.
     private mutating func sampleRates(at time: BootTime) {
-        let elapsed = previousSample.map { time.elapsed(since: $0) } ?? .zero
+        let elapsed = time.elapsed(since: previousSample)
+        guard elapsed.times(2) >= rules.samplingInterval else { return }
         previousSample = time
         for index in accounts.indices where accounts[index].memberCount > 0 || index == uplinkAccount {
-            accounts[index].rate.sample(accounts[index].counter, at: time, elapsed: elapsed)
+            accounts[index].rate.sample(at: time, elapsed: elapsed)
         }
     }
 
@@ -211,6 +225,7 @@ package struct Ledger: Sendable {
             device.last = counters.continues(carried) ? counters : .zero
         }
         device.phase = .counting
+        structureVersion += 1
         accounts[device.account].beginCounting(at: device.last)
         return device
     }
@@ -220,11 +235,19 @@ package struct Ledger: Sendable {
     /// Where the bytes read at one moment belong.
     enum BookingSpan {
         case within(Bucket, CivilDate, elapsed: Span)
-        case gap(from: Timestamp, to: Timestamp, elapsed: Span)
+        /// More than one bucket, by time.
+        case spread(from: Timestamp, to: Timestamp, elapsed: Span, isGap: Bool)
 
         var elapsed: Span {
             switch self {
-            case .within(_, _, let elapsed), .gap(_, _, let elapsed): elapsed
+            case .within(_, _, let elapsed), .spread(_, _, let elapsed, _): elapsed
+            }
+        }
+
+        var isGap: Bool {
+            switch self {
+            case .within: false
+            case .spread(_, _, _, let isGap): isGap
             }
         }
     }
@@ -239,41 +262,45 @@ package struct Ledger: Sendable {
     }
 
     func bookingSpan(from start: Timestamp, until now: Moment, elapsed: Span) -> BookingSpan {
-        if elapsed > rules.gapThreshold { return .gap(from: start, to: now.timestamp, elapsed: elapsed) }
-        let day = window.daySpan.contains(start) ? window.today : calendar.day(containing: start)
-        return .within(Bucket(containing: start), day, elapsed: elapsed)
+        let end = now.timestamp
+        if elapsed > rules.gapThreshold { return .spread(from: start, to: end, elapsed: elapsed, isGap: true) }
+        let bucket = Bucket(containing: start)
+        let isOpen = window.daySpan.contains(start)
+        let day = isOpen ? window.today : calendar.day(containing: start)
+        let dayEnd = isOpen ? window.daySpan.upperBound : calendar.span(ofDay: day).upperBound
+        // The second of a boundary still closes what lies before it; one that comes later is late.
+        if end > min(bucket.end, dayEnd) { return .spread(from: start, to: end, elapsed: elapsed, isGap: false) }
+        return .within(bucket, day, elapsed: elapsed)
     }
 
     mutating func book(_ delta: Delta, from device: MeteredDevice, isUplink: Bool, over span: BookingSpan) {
         if delta.isZero { return }
         let suspect = device.suspectBytes(in: delta, within: span.elapsed)
-        accounts[device.account].events.add(AccountEvents(suspectBytes: suspect))
-        if case .gap = span { accounts[device.account].events.add(AccountEvents(gapBytes: delta.bytes)) }
+        accounts[device.account].events.add(
+            AccountEvents(gapBytes: span.isGap ? delta.bytes : 0, suspectBytes: suspect))
         book(delta, to: device.account, over: span)
         if isUplink { book(delta, to: uplinkAccount, over: span) }
     }
 
     private mutating func book(_ delta: Delta, to index: Int, over span: BookingSpan) {
-        accounts[index].isFresh = false
         accounts[index].countUp(delta)
         accounts[index].lifetime += delta
+        accounts[index].rate.add(delta)
         let id = accounts[index].id
         switch span {
         case .within(let bucket, let day, _):
             if isPersistent { pending.add(delta, to: id, bucket: bucket, day: day) }
             add(delta, on: day, to: index)
-        case .gap(let from, let to, _):
+        case .spread(let from, let to, _, _):
             let spread = Spread(delta, from: from, to: to)
-            if isPersistent { pending.spreads.append(.init(account: id, spread: spread)) }
-            for (day, share) in daily(spread) {
-                if isPersistent { pending.days[.init(account: id, day: day), default: .zero] += share }
-                add(share, on: day, to: index)
-            }
+            let days = spread.days(by: calendar)
+            if isPersistent { pending.add(spread, to: id, days: days) }
+            for part in days { add(part.share, on: part.day, to: index) }
         }
     }
 
     private mutating func add(_ delta: Delta, on day: CivilDate, to index: Int) {
-        accounts[index].days.add(Total(received: delta.received, transmitted: delta.transmitted), on: day)
+        accounts[index].days.add(Total(delta), on: day)
         if day == window.today {
             accounts[index].periods.day += delta
             accounts[index].periods.week += delta
@@ -283,22 +310,8 @@ package struct Ledger: Sendable {
         }
     }
 
-    /// The days of a gap with what falls to each, in order.
-    func daily(_ spread: Spread) -> [(CivilDate, Delta)] {
-        var shares: [(CivilDate, Delta)] = []
-        var day = calendar.day(containing: spread.start)
-        let last = calendar.day(containing: spread.end)
-        while day <= last {
-            let span = calendar.span(ofDay: day)
-            let share = spread.share(from: span.lowerBound, to: span.upperBound)
-            if !share.isZero { shares.append((day, share)) }
-            day = calendar.nextDay(after: day)
-        }
-        return shares
-    }
-
     private mutating func withhold(_ delta: Delta, from index: Int) {
-        if isPersistent { unexposed.append((index, delta, nil)) }
+        if isPersistent { unexposed[index, default: .zero] += delta }
     }
 
     mutating func recomputePeriods() {

@@ -1,9 +1,12 @@
 import CivilTime
 
-/// Bookings that wait for the store. While the disk fails they merge here; their number is bounded by accounts × days.
+/// Bookings that wait for the store. While the disk fails they merge here, and become coarser before they can fill the
+/// memory: what is left grows with accounts × days.
 struct Pending {
-    /// Above this many buckets the older ones are merged, so that a disk that fails for weeks can't fill the memory.
+    /// Above this many buckets the older ones are merged.
     static let maximumBuckets = 400_000
+    /// Above this many spreads each day's share goes into one bucket.
+    static let maximumSpreads = 4096
 
     var buckets: [Commit.BucketKey: Total] = [:]
     var days: [Commit.DayKey: Total] = [:]
@@ -16,20 +19,47 @@ struct Pending {
         if buckets.count > Self.maximumBuckets { coarsen() }
     }
 
-    /// Takes back what could not be committed. `earlier` came first.
-    mutating func merge(_ earlier: Commit) {
-        buckets.merge(earlier.buckets) { $0.adding($1) }
-        days.merge(earlier.days) { $0.adding($1) }
-        spreads = earlier.spreads + spreads
-        folds = earlier.folds + folds
+    /// - Parameter days: What of `spread` falls to each local day.
+    mutating func add(_ spread: Spread, to account: AccountID, days shares: [Spread.DayShare]) {
+        for part in shares { days[.init(account: account, day: part.day), default: .zero] += part.share }
+        if spreads.count < Self.maximumSpreads {
+            spreads.append(.init(account: account, spread: spread))
+            return
+        }
+        for part in shares {
+            let bucket = Bucket(containing: max(part.start, spread.start))
+            buckets[.init(account: account, bucket: bucket), default: .zero] += part.share
+        }
         if buckets.count > Self.maximumBuckets { coarsen() }
+    }
+
+    /// Takes over what waits elsewhere, for accounts that have other numbers here.
+    mutating func absorb(_ other: Pending, numberedAs number: [AccountID: AccountID]) {
+        for (key, total) in other.buckets {
+            guard let account = number[key.account] else { continue }
+            buckets[.init(account: account, bucket: key.bucket), default: .zero] += total
+        }
+        for (key, total) in other.days {
+            guard let account = number[key.account] else { continue }
+            days[.init(account: account, day: key.day), default: .zero] += total
+        }
+        for entry in other.spreads {
+            guard let account = number[entry.account] else { continue }
+            spreads.append(.init(account: account, spread: entry.spread))
+        }
+    }
+
+    /// What each folded account has become part of in the end.
+    var foldTargets: [AccountID: AccountID] {
+        var target: [AccountID: AccountID] = [:]
+        for fold in folds.reversed() { target[fold.source] = target[fold.target] ?? fold.target }
+        return target
     }
 
     /// Books what waits for folded accounts to the ones that they became part of.
     mutating func applyFolds() {
         if folds.isEmpty { return }
-        var target: [AccountID: AccountID] = [:]
-        for fold in folds.reversed() { target[fold.source] = target[fold.target] ?? fold.target }
+        let target = foldTargets
         for (key, total) in buckets {
             guard let account = target[key.account] else { continue }
             buckets[key] = nil
@@ -61,13 +91,5 @@ struct Pending {
             buckets = coarse
             if buckets.count <= Self.maximumBuckets / 2 { return }
         }
-    }
-}
-
-extension Total {
-    func adding(_ other: Total) -> Total {
-        var sum = self
-        sum += other
-        return sum
     }
 }

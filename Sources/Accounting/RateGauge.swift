@@ -18,17 +18,25 @@ struct RateGauge {
 
     private(set) var current = Rate.zero
     private(set) var peak = Rate.zero
-    private var previous: Counters?
+    private var carried = Delta.zero
     private var slots: [Rate] = []
     private var newestSecond: Int64 = 0
 
-    /// Takes the account's counter at the end of a sampling interval of the length `elapsed`.
-    mutating func sample(_ counter: Counters, at time: BootTime, elapsed: Span) {
-        defer { previous = counter }
-        guard let previous, elapsed > .zero else { return }
+    /// Takes what was booked in the open sampling interval.
+    mutating func add(_ delta: Delta) {
+        carried.received = saturatingSum(carried.received, delta.received)
+        carried.transmitted = saturatingSum(carried.transmitted, delta.transmitted)
+    }
+
+    /// Takes over what another account has carried in the open sampling interval.
+    mutating func add(_ other: RateGauge) { add(other.carried) }
+
+    /// Ends a sampling interval of the length `elapsed`, which isn't zero.
+    mutating func sample(at time: BootTime, elapsed: Span) {
         current = Rate(
-            received: Double(counter.received &- previous.received) / elapsed.seconds,
-            transmitted: Double(counter.transmitted &- previous.transmitted) / elapsed.seconds)
+            received: Double(carried.received) / elapsed.seconds,
+            transmitted: Double(carried.transmitted) / elapsed.seconds)
+        carried = .zero
         remember(current, inSecond: time.nanoseconds / 1_000_000_000)
     }
 

@@ -1,6 +1,6 @@
 import CivilTime
 
-/// Bytes of a gap, spread evenly over its time so that each byte is counted once.
+/// Bytes of a gap, or of a reading that came late, spread evenly over its time so that each byte is counted once.
 ///
 /// The share of any part of the gap is a difference of ``bytes(until:)``, so parts that tile the gap add up to the
 /// delta exactly, wherever they are cut.
@@ -35,6 +35,23 @@ package struct Spread: Hashable, Sendable {
             if bucket == last { return }
             bucket = Bucket(containing: bucket.end)
         }
+    }
+
+    /// What of the gap falls to one local day, which began at `start`.
+    typealias DayShare = (day: CivilDate, start: Timestamp, share: Delta)
+
+    /// The gap's local days, in order, with what falls to each; those without bytes are left out.
+    func days(by calendar: LocalCalendar) -> [DayShare] {
+        var shares: [DayShare] = []
+        var day = calendar.day(containing: start)
+        let last = calendar.day(containing: end)
+        while day <= last {
+            let span = calendar.span(ofDay: day)
+            let share = share(from: span.lowerBound, to: span.upperBound)
+            if !share.isZero { shares.append((day, span.lowerBound, share)) }
+            day = calendar.nextDay(after: day)
+        }
+        return shares
     }
 
     private func bytes(until moment: Timestamp) -> Delta {

@@ -58,6 +58,10 @@ package struct Total: Hashable, Sendable {
         self.transmitted = min(transmitted, saturationLimit)
     }
 
+    package init(_ delta: Delta) {
+        self.init(received: delta.received, transmitted: delta.transmitted)
+    }
+
     package var isZero: Bool { received == 0 && transmitted == 0 }
 
     /// Both directions together.
@@ -72,11 +76,17 @@ package struct Total: Hashable, Sendable {
         total += Delta(received: other.received, transmitted: other.transmitted)
     }
 
-    /// What is left when `delta` is taken out; never below 0.
-    package func without(_ delta: Delta) -> Total {
+    package func adding(_ other: Total) -> Total {
+        var sum = self
+        sum += other
+        return sum
+    }
+
+    /// What is left when `other` is taken out; never below 0.
+    package func without(_ other: Total) -> Total {
         Total(
-            received: received >= delta.received ? received - delta.received : 0,
-            transmitted: transmitted >= delta.transmitted ? transmitted - delta.transmitted : 0)
+            received: received >= other.received ? received - other.received : 0,
+            transmitted: transmitted >= other.transmitted ? transmitted - other.transmitted : 0)
     }
 }
 

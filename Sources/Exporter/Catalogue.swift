@@ -80,14 +80,10 @@ struct Catalogue: Sendable {
 
     /// What each device and the uplink carry: every family stands here once and comes out for both.
     private static let traffic: [Metric] =
-        account(
-            "receive_bytes_total", .counter, "Bytes received by %, as its kernel counter shows them.", liveOnly: true
-        ) {
+        account("receive_bytes_total", .counter, "Bytes received by %.", liveOnly: true) {
             .integer($0.counter.received)
         }
-        + account(
-            "transmit_bytes_total", .counter, "Bytes sent by %, as its kernel counter shows them.", liveOnly: true
-        ) {
+        + account("transmit_bytes_total", .counter, "Bytes sent by %.", liveOnly: true) {
             .integer($0.counter.transmitted)
         }
         + rate("receive_bytes_per_second", "Mean receive rate of % over the last sampling interval.") {
@@ -194,7 +190,10 @@ struct Catalogue: Sendable {
         .single("netusage_ledger_last_commit_timestamp_seconds", .gauge, "When the ledger was last written to disk.") {
             $0.store.lastCommitSeconds.map { .number($0) }
         },
-        .single("netusage_ledger_commit_failures_total", .counter, "How often writing the ledger failed.") {
+        .single(
+            "netusage_ledger_commit_failures_total", .counter,
+            "How often opening, reading or writing the ledger failed."
+        ) {
             .integer($0.store.commitFailures)
         },
         .single("netusage_ledger_size_bytes", .gauge, "The size of the ledger's file with its log.") {
@@ -229,6 +228,14 @@ struct Catalogue: Sendable {
         },
         .single("process_virtual_memory_bytes", .gauge, "Virtual memory size in bytes.") {
             .integer($0.process.virtualBytes)
+        },
+        .single(
+            "process_virtual_memory_max_bytes", .gauge, "Maximum amount of virtual memory available in bytes."
+        ) {
+            .integer($0.process.maximumVirtualBytes)
+        },
+        .single("process_threads", .gauge, "Number of OS threads in the process.") {
+            .integer($0.process.threads)
         },
         .single("process_open_fds", .gauge, "Number of open file descriptors.") {
             .integer($0.process.openDescriptors)

@@ -54,6 +54,14 @@ package struct Daemon: Sendable {
             logger.error("the configuration has errors", metadata: ["error": "\(error)"])
             return 78
         }
+        guard Self.spareDescriptors() >= Self.neededDescriptors else {
+            logger.error(
+                "too few file descriptors",
+                metadata: [
+                    "remedy": "raise the limit (ulimit -n, LimitNOFILE=) to \(2 * Self.neededDescriptors) or more"
+                ])
+            return 1
+        }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 3)
         let code: CInt
         do {
@@ -89,16 +97,22 @@ package struct Daemon: Sendable {
             settings: settings, logger: logger, wakeStore: wakeStore)
         let writer = LedgerWriter(
             store: Store(on: storeLoop, path: options.storagePath, logger: logger), meter: meter, logger: logger)
-        try await writer.start()
         let reloader = Reloader(
             path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
             zone: zone, meter: meter, manager: manager, logger: logger)
-        let watch = Watch(on: watchLoop, signals: signals, eventDescriptors: eventDescriptors)
-        let server = try await startServer(on: loop, meter, manager, reloader)
-        manager.ready()
-        netusage_release_startup_code()
-        await withTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await writer.run(storeWakeups) }
+        let watch = Watch(
+            on: watchLoop, signals: signals, eventDescriptors: eventDescriptors,
+            longestWaitMicroseconds: manager.watchdogMicroseconds.map { $0 / 2 })
+        let (openings, opening) = AsyncStream.makeStream(of: StoreError?.self)
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            defer { wakeStore.finish() }
+            tasks.addTask { await writer.run(storeWakeups) { opening.yield($0) } }
+            // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
+            if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
+            await meter.begin()
+            let server = try await startServer(on: loop, meter, manager, reloader)
+            manager.ready()
+            netusage_release_startup_code()
             await watch.run(meter) { occurrence in
                 switch occurrence {
                 case .reloadRequested: _ = await reloader.reload()
@@ -109,10 +123,27 @@ package struct Daemon: Sendable {
             }
             manager.stopping()
             logger.notice("netusage stops")
-            wakeStore.finish()
+            try await loop.submit { server.value.close() }.get()
         }
-        try await loop.submit { server.value.close() }.get()
         try await writer.finish()
+    }
+
+    /// The first element of a stream, if it comes in time.
+    private static func first<Element: Sendable>(of stream: AsyncStream<Element?>, within time: Duration) async
+        -> Element?
+    {
+        await withTaskGroup(of: Element?.self) { tasks in
+            tasks.addTask {
+                for await element in stream { return element }
+                return nil
+            }
+            tasks.addTask {
+                try? await Task.sleep(for: time)  // Cancelled when the element came first.
+                return nil
+            }
+            defer { tasks.cancelAll() }
+            return await tasks.next() ?? nil
+        }
     }
 
     private func startServer(
@@ -146,12 +177,15 @@ package struct Daemon: Sendable {
         return server
     }
 
-    /// As many connections as there are descriptors to spare, within reason: the ledger and the zone need some too.
-    private static func maximumConnections() -> Int {
-        let spare =
-            Int64(clamping: ProcessStatistics.descriptorLimit()) - Int64(ProcessStatistics.countOpenDescriptors()) - 16
-        return Int(min(max(spare, 4), 1024))
+    /// For threads, sockets, timers, the ledger, zone files, and a few connections.
+    private static let neededDescriptors: Int64 = 40
+
+    private static func spareDescriptors() -> Int64 {
+        Int64(clamping: ProcessStatistics.descriptorLimit()) - Int64(ProcessStatistics.countOpenDescriptors())
     }
+
+    /// As many connections as there are descriptors to spare, within reason: the ledger and the zone need some too.
+    private static func maximumConnections() -> Int { Int(min(max(spareDescriptors() - 16, 4), 1024)) }
 
     private static func host(ofURL url: String) -> String? {
         guard let scheme = url.range(of: "://") else { return nil }

@@ -77,7 +77,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             headers.add(name: "Vary", value: "Accept, Accept-Encoding")
             if variant.isCompressed { headers.add(name: "Content-Encoding", value: "gzip") }
             let server = NIOLoopBound(server, eventLoop: context.eventLoop)
-            send(.ok, variant.format.contentType, body.bytes, head, context, headers).whenComplete { _ in
+            send(.ok, variant.format.contentType, body, head, context, headers).whenComplete { _ in
                 server.value.endScrape()
             }
         }

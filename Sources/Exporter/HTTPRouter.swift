@@ -29,17 +29,32 @@ struct HTTPRouter: Sendable {
             return .text(.badRequest, "A request needs one Host header.\n")
         }
         if head.uri.utf8.count > Self.maximumURIBytes { return .text(.uriTooLong, "The address is too long.\n") }
-        let path = String(head.uri.prefix { $0 != "?" && $0 != "#" })
+        let (authority, path) = Self.parts(ofTarget: head.uri)
         if path == "/-/reload" {
             guard head.method == .POST || head.method == .PUT else { return .methodNotAllowed(allow: "POST, PUT") }
             return isLifecycleEnabled
                 ? .reload
                 : .text(.forbidden, "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n")
         }
-        guard let answer = page(path, head, isLoopback: isLoopback, host: hosts.first) else {
+        guard let answer = page(path, head, isLoopback: isLoopback, host: authority ?? hosts.first) else {
             return .text(.notFound, "There is nothing at this address; see /.\n")
         }
         return head.method == .GET || head.method == .HEAD ? answer : .methodNotAllowed(allow: "GET, HEAD")
+    }
+
+    /// The path of a request's target and, in the absolute form that clients use for proxies, the host, which then stands
+    /// for that of the header (RFC 9112 §3.2.2).
+    private static func parts(ofTarget target: String) -> (authority: String?, path: String) {
+        var rest = target.utf8.prefix { $0 != UInt8(ascii: "?") && $0 != UInt8(ascii: "#") }
+        var authority: String?
+        for scheme in ["http://", "https://"] where rest.starts(with: scheme.utf8) {
+            rest = rest.dropFirst(scheme.utf8.count)
+            let host = rest.prefix { $0 != UInt8(ascii: "/") }
+            authority = String(decoding: host, as: UTF8.self)
+            rest = rest[host.endIndex...]
+            if rest.isEmpty { return (authority, "/") }
+        }
+        return (authority, String(decoding: rest, as: UTF8.self))
     }
 
     private func page(_ path: String, _ head: HTTPRequestHead, isLoopback: Bool, host: String?) -> HTTPAnswer? {

@@ -117,7 +117,7 @@ final class HTTPServer {
         if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
         // Limits far above what any scraper sends. Our own headers need no checks.
         var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderFieldSize = 8192
+        limits.maxHeaderFieldSize = 32 * 1024
         limits.maxHeaderListSize = 32 * 1024
         limits.maxHeaderFieldCount = 100
         let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)

@@ -8,90 +8,63 @@ struct LedgerWriter: Sendable {
     let meter: Meter
     let logger: Logger
 
-    /// Opens the ledger and lets the meter begin.
+    /// Opens the ledger and works whenever the meter asks for it, until the stream ends.
     ///
-    /// - Throws: `StoreError` when another process writes the ledger.
-    func start() async throws {
-        do {
-            await meter.begin(try await open(), isPersistent: true)
-        } catch let error as StoreError {
-            switch error.code {
-            case .locked: throw error
-            case .newer, .foreign:
-                logger.error(
-                    "there is no ledger: what is metered is kept in memory only", metadata: ["error": "\(error)"])
-                await meter.beginWithoutStore(mayReturn: false)
-            case .damaged, .replaced, .full, .unavailable:
-                logger.error("the ledger can't be opened; it is tried again", metadata: ["error": "\(error)"])
-                await meter.beginWithoutStore(mayReturn: true)
-            }
-        }
-        // A crash from here on must find the baselines, so they are in the store before anything is shown.
-        await carry()
-    }
-
-    /// Works whenever the meter asks for it, until the stream ends.
-    func run(_ wakeups: AsyncStream<Void>) async {
-        for await _ in wakeups {
-            if await meter.isStoreRetryDue { await openAgain() }
-            await carry()
-        }
+    /// - Parameter opened: Told once how opening it ended, and not before the baselines are in it: a crash from then on
+    ///   must find them.
+    func run(_ wakeups: AsyncStream<Void>, opened: @Sendable (StoreError?) -> Void) async {
+        opened(await carry()?.error)
+        for await _ in wakeups { await carry() }
     }
 
     /// Writes the last commit.
     ///
     /// - Throws: `StoreError` when it can't be written.
     func finish() async throws {
-        // More than once when the file was lost meanwhile, so that a new one is begun, which needs everything.
-        for _ in 0..<3 {
-            guard let work = await meter.takeStoreWork(isFinal: true) else { return }
-            if let problem = await carry(work) {
-                throw StoreError(.unavailable, path: "ledger", "the last commit wasn't written: \(problem.message)")
+        // The one under way comes first, and when the file was lost meanwhile the new one needs everything.
+        for _ in 0..<5 {
+            guard let work = await meter.takeStoreWork(isFinal: true) else { break }
+            if let failure = await carry(work) {
+                logger.error("the last commit wasn't written")
+                throw failure.error
             }
-            if await meter.isEverythingStored { return }
+            if await meter.isClosed { break }
         }
+        await store.close()
     }
 
-    private func open() async throws -> StoredLedger {
-        let (names, daysFrom, calendar) = await meter.needs()
-        return try await store.open(daysFrom: daysFrom, names: names, calendar: calendar)
-    }
-
-    private func openAgain() async {
-        do {
-            await meter.resume(try await open())
-        } catch {
-            await meter.storeIsStillAway()
-        }
-    }
-
-    private func carry() async {
+    @discardableResult
+    private func carry() async -> StoreFailure? {
         while let work = await meter.takeStoreWork() {
-            if await carry(work) != nil { return }
+            if let failure = await carry(work) { return failure }
         }
+        return nil
     }
 
     /// - Returns: Why it failed, or `nil`.
     private func carry(_ work: Meter.StoreWork) async -> StoreFailure? {
-        let outcome: Store.Outcome
-        switch work {
-        case .commit(let commit, let calendar, let horizon):
-            outcome = await store.apply(commit, calendar: calendar, horizon: horizon)
-        case .history(let calendar, let daysFrom):
-            switch await store.history(calendar, daysFrom: daysFrom) {
-            case .success(let (stored, sizeBytes)):
-                await meter.take(stored, calendar: calendar, sizeBytes: sizeBytes)
-                return nil
-            case .failure(let failed): outcome = failed.outcome
-            }
-        }
-        switch outcome {
+        switch await outcome(of: work) {
+        case .opened(let stored, let calendar, let sizeBytes):
+            await meter.takeUp(stored, calendar: calendar, sizeBytes: sizeBytes)
         case .committed(let adopted, let sizeBytes): await meter.committed(adopted, sizeBytes: sizeBytes)
+        case .history(let stored, let calendar, let sizeBytes):
+            await meter.take(stored, calendar: calendar, sizeBytes: sizeBytes)
         case .begunAnew: await meter.storeBegunAnew()
+        case .notOurs: await meter.goWithoutStore()
         case .failed(let failure):
             await meter.storeFailed(failure)
             return failure
         }
         return nil
+    }
+
+    private func outcome(of work: Meter.StoreWork) async -> Store.Outcome {
+        switch work {
+        case .open(let names, let daysFrom, let calendar):
+            await store.open(daysFrom: daysFrom, names: names, calendar: calendar)
+        case .commit(let commit, let calendar, let horizon):
+            await store.apply(commit, calendar: calendar, horizon: horizon)
+        case .history(let calendar, let daysFrom): await store.history(calendar, daysFrom: daysFrom)
+        }
     }
 }

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import LedgerStore
 import Logging
 import NIOCore
 import Netlink
@@ -13,7 +14,6 @@ actor Meter {
     nonisolated let unownedExecutor: UnownedSerialExecutor
 
     private let kernel: KernelNetwork
-    private let epoch: Epoch
     private let logger: Logger
     private var settings: MeterSettings
     private(set) var ledger: Ledger
@@ -43,7 +43,12 @@ actor Meter {
     private var isUrgent = true
     private let wakeStore: AsyncStream<Void>.Continuation
 
-    /// Prepares the meter: nothing is booked before ``begin(_:isPersistent:)``.
+    /// Whether anything was shown or booked yet.
+    private var hasBegun = false
+    /// Links that went away while the first lists were read.
+    private let left: [Link]
+
+    /// Takes stock of the kernel's links; nothing is booked before ``begin()`` or ``takeUp(_:calendar:sizeBytes:)``.
     ///
     /// - Throws: `NetlinkError` when the kernel doesn't answer.
     init(
@@ -55,80 +60,94 @@ actor Meter {
         self.settings = settings
         self.logger = logger
         self.wakeStore = wakeStore
-        epoch = Epoch(bootID: bootID, networkNamespace: kernel.networkNamespace)
+        let stock = try Stock(kernel)
         let now = SystemClock.now()
+        for link in stock.links { links.update(link) }
+        links.replaceAddresses(stock.addresses)
+        left = stock.left
         flushedAt = now.sinceBoot
         configurationStatus = settings.status(readAt: now)
-        ledger = Ledger(
-            stored: .empty(daysFrom: PeriodWindow(settings.calendar, at: now.timestamp).previousMonthStart),
-            devices: [],
-            rules: settings.rules, calendar: settings.calendar, epoch: epoch, now: now, isPersistent: false)
-        for link in try kernel.links() { links.update(link) }
-        links.replaceAddresses(try kernel.addresses())
-        try kernel.readCounters(into: &counters)
+        ledger = .awaitingStore(
+            devices: stock.presences, rules: settings.rules, calendar: settings.calendar,
+            epoch: Epoch(bootID: bootID, networkNamespace: kernel.networkNamespace), now: now)
     }
 
     // MARK: - Start
 
-    /// What is wanted of the store: the accounts of these devices, the days from this one on, by this calendar.
-    func needs() -> (names: Set<DeviceName>, daysFrom: CivilDate, calendar: LocalCalendar) {
-        let calendar = settings.calendar
-        let window = PeriodWindow(calendar, at: SystemClock.now().timestamp)
-        return (Set(links.links.values.map(\.deviceName)), window.previousMonthStart, calendar)
-    }
-
-    /// Takes up what the store has, and books what was carried since.
-    func begin(_ stored: StoredLedger, isPersistent: Bool) {
-        // Should this fail, those of a moment ago are as good a baseline.
-        var fresh: [LinkCounters] = []
-        do {
-            try kernel.readCounters(into: &fresh)
-            counters = fresh
-        } catch {
-            report(kernelFailure: error)
+    /// Meters from here on, if it doesn't yet, whether or not the store can be read.
+    func begin() {
+        if hasBegun { return }
+        hasBegun = true
+        previousMoment = ledger.lastReading
+        for link in left {
+            ledger.depart(link.deviceIndex, final: nil, movedAway: link.movedAway, at: ledger.lastReading)
         }
-        let now = SystemClock.now()
-        let present: [Ledger.Presence] = counters.compactMap { reading in
-            links[reading.index].map { (device(for: $0), reading.counters) }
-        }
-        ledger = Ledger(
-            stored: stored, devices: present, rules: settings.rules, calendar: settings.calendar, epoch: epoch,
-            now: now, isPersistent: isPersistent)
-        series = nil
-        previousMoment = now
         refreshRoutes()
         isUrgent = true
         read(endsInterval: false)
     }
 
-    /// Meters without a ledger's file; what is booked is shown but not kept.
-    ///
-    /// - Parameter mayReturn: Whether the file is tried again.
-    func beginWithoutStore(mayReturn: Bool) {
-        begin(.empty(daysFrom: ledger.window.previousMonthStart), isPersistent: false)
-        failedAt = mayReturn ? SystemClock.now().sinceBoot : nil
+    /// Takes up what the store has: it goes before everything that was metered meanwhile.
+    func takeUp(_ stored: StoredLedger, calendar: LocalCalendar, sizeBytes: Int64) {
+        if hasBegun { read(endsInterval: false) }
+        ledger.takeUp(stored, calendar: calendar, wasShown: hasBegun)
+        series = nil
+        isUrgent = true
+        storeStatus.sizeBytes = sizeBytes
+        begin()
     }
 
-    /// Whether the file, which couldn't be opened at start, is to be tried again.
-    var isStoreRetryDue: Bool { !ledger.isPersistent && failedAt.map { isRetryDue(since: $0) } ?? false }
-
-    func storeIsStillAway() { failedAt = SystemClock.now().sinceBoot }
-
-    /// The rules allow ten seconds.
-    private func isRetryDue(since failure: BootTime) -> Bool {
-        SystemClock.now().sinceBoot.elapsed(since: failure) >= Span(seconds: 5)
+    /// Meters without a store; what is booked is shown but not kept.
+    func goWithoutStore() {
+        ledger.giveUpStore()
+        begin()
     }
 
-    /// The store, which couldn't be opened at start, can be read now: what it has goes before what was metered since.
-    func resume(_ stored: StoredLedger) {
-        let provisional = ledger
-        begin(stored, isPersistent: true)
-        ledger.absorbDeparted(of: provisional)
-        failedAt = nil
-    }
-
-    private func device(for link: Link) -> Device {
+    private static func device(for link: Link) -> Device {
         Device(index: link.deviceIndex, name: link.deviceName, linkBytesPerSecond: LinkTable.bytesPerSecond(of: link))
+    }
+
+    /// The kernel's lists, all of one moment.
+    private struct Stock {
+        var links: [Link] = []
+        var addresses: [InterfaceAddress] = []
+        var counters: [LinkCounters] = []
+        /// Links that went away meanwhile, with what their counters showed last.
+        var left: [Link] = []
+
+        /// Reads the lists, and reads them again if a link came or went meanwhile.
+        ///
+        /// - Throws: `NetlinkError` when the kernel doesn't answer.
+        init(_ kernel: KernelNetwork) throws(NetlinkError) {
+            // A machine on which links come and go all the time has to be taken as it is.
+            for _ in 0..<8 {
+                links = try kernel.links()
+                addresses = try kernel.addresses()
+                try kernel.readCounters(into: &counters)
+                var isSettled = true
+                try kernel.drainEvents { event in
+                    switch event {
+                    case .linkRemoved(let link):
+                        left.append(link)
+                        isSettled = false
+                    case .linkChanged, .addressAdded, .addressRemoved, .lost: isSettled = false
+                    case .defaultRouteChanged: break
+                    }
+                }
+                if isSettled { break }
+            }
+            let present = Set(links.map(\.index))
+            left.removeAll { present.contains($0.index) || $0.counters == nil }
+        }
+
+        /// Every device with its counters; what left counts up to its last byte.
+        var presences: [Ledger.Presence] {
+            let byIndex = Dictionary(links.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
+            let present = counters.compactMap { reading in
+                byIndex[reading.index].map { (Meter.device(for: $0), reading.counters) }
+            }
+            return present + left.compactMap { link in link.counters.map { (Meter.device(for: link), $0.counters) } }
+        }
     }
 
     // MARK: - Reading
@@ -222,7 +241,7 @@ actor Meter {
         let former = links[link.index]
         links.update(link)
         if former == nil {
-            if ledger.appear(device(for: link)) { isUrgent = true }
+            if ledger.appear(Self.device(for: link)) { isUrgent = true }
             return
         }
         if former?.name != link.name, ledger.rename(link.deviceIndex, to: link.deviceName) {
@@ -264,7 +283,7 @@ actor Meter {
             for link in present where links[link.index] != nil { names[link.deviceIndex] = link.deviceName }
             if ledger.rename(names) { isUrgent = true }
             for link in present {
-                if links[link.index] == nil, ledger.appear(device(for: link)) { isUrgent = true }
+                if links[link.index] == nil, ledger.appear(Self.device(for: link)) { isUrgent = true }
                 links.update(link)
             }
             links.replaceAddresses(try kernel.addresses())
@@ -334,7 +353,7 @@ actor Meter {
         var nextDay: Timestamp
     }
 
-    /// Ends a sampling interval.
+    /// A sampling interval ends, or a bucket, or the clock was set.
     func tick(onBattery: Bool) -> Plan {
         settings.isOnBattery = onBattery
         if ledger.rules != settings.rules { ledger.apply(settings.rules) }
@@ -390,6 +409,8 @@ actor Meter {
 
     /// What the store is to do next.
     enum StoreWork: Sendable {
+        /// Read what the program needs to go on: the accounts of these devices, the days from this one on, by this calendar.
+        case open(names: Set<DeviceName>, daysFrom: CivilDate, LocalCalendar)
         case commit(Commit, LocalCalendar, horizon: Timestamp)
         /// Read the history again, with days by this calendar, from this day on.
         case history(LocalCalendar, daysFrom: CivilDate)
@@ -398,8 +419,8 @@ actor Meter {
     /// Whether the days are still booked by another calendar than the one that is set.
     private var wantsAnotherCalendar: Bool { settings.calendar != ledger.calendar }
 
-    /// Whether the store has all that was booked.
-    var isEverythingStored: Bool { !isUrgent }
+    /// Whether the program's last commit is in the store.
+    var isClosed: Bool { ledger.isClosed }
 
     /// What waits for the store, the most urgent first; `nil` when nothing does.
     ///
@@ -407,12 +428,18 @@ actor Meter {
     func takeStoreWork(isFinal: Bool = false) -> StoreWork? {
         let now = SystemClock.now()
         if isFinal { read(endsInterval: false) }
-        guard ledger.isPersistent else {
-            if wantsAnotherCalendar { ledger.useWithoutStore(settings.calendar, at: now.timestamp) }
-            return nil
+        if !ledger.isPersistent || ledger.isAwaitingStore, wantsAnotherCalendar {
+            ledger.useWithoutStore(settings.calendar, at: now.timestamp)
         }
+        guard ledger.isPersistent else { return nil }
         let isDue = now.sinceBoot.elapsed(since: flushedAt) >= settings.flushInterval
         if let failedAt, !isFinal, !isRetryDue(since: failedAt) { return nil }
+        if ledger.isAwaitingStore {
+            let window = PeriodWindow(settings.calendar, at: now.timestamp)
+            return .open(
+                names: ledger.namesWanted, daysFrom: window.previousMonthStart,
+                settings.calendar)
+        }
         let needsHistory = wantsAnotherCalendar || ledger.needsHistory
         guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else { return nil }
         // The history is read when everything is in the store and nothing is under way.
@@ -446,20 +473,26 @@ actor Meter {
         storeSucceeded(sizeBytes: sizeBytes)
     }
 
-    func storeFailed(_ error: StoreFailure) {
-        ledger.rejectCommit()
+    /// The store couldn't do what it was asked to; it is asked again. See ``isRetryDue(since:)``.
+    func storeFailed(_ failure: StoreFailure) {
         isUrgent = true
         storeStatus.commitFailures += 1
         failedAt = SystemClock.now().sinceBoot
-        if storeStatus.isUp || error.isFirst {
-            logger.error("the ledger can't be written", metadata: ["error": "\(error.message)"])
+        if failure.isNews {
+            logger.error(
+                "the ledger can't be used now; bookings wait in memory", metadata: ["error": "\(failure.error)"])
         }
         storeStatus.isUp = false
     }
 
+    /// The rules allow ten seconds.
+    private func isRetryDue(since failure: BootTime) -> Bool {
+        SystemClock.now().sinceBoot.elapsed(since: failure) >= Span(seconds: 5)
+    }
+
     private func storeSucceeded(sizeBytes: Int64) {
         let now = SystemClock.now()
-        if failedAt != nil { logger.notice("the ledger can be written again; nothing was lost") }
+        if failedAt != nil { logger.notice("the ledger can be used again; nothing was lost") }
         failedAt = nil
         flushedAt = now.sinceBoot
         storeStatus.isUp = true
@@ -468,9 +501,9 @@ actor Meter {
     }
 }
 
-/// Why the store didn't take a commit.
+/// Why the store didn't do what it was asked to.
 struct StoreFailure: Sendable {
-    var message: String
-    /// Whether the failure hasn't been told before.
-    var isFirst: Bool
+    var error: StoreError
+    /// Whether it isn't what was told last.
+    var isNews: Bool
 }

@@ -7,6 +7,8 @@ struct ProcessStatistics {
     var processorSeconds = 0.0
     var residentBytes: UInt64 = 0
     var virtualBytes: UInt64 = 0
+    var maximumVirtualBytes: UInt64 = 0
+    var threads: UInt64 = 0
     var openDescriptors: UInt64 = 0
     var maximumDescriptors: UInt64 = 0
 
@@ -25,14 +27,19 @@ struct ProcessStatistics {
             statistics.residentBytes = pages[1] * pageSize
         }
         statistics.openDescriptors = countOpenDescriptors()
+        statistics.maximumVirtualBytes = limit(RLIMIT_AS)
         statistics.maximumDescriptors = descriptorLimit()
+        // proc(5), /proc/pid/stat: field 20, the first being the number before the name in brackets.
+        statistics.threads = statusFields().dropFirst(18).first.flatMap { UInt64($0) } ?? 0
         return statistics
     }
 
-    /// How many descriptors the process may have (`RLIMIT_NOFILE`).
-    static func descriptorLimit() -> UInt64 {
+    /// How many descriptors the process may have.
+    static func descriptorLimit() -> UInt64 { limit(RLIMIT_NOFILE) }
+
+    private static func limit(_ resource: __rlimit_resource) -> UInt64 {
         var limit = rlimit()
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        getrlimit(__rlimit_resource_t(resource.rawValue), &limit)
         return UInt64(limit.rlim_cur)
     }
 
@@ -46,11 +53,16 @@ struct ProcessStatistics {
 
     /// When the process started, in seconds since 1970 (proc(5): field 22 of /proc/pid/stat, in ticks since boot).
     static func startTime() -> Double {
-        guard let text = SmallFile.text("/proc/self/stat"), let close = text.lastIndex(of: ")") else { return 0 }
-        let fields = text[close...].split(separator: " ")
+        let fields = statusFields()
         guard fields.count > 20, let ticks = Double(fields[20]) else { return 0 }
         let now = SystemClock.now()
         let bootTime = Double(now.wallNanoseconds) / 1e9 - Double(now.sinceBoot.nanoseconds) / 1e9
         return bootTime + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+
+    /// What `/proc/self/stat` says from the closing bracket of the name on: that is field 2.
+    private static func statusFields() -> [Substring] {
+        guard let text = SmallFile.text("/proc/self/stat"), let close = text.lastIndex(of: ")") else { return [] }
+        return text[close...].split(separator: " ")
     }
 }

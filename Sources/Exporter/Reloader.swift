@@ -1,3 +1,4 @@
+import CivilTime
 import Configuration
 import Logging
 
@@ -10,6 +11,7 @@ actor Reloader {
     private let logger: Logger
     private var configuration: Configuration
     private var zone: SystemZone
+    private var zoneProblem: ZoneError?
 
     init(
         path: String, isRequired: Bool, configuration: Configuration, zone: SystemZone, meter: Meter,
@@ -45,15 +47,22 @@ actor Reloader {
         }
     }
 
-    /// Takes up the zone's file if it has changed.
+    /// Takes up the zone's file if it has changed. The last good one holds while it is missing or makes no sense.
     func followZoneFile() async {
-        guard zone.hasChanged else { return }
-        do {
+        guard zone.hasChanged else {
+            zoneProblem = nil
+            return
+        }
+        do throws(ZoneError) {
+            if zone.isFileMissing { throw .unreadable(path: zone.path ?? "") }
             zone = try SystemZone.load(configuration.timezone)
+            zoneProblem = nil
             logger.notice("the time zone has changed; days are booked by the new one")
             await meter.use(MeterSettings(configuration, zone: zone.zone).calendar)
         } catch {
-            logger.warning("the time zone's file can't be read now", metadata: ["error": "\(error)"])
+            if error == zoneProblem { return }
+            zoneProblem = error
+            logger.warning("the time zone's file can't be used; the former zone holds", metadata: ["error": "\(error)"])
         }
     }
 }

@@ -12,19 +12,13 @@ final class Scraper {
         var isCompressed: Bool
     }
 
-    /// A rendered body; `Content-Encoding` is gzip if it is compressed.
-    struct Body {
-        var variant: Variant
-        var bytes: ByteBuffer
-    }
-
     private let loop: any EventLoop
     private let meter: Meter
     private let catalogue: Catalogue
     private let created: Double?
     private var writer = ExpositionWriter()
     private let gzip = Gzip()
-    private var waiting: [(variant: Variant, answer: (Body) -> Void)] = []
+    private var waiting: [(variant: Variant, answer: (ByteBuffer) -> Void)] = []
 
     /// - Parameter created: When the counters began, if OpenMetrics bodies are to tell.
     init(on loop: any EventLoop, meter: Meter, catalogue: Catalogue, created: Double?) {
@@ -35,7 +29,7 @@ final class Scraper {
     }
 
     /// Calls `answer` with a body at the end of this turn of the loop.
-    func scrape(_ variant: Variant, _ answer: @escaping (Body) -> Void) {
+    func scrape(_ variant: Variant, _ answer: @escaping (ByteBuffer) -> Void) {
         waiting.append((variant, answer))
         if waiting.count > 1 { return }
         let bound = NIOLoopBound(self, eventLoop: loop)
@@ -58,7 +52,7 @@ final class Scraper {
             }
         }
         for (variant, answer) in requests {
-            if let bytes = bodies[variant] { answer(Body(variant: variant, bytes: bytes)) }
+            if let bytes = bodies[variant] { answer(bytes) }
         }
     }
 

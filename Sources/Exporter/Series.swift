@@ -12,7 +12,6 @@ struct Series {
     struct Entry {
         /// The account's place in the ledger.
         let place: Int
-        let label: String
         let labels: LabelSet
         let infoLabels: LabelSet
         let addressLabels: [LabelSet]
@@ -68,7 +67,7 @@ struct Series {
         case .uplink: label = ""
         }
         return Entry(
-            place: place, label: label, labels: LabelSet([("device", label)]),
+            place: place, labels: LabelSet([("device", label)]),
             infoLabels: LabelSet([("device", label), ("kind", kind), ("alias", alias)]), addressLabels: addressLabels,
             members: members)
     }

@@ -18,31 +18,98 @@ actor Store {
         self.logger = logger
     }
 
+    /// How a piece of work ended.
+    enum Outcome: Sendable {
+        case opened(StoredLedger, LocalCalendar, sizeBytes: Int64)
+        case committed([AdoptedHistory], sizeBytes: Int64)
+        case history(StoredLedger, LocalCalendar, sizeBytes: Int64)
+        /// The file is a new one, without anything in it.
+        case begunAnew
+        /// The file belongs to something else, or to a later version: there is no ledger.
+        case notOurs
+        case failed(StoreFailure)
+    }
+
     /// Opens the file and reads what the program needs; a damaged file is moved aside and a new one begun.
-    ///
-    /// - Throws: `StoreError` as for `LedgerFile.init(path:)`, but never `.damaged`.
-    func open(
-        daysFrom: CivilDate, names: Set<DeviceName>, calendar: LocalCalendar
-    ) throws(StoreError) -> StoredLedger {
-        do {
-            return try openOnce(daysFrom: daysFrom, names: names, calendar: calendar)
-        } catch let error where error.code == .damaged {
-            try beginAnew(because: error)
-            return try openOnce(daysFrom: daysFrom, names: names, calendar: calendar)
+    func open(daysFrom: CivilDate, names: Set<DeviceName>, calendar: LocalCalendar) -> Outcome {
+        work { () throws(StoreError) in
+            do throws(StoreError) {
+                return try openOnce(daysFrom, names, calendar)
+            } catch let error where error.code == .damaged {
+                try moveAside(because: error)
+                return try openOnce(daysFrom, names, calendar)
+            } catch let error where error.code == .newer || error.code == .foreign {
+                logger.error(
+                    "there is no ledger: what is metered is kept in memory only", metadata: ["error": "\(error)"])
+                return .notOurs
+            }
         }
     }
 
     private func openOnce(
-        daysFrom: CivilDate, names: Set<DeviceName>, calendar: LocalCalendar
-    ) throws(StoreError) -> StoredLedger {
+        _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar
+    ) throws(StoreError) -> Outcome {
         let opened = try LedgerFile(path: path)
         try opened.rezone(to: calendar)
         let stored = try opened.load(daysFrom: daysFrom, names: names)
         file = opened
-        return stored
+        return .opened(stored, calendar, sizeBytes: opened.sizeBytes)
     }
 
-    private func beginAnew(because error: StoreError) throws(StoreError) {
+    func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) -> Outcome {
+        withFile { file throws(StoreError) in
+            let adopted = try file.apply(commit, calendar: calendar, horizon: horizon)
+            return .committed(adopted, sizeBytes: file.sizeBytes)
+        }
+    }
+
+    /// Books the days by this calendar and reads them.
+    func history(_ calendar: LocalCalendar, daysFrom: CivilDate) -> Outcome {
+        withFile { file throws(StoreError) in
+            try file.rezone(to: calendar)
+            return .history(try file.load(daysFrom: daysFrom, names: []), calendar, sizeBytes: file.sizeBytes)
+        }
+    }
+
+    /// Leaves one tidy file behind.
+    func close() {
+        do throws(StoreError) {
+            try file?.tidy()
+        } catch {
+            logger.warning("the ledger's log couldn't be copied into its file", metadata: ["error": "\(error)"])
+        }
+        file = nil
+    }
+
+    private func withFile(_ body: (LedgerFile) throws(StoreError) -> Outcome) -> Outcome {
+        work { () throws(StoreError) in
+            do throws(StoreError) {
+                guard let file else { return try beginAnew() }
+                return try body(file)
+            } catch let error where error.code == .damaged {
+                try moveAside(because: error)
+                return try beginAnew()
+            } catch let error where error.code == .replaced && !LedgerFile.exists(at: path) {
+                logger.error("the ledger's file is gone; a new one is begun", metadata: ["path": "\(path)"])
+                return try beginAnew()
+            }
+        }
+    }
+
+    private func work(_ body: () throws(StoreError) -> Outcome) -> Outcome {
+        do throws(StoreError) {
+            defer { file?.rest() }
+            let outcome = try body()
+            lastFailure = nil
+            return outcome
+        } catch {
+            let failure = StoreFailure(error: error, isNews: lastFailure != error.description)
+            lastFailure = error.description
+            return .failed(failure)
+        }
+    }
+
+    private func moveAside(because error: StoreError) throws(StoreError) {
         file = nil
         let aside = try LedgerFile.moveAside(path: path, at: SystemClock.now().timestamp)
         logger.error(
@@ -50,74 +117,14 @@ actor Store {
             metadata: ["error": "\(error.message)", "moved_to": "\(aside)"])
     }
 
-    /// How a commit ended.
-    enum Outcome: Sendable {
-        case committed([AdoptedHistory], sizeBytes: Int64)
-        /// The file is a new one, without anything in it.
-        case begunAnew
-        case failed(StoreFailure)
-    }
-
-    func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) -> Outcome {
-        do {
-            guard let file else { return try reopen() }
-            let adopted = try file.apply(commit, calendar: calendar, horizon: horizon)
-            lastFailure = nil
-            return .committed(adopted, sizeBytes: file.sizeBytes)
-        } catch {
-            return recover(from: error)
-        }
-    }
-
-    /// Books the days by this calendar and reads them.
-    func history(_ calendar: LocalCalendar, daysFrom: CivilDate) -> Result<
-        (StoredLedger, sizeBytes: Int64), FailedHistory
-    > {
-        guard let file else {
-            return .failure(FailedHistory(outcome: .failed(failure("the ledger's file isn't open"))))
-        }
-        do {
-            try file.rezone(to: calendar)
-            return .success((try file.load(daysFrom: daysFrom, names: []), file.sizeBytes))
-        } catch {
-            return .failure(FailedHistory(outcome: recover(from: error)))
-        }
-    }
-
-    struct FailedHistory: Error, Sendable {
-        var outcome: Outcome
-    }
-
-    private func recover(from error: StoreError) -> Outcome {
-        do {
-            switch error.code {
-            case .damaged:
-                try beginAnew(because: error)
-                return try reopen()
-            case .replaced where !LedgerFile.exists(at: path):
-                logger.error("the ledger's file is gone; a new one is begun", metadata: ["path": "\(path)"])
-                file = nil
-                return try reopen()
-            case .locked, .newer, .foreign, .replaced, .full, .unavailable:
-                return .failed(failure("\(error)"))
-            }
-        } catch {
-            return .failed(failure("\(error)"))
-        }
-    }
-
-    /// Opens the path anew after the file was lost.
-    private func reopen() throws(StoreError) -> Outcome {
+    /// Begins a new file after the old one was lost.
+    private func beginAnew() throws(StoreError) -> Outcome {
+        file = nil
         let opened = try LedgerFile(path: path)
         if try opened.isInUse() {
             throw StoreError(.replaced, path: path, "another ledger has taken the place of the one that was lost")
         }
         file = opened
         return .begunAnew
-    }
-
-    private func failure(_ message: String) -> StoreFailure {
-        defer { lastFailure = message }
-        return StoreFailure(message: message, isFirst: lastFailure != message)
     }
 }

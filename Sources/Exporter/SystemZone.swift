@@ -5,7 +5,7 @@ import Glibc
 /// A time zone as the machine's files have it now, and how to notice that they changed.
 struct SystemZone: Sendable {
     let zone: Zone
-    private let path: String?
+    let path: String?
     private let stamp: FileStamp?
 
     /// The zone of a setting.
@@ -25,6 +25,12 @@ struct SystemZone: Sendable {
     var hasChanged: Bool {
         guard let path else { return false }
         return FileStamp(path: path) != stamp
+    }
+
+    /// Whether the file that was read isn't there now, as happens for a moment while it is replaced.
+    var isFileMissing: Bool {
+        guard let path, stamp != nil else { return false }
+        return FileStamp(path: path) == nil
     }
 
     /// Where zone files are: `TZDIR`, as for any C program, or the usual place.

@@ -12,7 +12,7 @@ actor Watch {
     /// What the watch tells of, besides what it tells the meter.
     enum Occurrence: Sendable, Equatable {
         case reloadRequested
-        /// About every second.
+        /// As often as readings are due, and as often as somebody wants to hear.
         case tick
     }
 
@@ -20,11 +20,14 @@ actor Watch {
     private let tickTimer: CInt
     private let wallTimer: CInt
     private let signals: CInt
+    private let longestWaitMilliseconds: CInt
 
     /// - Parameters:
     ///   - signals: Where signals come out of; see `netusage_signal_pipe`.
     ///   - eventDescriptors: The kernel's event sockets.
-    init(on loop: any EventLoop, signals: CInt, eventDescriptors: [CInt]) {
+    ///   - longestWaitMicroseconds: How long it may go without telling of a tick; `nil` when nobody minds.
+    init(on loop: any EventLoop, signals: CInt, eventDescriptors: [CInt], longestWaitMicroseconds: Int64?) {
+        longestWaitMilliseconds = longestWaitMicroseconds.map { CInt(clamping: max(1, $0 / 1000)) } ?? -1
         unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.signals = signals
         epoll = epoll_create1(CInt(EPOLL_CLOEXEC))
@@ -53,6 +56,10 @@ actor Watch {
         while true {
             arm(plan)
             let ready = wait()
+            if ready.isEmpty {
+                await occurred(.tick)  // Nothing is due but a sign of life.
+                continue
+            }
             if ready.contains(signals) {
                 let received = takeSignals()
                 if received.contains(SIGTERM) || received.contains(SIGINT) { return }
@@ -87,7 +94,7 @@ actor Watch {
     /// - Returns: The descriptors that have something.
     private func wait() -> Set<CInt> {
         var events = [epoll_event](repeating: epoll_event(), count: 8)
-        let count = epoll_wait(epoll, &events, CInt(events.count), -1)
+        let count = epoll_wait(epoll, &events, CInt(events.count), longestWaitMilliseconds)
         return count > 0 ? Set(events[..<Int(count)].map(\.data.fd)) : []
     }
 

@@ -9,15 +9,25 @@ struct SQLiteError: Error {
     /// The primary result code.
     var primaryCode: CInt { code & 0xFF }
 
-    func storeError(path: String) -> StoreError {
-        let kind: StoreError.Code =
-            switch primaryCode {
-            case SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_MISMATCH, SQLITE_CONSTRAINT, SQLITE_ERROR, SQLITE_SCHEMA:
+    /// Whether the file itself is to blame, without a doubt.
+    var isDamage: Bool { primaryCode == SQLITE_CORRUPT || primaryCode == SQLITE_NOTADB }
+
+    /// Whether a sound file wouldn't give it, as far as this program is right.
+    var isSuspicious: Bool { [SQLITE_ERROR, SQLITE_CONSTRAINT, SQLITE_MISMATCH].contains(primaryCode) }
+
+    var isBusy: Bool { primaryCode == SQLITE_BUSY }
+
+    /// - Parameter isSound: Whether the file has been looked through and found in order.
+    func storeError(path: String, isSound: Bool) -> StoreError {
+        let code: StoreError.Code =
+            if isDamage || isSuspicious && !isSound {
                 .damaged
-            case SQLITE_FULL: .full
-            default: .unavailable
+            } else if primaryCode == SQLITE_FULL {
+                .full
+            } else {
+                .unavailable
             }
-        return StoreError(kind, path: path, "SQLite says: \(message) (\(code))")
+        return StoreError(code, path: path, "SQLite says: \(message) (\(self.code))")
     }
 }
 
@@ -25,10 +35,12 @@ struct SQLiteError: Error {
 final class Connection {
     private let handle: OpaquePointer
 
+    /// Opens a file, or makes one. Closing it leaves the write-ahead log as it is; see ``copyLogOnClose()``.
+    ///
     /// - Throws: `SQLiteError` when the file can't be opened.
-    init(path: String, readOnly: Bool = false, vfs: String? = nil) throws(SQLiteError) {
+    init(path: String, vfs: String? = nil) throws(SQLiteError) {
         var handle: OpaquePointer?
-        let access = readOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        let access = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         let code = sqlite3_open_v2(path, &handle, access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs)
         guard code == SQLITE_OK, let handle else {
             let message = handle.map { String(cString: sqlite3_errmsg($0)) } ?? String(cString: sqlite3_errstr(code))
@@ -36,12 +48,18 @@ final class Connection {
             throw SQLiteError(code: code, message: message)
         }
         self.handle = handle
-        sqlite3_busy_timeout(handle, 5000)
+        netusage_keep_log_on_close(handle, 1)
     }
 
     deinit {
         sqlite3_close_v2(handle)
     }
+
+    /// From here on closing the connection copies the log into the file and removes it, unless others have it open.
+    func copyLogOnClose() { netusage_keep_log_on_close(handle, 0) }
+
+    /// How long a statement waits for others who hold the file.
+    func setPatience(milliseconds: CInt) { sqlite3_busy_timeout(handle, milliseconds) }
 
     /// Runs statements that take no values and whose rows nobody wants.
     func execute(_ sql: String) throws(SQLiteError) {
@@ -60,6 +78,12 @@ final class Connection {
     func integer(_ sql: String) throws(SQLiteError) -> Int64? {
         let statement = try prepare(sql)
         return try statement.step() ? statement.integer(0) : nil
+    }
+
+    /// The first column of the first row as text.
+    func text(_ sql: String) throws(SQLiteError) -> String? {
+        let statement = try prepare(sql)
+        return try statement.step() ? statement.text(0) : nil
     }
 
     /// Runs `body` in one transaction: all of it is in the file afterwards, or nothing.

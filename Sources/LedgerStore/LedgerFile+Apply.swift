@@ -17,8 +17,8 @@ extension LedgerFile {
         -> [AdoptedHistory]
     {
         try checkIsInPlace()
-        return try translatingErrors {
-            try connection.transaction {
+        let adopted = try translatingErrors {
+            try connection.transaction { () -> [AdoptedHistory] in
                 let sequence = try connection.integer("SELECT sequence FROM ledger") ?? 0
                 if sequence == commit.header.sequence { return [] }
                 guard sequence == commit.header.sequence - 1 || sequence == 0 else {
@@ -31,10 +31,12 @@ extension LedgerFile {
                 try applyDevices(commit)
                 try apply(commit.header)
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
-                try prune(before: horizon)
+                try prune(commit, before: horizon)
                 return adopted
             }
         }
+        copyLongLog()
+        return adopted
     }
 
     private func apply(_ header: LedgerHeader) throws {
@@ -150,7 +152,7 @@ extension LedgerFile {
             let made = min(Bucket(containing: horizon).start, Bucket(containing: entry.spread.end).end)
             if entry.spread.start < made { try omitBuckets(before: made) }
             try entry.spread.forEachBucket(since: horizon) { bucket, delta in
-                try add(Total(received: delta.received, transmitted: delta.transmitted), to: entry.account, at: bucket)
+                try add(Total(delta), to: entry.account, at: bucket)
             }
         }
         for (key, total) in commit.days { try add(total, to: key.account, on: key.day, calendar: calendar) }
@@ -190,12 +192,13 @@ extension LedgerFile {
 
     // MARK: - Retention
 
-    /// How many buckets of time one commit removes. Small steps: no commit takes long, and a clock that is wrong for an
-    /// hour costs hours of the finest grain, not all of it.
+    /// How many buckets of time one commit removes beyond those that it may have added. Small steps: no commit takes long,
+    /// and a clock that is wrong for an hour costs hours of the finest grain, not all of it.
     private static let bucketsPrunedPerCommit = 2
 
-    private func prune(before horizon: Timestamp) throws {
-        for _ in 0..<Self.bucketsPrunedPerCommit {
+    private func prune(_ commit: Commit, before horizon: Timestamp) throws {
+        let added = Set(commit.buckets.keys.map(\.bucket)).count
+        for _ in 0..<added + Self.bucketsPrunedPerCommit {
             guard let oldest = try oldestBucket() else { return }
             let end = Timestamp(secondsSinceEpoch: oldest).adding(seconds: Bucket.seconds)
             if end > horizon { return }

@@ -55,8 +55,7 @@ extension LedgerFile {
         // Days that stay keep what was carried before `start`, so one that begins earlier by this calendar isn't covered.
         if try hasDays() { try omitBuckets(before: Timestamp(secondsSinceEpoch: start)) }
         for (key, total) in try dailySums(from: start, calendar: calendar) {
-            let delta = Delta(received: total.received, transmitted: total.transmitted)
-            remainders[key.account] = remainders[key.account]?.without(delta)
+            remainders[key.account] = remainders[key.account]?.without(total)
             try add(total, to: key.account, on: key.day, calendar: calendar)
         }
         // A day that doesn't begin with a bucket has bytes in one that began before it.

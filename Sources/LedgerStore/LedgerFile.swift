@@ -6,12 +6,15 @@ import Glibc
 /// The ledger on disk. Used by one thread at a time; every call blocks for as long as the disk takes.
 package final class LedgerFile {
     package let path: String
-    // These three go in this order: closing the connection writes, and that takes the lock.
+    private let vfs: String?
+    // These three go in this order: closing the connection may write, and that takes the lock.
     private var statements: [String: Statement] = [:]
-    let connection: Connection
+    private var openConnection: Connection?
     private let lock: LedgerLock
     let identity: Int64
     private let inode: FileIdentity
+    /// A log that is larger than this, in bytes, is copied into the file; about every half hour at a commit a minute.
+    var logLimitBytes: Int64 = 200 * 1024
 
     /// Opens the ledger at `path`, or begins one there, and brings an older one up to date.
     ///
@@ -19,25 +22,58 @@ package final class LedgerFile {
     ///   ``moveAside(path:at:)`` makes room for a new one; `.full` and `.unavailable` may pass.
     package init(path: String, vfs: String? = nil) throws(StoreError) {
         self.path = path
+        self.vfs = vfs
         try Self.createDirectory(of: path)
         lock = try LedgerLock(forLedgerAt: path)
         do {
             try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
-            connection = try Connection(path: path, vfs: vfs)
-            try Self.prepare(connection, path: path)
-            identity = try Self.ledgerIdentity(connection)
-        } catch let error as SQLiteError {
-            throw error.storeError(path: path)
-        } catch let error as StoreError {
-            lock.removeIfNew()
-            throw error
+            let connection = try Self.connect(path: path, vfs: vfs)
+            openConnection = connection
+            identity = try Self.storedIdentity(connection, path: path) ?? Int64.random(in: 1 ... .max)
         } catch {
-            throw StoreError(.unavailable, path: path, "\(error)")
+            if error.code == .foreign || error.code == .newer { lock.removeIfNew() }
+            throw error
         }
         guard let inode = FileIdentity(path: path) else {
             throw StoreError(.unavailable, path: path, "the file vanished while it was opened")
         }
         self.inode = inode
+    }
+
+    /// Lets go of the file until it is needed again, so that others can read it; it stays locked against writers.
+    package func rest() {
+        statements = [:]
+        openConnection = nil
+    }
+
+    /// Leaves one tidy file behind, without a log.
+    ///
+    /// - Throws: `StoreError`; nothing is lost then, for the log stays.
+    package func tidy() throws(StoreError) {
+        try checkIsInPlace()
+        try translatingErrors { try connection.copyLogOnClose() }
+        rest()
+    }
+
+    /// The connection, opened anew after a rest.
+    var connection: Connection {
+        get throws {
+            if let openConnection { return openConnection }
+            try checkIsInPlace()
+            let connection = try Self.connect(path: path, vfs: vfs)
+            if let stored = try Self.storedIdentity(connection, path: path), stored != identity {
+                throw StoreError(.replaced, path: path, "another ledger was written over it")
+            }
+            openConnection = connection
+            return connection
+        }
+    }
+
+    /// Copies the log into the file if it has become long.
+    func copyLongLog() {
+        guard Self.size(path + "-wal") > logLimitBytes else { return }
+        // What is in the log is safe; should this fail, the next commit comes by again.
+        try? openConnection?.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
     /// The size of the file with its write-ahead log, in bytes.
@@ -52,7 +88,7 @@ package final class LedgerFile {
     }
 
     /// A statement that is prepared once.
-    func statement(_ sql: String) throws(SQLiteError) -> Statement {
+    func statement(_ sql: String) throws -> Statement {
         if let known = statements[sql] { return known }
         let statement = try connection.prepare(sql)
         statements[sql] = statement
@@ -64,7 +100,7 @@ package final class LedgerFile {
         do {
             return try body()
         } catch let error as SQLiteError {
-            throw error.storeError(path: path)
+            throw error.storeError(path: path, isSound: openConnection.map(Self.isSound) ?? false)
         } catch let error as StoreError {
             throw error
         } catch {
@@ -123,7 +159,39 @@ package final class LedgerFile {
         throw StoreError(.foreign, path: path, isSQLite ? "another program's database" : "not a ledger of netusage")
     }
 
-    private static func prepare(_ connection: Connection, path: String) throws {
+    /// Opens the database, checks that it is a ledger, and brings an older one up to date.
+    private static func connect(path: String, vfs: String?) throws(StoreError) -> Connection {
+        do {
+            do {
+                return try connect(path: path, vfs: vfs, isExclusive: true)
+            } catch let error as SQLiteError where error.isBusy {
+                // Somebody reads it: then both need the log's index in a file.
+                return try connect(path: path, vfs: vfs, isExclusive: false)
+            }
+        } catch let error as StoreError {
+            throw error
+        } catch {
+            throw StoreError(.unavailable, path: path, "\(error)")
+        }
+    }
+
+    private static func connect(path: String, vfs: String?, isExclusive: Bool) throws -> Connection {
+        var connection: Connection?
+        do {
+            let opened = try Connection(path: path, vfs: vfs)
+            connection = opened
+            try prepare(opened, path: path, isExclusive: isExclusive)
+            return opened
+        } catch let error as SQLiteError where !isExclusive || !error.isBusy {
+            throw error.storeError(path: path, isSound: connection.map(isSound) ?? true)
+        }
+    }
+
+    private static func prepare(_ connection: Connection, path: String, isExclusive: Bool) throws {
+        // Held for this connection alone, the log's index is in memory, not in a file beside it, which would be written
+        // back with every commit, twice as much as the commit itself (33 kB against 11 kB, measured on ext4).
+        if isExclusive { try connection.execute("PRAGMA locking_mode = EXCLUSIVE") }
+        connection.setPatience(milliseconds: isExclusive ? 100 : 5000)
         let application = try connection.integer("PRAGMA application_id") ?? 0
         let version = try connection.integer("PRAGMA user_version") ?? 0
         let tables = try connection.integer("SELECT count(*) FROM sqlite_master") ?? 0
@@ -140,18 +208,22 @@ package final class LedgerFile {
         } else if version == 0 {
             throw StoreError(.damaged, path: path, "it has tables but no schema version")
         }
-        // Held for this process alone: the log's index is in memory then, not in a file beside it, which would be written
-        // back with every commit, twice as much as the commit itself (33 kB against 11 kB, measured on ext4).
-        try connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        // Write-ahead log: a commit is one append.
-        try connection.execute("PRAGMA journal_mode = WAL")
+        // Write-ahead log: a commit is one append. The log is copied into the file by copyLongLog() alone: a connection
+        // that was opened anew doesn't know how far that has come, and would do it all again.
+        try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0")
         // FULL: the log is on the disk when a commit returns. With NORMAL a power cut would take back everything since
-        // the last checkpoint, hours at this pace; the rules allow one flush interval. It costs one fsync a minute.
+        // the last checkpoint, half an hour at this pace; the rules allow one flush interval. It costs one fsync a minute.
         try connection.execute("PRAGMA synchronous = FULL")
-        // A short log is written over and over in place, and pages that change every minute reach the file seldom.
-        try connection.execute("PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 200; PRAGMA trusted_schema = OFF")
-        try connection.execute("PRAGMA journal_size_limit = 1048576")
+        try connection.execute("PRAGMA cache_size = -256; PRAGMA trusted_schema = OFF")
         for step in Int(max(0, version))..<Schema.migrations.count { try migrate(connection, from: step) }
+    }
+
+    /// Looks through the whole file.
+    private static func isSound(_ connection: Connection) -> Bool {
+        // A file that can't even be looked through isn't sound.
+        let names = Schema.tables.map { "'\($0)'" }.joined(separator: ", ")
+        let count = try? connection.integer("SELECT count(*) FROM sqlite_master WHERE name IN (\(names))")
+        return count == Int64(Schema.tables.count) && (try? connection.text("PRAGMA integrity_check(1)")) == "ok"
     }
 
     private static func migrate(_ connection: Connection, from version: Int) throws {
@@ -162,8 +234,13 @@ package final class LedgerFile {
         }
     }
 
-    private static func ledgerIdentity(_ connection: Connection) throws(SQLiteError) -> Int64 {
-        try connection.integer("SELECT ledger_id FROM ledger") ?? Int64.random(in: 1 ... .max)
+    /// - Returns: `nil` before the first commit.
+    private static func storedIdentity(_ connection: Connection, path: String) throws(StoreError) -> Int64? {
+        do {
+            return try connection.integer("SELECT ledger_id FROM ledger")
+        } catch {
+            throw error.storeError(path: path, isSound: isSound(connection))
+        }
     }
 
     private static func size(_ path: String) -> Int64 {

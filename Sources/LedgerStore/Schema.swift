@@ -9,6 +9,9 @@ enum Schema {
     /// The version that this program writes, in `PRAGMA user_version`.
     static var version: Int64 { Int64(migrations.count) }
 
+    /// What a ledger of this version can't do without.
+    static let tables = ["ledger", "account", "device", "bucket", "day", "day_start"]
+
     /// Step `n` brings a file of version `n` to version `n + 1`; a released step never changes.
     static let migrations: [String] = [
         """

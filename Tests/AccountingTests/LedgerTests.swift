@@ -1,4 +1,5 @@
 import CivilTime
+import TestSupport
 import Testing
 
 @testable import Accounting
@@ -338,19 +339,22 @@ struct LedgerTests {
         #expect(world.view(.uplink)?.counter.received == 20)
     }
 
-    @Test func aCommitThatFailsIsMergedIntoTheNext() {
+    @Test(arguments: [false, true])
+    func aCommitThatFailsOrOnlySeemsToIsTriedAgainAsItIs(reachesStore: Bool) throws {
         var world = World()
         let eth0 = world.create("eth0")
         for bytes: UInt64 in [1, 10, 100] {
             world.carry(eth0, received: bytes)
             world.run(seconds: 1)
             let taken = world.ledger.takeCommit()
-            #expect(taken != nil)
+            let commit = try #require(taken)
+            if reachesStore { _ = world.store.apply(commit) }
             world.carry(eth0, received: bytes)
             world.run(seconds: 1)
-            world.ledger.rejectCommit()
+            let again = world.ledger.takeCommit()
+            #expect(again?.header.sequence == commit.header.sequence && again?.days == commit.days)
+            world.commit()
         }
-        world.commit()
         #expect(world.store.total(of: AccountID(rawValue: 2)) == total(222))
         #expect(world.store.bucketTotal(of: AccountID(rawValue: 2)) == total(222))
     }
@@ -389,5 +393,157 @@ struct LedgerTests {
         world.start()
         #expect(world.view(.collapsed("veth*"))?.counter.received == 0)
         #expect(world.view(.collapsed("veth*"))?.lifetime.received == 1500)
+    }
+
+    @Test func aReadingThatComesLateAfterMidnightIsSpreadOverBothDaysAndIsNoGap() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.pass(86394)
+        world.read()
+        world.carry(eth0, received: 1000)
+        world.pass(8)
+        world.read()
+        #expect(world.view("eth0")?.periods.previousDay == total(750))
+        #expect(world.view("eth0")?.periods.day == total(250))
+        #expect(world.view("eth0")?.events == AccountEvents())
+        world.commit()
+        #expect(world.store.bucketTotal(of: AccountID(rawValue: 2)) == total(1000))
+    }
+
+    @Test func aReadingThatComesEarlyEndsNoIntervalSoNoRateIsAbsurd() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.run(seconds: 2)
+        world.pass(0.01)
+        world.carry(eth0, received: 1000)
+        world.read()
+        #expect(world.view("eth0")?.rate.received == 0)
+        world.pass(0.99)
+        world.read()
+        #expect(world.view("eth0")?.rate.received == 1000)
+        #expect(world.view("eth0")?.peak.received == 1000)
+    }
+
+    @Test func whatAnAccountInheritsFromAnotherIsNoRate() {
+        var world = World()
+        let old = world.create("lan0")
+        world.carry(old, received: 1_000_000_000)
+        world.run(seconds: 70)
+        world.delete(old)
+        let new = world.create("eth0")
+        world.run(seconds: 2)
+        world.rename(new, to: "lan0")
+        world.carry(new, received: 10)
+        world.run(seconds: 1)
+        #expect(world.view("lan0")?.counter.received == 1_000_000_010)
+        #expect(world.view("lan0")?.rate.received == 10)
+        #expect(world.view("lan0")?.peak.received == 10)
+    }
+
+    @Test func theCounterOfAClassBeginsWithTheSumOfItsMembersAndNoOneWhoJoinsLaterAddsWhatHeCarriedBefore() {
+        var world = World()
+        for (number, bytes) in [(1, 100), (2, 20), (3, 3)] as [(Int, UInt64)] {
+            let member = world.create("veth\(number)", seen: false)
+            world.carry(member, received: bytes)
+        }
+        let eth0 = world.create("eth0", seen: false)
+        world.carry(eth0, received: 5000)
+        world.start()
+        let key = AccountKey.collapsed("veth*")
+        #expect(world.view(key)?.counter.received == 123)
+        world.run(seconds: 1)
+        world.rename(eth0, to: "veth9")
+        world.run(seconds: 1)
+        #expect(world.view(key)?.counter.received == 123)
+        world.carry(eth0, received: 4)
+        world.run(seconds: 1)
+        #expect(world.view(key)?.counter.received == 127)
+        #expect(world.view(key)?.lifetime == total(4))
+    }
+
+    @Test func theCounterOfTheUplinkBeginsAtZeroSoThatARouteInventsNoBytes() {
+        var world = World()
+        let eth0 = world.create("eth0", seen: false)
+        world.carry(eth0, received: 5000)
+        world.uplink = eth0
+        world.start()
+        #expect(world.view(.uplink)?.counter == .zero)
+        world.carry(eth0, received: 7)
+        world.run(seconds: 1)
+        #expect(world.view(.uplink)?.counter.received == 7)
+    }
+
+    @Test func whatIsMeteredBeforeTheStoreCanBeReadComesAfterWhatItHas() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        let wwan0 = world.create("wwan0")
+        let veth1 = world.create("veth1")
+        world.uplink = eth0
+        for index in [eth0, wwan0, veth1] { world.carry(index, received: 1000) }
+        world.run(seconds: 1)
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.stop()
+        world.pass(600)
+        for index in [eth0, wwan0, veth1] { world.carry(index, received: 10) }
+        world.startWithoutStore()
+        let shown = world.view("eth0")?.counter
+        for index in [eth0, wwan0, veth1] { world.carry(index, received: 1) }
+        world.run(seconds: 1)
+        world.delete(wwan0)
+        world.rename(eth0, to: "lan0")
+        let new = world.create("usb0")
+        world.carry(new, received: 33)
+        world.run(seconds: 1)
+        #expect(world.ledger.takeCommit() == nil, "nothing is committed before it is known what is there")
+        world.storeReturns()
+        #expect(world.view("lan0")?.lifetime == total(1111))
+        #expect(world.view("eth0") == nil)
+        #expect(world.view("wwan0")?.lifetime == total(1011))
+        #expect(world.view("wwan0")?.isLive == false)
+        #expect(world.view(.collapsed("veth*"))?.lifetime == total(1011))
+        #expect(world.view("usb0")?.lifetime == total(33))
+        #expect(world.view(.uplink)?.lifetime == total(111))
+        #expect(world.view("lan0")?.counter.received == (shown?.received ?? 0) + 1, "a counter that was seen goes on")
+        #expect(world.view("lan0")?.events.gapBytes == 10)
+        world.start()
+        #expect(world.view("lan0")?.lifetime == total(1111))
+        #expect(world.view("lan0")?.counter.received == 1111)
+    }
+
+    @Test func anExcludedDeviceThatIsMadeAgainIsNoHistoryOfItsName() {
+        var world = World()
+        let first = world.create("eth0")
+        world.carry(first, received: 100)
+        world.run(seconds: 1)
+        world.rules = World.rules(exclude: ["eth0"])
+        world.ledger.apply(world.rules)
+        world.delete(first)
+        let second = world.create("eth0")
+        world.carry(second, received: 5000)
+        world.run(seconds: 1)
+        world.rules = World.rules()
+        world.ledger.apply(world.rules)
+        world.run(seconds: 1)
+        world.carry(second, received: 1)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(101))
+        world.start()
+        #expect(world.view("eth0")?.lifetime == total(101))
+    }
+
+    @Test func manyGapsThatWaitForTheStoreTakeNoMoreRoomThanTheirDays() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        _ = world.ledger.takeCommit()
+        for _ in 0..<5000 {
+            world.carry(eth0, received: 1001)
+            world.pass(1000)
+            world.read()
+        }
+        #expect(world.ledger.pending.spreads.count <= Pending.maximumSpreads)
+        world.commit()
+        #expect(world.store.total(of: AccountID(rawValue: 2)) == total(5_005_000))
+        #expect(world.store.bucketTotal(of: AccountID(rawValue: 2)) == total(5_005_000))
     }
 }

@@ -1,5 +1,6 @@
 import Accounting
 import Configuration
+import TestSupport
 import Testing
 
 /// Files made to break the reader: it may refuse them, but not trap, hang or take the stack.
@@ -17,7 +18,7 @@ import Testing
     @Test(arguments: [1, 20_261_120, 0xDEAD_BEEF, 31_415_926_535] as [UInt64])
     func mutationsOfGoodFilesAreReadOrRefused(seed: UInt64) {
         print("seed \(seed)")
-        var random = SplitMix64(state: seed)
+        var random = SeededGenerator(seed: seed)
         let files = [example, everySetting, awkward].map { Array($0.utf8) }
         var goodCount = 0
         for round in 0..<25_000 {
@@ -143,7 +144,7 @@ private func expectNamedErrors(_ bytes: [UInt8]) -> Bool {
 }
 
 /// One to four random changes: bytes replaced, removed, doubled, or pieces of YAML put in.
-private func mutated(_ bytes: [UInt8], with random: inout SplitMix64) -> [UInt8] {
+private func mutated(_ bytes: [UInt8], with random: inout SeededGenerator) -> [UInt8] {
     let pieces = [
         "[", "]", "{", "}", ": ", "- ", "? ", "&a ", "*a ", "!!str ", "\"", "'", "\n", "\n  ", "\t", "\\", "#", "|",
         ">",
@@ -163,17 +164,4 @@ private func mutated(_ bytes: [UInt8], with random: inout SplitMix64) -> [UInt8]
         }
     }
     return bytes
-}
-
-/// Steele, Lea and Flood's SplitMix64: the same numbers for the same seed on any machine.
-private struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
 }

@@ -2,7 +2,10 @@
 package struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
-    package init(seed: UInt64) { state = seed }
+    /// Generators of one seed with different streams are independent.
+    package init(seed: UInt64, stream: UInt64 = 0) {
+        state = seed &+ stream &* 0xD134_2543_DE82_EF95
+    }
 
     package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15

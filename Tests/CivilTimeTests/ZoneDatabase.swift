@@ -5,24 +5,6 @@ import Foundation
 /// The seed of all random tests, printed by each; set NETUSAGE_TEST_SEED to try another or to repeat a failure.
 let testSeed = ProcessInfo.processInfo.environment["NETUSAGE_TEST_SEED"].flatMap(UInt64.init) ?? 20_261_120
 
-/// Repeatable random numbers: SplitMix64 (Steele, Lea and Flood, 2014).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    /// Generators of one seed with different streams are independent.
-    init(seed: UInt64, stream: UInt64 = 0) {
-        state = seed &+ stream &* 0xd134_2543_de82_ef95
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
-}
-
 /// The machine's compiled zone files.
 enum ZoneDatabase {
     static let directory = ProcessInfo.processInfo.environment["TZDIR"] ?? "/usr/share/zoneinfo"

@@ -1,15 +1,19 @@
-@testable import Accounting
-@testable import CivilTime
+import Accounting
+import CivilTime
 
 /// A store in memory: what the real one does, in the plainest form.
-struct ModelStore {
-    var header: LedgerHeader?
-    var accounts: [AccountID: AccountRecord] = [:]
-    var devices: [DeviceIndex: DeviceRecord] = [:]
-    var buckets: [Commit.BucketKey: Total] = [:]
-    var days: [Commit.DayKey: Total] = [:]
+package struct ModelStore {
+    package var header: LedgerHeader?
+    package var accounts: [AccountID: AccountRecord] = [:]
+    package var devices: [DeviceIndex: DeviceRecord] = [:]
+    package var buckets: [Commit.BucketKey: Total] = [:]
+    package var days: [Commit.DayKey: Total] = [:]
 
-    mutating func apply(_ commit: Commit, horizon: Timestamp) -> [AdoptedHistory] {
+    package init() {}
+
+    /// - Parameter horizon: Buckets that end before it may go, as many as the commit adds and two more.
+    package mutating func apply(_ commit: Commit, horizon: Timestamp = .earliest) -> [AdoptedHistory] {
+        if commit.header.sequence == header?.sequence { return [] }
         for fold in commit.folds { move(fold.source, into: fold.target) }
         for record in commit.accounts { accounts[record.id] = nil }
         let adopted = commit.accounts.compactMap { put($0) }
@@ -23,7 +27,7 @@ struct ModelStore {
         }
         days.merge(commit.days) { $0.adding($1) }
         header = commit.header
-        prune(before: horizon)
+        prune(before: horizon, atMost: Set(commit.buckets.keys.map(\.bucket)).count + 2)
         return adopted
     }
 
@@ -54,13 +58,13 @@ struct ModelStore {
         accounts[source] = nil
     }
 
-    private mutating func prune(before horizon: Timestamp) {
-        for start in Set(buckets.keys.map(\.bucket)).sorted().prefix(2) where start.end <= horizon {
+    private mutating func prune(before horizon: Timestamp, atMost count: Int) {
+        for start in Set(buckets.keys.map(\.bucket)).sorted().prefix(count) where start.end <= horizon {
             buckets = buckets.filter { $0.key.bucket != start }
         }
     }
 
-    func load(daysFrom: CivilDate, names: Set<DeviceName>) -> StoredLedger {
+    package func load(daysFrom: CivilDate, names: Set<DeviceName>) -> StoredLedger {
         var stored = StoredLedger.empty(daysFrom: daysFrom)
         stored.header = header
         stored.devices = Array(devices.values)
@@ -74,11 +78,15 @@ struct ModelStore {
             case .collapsed: recent.contains(record.id)
             case .device(let name): recent.contains(record.id) || names.contains(name)
             }
-        }.map { .init(record: $0, lifetime: lifetime(of: $0.id)) }
+        }.map { .init(record: $0, lifetime: total(of: $0.id)) }
         return stored
     }
 
-    private func lifetime(of account: AccountID) -> Total {
+    package func total(of account: AccountID) -> Total {
         days.filter { $0.key.account == account }.values.reduce(.zero) { $0.adding($1) }
+    }
+
+    package func bucketTotal(of account: AccountID) -> Total {
+        buckets.filter { $0.key.account == account }.values.reduce(.zero) { $0.adding($1) }
     }
 }
