@@ -78,10 +78,6 @@ extension LedgerFile {
     }
 }
 
-extension Total {
-    init(_ delta: Delta) { self.init(received: delta.received, transmitted: delta.transmitted) }
-}
-
 extension LocalCalendar {
     static let utc = LocalCalendar(zone: .utc, weekStart: .monday)
 }

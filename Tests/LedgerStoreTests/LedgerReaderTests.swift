@@ -1,0 +1,89 @@
+import Testing
+
+@testable import Accounting
+@testable import CivilTime
+@testable import LedgerStore
+
+/// What others see of the file while the program has it.
+@Suite("Other readers of a ledger")
+struct LedgerReaderTests {
+    private let directory: TemporaryDirectory
+    private let file: LedgerFile
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        file = try LedgerFile(path: directory.ledger)
+    }
+
+    private func book(_ sequence: Int64) throws {
+        var commit = Commit.make(sequence, accounts: sequence == 1 ? [.make(1, "eth0")] : [])
+        commit.book(1, 1, 2, at: testStart + sequence * 60, .utc)
+        try file.apply(commit)
+        file.rest()
+    }
+
+    @Test func betweenCommitsEveryoneReadsTheFileAsItIs() throws {
+        for sequence: Int64 in 1...5 {
+            try book(sequence)
+            let reader = try Connection(path: directory.ledger)
+            #expect(try reader.integer("SELECT sum(received) FROM days") == sequence)
+            #expect(try reader.integer("SELECT sum(transmitted) FROM buckets") == 2 * sequence)
+        }
+    }
+
+    @Test func aReaderThatStaysHoldsUpNoCommitAndSeesOneStateThroughout() throws {
+        try book(1)
+        var reader: Connection? = try Connection(path: directory.ledger)
+        try reader?.execute("BEGIN")
+        #expect(try reader?.integer("SELECT sum(received) FROM day") == 1)
+        for sequence: Int64 in 2...10 { try book(sequence) }
+        #expect(try reader?.integer("SELECT sum(received) FROM day") == 1)
+        try reader?.execute("COMMIT")
+        #expect(try reader?.integer("SELECT sum(received) FROM day") == 10)
+        reader = nil
+        for sequence: Int64 in 11...12 { try book(sequence) }
+        #expect(try Connection(path: directory.ledger).integer("SELECT sum(received) FROM day") == 12)
+        #expect(try FileContents.integrity(of: directory) == "ok")
+    }
+
+    @Test func theLogStaysShort() throws {
+        var longest = 0
+        for sequence: Int64 in 1...300 {
+            try book(sequence)
+            longest = max(longest, try directory.bytes(of: "ledger.db-wal").count)
+        }
+        #expect(longest > 0 && longest < Int(file.logLimitBytes) + 40_000)
+        #expect(try Connection(path: directory.ledger).integer("SELECT sum(received) FROM day") == 300)
+    }
+
+    @Test func tidyingLeavesOneFileWithEverythingInIt() throws {
+        for sequence: Int64 in 1...3 { try book(sequence) }
+        try file.tidy()
+        #expect(try directory.names.sorted() == ["ledger.db", "ledger.db.lock"])
+        #expect(try Connection(path: directory.ledger).integer("SELECT sum(received) FROM day") == 3)
+    }
+
+    @Test func aFileThatIsExchangedMeanwhileIsNotWrittenTo() throws {
+        try book(1)
+        // In place, so that it is still the same inode.
+        try Connection(path: directory.ledger).execute("UPDATE ledger SET ledger_id = ledger_id + 1")
+        let error = #expect(throws: StoreError.self) { try book(2) }
+        #expect(error?.code == .replaced)
+        #expect(try Connection(path: directory.ledger).integer("SELECT sum(received) FROM day") == 1)
+    }
+
+    @Test func aCommitThatASoundFileRefusesIsNoReasonToMoveTheFileAside() throws {
+        try book(1)
+        let twice = Commit.make(2, accounts: [.make(2, "eth1"), .make(2, "eth2")])
+        let error = #expect(throws: StoreError.self) { try file.apply(twice) }
+        #expect(error?.code == .unavailable)
+        try book(2)
+    }
+
+    @Test func aFileWithoutOneOfItsTablesIsDamaged() throws {
+        try book(1)
+        try Connection(path: directory.ledger).execute("DROP TABLE day_start")
+        let error = #expect(throws: StoreError.self) { try book(2) }
+        #expect(error?.code == .damaged)
+    }
+}
