@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 
 from support import BINARY, PATIENCE, eventually
 
@@ -97,6 +98,35 @@ def test_the_zone_file_is_read_again_when_it_changes(cable, exporter, tmp_path):
     new.rename(zone)
     eventually(lambda: netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 18 * 3600 + 15 * 60)
     assert netusage.metrics().pair("lifetime", "wan0") == (0, sent)
+
+
+def test_a_zone_file_that_is_gone_is_told_once_and_its_zone_goes_on(cable, exporter, tmp_path):
+    near, far = cable
+    zone = tmp_path / "localtime"
+    database = "/usr/share/zoneinfo/"
+    zone.write_bytes(open(database + "Asia/Tokyo", "rb").read())
+    (tmp_path / "fast.yaml").write_text("sampling: { interval: 100ms }\n")
+    netusage = exporter(near, f"--config.file={tmp_path}/fast.yaml", environment={"TZ": f":{zone}"})
+    zone.unlink()
+    eventually(lambda: "zone" in netusage.log)
+    time.sleep(1)
+    assert netusage.log.count("the former zone holds") == 1
+    assert netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 15 * 3600
+    zone.write_bytes(open(database + "Asia/Kathmandu", "rb").read())
+    eventually(lambda: netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 18 * 3600 + 15 * 60)
+
+
+def test_of_two_reloads_the_last_one_holds(cable, exporter, tmp_path):
+    near, far = cable
+    netusage = exporter(near, write(tmp_path, "timezone: UTC\n"), "--web.enable-lifecycle")
+    sent = near.send("10.0.0.2")
+    for _ in range(20):
+        for zone in ("Asia/Tokyo", "Asia/Kathmandu", "UTC", "Asia/Kathmandu"):
+            write(tmp_path, f"timezone: {zone}\n")
+            assert netusage.get("/-/reload", method="POST").status == 200
+    eventually(lambda: netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 18 * 3600 + 15 * 60)
+    shown = netusage.metrics()
+    assert shown.pair("day", "wan0")[1] + shown.pair("previous_day", "wan0")[1] == sent
 
 
 def test_wrong_flags_are_explained(tmp_path):

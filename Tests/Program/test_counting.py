@@ -1,7 +1,9 @@
 """The rules of counting, with the real kernel: every byte once, whatever happens to devices and to the program."""
 
 import random
+import signal
 import sqlite3
+import subprocess
 import threading
 import time
 
@@ -157,7 +159,9 @@ def test_what_a_device_carried_in_another_namespace_is_not_booked(cable, namespa
     netusage.kill()  # And the same across a restart while it is away.
     netusage = exporter(near)
     near.ip("link", "set", "lan0", "netns", elsewhere.name)
+    left = time.time()
     eventually(lambda: netusage.metrics().device("device_up", "lan0") is None)
+    eventually(lambda: netusage.metrics()["netusage_ledger_last_commit_timestamp_seconds"] > left)
     netusage.kill()
     carry(elsewhere, 1000)
     netusage = exporter(near)
@@ -200,6 +204,21 @@ def test_the_uplink_follows_the_default_route(cable, namespaces, exporter):
     assert eventually(lambda: netusage.metrics()["netusage_online"] == 0)
     near.send("10.1.0.2", packets=20)
     assert netusage.metrics()["netusage_uplink_day_transmit_bytes"] == by_wan + by_lte
+
+
+def test_the_uplink_counter_begins_at_zero_so_that_a_late_route_invents_no_bytes(cable, exporter):
+    near, far = cable
+    near.ip("route", "del", "default")
+    near.send("10.0.0.2")
+    netusage = exporter(near)
+    assert netusage.metrics()["netusage_uplink_transmit_bytes_total"] == 0
+    near.ip("route", "add", "default", "via", "10.0.0.2")
+    eventually(lambda: netusage.metrics()["netusage_online"] == 1)
+    assert netusage.metrics()["netusage_uplink_transmit_bytes_total"] == 0
+    sent = near.send("10.0.0.2", packets=10)
+    assert netusage.metrics()["netusage_uplink_transmit_bytes_total"] == sent
+    netusage.stop()
+    assert exporter(near).metrics()["netusage_uplink_transmit_bytes_total"] == sent, "it goes on"
 
 
 def test_a_tunnel_over_the_uplink_is_not_counted_twice(cable, exporter):
@@ -307,6 +326,44 @@ def test_a_short_stop_is_no_gap(cable, exporter):
     sent = near.send("10.0.0.2", packets=10)
     shown = exporter(near).metrics()
     assert shown.device("gap_bytes_total", "wan0") == 0 and shown.pair("lifetime", "wan0") == (0, sent)
+
+
+def test_lost_events_lose_nothing_that_the_kernel_still_has(cable, exporter):
+    """More events than the socket can hold, while the program is stopped: the lists are read anew."""
+    near, far = cable
+    near.bridge("lan0", 7)
+    netusage = exporter(near)
+    of_lan = near.send("10.7.0.2", packets=10)
+    assert netusage.metrics().pair("lifetime", "lan0") == (0, of_lan)
+    netusage.signal(signal.SIGSTOP)
+    flood = "\n".join(f"link set wan0 alias {number}" for number in range(12_000))
+    subprocess.run(["ip", "-n", near.name, "-batch", "-"], input=flood, text=True, check=True, capture_output=True)
+    near.bridge("new0", 8)
+    of_new = near.send("10.8.0.2", packets=20)
+    near.ip("link", "set", "lan0", "name", "home0")
+    of_lan += near.send("10.7.0.2", packets=30)
+    netusage.signal(signal.SIGCONT)
+    shown = eventually(lambda: (lambda m: m if m.device("device_up", "home0") is not None else None)(netusage.metrics()))
+    assert shown["netusage_netlink_overruns_total"] >= 1
+    assert shown.pair("lifetime", "home0") == (0, of_lan) and shown.pair("lifetime", "lan0") == (None, None)
+    assert netusage.metrics().pair("lifetime", "new0") == (0, of_new)
+    assert 'alias="11999"' in shown.text
+
+
+def test_a_device_renamed_while_nobody_looked_leaves_its_name_to_another(cable, exporter):
+    near, far = cable
+    near.bridge("lan0", 7)
+    netusage = exporter(near)
+    of_first = near.send("10.7.0.2", packets=30)
+    netusage.stop()
+    near.ip("link", "set", "lan0", "name", "home0")
+    near.bridge("lan0", 8)
+    near.send("10.8.0.2", packets=10)
+    netusage = exporter(near)
+    of_second = near.send("10.8.0.2", packets=5)
+    shown = netusage.metrics()
+    assert shown.pair("lifetime", "home0") == (0, of_first)
+    assert shown.pair("lifetime", "lan0") == (0, of_second), "seen first at the start: a baseline"
 
 
 def test_names_of_any_bytes_come_out_as_valid_distinct_labels(cable, exporter):

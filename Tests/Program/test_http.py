@@ -73,7 +73,7 @@ def test_methods_and_addresses(cable, exporter):
     for path, method, status in (("/", "GET", 200), ("/-/healthy", "GET", 200), ("/-/ready", "HEAD", 200),
                                  ("/nothing", "GET", 404), ("/metrics", "POST", 405), ("/metrics", "DELETE", 405),
                                  ("/-/reload", "GET", 405), ("/-/reload", "POST", 403), ("/metrics?x=y", "GET", 200),
-                                 ("/metrics/", "GET", 404), ("/" + "x" * 5000, "GET", 414)):
+                                 ("/metrics/", "GET", 404), ("/" + "x" * 5000, "GET", 414), ("/" + "x" * 20000, "GET", 414)):
         answer = netusage.get(path, method=method)
         assert answer.status == status, (path[:20], method, answer.status)
     assert netusage.get("/metrics", method="PUT").headers["Allow"] == "GET, HEAD"
@@ -103,6 +103,11 @@ def test_requests_that_break_the_rules_get_an_error(cable, exporter):
     assert raw(netusage, b"GET /metrics HTTP/1.1\r\nHost: a\r\nHost: b\r\n" + close).startswith(b"HTTP/1.1 400")
     assert raw(netusage, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200")
     assert raw(netusage, b"complete nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+    # The form that clients use for proxies: its host counts, not the header's (RFC 9112 §3.2.2).
+    for target, status in ((b"http://localhost:10073/metrics", b"200"), (b"http://localhost", b"200"),
+                           (b"http://evil.example/", b"403"), (b"http://localhost/nothing", b"404")):
+        request = b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n" + close
+        assert raw(netusage, request).startswith(b"HTTP/1.1 " + status), target
     many = b"".join(b"X-%d: y\r\n" % number for number in range(1000))
     assert raw(netusage, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + many + close)[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431")
     assert netusage.get("/metrics").status == 200

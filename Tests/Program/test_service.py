@@ -35,6 +35,26 @@ def test_the_manager_hears_of_every_turn(cable, exporter, tmp_path):
     assert netusage.process.wait(20 * PATIENCE) == 0
 
 
+def test_signs_of_life_come_in_time_however_seldom_readings_are(cable, exporter, tmp_path):
+    near, far = cable
+    path = str(tmp_path / "notify")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(path)
+    (tmp_path / "slow.yaml").write_text("sampling: { interval: 60s }\n")
+    exporter(near, f"--config.file={tmp_path}/slow.yaml",
+             environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"})
+    messages(listener, "READY=1")
+    for _ in range(5):
+        messages(listener, "WATCHDOG=1", seconds=1)
+
+
+def test_too_few_descriptors_are_told(cable, exporter):
+    near, far = cable
+    netusage = exporter(near, prefix=("prlimit", "--nofile=24:24"), wait=False)
+    assert netusage.process.wait(20 * PATIENCE) == 1
+    assert "too few file descriptors" in netusage.log and "ulimit -n" in netusage.log
+
+
 def test_an_abstract_notification_socket_works_too(cable, exporter):
     name = f"netusage-test-{os.getpid()}"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -149,12 +149,115 @@ def test_a_file_that_is_damaged_while_it_is_used_is_replaced_by_what_is_known(ca
         with open(path, "r+b") as file:
             file.write(os.urandom(os.path.getsize(path)))
     sent += near.send("10.0.0.2")
-    time.sleep(2.5 * PATIENCE)
-    # SQLite may go on with the pages in its cache; then the damage shows at the next start.
-    shown = netusage.metrics()
-    assert shown.pair("lifetime", "wan0") == (0, sent)
+    eventually(lambda: "moved aside" in netusage.log, 15)
+    assert netusage.metrics().pair("lifetime", "wan0") == (0, sent)
+    assert stored(netusage) == (0, sent)
+
+
+def test_what_is_metered_before_the_ledger_can_be_read_comes_after_what_it_has(cable, exporter, tmp_path, fast):
+    near, far = cable
+    place = tmp_path / "place"
+    netusage = exporter(near, fast, ledger=place / "ledger.db")
+    near.bridge("lan0", 7)
+    near.bridge("tap1", 8)
+    of_lan, of_tap = near.send("10.7.0.2", packets=10), near.send("10.8.0.2", packets=20)
+    sent = near.send("10.0.0.2")
+    uplink = netusage.metrics()["netusage_uplink_lifetime_transmit_bytes"]
+    assert uplink == sent
+    netusage.stop()
+    sent += near.send("10.0.0.2", packets=30)
+    place.rename(tmp_path / "away")
+    place.write_text("a file where a directory should be")
+    netusage = exporter(near, fast, ledger=place / "ledger.db")
+    before = netusage.metrics()
+    assert before["netusage_ledger_up"] == 0 and before["netusage_ledger_commit_failures_total"] >= 1
+    assert before.pair("_total", "wan0") == near.kernel("wan0")
+    sent += near.send("10.0.0.2", packets=40)
+    of_tap += near.send("10.8.0.2", packets=5)
+    near.bridge("new0", 9)
+    of_new = near.send("10.9.0.2", packets=6)
+    near.ip("link", "set", "lan0", "name", "home0")
+    near.ip("link", "delete", "tap1")
+    near.ip("link", "delete", "new0")
+    eventually(lambda: netusage.metrics().device("device_up", "new0") is None)
+    during = netusage.metrics()
+    place.unlink()
+    (tmp_path / "away").rename(place)
+    eventually(is_up(netusage, 1), 12)
+    sent += near.send("10.0.0.2", packets=50)
+    after = netusage.metrics()
+    for series, value in during.items():
+        if series.startswith("netusage_") and "_bytes_total{" in series or "_lifetime_" in series:
+            assert after[series] >= value, series
+    assert after.pair("_total", "wan0") == near.kernel("wan0"), "a counter that was seen goes on"
+    totals = {"wan0": sent, "home0": of_lan, "tap*": of_tap, "new0": of_new}
+    for device, expected in totals.items():
+        assert after.pair("lifetime", device) == (0, expected), device
+    assert after["netusage_uplink_lifetime_transmit_bytes"] == sent
+    committed(netusage)
     netusage.kill()
-    assert exporter(near, fast).metrics()["netusage_ledger_up"] == 1
+    again = exporter(near, fast, ledger=place / "ledger.db").metrics()
+    for device, expected in totals.items():
+        assert again.pair("month", device) == (0, expected), device
+
+
+def test_whoever_holds_the_ledger_holds_up_no_scrape(cable, exporter, fast):
+    """Another program has the file locked when netusage starts: metrics answer, and what happens meanwhile is kept."""
+    near, far = cable
+    netusage = exporter(near, fast)
+    near.bridge("lan0", 7)
+    sent, of_lan = near.send("10.0.0.2"), near.send("10.7.0.2", packets=10)
+    netusage.stop()
+    holder = sqlite3.connect(netusage.ledger, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    netusage = exporter(near, fast, wait=False)
+    time.sleep(0.3 * PATIENCE)
+    of_lan += near.send("10.7.0.2", packets=20)
+    near.ip("link", "delete", "lan0")  # Before anything of the ledger is known, and before anybody listens.
+    eventually(netusage.answers, 4)
+    assert netusage.metrics()["netusage_ledger_up"] == 0
+    sent += near.send("10.0.0.2")
+    holder.execute("COMMIT")
+    holder.close()
+    eventually(is_up(netusage, 1), 15)
+    shown = eventually(lambda: (lambda m: m if m.pair("month", "lan0") == (0, of_lan) else None)(netusage.metrics()))
+    assert shown.pair("lifetime", "wan0") == (0, sent)
+    assert stored(netusage, "lan0") == (0, of_lan)
+
+
+def test_others_read_the_ledger_while_it_is_used(cable, exporter, fast):
+    near, far = cable
+    netusage = exporter(near, fast)
+
+    def read(database):
+        return database.execute("SELECT sum(transmitted) FROM days WHERE name = 'wan0'").fetchone()[0]
+
+    sent = near.send("10.0.0.2")
+    committed(netusage)
+    reader = sqlite3.connect(f"file:{netusage.ledger}?mode=ro", uri=True, isolation_level=None)
+    reader.execute("BEGIN")
+    assert read(reader) == sent
+    more = near.send("10.0.0.2", packets=7)
+    committed(netusage)
+    assert read(reader) == sent, "one state throughout"
+    reader.execute("COMMIT")
+    assert read(reader) == sent + more
+    reader.close()
+    near.send("10.0.0.2", packets=7)
+    committed(netusage)
+    assert netusage.metrics()["netusage_ledger_commit_failures_total"] == 0
+
+
+def test_the_last_commit_is_written_even_if_the_file_was_lost_a_moment_ago(cable, exporter, tmp_path):
+    near, far = cable
+    place = tmp_path / "place"
+    netusage = exporter(near, ledger=place / "ledger.db")
+    sent = near.send("10.0.0.2")
+    netusage.metrics()
+    shutil.rmtree(place)
+    netusage.stop()
+    sent += near.send("10.0.0.2")
+    assert exporter(near, ledger=place / "ledger.db").metrics().pair("lifetime", "wan0") == (0, sent)
 
 
 def test_a_newer_ledger_is_left_alone(cable, exporter):
