@@ -17,8 +17,9 @@ extension LedgerFile {
         -> [AdoptedHistory]
     {
         try checkIsInPlace()
-        let adopted = try translatingErrors {
-            try connection.transaction { () -> [AdoptedHistory] in
+        copyLongLog()
+        return try translatingErrors {
+            try connection.transaction {
                 let sequence = try connection.integer("SELECT sequence FROM ledger") ?? 0
                 if sequence == commit.header.sequence { return [] }
                 guard sequence == commit.header.sequence - 1 || sequence == 0 else {
@@ -35,8 +36,6 @@ extension LedgerFile {
                 return adopted
             }
         }
-        copyLongLog()
-        return adopted
     }
 
     private func apply(_ header: LedgerHeader) throws {

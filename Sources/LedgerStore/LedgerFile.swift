@@ -13,8 +13,9 @@ package final class LedgerFile {
     private let lock: LedgerLock
     let identity: Int64
     private let inode: FileIdentity
-    /// A log that is larger than this, in bytes, is copied into the file; about every half hour at a commit a minute.
-    var logLimitBytes: Int64 = 200 * 1024
+    /// After so many commits the log is copied into the file, about twice an hour at a commit a minute.
+    var commitsPerLog = 30
+    private var commitsInLog = Int.max
 
     /// Opens the ledger at `path`, or begins one there, and brings an older one up to date.
     ///
@@ -69,11 +70,16 @@ package final class LedgerFile {
         }
     }
 
-    /// Copies the log into the file if it has become long.
+    /// Copies the log into the file if it has become long, so that the next commit on this connection begins it anew: in
+    /// place, for a file that grows and shrinks costs more than what is written to it. A reader in the midst of the log
+    /// puts it off.
     func copyLongLog() {
-        guard Self.size(path + "-wal") > logLimitBytes else { return }
-        // What is in the log is safe; should this fail, the next commit comes by again.
-        try? openConnection?.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if commitsInLog >= commitsPerLog {
+            // What is in the log is safe; should this fail, the commit that follows says what is wrong.
+            try? connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            commitsInLog = 0
+        }
+        commitsInLog += 1
     }
 
     /// The size of the file with its write-ahead log, in bytes.
@@ -215,6 +221,7 @@ package final class LedgerFile {
         // the last checkpoint, half an hour at this pace; the rules allow one flush interval. It costs one fsync a minute.
         try connection.execute("PRAGMA synchronous = FULL")
         try connection.execute("PRAGMA cache_size = -256; PRAGMA trusted_schema = OFF")
+        try connection.execute("PRAGMA journal_size_limit = 1048576")
         for step in Int(max(0, version))..<Schema.migrations.count { try migrate(connection, from: step) }
     }
 

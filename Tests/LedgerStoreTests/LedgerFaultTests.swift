@@ -19,7 +19,7 @@ struct LedgerFaultTests {
             case .asInTheProgram: file?.rest()
             case .tiny:
                 try file?.connection.execute("PRAGMA cache_size = 4")
-                file?.logLimitBytes = 0
+                file?.commitsPerLog = 0
             }
         }
     }
