@@ -65,6 +65,7 @@ actor Meter {
         for link in stock.links { links.update(link) }
         links.replaceAddresses(stock.addresses)
         left = stock.left
+        linksAreOutdated = !stock.isSettled
         flushedAt = now.sinceBoot
         configurationStatus = settings.status(readAt: now)
         ledger = .awaitingStore(
@@ -114,17 +115,19 @@ actor Meter {
         var counters: [LinkCounters] = []
         /// Links that went away meanwhile, with what their counters showed last.
         var left: [Link] = []
+        /// Whether nothing happened while the lists were read.
+        var isSettled = false
 
         /// Reads the lists, and reads them again if a link came or went meanwhile.
         ///
         /// - Throws: `NetlinkError` when the kernel doesn't answer.
         init(_ kernel: KernelNetwork) throws(NetlinkError) {
             // A machine on which links come and go all the time has to be taken as it is.
-            for _ in 0..<8 {
+            for _ in 0..<8 where !isSettled {
                 links = try kernel.links()
                 addresses = try kernel.addresses()
                 try kernel.readCounters(into: &counters)
-                var isSettled = true
+                isSettled = true
                 try kernel.drainEvents { event in
                     switch event {
                     case .linkRemoved(let link):
@@ -134,7 +137,6 @@ actor Meter {
                     case .defaultRouteChanged: break
                     }
                 }
-                if isSettled { break }
             }
             let present = Set(links.map(\.index))
             left.removeAll { present.contains($0.index) || $0.counters == nil }
