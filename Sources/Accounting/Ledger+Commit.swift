@@ -26,6 +26,9 @@ extension Ledger {
         return commit
     }
 
+    /// Whether a commit was taken that isn't acknowledged yet.
+    package var hasCommitUnderWay: Bool { inFlight != nil }
+
     /// The commit under way is in the store for good.
     package mutating func acknowledgeCommit() {
         guard let commit = inFlight else { return }
@@ -70,7 +73,9 @@ extension Ledger {
 
     /// An account's earlier history, found by the store under its name, becomes part of it.
     package mutating func adopt(_ history: AdoptedHistory) {
-        guard let index = accounts.firstIndex(where: { $0.id == history.account }) else { return }
+        // The account may have become part of another one since.
+        let account = pending.foldTargets[history.account] ?? history.account
+        guard let index = accounts.firstIndex(where: { $0.id == account }) else { return }
         accounts[index].lifetime += history.lifetime
         accounts[index].events.add(history.events)
         for entry in history.days { accounts[index].days.add(entry.total, on: entry.day) }

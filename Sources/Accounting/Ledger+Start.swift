@@ -59,6 +59,8 @@ extension Ledger {
         let moment: Moment
         /// The first account that came with each name, at the start or since: what the store has under it is its past.
         var claims: [AccountKey: AccountID]
+        /// Which devices went away since: what has their numbers now is something else.
+        var gone: Set<DeviceIndex> = []
     }
 
     /// Whether what the store has is still unknown.
@@ -72,7 +74,8 @@ extension Ledger {
     }
 
     /// The store can be read now: what it has, and what was carried until this ledger began, goes before what was booked
-    /// here since.
+    /// here since. A device that came back from another namespace meanwhile was taken for a new one: what the store knows
+    /// of it came too late.
     ///
     /// - Parameters:
     ///   - calendar: By which the days of `stored` are booked.
@@ -122,7 +125,8 @@ extension Ledger {
     /// Accounts change their names, and devices leave, move and come, as they did in `later`.
     private mutating func follow(_ later: Ledger) {
         renameAccounts(as: later)
-        for index in devices.keys.sorted() where later.devices[index] == nil { leave(index) }
+        let gone = later.origin?.gone ?? []
+        for index in devices.keys.sorted() where later.devices[index] == nil || gone.contains(index) { leave(index) }
         var moves: [(index: DeviceIndex, key: AccountKey)] = []
         for (index, device) in later.devices.sorted(by: { $0.key < $1.key }) {
             let key = later.accounts[device.account].key

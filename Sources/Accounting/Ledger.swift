@@ -123,6 +123,7 @@ package struct Ledger: Sendable {
     /// off): then the last reading stands.
     package mutating func depart(_ index: DeviceIndex, final: Counters?, movedAway: Bool, at now: Moment) {
         excluded[index] = nil
+        origin?.gone.insert(index)
         guard var device = devices[index] else { return }
         if let final { device = settlePhase(of: device, at: index, counters: final) }
         let delta = device.phase == .counting ? final?.growth(since: device.last) ?? .zero : .zero

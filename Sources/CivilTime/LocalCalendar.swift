@@ -59,12 +59,8 @@ package struct LocalCalendar: Hashable, Sendable {
         day(containing: end(of: date))
     }
 
-    /// When the day containing an instant ends and the next begins; `Timestamp.latest` on the last date.
-    package func nextDayStart(after moment: Timestamp) -> Timestamp {
-        end(of: day(containing: moment))
-    }
-
-    /// From the first instant of a date to the first of the next; empty for one that the zone skipped.
+    /// From the first instant of a date to the first of the next, `Timestamp.latest` for the last; empty for one that the
+    /// zone skipped.
     package func span(ofDay date: CivilDate) -> Range<Timestamp> {
         start(of: date)..<end(of: date)
     }
@@ -73,11 +69,6 @@ package struct LocalCalendar: Hashable, Sendable {
     package func weekStart(containing date: CivilDate) -> CivilDate {
         let daysAfterStart = (date.weekday.rawValue - weekStart.rawValue + 7) % 7
         return date.adding(days: -daysAfterStart)
-    }
-
-    /// The first of the month of a date, by the calendar: the zone may have skipped it.
-    package func monthStart(containing date: CivilDate) -> CivilDate {
-        date.firstOfMonth
     }
 
     /// What the wall clock shows; its date is before `day(containing:)` when clocks have just gone back over midnight.

@@ -11,9 +11,24 @@ enum MetricValue {
 
 /// One family of the catalogue: what it is called and where its values come from.
 struct Metric: Sendable {
+    /// When a counter began to count from 0, for OpenMetrics' `_created`.
+    enum Beginning {
+        case boot
+        case start
+        /// It goes on over boots, or is no counter.
+        case unknown
+    }
+
     let family: MetricFamily
+    var beginning = Beginning.unknown
     /// Writes the family's series; the writer leaves out a family without any.
     let write: @Sendable (Snapshot, inout ExpositionWriter) -> Void
+
+    func since(_ beginning: Beginning) -> Metric {
+        var metric = self
+        metric.beginning = beginning
+        return metric
+    }
 
     /// A series for each device for which there is a value.
     static func device(
@@ -70,9 +85,17 @@ struct Catalogue: Sendable {
     }
 
     /// Renders a body.
-    func render(_ snapshot: Snapshot, into writer: inout ExpositionWriter) {
+    ///
+    /// - Parameter showsCreated: Whether OpenMetrics tells when counters began.
+    func render(_ snapshot: Snapshot, showsCreated: Bool = false, into writer: inout ExpositionWriter) {
         for metric in metrics {
-            writer.begin(metric.family)
+            let created: Double? =
+                switch metric.beginning {
+                case .boot: snapshot.bootTime
+                case .start: snapshot.startTime
+                case .unknown: nil
+                }
+            writer.begin(metric.family, created: showsCreated ? created : nil)
             metric.write(snapshot, &writer)
         }
         writer.end()
@@ -80,12 +103,12 @@ struct Catalogue: Sendable {
 
     /// What each device and the uplink carry: every family stands here once and comes out for both.
     private static let traffic: [Metric] =
-        account("receive_bytes_total", .counter, "Bytes received by %.", liveOnly: true) {
+        (account("receive_bytes_total", .counter, "Bytes received by %.", liveOnly: true) {
             .integer($0.counter.received)
         }
         + account("transmit_bytes_total", .counter, "Bytes sent by %.", liveOnly: true) {
             .integer($0.counter.transmitted)
-        }
+        }).map { $0.since(.boot) }
         + rate("receive_bytes_per_second", "Mean receive rate of % over the last sampling interval.") {
             $0.rate.received
         }
@@ -195,7 +218,7 @@ struct Catalogue: Sendable {
             "How often opening, reading or writing the ledger failed."
         ) {
             .integer($0.store.commitFailures)
-        },
+        }.since(.start),
         .single("netusage_ledger_size_bytes", .gauge, "The size of the ledger's file with its log.") {
             .integer(UInt64(max(0, $0.store.sizeBytes)))
         },
@@ -204,10 +227,10 @@ struct Catalogue: Sendable {
         },
         .single("netusage_netlink_overruns_total", .counter, "How often kernel events were lost and lists read anew.") {
             .integer($0.kernel.overruns)
-        },
+        }.since(.start),
         .single("netusage_clock_steps_total", .counter, "How often the wall clock was set.") {
             .integer($0.kernel.clockSteps)
-        },
+        }.since(.start),
         .single(
             "netusage_config_last_reload_successful", .gauge, "1 when the configuration was last read without errors."
         ) {
@@ -222,7 +245,7 @@ struct Catalogue: Sendable {
     private static let process: [Metric] = [
         .single("process_cpu_seconds_total", .counter, "Total user and system CPU time spent in seconds.") {
             .number($0.process.processorSeconds)
-        },
+        }.since(.start),
         .single("process_resident_memory_bytes", .gauge, "Resident memory size in bytes.") {
             .integer($0.process.residentBytes)
         },

@@ -9,28 +9,33 @@ package enum ConfigurationFile {
     /// Files larger than this aren't configurations.
     private static let maximumBytes = 1024 * 1024
 
+    package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
     /// Reads and checks a file, with the zone that it names.
     ///
     /// - Parameter isRequired: Whether the file must be there; without one, the defaults hold.
     /// - Throws: `ConfigurationErrors` with everything that is wrong.
     package static func load(_ path: String, isRequired: Bool) throws(ConfigurationErrors) -> Configuration {
-        guard access(path, F_OK) == 0 else {
+        guard exists(path) else {
             if !isRequired { return .defaults }
             throw ConfigurationErrors(
                 file: path, problem: "the file isn't there; create it or name another with --config.file")
         }
-        guard let bytes = SmallFile.read(path, limit: maximumBytes) else {
+        let bytes: [UInt8]
+        do throws(SmallFile.Failure) {
+            bytes = try SmallFile.read(path, limit: maximumBytes)
+        } catch {
             throw ConfigurationErrors(
                 file: path,
-                problem: "the file can't be read (\(String(cString: strerror(errno)))); check that it is a plain "
-                    + "file under 1 MiB that this user may read")
+                problem: "the file can't be read: \(error); give a plain file under 1 MiB that this user may read")
         }
         return try Configuration(yaml: bytes, file: path) { name in
             do {
                 _ = try SystemZone.load(.named(name))
                 return nil
             } catch {
-                return "\(error)"
+                // It ends its sentence; here it goes on with the remedy.
+                return "\(error)".hasSuffix(".") ? String("\(error)".dropLast()) : "\(error)"
             }
         }
     }

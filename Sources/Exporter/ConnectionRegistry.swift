@@ -44,12 +44,11 @@ final class ConnectionRegistry {
             channel.close(promise: nil)
             return false
         }
-        entries[ObjectIdentifier(channel)] = Entry(channel: channel, phase: .idle, since: .now())
+        let key = ObjectIdentifier(channel)
+        entries[key] = Entry(channel: channel, phase: .idle, since: .now())
+        let registry = NIOLoopBound(self, eventLoop: channel.eventLoop)
+        channel.closeFuture.whenComplete { _ in registry.value.entries[key] = nil }
         return true
-    }
-
-    func remove(_ channel: any Channel) {
-        entries[ObjectIdentifier(channel)] = nil
     }
 
     func enter(_ phase: Phase, _ channel: any Channel) {
@@ -108,11 +107,6 @@ final class RequestGuard: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         context.fireChannelRead(data)
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        registry.remove(context.channel)
-        context.fireChannelInactive()
     }
 
     /// The request has been read to its end.

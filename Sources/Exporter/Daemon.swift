@@ -150,7 +150,6 @@ package struct Daemon: Sendable {
         on loop: any EventLoop, _ meter: Meter, _ manager: ServiceManager, _ reloader: Reloader
     ) async throws -> NIOLoopBound<HTTPServer> {
         let server = try await loop.submit { [self] in
-            let created = options.showsCreated ? ProcessStatistics.startTime() : nil
             let catalogue = Catalogue(version: Version.number, revision: Version.revision)
             let server = HTTPServer(
                 on: loop,
@@ -158,7 +157,7 @@ package struct Daemon: Sendable {
                     telemetryPath: options.telemetryPath, isLifecycleEnabled: options.isLifecycleEnabled,
                     landingPage: LandingPage.html(telemetryPath: options.telemetryPath),
                     externalHost: options.externalURL.flatMap(Self.host)),
-                scraper: Scraper(on: loop, meter: meter, catalogue: catalogue, created: created),
+                scraper: Scraper(on: loop, meter: meter, catalogue: catalogue, showsCreated: options.showsCreated),
                 registry: ConnectionRegistry(maximumCount: Self.maximumConnections()),
                 maximumRequests: options.maximumRequests,
                 security: try WebSecurity(path: options.webConfigurationPath, logger: logger), logger: logger,

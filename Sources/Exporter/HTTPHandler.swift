@@ -36,17 +36,17 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        server.authorize(head) { isAllowed in
+        server.authorize(head) { verdict in
             let (handler, context) = connection.value
-            guard isAllowed else {
-                var headers = HTTPHeaders()
-                headers.add(name: "WWW-Authenticate", value: "Basic realm=\"netusage\"")
-                handler.send(
-                    .unauthorized, "text/plain; charset=utf-8", ByteBuffer(string: "Unauthorized\n"), head, context,
-                    headers)
-                return
+            switch verdict {
+            case .allowed: handler.answerAuthorized(head, context)
+            case .denied:
+                let challenge = [("WWW-Authenticate", "Basic realm=\"netusage\"")]
+                handler.sendText(.unauthorized, "Unauthorized\n", head, context, challenge)
+            case .busy:
+                let message = "Too many passwords wait to be checked, try again later.\n"
+                handler.sendText(.serviceUnavailable, message, head, context)
             }
-            handler.answerAuthorized(head, context)
         }
     }
 

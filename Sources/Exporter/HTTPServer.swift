@@ -1,4 +1,5 @@
 import Configuration
+import Glibc
 import Logging
 import NIOCore
 import NIOHTTP1
@@ -46,7 +47,7 @@ final class HTTPServer {
 
     // MARK: - Requests
 
-    func authorize(_ head: HTTPRequestHead, _ proceed: @escaping @Sendable (Bool) -> Void) {
+    func authorize(_ head: HTTPRequestHead, _ proceed: @escaping @Sendable (WebSecurity.Verdict) -> Void) {
         security.authorize(head.headers["authorization"].first, on: loop, proceed)
     }
 
@@ -65,9 +66,24 @@ final class HTTPServer {
 
     // MARK: - Listening
 
+    /// Why nobody can be listened to at an address.
+    struct ListenError: Error, CustomStringConvertible {
+        let endpoint: Endpoint
+        let cause: any Error
+
+        var description: String {
+            let reason = (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
+            return switch endpoint {
+            case .address(let address): "can't listen at \(address): \(reason); name another --web.listen-address"
+            case .descriptor(let number): "can't listen at descriptor \(number) of the service manager: \(reason)"
+            }
+        }
+    }
+
     /// Listens at an endpoint.
     ///
     /// - Returns: The address that it listens at.
+    /// - Throws: `ListenError`.
     static func listen(_ server: NIOLoopBound<HTTPServer>, at endpoint: Endpoint, on loop: any EventLoop) async throws
         -> String
     {
@@ -79,15 +95,10 @@ final class HTTPServer {
                 channel.eventLoop.makeCompletedFuture { try server.value.configure(channel) }
             }
         let channel: any Channel
-        switch endpoint {
-        case .address(let address):
-            let host = address.host.isEmpty ? "::" : address.host
-            do {
-                channel = try await bootstrap.bind(host: host, port: address.port ?? 0).get()
-            } catch  where address.host.isEmpty {
-                channel = try await bootstrap.bind(host: "0.0.0.0", port: address.port ?? 0).get()  // No IPv6 here.
-            }
-        case .descriptor(let descriptor): channel = try await bootstrap.withBoundSocket(descriptor).get()
+        do {
+            channel = try await bind(bootstrap, to: endpoint)
+        } catch {
+            throw ListenError(endpoint: endpoint, cause: error)
         }
         try await loop.submit { server.value.listeners.append(channel) }.get()
         let scheme = try await loop.submit { server.value.security.isEncrypted ? "https" : "http" }.get()
@@ -96,6 +107,20 @@ final class HTTPServer {
         }
         let host = address.ipAddress ?? "?"
         return "\(scheme)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    }
+
+    private static func bind(_ bootstrap: ServerBootstrap, to endpoint: Endpoint) async throws -> any Channel {
+        switch endpoint {
+        case .descriptor(let descriptor): return try await bootstrap.withBoundSocket(descriptor).get()
+        case .address(let address):
+            let port = address.port ?? 0
+            if !address.host.isEmpty { return try await bootstrap.bind(host: address.host, port: port).get() }
+            do {
+                return try await bootstrap.bind(host: "::", port: port).get()
+            } catch let error as IOError where error.errnoCode == EAFNOSUPPORT || error.errnoCode == EADDRNOTAVAIL {
+                return try await bootstrap.bind(host: "0.0.0.0", port: port).get()  // No IPv6 here.
+            }
+        }
     }
 
     private func configure(_ channel: any Channel) throws {

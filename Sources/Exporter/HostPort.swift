@@ -1,5 +1,5 @@
 /// `host:port`, `[::1]:port`, `:port` or either part alone.
-package struct HostPort: Equatable, Sendable {
+package struct HostPort: Equatable, Sendable, CustomStringConvertible {
     package var host: String
     package var port: Int?
 
@@ -15,6 +15,10 @@ package struct HostPort: Equatable, Sendable {
             host = text
             port = nil
         }
+    }
+
+    package var description: String {
+        (host.contains(":") ? "[\(host)]" : host) + (port.map { ":\($0)" } ?? "")
     }
 
     private static func port(_ text: Substring) -> Int? {

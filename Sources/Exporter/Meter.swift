@@ -21,6 +21,8 @@ actor Meter {
     private var counters: [LinkCounters] = []
     /// Links that went away after the last dump was asked for: what it says of their numbers may be of another life.
     private var departed: Set<UInt32> = []
+    /// Links that events told of since the list of links was asked for.
+    private var touched: Set<UInt32> = []
     private var route: DefaultRoute?
     private var routesAreOutdated = true
     private var routesReadAt = BootTime(nanoseconds: 0)
@@ -28,12 +30,13 @@ actor Meter {
     private var linksAreOutdated = false
 
     private var kernelStatus = KernelStatus()
-    private var kernelFailure: String?
+    private var kernelFailures: [Concern: String] = [:]
     private var storeStatus = StoreStatus()
     private var configurationStatus: ConfigurationStatus
     private var process = ProcessStatistics()
     private var processReadAt: BootTime?
     private let startTime = ProcessStatistics.startTime()
+    private let bootTime = ProcessStatistics.bootTime()
     private var series: Series?
 
     private var previousMoment: Moment?
@@ -83,6 +86,7 @@ actor Meter {
         for link in left {
             ledger.depart(link.deviceIndex, final: nil, movedAway: link.movedAway, at: ledger.lastReading)
         }
+        // What was carried since the lists were read, a moment ago, goes to the device that holds the route now.
         refreshRoutes()
         isUrgent = true
         read(endsInterval: false)
@@ -139,7 +143,9 @@ actor Meter {
                 }
             }
             let present = Set(links.map(\.index))
-            left.removeAll { present.contains($0.index) || $0.counters == nil }
+            // A number may have gone twice.
+            let last = Dictionary(left.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
+            left = last.values.filter { !present.contains($0.index) && $0.counters != nil }
         }
 
         /// Every device with its counters; what left counts up to its last byte.
@@ -160,12 +166,12 @@ actor Meter {
         departed.removeAll(keepingCapacity: true)
         do {
             try kernel.readCounters(into: &counters)
-            report(kernelFailure: nil)
+            report(.counters, nil)
             // What happened while the counters were read has been in the queue since: a number may have changed hands.
             takeEvents()
             book(at: SystemClock.now(), endsInterval: endsInterval)
         } catch {
-            report(kernelFailure: error)
+            report(.counters, error)
             ledger.advance(to: SystemClock.now().timestamp)
         }
         if linksAreOutdated { refreshLinks() }
@@ -197,16 +203,22 @@ actor Meter {
         logger.warning("the wall clock was set", metadata: ["step_seconds": "\(now.step(since: previous))"])
     }
 
-    private func report(kernelFailure error: NetlinkError?) {
-        kernelStatus.readSuccess = error == nil
-        if kernelFailure == error?.message { return }
-        kernelFailure = error?.message
+    /// What is read of the kernel, each of which may fail by itself.
+    private enum Concern: String {
+        case counters, events, links, routes
+    }
+
+    /// A failure is told when it begins and when it ends.
+    private func report(_ concern: Concern, _ error: NetlinkError?) {
+        if concern == .counters { kernelStatus.readSuccess = error == nil }
+        if kernelFailures[concern] == error?.message { return }
+        kernelFailures[concern] = error?.message
         if let error {
             logger.error(
-                "the kernel's counters can't be read; what they show meanwhile is booked later",
+                "the kernel's \(concern.rawValue) can't be read; they are tried again, and nothing is lost meanwhile",
                 metadata: ["error": "\(error)"])
         } else {
-            logger.notice("the kernel's counters can be read again")
+            logger.notice("the kernel's \(concern.rawValue) can be read again")
         }
     }
 
@@ -216,8 +228,9 @@ actor Meter {
         var events: [KernelNetwork.Event] = []
         do {
             try kernel.drainEvents { events.append($0) }
+            report(.events, nil)
         } catch {
-            report(kernelFailure: error)
+            report(.events, error)
             linksAreOutdated = true
         }
         for event in events { take(event) }
@@ -225,8 +238,12 @@ actor Meter {
 
     private func take(_ event: KernelNetwork.Event) {
         switch event {
-        case .linkChanged(let link): linkChanged(link)
-        case .linkRemoved(let link): linkRemoved(link)
+        case .linkChanged(let link):
+            touched.insert(link.index)
+            linkChanged(link)
+        case .linkRemoved(let link):
+            touched.insert(link.index)
+            linkRemoved(link)
         case .addressAdded(let address): links.insert(address)
         case .addressRemoved(let address):
             links.remove(address)
@@ -270,12 +287,14 @@ actor Meter {
     private func refreshLinks() {
         linksAreOutdated = false
         do {
+            touched.removeAll(keepingCapacity: true)
             let former = links.links.keys.sorted()
-            let present = try kernel.links()
-            let indices = Set(present.map(\.index))
-            // What has been told by now, with its last bytes, isn't missing without a word.
+            var present = try kernel.links()
+            // What events tell of is newer than the list, and has the last bytes of what is gone.
             takeEvents()
-            for index in former where !indices.contains(index) && links[index] != nil {
+            let indices = Set(present.map(\.index))
+            present.removeAll { touched.contains($0.index) }
+            for index in former where !indices.contains(index) && !touched.contains(index) {
                 ledger.depart(DeviceIndex(rawValue: index), final: nil, movedAway: false, at: SystemClock.now())
                 links.remove(index)
                 isUrgent = true
@@ -290,8 +309,9 @@ actor Meter {
             }
             links.replaceAddresses(try kernel.addresses())
             routesAreOutdated = true
+            report(.links, nil)
         } catch {
-            report(kernelFailure: error)
+            report(.links, error)
             linksAreOutdated = true
         }
     }
@@ -313,12 +333,17 @@ actor Meter {
             let best = DefaultRoute.best(of: routes) { links[$0]?.isTunnel ?? false }
             if best?.index != route?.index {
                 let name = best.flatMap { links[$0.index] }.map { String(decoding: $0.name, as: UTF8.self) }
-                logger.info("the uplink is another device now", metadata: ["device": "\(name ?? "none")"])
+                if let name {
+                    logger.info("the uplink is this device now", metadata: ["device": "\(name)"])
+                } else {
+                    logger.info("there is no uplink now")
+                }
             }
             route = best
             if ledger.setUplink(best.map { DeviceIndex(rawValue: $0.index) }) { isUrgent = true }
+            report(.routes, nil)
         } catch {
-            report(kernelFailure: error)
+            report(.routes, error)
         }
         routesReadAt = SystemClock.now().sinceBoot
         routesTook = routesReadAt.elapsed(since: started)
@@ -334,7 +359,7 @@ actor Meter {
         return Snapshot(
             devices: series?.snapshots(of: ledger, links) ?? [], uplink: ledger.uplinkView, isOnline: route != nil,
             window: ledger.window, store: storeStatus, kernel: kernelStatus, configuration: configurationStatus,
-            process: process, startTime: startTime)
+            process: process, startTime: startTime, bootTime: bootTime)
     }
 
     /// Files under `/proc` are read at most once a second.
@@ -349,7 +374,7 @@ actor Meter {
 
     /// What the watch has to wait for next.
     struct Plan: Sendable {
-        /// Until the next reading that ends a sampling interval, or closes a bucket or a day.
+        /// Until the next reading that ends a sampling interval, closes a bucket or a day, or wakes the store.
         var untilNextReading: Span
         /// The next local midnight.
         var nextDay: Timestamp
@@ -366,6 +391,12 @@ actor Meter {
         return plan
     }
 
+    /// When the store has to be called, by a flush that is due or a failure; it is called once a second at the most.
+    private func untilStoreIsWanted(at now: BootTime) -> Span {
+        let (since, length) = failedAt.map { ($0, Self.retryInterval) } ?? (flushedAt, settings.flushInterval)
+        return Span(nanoseconds: max(1_000_000_000, length.nanoseconds - now.elapsed(since: since).nanoseconds))
+    }
+
     /// The next reading falls on a multiple of the interval by the wall clock, and so on every bucket's and day's end.
     var plan: Plan {
         let now = SystemClock.now()
@@ -380,6 +411,7 @@ actor Meter {
             .multipliedReportingOverflow(by: 1_000_000_000)
         let (untilMidnight, isFar) = midnight.subtractingReportingOverflow(now.wallNanoseconds)
         if !overflow, !isFar, untilMidnight > 0 { wait = min(wait, untilMidnight) }
+        if ledger.isPersistent { wait = min(wait, untilStoreIsWanted(at: now.sinceBoot).nanoseconds) }
         return Plan(untilNextReading: Span(nanoseconds: wait), nextDay: ledger.window.daySpan.upperBound)
     }
 
@@ -445,12 +477,14 @@ actor Meter {
         let needsHistory = wantsAnotherCalendar || ledger.needsHistory
         guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else { return nil }
         // The history is read when everything is in the store and nothing is under way.
-        if needsHistory, !isUrgent, !isFinal {
+        if needsHistory, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
             let calendar = settings.calendar
             return .history(calendar, daysFrom: PeriodWindow(calendar, at: now.timestamp).previousMonthStart)
         }
+        // What came after the commit that is tried again waits as urgently as before.
+        let isRetry = ledger.hasCommitUnderWay
         guard let commit = ledger.takeCommit(isFinal: isFinal) else { return nil }
-        isUrgent = false
+        isUrgent = isRetry
         let horizon = now.timestamp(before: settings.keepBuckets)
         return .commit(commit, ledger.calendar, horizon: horizon)
     }
@@ -480,7 +514,8 @@ actor Meter {
         isUrgent = true
         storeStatus.commitFailures += 1
         failedAt = SystemClock.now().sinceBoot
-        if failure.isNews {
+        // Who is turned away at the start ends; that is told then.
+        if failure.isNews, hasBegun || failure.error.code != .locked {
             logger.error(
                 "the ledger can't be used now; bookings wait in memory", metadata: ["error": "\(failure.error)"])
         }
@@ -488,8 +523,10 @@ actor Meter {
     }
 
     /// The rules allow ten seconds.
+    private static let retryInterval = Span(seconds: 5)
+
     private func isRetryDue(since failure: BootTime) -> Bool {
-        SystemClock.now().sinceBoot.elapsed(since: failure) >= Span(seconds: 5)
+        SystemClock.now().sinceBoot.elapsed(since: failure) >= Self.retryInterval
     }
 
     private func storeSucceeded(sizeBytes: Int64) {

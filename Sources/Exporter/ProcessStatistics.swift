@@ -51,13 +51,17 @@ struct ProcessStatistics {
         return count > 3 ? count - 3 : 0  // Without ".", ".." and the directory itself.
     }
 
+    /// When the machine started, in seconds since 1970, as the wall clock goes now.
+    static func bootTime() -> Double {
+        let now = SystemClock.now()
+        return Double(now.wallNanoseconds) / 1e9 - Double(now.sinceBoot.nanoseconds) / 1e9
+    }
+
     /// When the process started, in seconds since 1970 (proc(5): field 22 of /proc/pid/stat, in ticks since boot).
     static func startTime() -> Double {
         let fields = statusFields()
         guard fields.count > 20, let ticks = Double(fields[20]) else { return 0 }
-        let now = SystemClock.now()
-        let bootTime = Double(now.wallNanoseconds) / 1e9 - Double(now.sinceBoot.nanoseconds) / 1e9
-        return bootTime + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+        return bootTime() + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
     /// What `/proc/self/stat` says from the closing bracket of the name on: that is field 2.

@@ -15,17 +15,17 @@ final class Scraper {
     private let loop: any EventLoop
     private let meter: Meter
     private let catalogue: Catalogue
-    private let created: Double?
+    private let showsCreated: Bool
     private var writer = ExpositionWriter()
     private let gzip = Gzip()
     private var waiting: [(variant: Variant, answer: (ByteBuffer) -> Void)] = []
 
-    /// - Parameter created: When the counters began, if OpenMetrics bodies are to tell.
-    init(on loop: any EventLoop, meter: Meter, catalogue: Catalogue, created: Double?) {
+    /// - Parameter showsCreated: Whether OpenMetrics bodies tell when counters began.
+    init(on loop: any EventLoop, meter: Meter, catalogue: Catalogue, showsCreated: Bool) {
         self.loop = loop
         self.meter = meter
         self.catalogue = catalogue
-        self.created = created
+        self.showsCreated = showsCreated
     }
 
     /// Calls `answer` with a body at the end of this turn of the loop.
@@ -42,8 +42,8 @@ final class Scraper {
         let snapshot = meter.assumeIsolated { $0.scrape() }
         var bodies: [Variant: ByteBuffer] = [:]
         for format in ExpositionFormat.allCases where requests.contains(where: { $0.variant.format == format }) {
-            writer.begin(format, created: created)
-            catalogue.render(snapshot, into: &writer)
+            writer.begin(format)
+            catalogue.render(snapshot, showsCreated: showsCreated, into: &writer)
             for isCompressed in [false, true] {
                 let variant = Variant(format: format, isCompressed: isCompressed)
                 if requests.contains(where: { $0.variant == variant }) {

@@ -12,7 +12,9 @@ struct Snapshot {
     var kernel: KernelStatus
     var configuration: ConfigurationStatus
     var process: ProcessStatistics
+    /// When the program started, and the machine; seconds since 1970.
     var startTime: Double
+    var bootTime: Double
 }
 
 /// One series of each per-device family.

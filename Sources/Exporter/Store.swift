@@ -50,8 +50,7 @@ actor Store {
         _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar
     ) throws(StoreError) -> Outcome {
         let opened = try LedgerFile(path: path)
-        try opened.rezone(to: calendar)
-        let stored = try opened.load(daysFrom: daysFrom, names: names)
+        let stored = try opened.load(rezonedTo: calendar, daysFrom: daysFrom, names: names)
         file = opened
         return .opened(stored, calendar, sizeBytes: opened.sizeBytes)
     }
@@ -66,8 +65,8 @@ actor Store {
     /// Books the days by this calendar and reads them.
     func history(_ calendar: LocalCalendar, daysFrom: CivilDate) -> Outcome {
         withFile { file throws(StoreError) in
-            try file.rezone(to: calendar)
-            return .history(try file.load(daysFrom: daysFrom, names: []), calendar, sizeBytes: file.sizeBytes)
+            let stored = try file.load(rezonedTo: calendar, daysFrom: daysFrom, names: [])
+            return .history(stored, calendar, sizeBytes: file.sizeBytes)
         }
     }
 
@@ -121,7 +120,7 @@ actor Store {
     private func beginAnew() throws(StoreError) -> Outcome {
         file = nil
         let opened = try LedgerFile(path: path)
-        if try opened.isInUse() {
+        if opened.isInUse {
             throw StoreError(.replaced, path: path, "another ledger has taken the place of the one that was lost")
         }
         file = opened

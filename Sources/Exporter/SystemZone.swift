@@ -50,8 +50,8 @@ struct SystemZone: Sendable {
 
     private static func fromFile(_ path: String) throws(ZoneError) -> SystemZone {
         let stamp = FileStamp(path: path)
-        guard let bytes = SmallFile.read(path, limit: 256 * 1024) else {
-            throw ZoneError.unreadable(path: path)
+        guard let bytes = try? SmallFile.read(path, limit: 256 * 1024) else {
+            throw ZoneError.unreadable(path: path)  // Whatever the reason is, the remedy is the same.
         }
         return SystemZone(zone: try Zone(tzif: bytes), path: path, stamp: stamp)
     }
@@ -74,35 +74,5 @@ struct FileStamp: Equatable, Sendable {
         size = Int64(status.st_size)
         modified = Int64(status.st_mtim.tv_sec)
         modifiedNanoseconds = Int64(status.st_mtim.tv_nsec)
-    }
-}
-
-/// Files that are read whole.
-enum SmallFile {
-    /// The file's bytes; `nil` when it can't be read, isn't a plain file or is larger than `limit` bytes.
-    static func read(_ path: String, limit: Int) -> [UInt8]? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        if descriptor < 0 { return nil }
-        defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: limit + 1)
-        var count = 0
-        while count < bytes.count {
-            let part = bytes.withUnsafeMutableBytes {
-                Glibc.read(descriptor, $0.baseAddress! + count, $0.count - count)
-            }
-            if part < 0 && errno == EINTR { continue }
-            if part < 0 { return nil }
-            if part == 0 { break }
-            count += part
-        }
-        return count > limit ? nil : Array(bytes[..<count])
-    }
-
-    /// A file's text without spaces and line ends around it; `nil` as for ``read(_:limit:)``.
-    static func text(_ path: String) -> String? {
-        guard let bytes = read(path, limit: 4096) else { return nil }
-        let isSpace: (UInt8) -> Bool = { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }
-        return String(
-            decoding: Array(bytes.drop(while: isSpace).reversed().drop(while: isSpace).reversed()), as: UTF8.self)
     }
 }

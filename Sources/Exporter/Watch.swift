@@ -58,6 +58,7 @@ actor Watch {
             let ready = wait()
             if ready.isEmpty {
                 await occurred(.tick)  // Nothing is due but a sign of life.
+                plan = await meter.plan  // Its times count from now.
                 continue
             }
             if ready.contains(signals) {

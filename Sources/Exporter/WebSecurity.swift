@@ -37,12 +37,19 @@ final class WebSecurity {
         return context
     }
 
-    /// Says whether a request may be answered, by its `Authorization` header; that may take a moment.
-    func authorize(_ header: String?, on loop: any EventLoop, _ proceed: @escaping @Sendable (Bool) -> Void) {
-        if path == nil { return proceed(true) }
+    /// Whether a request may be answered.
+    enum Verdict: Sendable {
+        case allowed, denied
+        /// Too many passwords wait to be checked.
+        case busy
+    }
+
+    /// Judges a request by its `Authorization` header; that may take a moment.
+    func authorize(_ header: String?, on loop: any EventLoop, _ proceed: @escaping @Sendable (Verdict) -> Void) {
+        if path == nil { return proceed(.allowed) }
         follow()
-        if configuration.users.isEmpty { return proceed(true) }
-        guard let (user, password) = Self.credentials(in: header) else { return proceed(false) }
+        if configuration.users.isEmpty { return proceed(.allowed) }
+        guard let (user, password) = Self.credentials(in: header) else { return proceed(.denied) }
         passwords.check(user: user, password: password, hash: configuration.users[user], on: loop, proceed)
     }
 
@@ -72,8 +79,11 @@ final class WebSecurity {
         _ path: String?
     ) throws(ConfigurationErrors) -> (WebConfiguration, NIOSSLContext?) {
         guard let path else { return (.none, nil) }
-        guard let bytes = SmallFile.read(path, limit: 1024 * 1024) else {
-            throw ConfigurationErrors(file: path, problem: "the file can't be read; check --web.config.file")
+        let bytes: [UInt8]
+        do throws(SmallFile.Failure) {
+            bytes = try SmallFile.read(path, limit: 1024 * 1024)
+        } catch {
+            throw ConfigurationErrors(file: path, problem: "the file can't be read: \(error); check --web.config.file")
         }
         let configuration = try WebConfiguration(yaml: bytes, file: path)
         guard let tls = configuration.tls else { return (configuration, nil) }
@@ -128,7 +138,7 @@ extension WebConfiguration.TLS.Version {
 /// Checks passwords one at a time, on a thread of their own: bcrypt takes a tenth of a second and more, by design.
 /// Used on the server's event loop only.
 private final class PasswordChecker {
-    /// Checks that wait beyond this are answered with no: somebody is guessing.
+    /// More than this don't wait: somebody is guessing.
     private static let maximumWaiting = 16
     /// Good passwords that are remembered: a scraper comes every few seconds with the same one.
     private static let maximumRemembered = 64
@@ -148,11 +158,11 @@ private final class PasswordChecker {
 
     func check(
         user: String, password: String, hash: String?, on loop: any EventLoop,
-        _ answer: @escaping @Sendable (Bool) -> Void
+        _ answer: @escaping @Sendable (WebSecurity.Verdict) -> Void
     ) {
         let claim = hash.map { Claim(user: user, password: password, hash: $0) }
-        if let claim, remembered.contains(claim) { return answer(true) }
-        if waiting >= Self.maximumWaiting { return answer(false) }
+        if let claim, remembered.contains(claim) { return answer(.allowed) }
+        if waiting >= Self.maximumWaiting { return answer(.busy) }
         if !isStarted { pool.start() }
         isStarted = true
         waiting += 1
@@ -162,7 +172,7 @@ private final class PasswordChecker {
             checker.value.waiting -= 1
             let isGood = claim != nil && (try? result.get()) == true  // A pool that has been shut down knows nobody.
             if isGood, let claim { checker.value.remember(claim) }
-            answer(isGood)
+            answer(isGood ? .allowed : .denied)
         }
     }
 

@@ -3,7 +3,7 @@ package struct ExpositionWriter: ~Copyable {
     private var storage: UnsafeMutableRawBufferPointer
     private var count = 0
     private var format = ExpositionFormat.prometheusText
-    /// When the counters of this body began, in seconds since 1970, if that is to be told.
+    /// When the counters of the open family began, in seconds since 1970, if that is to be told.
     private var created: Double?
     private var openFamily: MetricFamily?
 
@@ -16,18 +16,18 @@ package struct ExpositionWriter: ~Copyable {
     }
 
     /// Begins a new body; the former one is gone.
-    ///
-    /// - Parameter created: When the counters began, in seconds since 1970; `nil` leaves `_created` out.
-    package mutating func begin(_ format: ExpositionFormat, created: Double? = nil) {
+    package mutating func begin(_ format: ExpositionFormat) {
         self.format = format
-        self.created = format == .openMetrics ? created : nil
         count = 0
         openFamily = nil
     }
 
     /// The series that follow are of this family. One without series leaves no trace.
-    package mutating func begin(_ family: MetricFamily) {
+    ///
+    /// - Parameter created: When its counters began, in seconds since 1970, for OpenMetrics; `nil` leaves `_created` out.
+    package mutating func begin(_ family: MetricFamily, created: Double? = nil) {
         openFamily = family
+        self.created = format == .openMetrics ? created : nil
         pendingHeader = true
     }
 

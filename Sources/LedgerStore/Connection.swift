@@ -17,15 +17,14 @@ struct SQLiteError: Error {
 
     var isBusy: Bool { primaryCode == SQLITE_BUSY }
 
-    /// - Parameter isSound: Whether the file has been looked through and found in order.
-    func storeError(path: String, isSound: Bool) -> StoreError {
+    /// - Parameter isDamaged: Whether the file makes no sense.
+    func storeError(path: String, isDamaged: Bool) -> StoreError {
         let code: StoreError.Code =
-            if isDamage || isSuspicious && !isSound {
-                .damaged
-            } else if primaryCode == SQLITE_FULL {
-                .full
-            } else {
-                .unavailable
+            switch primaryCode {
+            case _ where isDamaged: .damaged
+            case SQLITE_FULL: .full
+            case SQLITE_BUSY: .busy
+            default: .unavailable
             }
         return StoreError(code, path: path, "SQLite says: \(message) (\(self.code))")
     }

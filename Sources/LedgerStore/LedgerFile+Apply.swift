@@ -11,24 +11,28 @@ extension LedgerFile {
     ///   - calendar: Tells when days begin.
     ///   - horizon: Buckets that end before it may go; a few at a time do.
     /// - Returns: Histories that were found under the name of an account that is new to the store.
-    /// - Throws: `StoreError`; then the file is as it was before.
+    /// - Throws: `StoreError`; then the file is as it was before, unless the disk failed at the very end: then it may have
+    ///   the whole commit, which the next try finds.
     @discardableResult
     package func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws(StoreError)
         -> [AdoptedHistory]
     {
         try checkIsInPlace()
         copyLongLog()
-        return try translatingErrors {
-            try connection.transaction {
+        let adopted = try translatingErrors {
+            try connection.transaction { () -> [AdoptedHistory] in
                 let sequence = try connection.integer("SELECT sequence FROM ledger") ?? 0
-                if sequence == commit.header.sequence { return [] }
-                guard sequence == commit.header.sequence - 1 || sequence == 0 else {
+                if sequence == commit.header.sequence {
+                    return lastAdoption.flatMap { $0.sequence == sequence ? $0.histories : nil } ?? []
+                }
+                guard sequence == commit.header.sequence - 1 || !isInUse else {
                     throw StoreError(.replaced, path: path, "it holds another commit than the one written last")
                 }
                 for fold in commit.folds { try apply(fold) }
                 // All of them make room first: two may have swapped their names.
                 for record in commit.accounts { try removeAccount(record.id) }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
+                lastAdoption = (commit.header.sequence, adopted)
                 try applyDevices(commit)
                 try apply(commit.header)
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
@@ -36,6 +40,8 @@ extension LedgerFile {
                 return adopted
             }
         }
+        isInUse = true
+        return adopted
     }
 
     private func apply(_ header: LedgerHeader) throws {
@@ -87,9 +93,7 @@ extension LedgerFile {
             let events = events(in: namesake, from: 1)
             try namesake.bind([])
             adopted = try adopt(former, into: record.id, events: events)
-            record.events.resets = saturated(record.events.resets, events.resets)
-            record.events.gapBytes = saturated(record.events.gapBytes, events.gapBytes)
-            record.events.suspectBytes = saturated(record.events.suspectBytes, events.suspectBytes)
+            record.events.add(events)
         }
         try namesake.bind([])
         try statement(
@@ -104,11 +108,6 @@ extension LedgerFile {
             .integer(Int64(clamping: record.events.resets)), .integer(Int64(clamping: record.events.gapBytes)),
             .integer(Int64(clamping: record.events.suspectBytes)))
         return adopted
-    }
-
-    private func saturated(_ a: UInt64, _ b: UInt64) -> UInt64 {
-        let (sum, overflow) = a.addingReportingOverflow(b)
-        return overflow ? saturationLimit : min(sum, saturationLimit)
     }
 
     private func adopt(_ former: AccountID, into account: AccountID, events: AccountEvents) throws -> AdoptedHistory {

@@ -3,32 +3,44 @@ import CivilTime
 
 /// Reading the ledger. Everything in the file is taken as it may be: damaged.
 extension LedgerFile {
-    /// Reads what the program needs to go on.
+    /// Reads what the program needs to go on, after booking the days anew if this calendar begins them at other moments.
     ///
     /// - Parameters:
+    ///   - calendar: By which the days are wanted.
     ///   - daysFrom: The first day whose bytes are wanted by themselves; earlier ones are in the lifetimes.
     ///   - names: Devices whose accounts are wanted even if they have no bytes since then.
-    /// - Throws: `StoreError`.
-    package func load(daysFrom: CivilDate, names: Set<DeviceName>) throws(StoreError) -> StoredLedger {
-        try translatingErrors {
-            var ledger = StoredLedger.empty(daysFrom: daysFrom)
-            ledger.header = try loadHeader()
-            ledger.devices = try loadDevices()
-            let lifetimes = try loadDays(into: &ledger)
-            var wanted = Set(ledger.days.map(\.account))
-            for device in ledger.devices { if let account = device.account { wanted.insert(account) } }
-            for record in try loadAccounts() {
-                ledger.lastAccountID = max(ledger.lastAccountID, record.id)
-                let isWanted =
-                    switch record.key {
-                    case .uplink: true
-                    case .device(let name): wanted.contains(record.id) || names.contains(name)
-                    case .collapsed: wanted.contains(record.id)
-                    }
-                if isWanted { ledger.accounts.append(.init(record: record, lifetime: lifetimes[record.id] ?? .zero)) }
+    /// - Throws: `StoreError`; then the file is as it was before.
+    package func load(
+        rezonedTo calendar: LocalCalendar, daysFrom: CivilDate, names: Set<DeviceName>
+    ) throws(StoreError) -> StoredLedger {
+        try checkIsInPlace()
+        return try translatingErrors {
+            // Both or neither: whoever doesn't hear of the new days goes on booking by the old ones.
+            try connection.transaction {
+                try rebookDays(by: calendar)
+                return try contents(daysFrom: daysFrom, names: names)
             }
-            return ledger
         }
+    }
+
+    func contents(daysFrom: CivilDate, names: Set<DeviceName>) throws -> StoredLedger {
+        var ledger = StoredLedger.empty(daysFrom: daysFrom)
+        ledger.header = try loadHeader()
+        ledger.devices = try loadDevices()
+        let lifetimes = try loadDays(into: &ledger)
+        var wanted = Set(ledger.days.map(\.account))
+        for device in ledger.devices { if let account = device.account { wanted.insert(account) } }
+        for record in try loadAccounts() {
+            ledger.lastAccountID = max(ledger.lastAccountID, record.id)
+            let isWanted =
+                switch record.key {
+                case .uplink: true
+                case .device(let name): wanted.contains(record.id) || names.contains(name)
+                case .collapsed: wanted.contains(record.id)
+                }
+            if isWanted { ledger.accounts.append(.init(record: record, lifetime: lifetimes[record.id] ?? .zero)) }
+        }
+        return ledger
     }
 
     /// What counts up from 1 never gets near the end of the integers, unless the file is damaged.

@@ -4,15 +4,10 @@ import CivilTime
 /// Another calendar for the same bytes.
 extension LedgerFile {
     /// Books the days anew from their buckets where this calendar begins days at other moments than the one they were
-    /// booked by. Days whose buckets aren't kept any more stay as they are.
-    ///
-    /// - Throws: `StoreError`; then the file is as it was before.
-    package func rezone(to calendar: LocalCalendar) throws(StoreError) {
-        try checkIsInPlace()
-        try translatingErrors {
-            guard let first = try firstCoveredDay(), try differs(calendar, from: first.day) else { return }
-            try connection.transaction { try rebook(from: first.day, startingAt: first.start, calendar: calendar) }
-        }
+    /// booked by. Days whose buckets aren't kept any more stay as they are. Part of a transaction.
+    func rebookDays(by calendar: LocalCalendar) throws {
+        guard let first = try firstCoveredDay(), try differs(calendar, from: first.day) else { return }
+        try rebook(from: first.day, startingAt: first.start, calendar: calendar)
     }
 
     /// The first day all of whose buckets are there.

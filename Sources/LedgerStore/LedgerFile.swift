@@ -12,6 +12,10 @@ package final class LedgerFile {
     private var openConnection: Connection?
     private let lock: LedgerLock
     let identity: Int64
+    /// Whether anything was committed to it.
+    package var isInUse: Bool
+    /// The histories that the last commit brought to light, in case it is carried out without anybody hearing of it.
+    var lastAdoption: (sequence: Int64, histories: [AdoptedHistory])?
     private let inode: FileIdentity
     /// After so many commits the log is copied into the file, about twice an hour at a commit a minute.
     var commitsPerLog = 30
@@ -30,7 +34,9 @@ package final class LedgerFile {
             try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
             let connection = try Self.connect(path: path, vfs: vfs)
             openConnection = connection
-            identity = try Self.storedIdentity(connection, path: path) ?? Int64.random(in: 1 ... .max)
+            let stored = try Self.storedIdentity(connection, path: path)
+            isInUse = stored != nil
+            identity = stored ?? Int64.random(in: 1 ... .max)
         } catch {
             if error.code == .foreign || error.code == .newer { lock.removeIfNew() }
             throw error
@@ -62,8 +68,10 @@ package final class LedgerFile {
             if let openConnection { return openConnection }
             try checkIsInPlace()
             let connection = try Self.connect(path: path, vfs: vfs)
-            if let stored = try Self.storedIdentity(connection, path: path), stored != identity {
-                throw StoreError(.replaced, path: path, "another ledger was written over it")
+            switch try Self.storedIdentity(connection, path: path) {
+            case identity: break
+            case nil: if isInUse { throw damaged("it was emptied") }
+            case _?: throw StoreError(.replaced, path: path, "another ledger was written over it")
             }
             openConnection = connection
             return connection
@@ -106,7 +114,7 @@ package final class LedgerFile {
         do {
             return try body()
         } catch let error as SQLiteError {
-            throw error.storeError(path: path, isSound: openConnection.map(Self.isSound) ?? false)
+            throw Self.storeError(error, on: openConnection, path: path)
         } catch let error as StoreError {
             throw error
         } catch {
@@ -189,7 +197,7 @@ package final class LedgerFile {
             try prepare(opened, path: path, isExclusive: isExclusive)
             return opened
         } catch let error as SQLiteError where !isExclusive || !error.isBusy {
-            throw error.storeError(path: path, isSound: connection.map(isSound) ?? true)
+            throw storeError(error, on: connection, path: path)
         }
     }
 
@@ -225,12 +233,22 @@ package final class LedgerFile {
         for step in Int(max(0, version))..<Schema.migrations.count { try migrate(connection, from: step) }
     }
 
-    /// Looks through the whole file.
-    private static func isSound(_ connection: Connection) -> Bool {
-        // A file that can't even be looked through isn't sound.
+    /// What SQLite says, as an error for people. An error that a sound file wouldn't give makes it look through the file.
+    private static func storeError(_ error: SQLiteError, on connection: Connection?, path: String) -> StoreError {
+        let isDamaged = error.isDamage || error.isSuspicious && connection.map(isDamaged) == true
+        return error.storeError(path: path, isDamaged: isDamaged)
+    }
+
+    /// Looks through the whole file. One that can't be read for now may be sound.
+    private static func isDamaged(_ connection: Connection) -> Bool {
         let names = Schema.tables.map { "'\($0)'" }.joined(separator: ", ")
-        let count = try? connection.integer("SELECT count(*) FROM sqlite_master WHERE name IN (\(names))")
-        return count == Int64(Schema.tables.count) && (try? connection.text("PRAGMA integrity_check(1)")) == "ok"
+        do throws(SQLiteError) {
+            let count = try connection.integer("SELECT count(*) FROM sqlite_master WHERE name IN (\(names))")
+            if count != Int64(Schema.tables.count) { return true }
+            return try connection.text("PRAGMA integrity_check(1)") != "ok"
+        } catch {
+            return error.isDamage
+        }
     }
 
     private static func migrate(_ connection: Connection, from version: Int) throws {
@@ -246,7 +264,7 @@ package final class LedgerFile {
         do {
             return try connection.integer("SELECT ledger_id FROM ledger")
         } catch {
-            throw error.storeError(path: path, isSound: isSound(connection))
+            throw storeError(error, on: connection, path: path)
         }
     }
 
@@ -271,10 +289,5 @@ struct FileIdentity: Equatable {
 }
 
 extension LedgerFile {
-    /// Whether anything was committed to it.
-    package func isInUse() throws(StoreError) -> Bool {
-        try translatingErrors { try connection.integer("SELECT count(*) FROM ledger") != 0 }
-    }
-
     package static func exists(at path: String) -> Bool { FileIdentity(path: path) != nil }
 }

@@ -11,6 +11,8 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
         case damaged
         /// The file at the path isn't the one that was opened: deleted, or put there by someone.
         case replaced
+        /// Another program has the file locked.
+        case busy
         /// The disk is full.
         case full
         /// Reading or writing fails for now: permissions, a read-only or failing disk.
@@ -36,8 +38,10 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
         case .foreign: "name another file with --storage.path; this one is left as it is"
         case .damaged: "it is moved aside and a new ledger is begun"
         case .replaced: "restart netusage to take up the file that is there now"
+        case .busy: "end the program that has it locked; bookings wait in memory until then"
         case .full: "free some space; bookings wait in memory until then"
-        case .unavailable: "check the disk and the permissions; bookings wait in memory until then"
+        case .unavailable:
+            "check the disk and the permissions, or name another file with --storage.path; bookings wait in memory until then"
         }
     }
 }

@@ -23,7 +23,7 @@ struct Config: ParsableCommand {
             let path = file ?? common.configurationFile ?? ConfigurationFile.defaultPath
             do {
                 _ = try ConfigurationFile.load(path, isRequired: (file ?? common.configurationFile) != nil)
-                print("\(path): good")
+                print(ConfigurationFile.exists(path) ? "\(path): good" : "\(path): not there, so the defaults hold")
             } catch {
                 StandardError.print("\(error)")
                 throw ExitCode(78)  // EX_CONFIG of sysexits.h.

@@ -46,7 +46,8 @@ struct Serve: AsyncParsableCommand {
     mutating func validate() throws {
         for address in listenAddresses where HostPort(address).port == nil {
             throw ValidationError(
-                "--web.listen-address \(address): write host:port, such as 127.0.0.1:10073 or [::1]:10073")
+                "--web.listen-address \(address): write host:port with a port up to 65535, such as 127.0.0.1:10073 or [::1]:10073"
+            )
         }
         if !telemetryPath.hasPrefix("/") || telemetryPath.contains("?") || telemetryPath.hasPrefix("/-/") {
             throw ValidationError("--web.telemetry-path \(telemetryPath): write a path such as /metrics, not below /-/")

@@ -511,6 +511,22 @@ struct LedgerTests {
         #expect(world.view("lan0")?.counter.received == 1111)
     }
 
+    @Test func aNumberThatIsUsedAgainBeforeTheStoreCanBeReadTakesNoHistoryAlong() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        world.carry(eth0, received: 1000)
+        world.run(seconds: 1)
+        world.stop()
+        world.startWithoutStore()
+        world.delete(eth0)
+        _ = world.create("foo0", index: eth0)
+        world.carry(eth0, received: 7)
+        world.run(seconds: 1)
+        world.storeReturns()
+        #expect(world.view("eth0")?.lifetime == total(1000))
+        #expect(world.view("foo0")?.lifetime == total(7))
+    }
+
     @Test func anExcludedDeviceThatIsMadeAgainIsNoHistoryOfItsName() {
         var world = World()
         let first = world.create("eth0")

@@ -138,7 +138,7 @@ import Testing
         let calendar = LocalCalendar(zone: .utc, weekStart: .monday)
         #expect(calendar.weekStart(containing: date("2026-11-20")) == date("2026-11-16"))
         #expect(calendar.weekStart(containing: date("2026-11-16")) == date("2026-11-16"))
-        #expect(calendar.monthStart(containing: date("2026-11-20")) == date("2026-11-01"))
+        #expect(date("2026-11-20").firstOfMonth == date("2026-11-01"))
         for weekStart in Weekday.allCases {
             let calendar = LocalCalendar(zone: .utc, weekStart: weekStart)
             for days in 0..<7 {

@@ -33,6 +33,11 @@ enum ZoneDatabase {
     }
 }
 
+extension LocalCalendar {
+    /// When the day containing an instant ends and the next begins.
+    func nextDayStart(after moment: Timestamp) -> Timestamp { span(ofDay: day(containing: moment)).upperBound }
+}
+
 /// A moment written in RFC 3339 in UTC, as "2026-11-20T23:42:00Z"; for constants of tests.
 func moment(_ rfc3339: String) -> Timestamp {
     let parts = rfc3339.dropLast().split(separator: "T")

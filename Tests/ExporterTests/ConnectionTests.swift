@@ -28,7 +28,7 @@ struct ConnectionTests {
         }
         #expect(!registry.admit(channels[2]))
         #expect(channels.map(\.isActive) == [true, true, false])
-        registry.remove(channels[0])
+        _ = try channels[0].finish()
         #expect(registry.admit(try connected()))
     }
 

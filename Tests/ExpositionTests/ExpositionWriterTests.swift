@@ -12,10 +12,10 @@ struct ExpositionWriterTests {
     private static let build = MetricFamily("test_build_info", .info, help: "What this is.")
 
     private func body(
-        _ format: ExpositionFormat, created: Double? = nil, _ write: (inout ExpositionWriter) -> Void
+        _ format: ExpositionFormat, _ write: (inout ExpositionWriter) -> Void
     ) -> String {
         var writer = ExpositionWriter()
-        writer.begin(format, created: created)
+        writer.begin(format)
         write(&writer)
         writer.end()
         return writer.withBytes { String(decoding: $0, as: UTF8.self) }
@@ -34,8 +34,8 @@ struct ExpositionWriterTests {
     // MARK: - Families
 
     @Test func theClassicTextHasHelpAndType() {
-        let text = body(.prometheusText, created: 1.5) { writer in
-            writer.begin(Self.bytesTotal)
+        let text = body(.prometheusText) { writer in
+            writer.begin(Self.bytesTotal, created: 1.5)
             writer.sample(LabelSet([("device", "eth0")]), 5 as UInt64)
             writer.sample(LabelSet([("device", "eth1")]), 6 as UInt64)
             writer.begin(Self.rate)
@@ -60,8 +60,8 @@ struct ExpositionWriterTests {
     }
 
     @Test func openMetricsHasUnitsAndBeginningsAndAnEnd() {
-        let text = body(.openMetrics, created: 1_795_219_200.25) { writer in
-            writer.begin(Self.bytesTotal)
+        let text = body(.openMetrics) { writer in
+            writer.begin(Self.bytesTotal, created: 1_795_219_200.25)
             writer.sample(LabelSet([("device", "eth0")]), 5 as UInt64)
             writer.sample(LabelSet([("device", "eth1")]), 0.5)
             writer.begin(Self.rate)
@@ -262,12 +262,12 @@ struct ExpositionWriterTests {
 
     @Test func aWriterThatIsUsedAgainKeepsNothing() {
         var writer = ExpositionWriter()
-        writer.begin(.openMetrics, created: 1)
-        writer.begin(Self.bytesTotal)
+        writer.begin(.openMetrics)
+        writer.begin(Self.bytesTotal, created: 1)
         for number in 0..<5000 { writer.sample(LabelSet([("device", "eth\(number)")]), UInt64(number)) }
         writer.begin(Self.rate)
         for _ in 0..<2 {
-            writer.begin(.prometheusText, created: 1)
+            writer.begin(.prometheusText)
             writer.sample(.none, 7 as UInt64)
             writer.begin(Self.bytesTotal)
             writer.sample(.none, 7 as UInt64)

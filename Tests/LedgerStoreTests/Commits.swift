@@ -68,6 +68,16 @@ extension DeviceRecord {
 }
 
 extension LedgerFile {
+    /// The two halves of what the program does at once.
+    func rezone(to calendar: LocalCalendar) throws(StoreError) {
+        try checkIsInPlace()
+        try translatingErrors { try connection.transaction { try rebookDays(by: calendar) } }
+    }
+
+    func load(daysFrom: CivilDate, names: Set<DeviceName>) throws(StoreError) -> StoredLedger {
+        try translatingErrors { try contents(daysFrom: daysFrom, names: names) }
+    }
+
     /// Everything in it.
     func loadAll() throws(StoreError) -> StoredLedger { try load(daysFrom: .earliest, names: []) }
 

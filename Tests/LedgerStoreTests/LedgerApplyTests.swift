@@ -65,9 +65,9 @@ struct LedgerApplyTests {
         commit.header.epoch.networkNamespace = .max
         commit.header.isClean = true
         commit.header.lastReading = Moment(wallNanoseconds: .min, sinceBoot: BootTime(nanoseconds: .max))
-        #expect(try file.isInUse() == false)
+        #expect(!file.isInUse)
         try file.apply(commit)
-        #expect(try file.isInUse())
+        #expect(file.isInUse)
         let stored = try file.loadAll()
         #expect(stored.header == commit.header)
         #expect(Set(stored.devices) == Set(commit.devices))

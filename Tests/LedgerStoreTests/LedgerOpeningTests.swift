@@ -30,7 +30,8 @@ struct LedgerOpeningTests {
         try directory.write([], to: "ledger.db")
         #expect(LedgerFile.exists(at: path))
         try LedgerFile(path: path).apply(.make(1))
-        #expect(try LedgerFile(path: path).isInUse())
+        let file = try LedgerFile(path: path)
+        #expect(file.isInUse)
     }
 
     @Test func aSecondWriterIsTurnedAway() throws {
@@ -115,7 +116,7 @@ struct LedgerOpeningTests {
         #expect(aside == path + ".damaged-20261121T000000Z")
         #expect(try directory.bytes(of: "ledger.db.damaged-20261121T000000Z") == Array("damaged".utf8))
         #expect(directory.exists("ledger.db.damaged-20261121T000000Z-wal") && !directory.exists("ledger.db-wal"))
-        #expect(try LedgerFile(path: path).isInUse() == false)
+        #expect(try LedgerFile(path: path).isInUse == false)
     }
 
     @Test func aFileThatWasDeletedOrReplacedIsNotWrittenTo() throws {
@@ -141,7 +142,7 @@ struct LedgerOpeningTests {
     }
 
     @Test func everyErrorNamesTheFileAndTheRemedy() {
-        for code in [.locked, .newer, .foreign, .damaged, .replaced, .full, .unavailable] as [StoreError.Code] {
+        for code in [.locked, .newer, .foreign, .damaged, .replaced, .busy, .full, .unavailable] as [StoreError.Code] {
             let text = StoreError(code, path: "/x/ledger.db", "what is wrong").description
             #expect(text.hasPrefix("/x/ledger.db: what is wrong; "))
             #expect(text.utf8.count > "/x/ledger.db: what is wrong; ".utf8.count + 20)

@@ -73,6 +73,23 @@ struct LedgerReaderTests {
         #expect(try Connection(path: directory.ledger).integer("SELECT sum(received) FROM day") == 1)
     }
 
+    @Test func aFileThatWasEmptiedIsNoNewLedger() throws {
+        try book(1)
+        try directory.write([], to: "ledger.db")
+        let error = #expect(throws: StoreError.self) { try book(2) }
+        #expect(error?.code == .damaged)
+    }
+
+    @Test func aWriterWhoMeetsALockSaysSo() throws {
+        try book(1)
+        let other = try Connection(path: directory.ledger)
+        try other.execute("BEGIN IMMEDIATE")
+        let error = #expect(throws: StoreError.self) { try book(2) }
+        #expect(error?.code == .busy)
+        try other.execute("ROLLBACK")
+        try book(2)
+    }
+
     @Test func aCommitThatASoundFileRefusesIsNoReasonToMoveTheFileAside() throws {
         try book(1)
         let twice = Commit.make(2, accounts: [.make(2, "eth1"), .make(2, "eth2")])

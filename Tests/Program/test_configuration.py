@@ -1,5 +1,6 @@
 """The configuration as its owner meets it: errors at start and on reload, and what a reload does."""
 
+import os
 import signal
 import subprocess
 import time
@@ -27,6 +28,13 @@ def test_a_bad_file_is_told_whole_and_ends_with_78(cable, exporter, tmp_path):
     (tmp_path / "netusage.yaml").write_text("sampling: { interval: 2s }\n")
     checked = subprocess.run([BINARY, "config", "check", tmp_path / "netusage.yaml"], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_what_is_no_plain_file_is_no_good_configuration(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, reason in ((tmp_path / "pipe", "plain file"), (tmp_path, "plain file"), (tmp_path / "none", "isn't there")):
+        checked = subprocess.run([BINARY, "config", "check", path], capture_output=True, text=True, timeout=20)
+        assert checked.returncode == 78 and reason in checked.stderr and checked.stdout == ""
 
 
 def test_a_named_file_must_be_there(cable, exporter, tmp_path):

@@ -40,12 +40,15 @@ def test_signs_of_life_come_in_time_however_seldom_readings_are(cable, exporter,
     path = str(tmp_path / "notify")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(path)
-    (tmp_path / "slow.yaml").write_text("sampling: { interval: 60s }\n")
-    exporter(near, f"--config.file={tmp_path}/slow.yaml",
-             environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"})
+    (tmp_path / "slow.yaml").write_text("sampling: { interval: 3s }\n")
+    netusage = exporter(near, f"--config.file={tmp_path}/slow.yaml",
+                        environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"})
     messages(listener, "READY=1")
     for _ in range(5):
         messages(listener, "WATCHDOG=1", seconds=1)
+    near.send("10.0.0.2")
+    # Scrapes end no sampling interval.
+    eventually(lambda: netusage.metrics().device("transmit_bytes_per_second", "wan0") > 0, 7)
 
 
 def test_too_few_descriptors_are_told(cable, exporter):
@@ -53,6 +56,14 @@ def test_too_few_descriptors_are_told(cable, exporter):
     netusage = exporter(near, prefix=("prlimit", "--nofile=24:24"), wait=False)
     assert netusage.process.wait(20 * PATIENCE) == 1
     assert "too few file descriptors" in netusage.log and "ulimit -n" in netusage.log
+
+
+def test_an_address_that_is_taken_is_named(cable, exporter, tmp_path):
+    near, far = cable
+    exporter(near)
+    second = exporter(near, wait=False, ledger=tmp_path / "other.db")
+    assert second.process.wait(20 * PATIENCE) == 1
+    assert "127.0.0.1:10073: Address already in use" in second.log and "--web.listen-address" in second.log
 
 
 def test_an_abstract_notification_socket_works_too(cable, exporter):

@@ -217,12 +217,61 @@ def test_whoever_holds_the_ledger_holds_up_no_scrape(cable, exporter, fast):
     eventually(netusage.answers, 4)
     assert netusage.metrics()["netusage_ledger_up"] == 0
     sent += near.send("10.0.0.2")
+    eventually(lambda: "database is locked" in netusage.log and "end the program" in netusage.log)
     holder.execute("COMMIT")
     holder.close()
     eventually(is_up(netusage, 1), 15)
     shown = eventually(lambda: (lambda m: m if m.pair("month", "lan0") == (0, of_lan) else None)(netusage.metrics()))
     assert shown.pair("lifetime", "wan0") == (0, sent)
     assert stored(netusage, "lan0") == (0, of_lan)
+
+
+def test_what_happened_while_the_disk_failed_is_committed_as_soon_as_it_heals(cable, exporter, small_disk):
+    """With the default flush interval: a device's appearance and its last bytes wait for no flush."""
+    near, far = cable
+    netusage = exporter(near, ledger=small_disk / "ledger.db")
+    fill(small_disk)
+    near.bridge("lan0", 7)
+    for number in range(20, 120):  # The log has room for some commits yet.
+        if netusage.metrics()["netusage_ledger_up"] == 0:
+            break
+        near.bridge(f"b{number}", number)
+    assert netusage.metrics()["netusage_ledger_up"] == 0
+    of_lan = near.send("10.7.0.2", packets=10)
+    near.bridge("new0", 8)
+    of_new = near.send("10.8.0.2", packets=20)
+    near.ip("link", "delete", "lan0")
+    near.ip("link", "delete", "new0")
+    netusage.metrics()
+    (small_disk / "filler").unlink()
+    eventually(is_up(netusage, 1), 12)
+    time.sleep(1 * PATIENCE)
+    netusage.kill()
+    again = exporter(near, ledger=small_disk / "ledger.db").metrics()
+    assert again.pair("month", "lan0") == (0, of_lan) and again.pair("month", "new0") == (0, of_new)
+
+
+def test_a_ledger_is_tried_again_within_ten_seconds_however_seldom_readings_are(cable, exporter, tmp_path):
+    near, far = cable
+    (tmp_path / "slow.yaml").write_text("sampling: { interval: 60s }\n")
+    place = tmp_path / "place"
+    place.write_text("a file where a directory should be")
+    netusage = exporter(near, f"--config.file={tmp_path}/slow.yaml", ledger=place / "ledger.db")
+    place.unlink()
+    eventually(netusage.ledger.exists, 10)  # Nobody scrapes meanwhile.
+    eventually(is_up(netusage, 1), 1)
+
+
+def test_a_file_that_is_emptied_while_it_is_used_is_begun_anew(cable, exporter, tmp_path, fast):
+    near, far = cable
+    netusage = exporter(near, fast)
+    sent = near.send("10.0.0.2")
+    committed(netusage)
+    netusage.ledger.write_bytes(b"")
+    sent += near.send("10.0.0.2")
+    eventually(lambda: "moved aside" in netusage.log, 15)
+    assert stored(netusage) == (0, sent)
+    assert exporter(near, fast).metrics().pair("lifetime", "wan0") == (0, sent)
 
 
 def test_others_read_the_ledger_while_it_is_used(cable, exporter, fast):
