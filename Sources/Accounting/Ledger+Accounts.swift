@@ -139,6 +139,8 @@ extension Ledger {
 
     /// Forgets accounts that no open period shows any more; the store still has them.
     mutating func evictDormantAccounts() {
+        // Until the store is read, they say which names its accounts have by now.
+        if origin != nil { return }
         let busy = Set(pending.days.keys.map(\.account)).union(inFlight?.days.keys.map(\.account) ?? [])
         let keeps = accounts.indices.map { index in
             let account = accounts[index]

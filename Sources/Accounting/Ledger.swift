@@ -132,6 +132,7 @@ package struct Ledger: Sendable {
             withhold(delta, from: device.account)
             if index == uplinkDevice { withhold(delta, from: uplinkAccount) }
             book(delta, from: device, isUplink: index == uplinkDevice, over: span)
+            accounts[device.account].isFresh = false
         }
         device.last.received += delta.received
         device.last.transmitted += delta.transmitted

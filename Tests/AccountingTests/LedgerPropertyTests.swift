@@ -54,12 +54,7 @@ struct LedgerPropertyTests {
                 world.pass(Double.random(in: 0...5000, using: &random))
                 carry()
                 if Bool.random(using: &random) { renameUnseen() }
-                if Bool.random(using: &random) {
-                    world.start()
-                } else {
-                    world.startWithoutStore()
-                    blindStarts += 1
-                }
+                startAgain()
             case 76..<81: create()
             case 81..<85: if let index = alive.randomElement(using: &random) { world.delete(index) }
             case 85..<88: rename()
@@ -137,7 +132,17 @@ struct LedgerPropertyTests {
             // What was deleted since the start is known to the program alone.
             if world.ledger.isAwaitingStore { world.storeReturns() }
             if Bool.random(using: &random) { carry() }
-            world.start()
+            startAgain()
+        }
+
+        /// With the store, or at first without it.
+        private mutating func startAgain() {
+            if Bool.random(using: &random) {
+                world.start()
+            } else {
+                world.startWithoutStore()
+                blindStarts += 1
+            }
         }
 
         /// A commit fails, or only seems to.
@@ -160,7 +165,7 @@ struct LedgerPropertyTests {
             stop()
             world.reboot("boot-\(UInt64.random(in: 0 ... .max, using: &random))")
             carry()
-            world.start()
+            startAgain()
         }
     }
 
@@ -193,7 +198,7 @@ struct LedgerPropertyTests {
         }
     }
 
-    @Test(arguments: 0..<100)
+    @Test(arguments: 0..<400)
     func countersNeverStepBackWhileTheMachineRuns(number: UInt64) {
         var history = History(seed: number)
         var last: [AccountKey: (account: AccountID, counter: Counters)] = [:]
