@@ -165,31 +165,42 @@ package struct Ledger: Sendable {
     package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) -> Bool {
         let span = bookingSpan(until: now)
         var isUrgent = false
-        for reading in readings {
-            guard let place = devices.index(forKey: reading.device) else { continue }
-            if devices.values[place].phase != .counting {
-                let settled = settlePhase(
-                    of: devices.values[place], at: reading.device, counters: reading.counters)
-                devices.values[place] = settled
-                isUrgent = true
-            }
-            let device = devices.values[place]
-            if device.last == reading.counters { continue }
-            devices.values[place].last = reading.counters
-            let delta: Delta
-            if reading.counters.continues(device.last) {
-                delta = reading.counters.growth(since: device.last)
-            } else {
-                delta = Delta(sinceCreation: reading.counters)
-                accounts[device.account].events.resets += 1
-                isUrgent = true
-            }
-            book(delta, from: device, isUplink: reading.device == uplinkDevice, over: span)
-        }
+        for reading in readings where record(reading, over: span) { isUrgent = true }
         lastReading = now
         settleNewAccounts()
         advance(to: now.timestamp)
         if endsInterval { sampleRates(at: now.sinceBoot) }
+        return isUrgent
+    }
+
+    /// Books what one device's counters show, between two readings of all: before it goes on under another name.
+    ///
+    /// - Returns: Whether this must be committed at once.
+    @discardableResult
+    package mutating func record(_ reading: Reading, at now: Moment) -> Bool {
+        record(reading, over: bookingSpan(until: now))
+    }
+
+    private mutating func record(_ reading: Reading, over span: BookingSpan) -> Bool {
+        guard let place = devices.index(forKey: reading.device) else { return false }
+        var isUrgent = false
+        if devices.values[place].phase != .counting {
+            let settled = settlePhase(of: devices.values[place], at: reading.device, counters: reading.counters)
+            devices.values[place] = settled
+            isUrgent = true
+        }
+        let device = devices.values[place]
+        if device.last == reading.counters { return isUrgent }
+        devices.values[place].last = reading.counters
+        let delta: Delta
+        if reading.counters.continues(device.last) {
+            delta = reading.counters.growth(since: device.last)
+        } else {
+            delta = Delta(sinceCreation: reading.counters)
+            accounts[device.account].events.resets += 1
+            isUrgent = true
+        }
+        book(delta, from: device, isUplink: reading.device == uplinkDevice, over: span)
         return isUrgent
     }
 

@@ -116,9 +116,10 @@ final class HTTPServer {
             let port = address.port ?? 0
             if !address.host.isEmpty { return try await bootstrap.bind(host: address.host, port: port).get() }
             do {
-                return try await bootstrap.bind(host: "::", port: port).get()
+                // By number: a resolver has its own idea of what is there.
+                return try await bootstrap.bind(to: SocketAddress(ipAddress: "::", port: port)).get()
             } catch let error as IOError where error.errnoCode == EAFNOSUPPORT || error.errnoCode == EADDRNOTAVAIL {
-                return try await bootstrap.bind(host: "0.0.0.0", port: port).get()  // No IPv6 here.
+                return try await bootstrap.bind(to: SocketAddress(ipAddress: "0.0.0.0", port: port)).get()  // No IPv6.
             }
         }
     }

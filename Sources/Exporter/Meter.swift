@@ -19,8 +19,9 @@ actor Meter {
     private(set) var ledger: Ledger
     private var links = LinkTable()
     private var counters: [LinkCounters] = []
-    /// Links that went away after the last dump was asked for: what it says of their numbers may be of another life.
-    private var departed: Set<UInt32> = []
+    /// Links whose last bytes under a name, or at all, an event told after the last dump was asked for: what the dump says
+    /// of their numbers is older, or of another life.
+    private var superseded: Set<UInt32> = []
     /// Links that events told of since the list of links was asked for.
     private var touched: Set<UInt32> = []
     private var route: DefaultRoute?
@@ -28,6 +29,7 @@ actor Meter {
     private var routesReadAt = BootTime(nanoseconds: 0)
     private var routesTook = Span.zero
     private var linksAreOutdated = false
+    private var linksReadAt: BootTime
 
     private var kernelStatus = KernelStatus()
     private var kernelFailures: [Concern: String] = [:]
@@ -69,6 +71,7 @@ actor Meter {
         links.replaceAddresses(stock.addresses)
         left = stock.left
         linksAreOutdated = !stock.isSettled
+        linksReadAt = now.sinceBoot
         flushedAt = now.sinceBoot
         configurationStatus = settings.status(readAt: now)
         ledger = .awaitingStore(
@@ -163,7 +166,7 @@ actor Meter {
     /// Books everything up to now: events first, then counters, then what the routes say.
     func read(endsInterval: Bool) {
         takeEvents()
-        departed.removeAll(keepingCapacity: true)
+        superseded.removeAll(keepingCapacity: true)
         do {
             try kernel.readCounters(into: &counters)
             report(.counters, nil)
@@ -185,15 +188,18 @@ actor Meter {
     /// - Returns: Whether the kernel could be read.
     func readEvents() -> Bool {
         read(endsInterval: false)
+        wakeStoreIfDue()
         return kernelStatus.readSuccess
     }
 
     private func book(at now: Moment, endsInterval: Bool) {
         noticeClockStep(at: now)
-        let sure = counters.lazy.filter { [departed] in departed.isEmpty || !departed.contains($0.index) }
+        let sure = counters.lazy.filter { [superseded] in superseded.isEmpty || !superseded.contains($0.index) }
         if ledger.record(sure.map(\.reading), at: now, endsInterval: endsInterval) { isUrgent = true }
         // A link that no event told of: the event was lost, or is about to come.
-        if counters.count != links.links.count, departed.isEmpty { linksAreOutdated = true }
+        if counters.count != links.links.count, superseded.isEmpty { linksAreOutdated = true }
+        // The kernel doesn't tell of everything: nobody hears of a new alias of a link that is down.
+        if now.sinceBoot.elapsed(since: linksReadAt) >= Self.linksInterval { linksAreOutdated = true }
     }
 
     private func noticeClockStep(at now: Moment) {
@@ -263,9 +269,12 @@ actor Meter {
             if ledger.appear(Self.device(for: link)) { isUrgent = true }
             return
         }
-        if former?.name != link.name, ledger.rename(link.deviceIndex, to: link.deviceName) {
-            isUrgent = true
-            routesAreOutdated = true  // It may be metered only under one of the two names.
+        if former?.name != link.name {
+            bookLastBytes(of: link)
+            if ledger.rename(link.deviceIndex, to: link.deviceName) {
+                isUrgent = true
+                routesAreOutdated = true  // It may be metered only under one of the two names.
+            }
         }
         if former?.flags != link.flags || former?.operationalState != link.operationalState {
             ledger.setLinkSpeed(LinkTable.bytesPerSecond(of: link), of: link.deviceIndex)
@@ -273,8 +282,15 @@ actor Meter {
         }
     }
 
+    /// What a link carried under the name that it had until now.
+    private func bookLastBytes(of link: Link) {
+        guard let counters = link.counters else { return }
+        superseded.insert(link.index)
+        if ledger.record(counters.reading, at: SystemClock.now()) { isUrgent = true }
+    }
+
     private func linkRemoved(_ link: Link) {
-        departed.insert(link.index)
+        superseded.insert(link.index)
         guard links[link.index] != nil else { return }
         ledger.depart(
             link.deviceIndex, final: link.counters?.counters, movedAway: link.movedAway, at: SystemClock.now())
@@ -283,9 +299,13 @@ actor Meter {
         routesAreOutdated = true
     }
 
+    /// How often the list of links is read without a reason: 4 ms at 1,000 links.
+    private static let linksInterval = Span(seconds: 60)
+
     /// Reads the list of links and takes every difference as an event.
     private func refreshLinks() {
         linksAreOutdated = false
+        linksReadAt = SystemClock.now().sinceBoot
         do {
             touched.removeAll(keepingCapacity: true)
             let former = links.links.keys.sorted()
@@ -301,7 +321,10 @@ actor Meter {
             }
             // All at once: two may have swapped their names.
             var names: [DeviceIndex: DeviceName] = [:]
-            for link in present where links[link.index] != nil { names[link.deviceIndex] = link.deviceName }
+            for link in present where links[link.index] != nil {
+                if links[link.index]?.name != link.name { bookLastBytes(of: link) }
+                names[link.deviceIndex] = link.deviceName
+            }
             if ledger.rename(names) { isUrgent = true }
             for link in present {
                 if links[link.index] == nil, ledger.appear(Self.device(for: link)) { isUrgent = true }
@@ -385,10 +408,13 @@ actor Meter {
         settings.isOnBattery = onBattery
         if ledger.rules != settings.rules { ledger.apply(settings.rules) }
         read(endsInterval: true)
-        let now = SystemClock.now().sinceBoot
-        let isDue = now.elapsed(since: flushedAt) >= settings.flushInterval
-        if isDue || failedAt.map(isRetryDue) ?? false { wakeStore.yield() }
+        wakeStoreIfDue()
         return plan
+    }
+
+    private func wakeStoreIfDue() {
+        let isDue = SystemClock.now().sinceBoot.elapsed(since: flushedAt) >= settings.flushInterval
+        if isDue || failedAt.map(isRetryDue) ?? false { wakeStore.yield() }
     }
 
     /// When the store has to be called, by a flush that is due or a failure; it is called once a second at the most.
@@ -428,6 +454,8 @@ actor Meter {
         configurationStatus = settings.status(readAt: SystemClock.now())
         series = nil
         isUrgent = true
+        // The baselines of devices that are metered from here on, and who holds the route.
+        read(endsInterval: false)
         use(settings.calendar)
     }
 

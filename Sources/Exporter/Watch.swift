@@ -75,11 +75,11 @@ actor Watch {
                     powerCheckedAt = now
                 }
                 plan = await meter.tick(onBattery: isOnBattery)
-                await occurred(.tick)
             } else {
                 if await !meter.readEvents() { usleep(100_000) }  // A broken socket stays readable: don't spin on it.
                 plan = await meter.plan
             }
+            await occurred(.tick)  // Events may come so fast that nothing else does.
         }
     }
 

@@ -4,82 +4,101 @@ import CivilTime
 /// Another calendar for the same bytes.
 extension LedgerFile {
     /// Books the days anew from their buckets where this calendar begins days at other moments than the one they were
-    /// booked by. Days whose buckets aren't kept any more stay as they are. Part of a transaction.
+    /// booked by. What the buckets that are kept don't tell of stays on its day, so that a calendar and back gives the
+    /// same days. Part of a transaction.
     func rebookDays(by calendar: LocalCalendar) throws {
-        guard let first = try firstCoveredDay(), try differs(calendar, from: first.day) else { return }
-        try rebook(from: first.day, startingAt: first.start, calendar: calendar)
-    }
-
-    /// The first day all of whose buckets are there.
-    private func firstCoveredDay() throws -> (day: CivilDate, start: Int64)? {
-        let rows = try statement(
-            """
-            SELECT day, start FROM day_start WHERE start >= (SELECT buckets_from FROM ledger) ORDER BY day LIMIT 1
-            """)
-        try rows.bind([])
-        guard try rows.step() else { return nil }
-        guard let day = Int32(exactly: rows.integer(0)) else { throw damaged("it has an impossible day") }
-        let start = rows.integer(1)
-        try rows.bind([])
-        return (CivilDate(daysSinceEpoch: day), start)
-    }
-
-    private func differs(_ calendar: LocalCalendar, from day: CivilDate) throws -> Bool {
-        let rows = try statement("SELECT day, start FROM day_start WHERE day >= ?1")
-        try rows.bind([.integer(Int64(day.daysSinceEpoch))])
-        var differs = false
-        while try rows.step() {
-            guard let day = Int32(exactly: rows.integer(0)) else { throw damaged("it has an impossible day") }
-            if calendar.start(of: CivilDate(daysSinceEpoch: day)).secondsSinceEpoch != rows.integer(1) {
-                differs = true
-            }
-        }
-        return differs
-    }
-
-    private func rebook(from first: CivilDate, startingAt start: Int64, calendar: LocalCalendar) throws {
-        var remainders: [AccountID: Total] = [:]
-        let former = try statement("SELECT day, account, received, transmitted FROM day WHERE day >= ?1")
-        try former.bind([.integer(Int64(first.daysSinceEpoch))])
-        while try former.step() {
-            guard let entry = storedDay(in: former) else { throw damaged("it has an impossible day") }
-            remainders[entry.account, default: .zero] += entry.total
-        }
-        try statement("DELETE FROM day WHERE day >= ?1").run(.integer(Int64(first.daysSinceEpoch)))
-        try statement("DELETE FROM day_start WHERE day >= ?1").run(.integer(Int64(first.daysSinceEpoch)))
-        // Days that stay keep what was carried before `start`, so one that begins earlier by this calendar isn't covered.
-        if try hasDays() { try omitBuckets(before: Timestamp(secondsSinceEpoch: start)) }
-        for (key, total) in try dailySums(from: start, calendar: calendar) {
-            remainders[key.account] = remainders[key.account]?.without(total)
-            try add(total, to: key.account, on: key.day, calendar: calendar)
-        }
-        // A day that doesn't begin with a bucket has bytes in one that began before it.
-        let day = calendar.day(containing: Timestamp(secondsSinceEpoch: start))
-        for (account, total) in remainders where !total.isZero {
-            try add(total, to: account, on: day, calendar: calendar)
-        }
-    }
-
-    private func hasDays() throws -> Bool {
-        try connection.integer("SELECT EXISTS (SELECT 1 FROM day)") == 1
-    }
-
-    private func dailySums(from start: Int64, calendar: LocalCalendar) throws -> [Commit.DayKey: Total] {
-        let rows = try statement(
-            "SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 ORDER BY start")
-        try rows.bind([.integer(start)])
-        var sums: [Commit.DayKey: Total] = [:]
-        var day = CivilDate(daysSinceEpoch: 0)
+        guard let from = try connection.integer("SELECT buckets_from FROM ledger") else { return }
+        let starts = try dayStarts()
+        let former = starts[(starts.lastIndex { $0.start <= from } ?? 0)...]
+        guard former.contains(where: { calendar.start(of: $0.day).secondsSinceEpoch != $0.start }) else { return }
+        var moved = BucketSums()
+        var place = former.startIndex
         var span = Timestamp(secondsSinceEpoch: 0)..<Timestamp(secondsSinceEpoch: 0)
-        while try rows.step() {
-            let moment = Timestamp(secondsSinceEpoch: rows.integer(0))
+        var day = CivilDate(daysSinceEpoch: 0)
+        try forEachBucket(from: from) { start, account, total in
+            while place + 1 < former.endIndex, former[place + 1].start <= start { place += 1 }
+            let moment = Timestamp(secondsSinceEpoch: start)
             if !span.contains(moment) {
                 day = calendar.day(containing: moment)
                 span = calendar.span(ofDay: day)
             }
-            sums[.init(account: AccountID(rawValue: rows.integer(1)), day: day), default: .zero] += total(
-                in: rows, from: 2)
+            moved.move(total, of: account, from: former[place].day, to: day)
         }
-        return sums
+        try rebook(moved, from: former.first?.day, calendar: calendar)
+    }
+
+    /// What the kept buckets hold of each account's days, by the former calendar and by the new one.
+    private struct BucketSums {
+        var former: [AccountID: [CivilDate: Total]] = [:]
+        var new: [Commit.DayKey: Total] = [:]
+
+        mutating func move(_ total: Total, of account: AccountID, from former: CivilDate, to day: CivilDate) {
+            self.former[account, default: [:]][former, default: .zero] += total
+            new[.init(account: account, day: day), default: .zero] += total
+        }
+    }
+
+    private func dayStarts() throws -> [(day: CivilDate, start: Int64)] {
+        let rows = try statement("SELECT day, start FROM day_start ORDER BY day")
+        try rows.bind([])
+        var starts: [(day: CivilDate, start: Int64)] = []
+        while try rows.step() {
+            guard let day = Int32(exactly: rows.integer(0)) else { throw damaged("it has an impossible day") }
+            starts.append((CivilDate(daysSinceEpoch: day), rows.integer(1)))
+        }
+        return starts
+    }
+
+    private func forEachBucket(from: Int64, _ body: (Int64, AccountID, Total) -> Void) throws {
+        let rows = try statement(
+            "SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 ORDER BY start")
+        try rows.bind([.integer(from)])
+        while try rows.step() {
+            body(rows.integer(0), AccountID(rawValue: rows.integer(1)), total(in: rows, from: 2))
+        }
+    }
+
+    private func rebook(_ sums: BucketSums, from first: CivilDate?, calendar: LocalCalendar) throws {
+        guard let first else { return }
+        let kept = try totals(from: first, without: sums.former)
+        let number: SQLValue = .integer(Int64(first.daysSinceEpoch))
+        try statement("DELETE FROM day WHERE day >= ?1").run(number)
+        try statement("DELETE FROM day_start WHERE day >= ?1").run(number)
+        for (key, total) in kept where !total.isZero {
+            try add(total, to: key.account, on: key.day, calendar: calendar)
+        }
+        for (key, total) in sums.new { try add(total, to: key.account, on: key.day, calendar: calendar) }
+        // An earlier day may have got bytes, too: its buckets begin where it does by this calendar.
+        for day in Set(sums.new.keys.map(\.day)) where day < first {
+            try statement("UPDATE day_start SET start = ?2 WHERE day = ?1").run(
+                .integer(Int64(day.daysSinceEpoch)), .integer(calendar.start(of: day).secondsSinceEpoch))
+        }
+    }
+
+    /// What the days from this one on hold besides `sums`.
+    private func totals(from first: CivilDate, without sums: [AccountID: [CivilDate: Total]]) throws
+        -> [Commit.DayKey: Total]
+    {
+        let rows = try statement("SELECT day, account, received, transmitted FROM day WHERE day >= ?1")
+        try rows.bind([.integer(Int64(first.daysSinceEpoch))])
+        var totals: [Commit.DayKey: Total] = [:]
+        while try rows.step() {
+            guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
+            totals[.init(account: entry.account, day: entry.day)] = entry.total
+        }
+        for (account, sums) in sums {
+            // A bucket may lie on two days, where days don't begin with one: then the first has less than its buckets,
+            // and the next has the rest.
+            var owed = Total.zero
+            let days = Set(sums.keys).union(totals.keys.lazy.filter { $0.account == account }.map(\.day))
+            for day in days.sorted() {
+                let key = Commit.DayKey(account: account, day: day)
+                let total = totals[key] ?? .zero
+                let taken = owed.adding(sums[day] ?? .zero)
+                totals[key] = total.without(taken)
+                owed = taken.without(total)
+            }
+        }
+        return totals
     }
 }

@@ -81,8 +81,12 @@ struct StoredBytes: Equatable {
         buckets.reduce(into: [:]) { $0[$1.key.account, default: .zero] += $1.value }
     }
 
-    /// The first day all of whose buckets are there.
-    var firstCoveredDay: CivilDate? { dayStarts.filter { $0.value >= bucketsFrom }.keys.min() }
+    /// The first day all of whose buckets are there, in whatever zone it was booked first.
+    var firstCoveredDay: CivilDate? {
+        // Zones are up to 26 hours apart.
+        let start = bucketsFrom.adding(seconds: 27 * 3600)
+        return dayStarts.filter { $0.value >= start }.keys.min()
+    }
 
     /// The days from this one on.
     func days(from first: CivilDate) -> [Commit.DayKey: Total] { days.filter { $0.key.day >= first } }

@@ -73,7 +73,9 @@ struct LedgerDamageTests {
     func damagedBytesAreWorkedWithOrTold(part: UInt64) throws {
         let base = try Self.populated()
         let database = try base.bytes(of: "ledger.db")
-        let log = try base.bytes(of: "ledger.db-wal")
+        // Without the zeros at its end, which don't matter.
+        let whole = try base.bytes(of: "ledger.db-wal")
+        let log = Array(whole.prefix(through: whole.lastIndex { $0 != 0 } ?? 0))
         #expect(database.count > 10_000 && log.count > 10_000)
         var told = 0
         for seed in part * 50..<part * 50 + 50 {

@@ -32,11 +32,10 @@ struct LedgerFaultTests {
             accounts: [
                 .make(1, .uplink), .make(2, "eth0"), .make(3, "eth1"), .make(4, "wwan0"), .make(5, .collapsed("veth*")),
             ], devices: [.make(1, "eth0", account: 2), .make(2, "eth1", account: 3), .make(3, "gone0", account: nil)])
-        for hour in 0..<96 {
+        for number: Int64 in 0..<96 {
+            let moment = testStart - 30 * 86_400 + number * 6 * 3600
             for account: Int64 in 1...5 {
-                first.book(
-                    account, UInt64(hour) * 1000, UInt64(account), at: testStart - 30 * 86_400 + Int64(hour) * 3600,
-                    .utc)
+                first.book(account, UInt64(number) * 1000, UInt64(account), at: moment, .utc)
             }
         }
         try file.apply(first)

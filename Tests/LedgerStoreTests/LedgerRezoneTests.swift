@@ -90,28 +90,26 @@ struct LedgerRezoneTests {
         }
     }
 
-    /// Days that aren't covered by buckets stay as they are; only the one that now holds the first covered bytes may
-    /// grow.
+    /// Days before the ones that hold the first bucket, by either calendar, stay as they are.
     private func checkUncovered(
         _ before: StoredBytes, _ after: StoredBytes, _ calendar: LocalCalendar, _ comment: Comment
     ) {
-        guard let first = before.firstCoveredDay, let start = before.dayStarts[first] else {
-            #expect(after.days == before.days, comment)
-            return
-        }
-        let boundary = min(first, calendar.day(containing: start))
+        let former = before.dayStarts.filter { $0.value <= before.bucketsFrom }.keys.max()
+        let boundary = min(former ?? .earliest, calendar.day(containing: before.bucketsFrom))
         #expect(after.days.filter { $0.key.day < boundary } == before.days.filter { $0.key.day < boundary }, comment)
     }
 
-    @Test func aZoneAndBackGivesTheSameDays() throws {
+    @Test(arguments: [nil, 86_400, 5 * 86_400])
+    func aZoneAndBackGivesTheSameDays(keepsSeconds: Int64?) throws {
         let directory = try TemporaryDirectory()
         let file = try LedgerFile(path: directory.ledger)
         let home = LocalCalendar(zone: try Zone(posix: "CET-1CEST,M3.5.0,M10.5.0/3"), weekStart: .monday)
-        var bookings = Bookings(random: SeededGenerator(seed: 5), calendar: home, keepsSeconds: nil)
-        for _ in 0..<50 { try file.apply(bookings.next(), home) }
+        var bookings = Bookings(random: SeededGenerator(seed: 5), calendar: home, keepsSeconds: keepsSeconds)
+        for _ in 0..<50 { try file.apply(bookings.next(), calendar: home, horizon: bookings.horizon) }
         let days = try StoredBytes(directory).days
         for zone in Self.evenZones {
             try file.rezone(to: LocalCalendar(zone: try Zone(posix: zone), weekStart: .monday))
+            try file.rezone(to: LocalCalendar(zone: Zone(fixedOffsetSeconds: -12 * 3600), weekStart: .monday))
             try file.rezone(to: home)
             #expect(try StoredBytes(directory).days == days, "\(zone)")
         }
