@@ -41,6 +41,9 @@ struct MeteredDevice {
     var last: Counters
     var linkBytesPerSecond: UInt64?
     var phase = Phase.counting
+    /// Whether it came while the program runs and has carried nothing yet. Devices get their names soon after they come: the
+    /// past of the first name isn't theirs.
+    var isNewcomer = false
 
     /// More than this in one direction within `elapsed` is impossible.
     ///
@@ -67,6 +70,9 @@ struct AwayDevices {
     struct Entry: Equatable {
         var name: DeviceName
         var counters: Counters
+        /// Whether it may as well have been deleted: it went while nobody looked. Then its number must come back, which
+        /// the kernel gives to no new device; and it isn't remembered for longer than this run.
+        var isMissing = false
     }
 
     private(set) var entries: [DeviceIndex: Entry] = [:]
@@ -86,6 +92,8 @@ struct AwayDevices {
     /// The device that may be back as `device`: it has the number that it left with, or its name.
     func candidate(for device: Device) -> DeviceIndex? {
         if entries[device.index] != nil { return device.index }
-        return order.last { entries[$0]?.name == device.name && entries[$0]?.counters != .zero }
+        return order.last { index in
+            entries[index].map { $0.name == device.name && $0.counters != .zero && !$0.isMissing } ?? false
+        }
     }
 }

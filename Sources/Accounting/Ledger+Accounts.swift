@@ -61,18 +61,25 @@ extension Ledger {
         leave(index)
     }
 
-    /// Devices move to the accounts with these keys. One that has an account of its own takes it along.
+    /// Devices move to the accounts with these keys. One that has an account of its own takes it along; a newcomer doesn't
+    /// take another's, and is the next life of the device that had its new name.
     mutating func move(_ moves: [(index: DeviceIndex, key: AccountKey)]) {
         var detached: [(account: Int, key: AccountKey)] = []
         for (index, key) in moves {
             guard let device = devices[index] else { continue }
             let former = accounts[device.account].key
-            if case .device = former, case .device = key, accounts[device.account].memberCount == 1 {
+            let leavesPast = device.isNewcomer && (origin != nil || !accounts[device.account].lifetime.isZero)
+            let hasPredecessor = device.isNewcomer && accountIndex[key] != nil
+            if case .device = former, case .device = key, accounts[device.account].memberCount == 1, !leavesPast {
+                if hasPredecessor { accounts[device.account].events.resets += 1 }
                 if accountIndex[former] == device.account { accountIndex[former] = nil }
                 accounts[device.account].key = key
                 detached.append((device.account, key))
             } else {
                 leaveFor(key, index, device)
+                if case .device = key, hasPredecessor, let place = accountIndex[key] {
+                    accounts[place].events.resets += 1
+                }
             }
         }
         for (place, key) in detached { attach(place, as: key) }

@@ -170,7 +170,7 @@ extension Ledger {
 
     private func deviceRecords() -> [DeviceIndex: DeviceRecord] {
         var records: [DeviceIndex: DeviceRecord] = [:]
-        for (index, entry) in away.entries {
+        for (index, entry) in away.entries where !entry.isMissing {
             records[index] = DeviceRecord(
                 index: index, name: entry.name, account: nil, counters: entry.counters, state: .away, holdsUplink: false
             )

@@ -233,6 +233,11 @@ extension Ledger {
             take(device, counters, past: past, over: span, renames: &renames)
         }
         let lost = stored.devices.filter { $0.state == .metered && !survivors.contains($0.index) }
+        if isSameEpoch {
+            for record in lost.sorted(by: { $0.index < $1.index }) {
+                away.insert(.init(name: record.name, counters: record.counters, isMissing: true), at: record.index)
+            }
+        }
         if stored.header?.isClean == false, stored.header?.boot == boot { restartCounters(of: lost) }
     }
 

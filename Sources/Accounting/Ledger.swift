@@ -71,6 +71,7 @@ package struct Ledger: Sendable {
             away.remove(at: candidate)
         }
         let known = accountIndex[key]
+        metered.isNewcomer = metered.phase == .counting
         metered.account = account(for: key)
         if known != nil, case .device = key, metered.phase == .counting {
             accounts[metered.account].events.resets += 1
@@ -192,6 +193,7 @@ package struct Ledger: Sendable {
         let device = devices.values[place]
         if device.last == reading.counters { return isUrgent }
         devices.values[place].last = reading.counters
+        devices.values[place].isNewcomer = false
         let delta: Delta
         if reading.counters.continues(device.last) {
             delta = reading.counters.growth(since: device.last)
@@ -236,6 +238,9 @@ package struct Ledger: Sendable {
         case .awaitingBaseline: device.last = counters
         case .perhapsReturned(let carried):
             device.last = counters.continues(carried) ? counters : .zero
+            if !counters.continues(carried), !accounts[device.account].lifetime.isZero {
+                accounts[device.account].events.resets += 1
+            }
         }
         device.phase = .counting
         structureVersion += 1

@@ -90,7 +90,10 @@ struct LedgerPropertyTests {
             // What is in the store alone under a name that is had for a moment only stays where it is.
             if world.ledger.isAwaitingStore, carried[name] != nil { return }
             world.read()
+            // One that has carried nothing yet has no past.
+            let isNewcomer = world.ledger.devices[index]?.isNewcomer == true
             world.rename(index, to: name)
+            if isNewcomer { return }
             carried[name, default: .zero] += carried.removeValue(forKey: former) ?? .zero
         }
 

@@ -102,6 +102,40 @@ def test_a_renamed_device_keeps_its_history(cable, exporter):
     assert shown.device("device_resets_total", "home0") == 0
 
 
+def test_what_was_carried_under_a_name_is_booked_to_it(cable, exporter, tmp_path):
+    near, far = cable
+    (tmp_path / "slow.yaml").write_text(
+        'sampling: { interval: 60s }\ndevices: { exclude: [lo, "private*"], collapse: ["veth*"] }\n')
+    netusage = exporter(near, f"--config.file={tmp_path}/slow.yaml")
+    near.bridge("lan0", 7)
+    sent = near.send("10.7.0.2")
+    near.ip("link", "set", "lan0", "name", "veth0")
+    sent_as_member = near.send("10.7.0.2", packets=7)
+    near.ip("link", "set", "veth0", "name", "private0")
+    near.send("10.7.0.2")
+    shown = netusage.metrics()
+    assert shown.pair("lifetime", "lan0") == (0, sent)
+    assert shown.pair("lifetime", "veth*") == (0, sent_as_member)
+    assert shown.device("device_up", "private0") is None
+
+
+def test_a_device_that_gets_its_name_soon_leaves_the_past_of_its_first_one(cable, exporter):
+    """Modems and network cards come under the kernel's name for them, and get their own a moment later."""
+    near, far = cable
+    near.bridge("usb0", 7)
+    netusage = exporter(near)
+    first = near.send("10.7.0.2")
+    near.ip("link", "delete", "usb0")
+    near.ip("link", "add", "usb0", "type", "bridge")
+    near.ip("link", "set", "usb0", "name", "modem0")
+    assert eventually(lambda: netusage.metrics().pair("_total", "modem0") == (0, 0))
+    assert netusage.metrics().pair("month", "usb0") == (0, first)
+    near.ip("link", "delete", "modem0")
+    near.ip("link", "add", "temporary0", "type", "bridge")
+    near.ip("link", "set", "temporary0", "name", "modem0")
+    assert eventually(lambda: netusage.metrics().device("device_resets_total", "modem0") == 1)
+
+
 def test_two_devices_that_swap_their_names_keep_their_histories(cable, exporter):
     near, far = cable
     near.bridge("a0", 7)
@@ -168,6 +202,22 @@ def test_what_a_device_carried_in_another_namespace_is_not_booked(cable, namespa
     elsewhere.ip("link", "set", "lan0", "netns", near.name)
     here += carry(near, 40)
     assert netusage.metrics().pair("lifetime", "lan0") == (0, here)
+
+
+def test_a_device_that_went_to_another_namespace_while_nobody_looked_comes_back(cable, namespaces, exporter):
+    near, far = cable
+    elsewhere = namespaces()
+    netusage = exporter(near)
+    sent = near.send("10.0.0.2")
+    netusage.stop()
+    near.ip("link", "set", "wan0", "netns", elsewhere.name)
+    netusage = exporter(near)
+    elsewhere.ip("link", "set", "wan0", "netns", near.name)
+    near.ip("address", "add", "10.0.0.1/24", "dev", "wan0")
+    near.ip("link", "set", "wan0", "up", "arp", "off")
+    sent += near.send("10.0.0.2", packets=7)
+    assert eventually(lambda: netusage.metrics().pair("lifetime", "wan0")[1] == sent)
+    assert netusage.metrics().pair("_total", "wan0")[1] == near.kernel("wan0")[1]
 
 
 def test_a_class_of_devices_is_one_series_whose_counter_never_falls(cable, exporter):

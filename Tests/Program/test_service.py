@@ -51,6 +51,25 @@ def test_signs_of_life_come_in_time_however_seldom_readings_are(cable, exporter,
     eventually(lambda: netusage.metrics().device("transmit_bytes_per_second", "wan0") > 0, 7)
 
 
+def test_events_that_keep_coming_hold_up_neither_signs_of_life_nor_commits(cable, exporter, tmp_path):
+    near, far = cable
+    path = str(tmp_path / "notify")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(path)
+    (tmp_path / "slow.yaml").write_text("sampling: { interval: 60s }\nstorage: { flush_interval: 2s }\n")
+    netusage = exporter(near, f"--config.file={tmp_path}/slow.yaml",
+                        environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"})
+    messages(listener, "READY=1")
+    near.ip("link", "add", "lan0", "type", "bridge")
+    committed = netusage.metrics()["netusage_ledger_last_commit_timestamp_seconds"]
+    for number in range(40):
+        near.ip("link", "set", "lan0", "up" if number % 2 else "down")
+        if number % 4 == 3:
+            messages(listener, "WATCHDOG=1", seconds=1)
+        time.sleep(0.2)
+    assert netusage.metrics()["netusage_ledger_last_commit_timestamp_seconds"] > committed + 2
+
+
 def test_too_few_descriptors_are_told(cable, exporter):
     near, far = cable
     netusage = exporter(near, prefix=("prlimit", "--nofile=24:24"), wait=False)
