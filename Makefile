@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BINARY := .build/release/netusage
-RELEASE := -c release --product netusage --static-swift-stdlib -Xlinker --no-export-dynamic
+# Package.swift names the commit in the binary, so what it says isn't kept from one build to the next.
+RELEASE := -c release --product netusage --manifest-cache none --static-swift-stdlib -Xlinker --no-export-dynamic
 PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata

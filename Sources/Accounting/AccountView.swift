@@ -37,7 +37,6 @@ extension Ledger {
     package var uplinkView: AccountView { view(of: uplinkAccount) }
 
     /// The place of the account that a device is booked to, if it is metered.
-    package func place(of device: DeviceIndex) -> Int? { devices[device]?.account }
 
     /// The device whose bytes go to the uplink now.
     package var currentUplink: DeviceIndex? { uplinkDevice }

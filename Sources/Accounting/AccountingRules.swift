@@ -16,7 +16,10 @@ package struct AccountingRules: Hashable, Sendable {
     /// Where a device's bytes go, or `nil` if it isn't metered.
     package func account(for name: DeviceName) -> AccountKey? {
         if exclude.contains(where: { $0.matches(name) }) { return nil }
-        if let pattern = collapse.first(where: { $0.matches(name) }) { return .collapsed(pattern.text) }
+        // A pattern that only one name fits makes no class.
+        if let pattern = collapse.first(where: { $0.matches(name) }), !pattern.isLiteral {
+            return .collapsed(pattern.text)
+        }
         return .device(name)
     }
 

@@ -24,14 +24,19 @@ package struct DeviceName: Hashable, Comparable, Sendable {
     /// bytes with `\xNN` for what can't be shown. The kernel allows no `:` in a name, so no other device looks like that.
     package func label(reserved: (String) -> Bool) -> String {
         if let text = String(validating: bytes, as: UTF8.self), !reserved(text) { return text }
-        var label = "raw:"
-        for byte in bytes {
-            switch byte {
-            case UInt8(ascii: "\\"): label += "\\\\"
-            case 0x21...0x7E: label.unicodeScalars.append(Unicode.Scalar(byte))
-            default: label += "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
-            }
-        }
-        return label
+        return rawLabel(bytes)
     }
+}
+
+/// Bytes that aren't text, as text that is different for different bytes: `raw:caf\xe9`.
+package func rawLabel(_ bytes: some Sequence<UInt8>) -> String {
+    var label = "raw:"
+    for byte in bytes {
+        switch byte {
+        case UInt8(ascii: "\\"): label += "\\\\"
+        case 0x21...0x7E: label.unicodeScalars.append(Unicode.Scalar(byte))
+        default: label += "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }
+    }
+    return label
 }

@@ -30,6 +30,11 @@ package struct DevicePattern: Hashable, Sendable {
         self.elements = elements
     }
 
+    /// Whether no more than one name fits.
+    package var isLiteral: Bool {
+        elements.allSatisfy { if case .byte = $0 { true } else { false } }
+    }
+
     /// Whether the whole name fits. Takes at most (length of the name) × (length of the pattern) steps.
     package func matches(_ name: DeviceName) -> Bool {
         let bytes = name.bytes

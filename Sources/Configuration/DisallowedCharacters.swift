@@ -1,7 +1,7 @@
 /// Checks that a file is UTF-8, holds only characters that can be seen, and no directive.
 ///
-/// Stricter than YAML: a tab is refused everywhere, not only where it indents, and so are the breaks U+0085, U+2028
-/// and U+2029, as editors show no new line where YAML begins one. A byte order mark may stand at the very start.
+/// Stricter than YAML: the breaks U+0085, U+2028 and U+2029 are refused, as editors show no new line where YAML begins
+/// one, and so are tabs, except in comments. A byte order mark may stand at the very start.
 /// Directives are refused before libyaml sees them: the time it takes for them grows with the square of their number.
 /// - Returns: the place behind the last character.
 /// - Throws: `Finding` for the first thing that isn't allowed.
@@ -10,15 +10,23 @@ func rejectDisallowedCharacters(in bytes: [UInt8]) throws(Finding) -> FilePlace 
     var place = FilePlace.start
     var offset = text.startIndex
     var followsCarriageReturn = false
+    var isComment = false
+    var followsSpace = true
     // Decoding puts U+FFFD where bytes aren't UTF-8; up to there `offset` is right.
     for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
         if scalar == "\u{FFFD}", !text[offset...].starts(with: "\u{FFFD}".utf8) {
             throw Finding(at: place, Complaint(problem: "the file is not UTF-8 text", remedy: "save it as UTF-8"))
         }
-        if let complaint = complaint(about: scalar, column: place.column) { throw Finding(at: place, complaint) }
+        if !(isComment && scalar == "\t"), let complaint = complaint(about: scalar, column: place.column) {
+            throw Finding(at: place, complaint)
+        }
+        if scalar == "#", followsSpace { isComment = true }
+        followsSpace = scalar == " " || scalar == "\n" || scalar == "\r"
         switch scalar {
         case "\n" where followsCarriageReturn: break
-        case "\n", "\r": place = FilePlace(line: place.line + 1, column: 1)
+        case "\n", "\r":
+            place = FilePlace(line: place.line + 1, column: 1)
+            isComment = false
         default: place.column += 1
         }
         offset += UTF8.width(scalar)

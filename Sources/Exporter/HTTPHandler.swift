@@ -10,6 +10,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private let requestGuard: RequestGuard
     private let isLoopback: Bool
     private var head: HTTPRequestHead?
+    /// A request is handed over as soon as the answer to the one before it is written, before that is sent.
+    private var answersUnderWay = 0
+    private var isInputClosed = false
 
     init(_ server: HTTPServer, _ requestGuard: RequestGuard, isLoopback: Bool) {
         self.server = server
@@ -25,13 +28,32 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             requestGuard.requestEnded()
             guard let head else { return }
             self.head = nil
+            answersUnderWay += 1
             server.registry.enter(.responding, context.channel)
             answer(head, context)
         }
     }
 
+    /// A request that makes no sense is refused, unless an answer is under way; then, and after all other errors, the
+    /// connection is closed.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let error = error as? HTTPParserError, answersUnderWay == 0 {
+            let status = error == .headerOverflow ? HTTPResponseStatus.requestHeaderFieldsTooLarge : .badRequest
+            let headers: HTTPHeaders = ["Connection": "close", "Content-Length": "0"]
+            let head = HTTPResponseHead(version: .http1_1, status: status, headers: headers)
+            context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+            context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        }
         context.close(promise: nil)
+    }
+
+    /// The client sends nothing more; it gets the answer that it waits for.
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event as? ChannelEvent == .inputClosed {
+            isInputClosed = true
+            if answersUnderWay == 0 { context.close(promise: nil) }
+        }
+        context.fireUserInboundEventTriggered(event)
     }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
@@ -106,14 +128,14 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
         if request.method != .HEAD { context.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
         let sent = context.writeAndFlush(Self.wrapOutboundOut(.end(nil)))
-        let connection = NIOLoopBound((server.registry, context), eventLoop: context.eventLoop)
+        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         sent.whenComplete { result in
-            let (registry, context) = connection.value
-            if keepsAlive, case .success = result {
-                registry.enter(.idle, context.channel)
-            } else {
-                context.close(promise: nil)
-            }
+            let (handler, context) = connection.value
+            handler.answersUnderWay -= 1
+            guard keepsAlive, case .success = result else { return context.close(promise: nil) }
+            if handler.answersUnderWay > 0 { return }
+            if handler.isInputClosed { return context.close(promise: nil) }
+            handler.server.registry.enter(.idle, context.channel)
         }
         return sent
     }

@@ -1,6 +1,7 @@
 import CivilTime
 import Glibc
 import Logging
+import Synchronization
 
 /// How log lines look.
 package enum LogFormat: String, CaseIterable, Sendable {
@@ -37,9 +38,31 @@ package struct Log: LogHandler {
         case .logfmt: line = pairs.map { "\($0)=\(Self.logfmt($1))" }.joined(separator: " ")
         case .json: line = "{" + pairs.map { "\(Self.quoted($0)):\(Self.quoted($1))" }.joined(separator: ",") + "}"
         }
-        // One call, so that lines don't mix. Nobody can be told that standard error is broken.
-        let bytes = Array((line + "\n").utf8)
-        _ = write(STDERR_FILENO, bytes, bytes.count)
+        Self.write(line)
+    }
+
+    /// Lines that nobody took.
+    private static let dropped = Mutex(0)
+
+    /// Writes a line in one call, so that lines don't mix; or drops it if standard error is a pipe that nobody reads, for
+    /// the log must not hold up the program. How many were dropped is told with the next one that isn't.
+    private static func write(_ line: String) {
+        dropped.withLock { dropped in
+            let note = dropped == 0 ? "" : "(\(dropped) lines before this one were lost: nobody read them)\n"
+            var rest = Array((note + line + "\n").utf8)[...]
+            while !rest.isEmpty {
+                var descriptor = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+                if poll(&descriptor, 1, 0) == 0 {
+                    dropped += 1
+                    return
+                }
+                // A pipe that takes anything takes 4 KiB (PIPE_BUF). Nobody can be told that standard error is broken.
+                let part = rest.prefix(4096)
+                _ = part.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+                rest = rest.dropFirst(4096)
+            }
+            dropped = 0
+        }
     }
 
     private static func logfmt(_ value: String) -> String {

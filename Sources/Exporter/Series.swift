@@ -25,7 +25,7 @@ struct Series {
     init(_ ledger: Ledger, _ links: LinkTable) {
         ledgerVersion = ledger.structureVersion
         linksVersion = links.version
-        var patterns = Set(ledger.rules.collapse.map(\.text))
+        var patterns = Set(ledger.rules.collapse.lazy.filter { !$0.isLiteral }.map(\.text))
         for place in 0..<ledger.accountCount {
             if case .collapsed(let pattern)? = ledger.view(at: place)?.key { patterns.insert(pattern) }
         }
@@ -59,10 +59,11 @@ struct Series {
             label = name.label { $0 == otherLabel || patterns.contains($0) }
             let link = members.first.flatMap { links[$0.rawValue] }
             kind = link?.kind ?? "unknown"
-            alias = link.map { String(decoding: $0.alias, as: UTF8.self) } ?? ""
-            addressLabels = members.flatMap(addresses)
-                .sorted { ($0.family.rawValue, $0.text) < ($1.family.rawValue, $1.text) }
-                .map { LabelSet([("device", label), ("family", $0.family.rawValue), ("address", $0.text)]) }
+            alias = link.map { String(validating: $0.alias, as: UTF8.self) ?? rawLabel($0.alias) } ?? ""
+            // The same address may be there with several prefixes or peers.
+            addressLabels = Set(members.flatMap(addresses).map { [$0.family.rawValue, $0.text] })
+                .sorted { $0.lexicographicallyPrecedes($1) }
+                .map { LabelSet([("device", label), ("family", $0[0]), ("address", $0[1])]) }
         case .collapsed(let pattern): label = pattern
         case .uplink: label = ""
         }

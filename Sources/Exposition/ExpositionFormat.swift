@@ -17,14 +17,23 @@ package enum ExpositionFormat: CaseIterable, Hashable, Sendable {
     ///
     /// A client that wants neither gets the classic text: that is what every exporter gives.
     package init(accept: String?) {
-        var best: (format: ExpositionFormat, quality: Int)?
-        for range in (accept ?? "").utf8.split(separator: UInt8(ascii: ",")) {
-            let range = MediaRange(range)
-            guard let format = range.format else { continue }
+        let ranges = (accept ?? "").utf8.split(separator: UInt8(ascii: ",")).map { MediaRange($0) }
+        var best = (format: ExpositionFormat.prometheusText, quality: 0, place: Int.max)
+        for format in Self.allCases {
+            // What is said of the format itself goes before what is said of all.
+            let places = ranges.indices.filter { ranges[$0].specificity(for: format) != nil }
+            let place = places.max { a, b in
+                let (first, second) = (ranges[a].specificity(for: format) ?? 0, ranges[b].specificity(for: format) ?? 0)
+                return (first, ranges[a].quality, b) < (second, ranges[b].quality, a)
+            }
+            guard let place, ranges[place].quality > 0 else { continue }
             // Of two that are liked the same, the one that is named first.
-            if range.quality > best?.quality ?? 0 { best = (format, range.quality) }
+            let quality = ranges[place].quality
+            if quality > best.quality || quality == best.quality && place < best.place {
+                best = (format, quality, place)
+            }
         }
-        self = best?.format ?? .prometheusText
+        self = best.format
     }
 }
 
@@ -62,11 +71,13 @@ private struct MediaRange {
         }
     }
 
-    var format: ExpositionFormat? {
-        switch name {
-        case "application/openmetrics-text": version == nil || version == "1.0.0" ? .openMetrics : nil
-        case "text/plain": version == nil || version == "0.0.4" ? .prometheusText : nil
-        case "text/*", "*/*": .prometheusText
+    /// How closely it describes a format; `nil` if it doesn't.
+    func specificity(for format: ExpositionFormat) -> Int? {
+        switch (name, format) {
+        case ("application/openmetrics-text", .openMetrics): version == nil || version == "1.0.0" ? 2 : nil
+        case ("text/plain", .prometheusText): version == nil || version == "0.0.4" ? 2 : nil
+        case ("text/*", .prometheusText): 1
+        case ("*/*", .prometheusText): 0  // Who takes anything gets what every exporter gives.
         default: nil
         }
     }

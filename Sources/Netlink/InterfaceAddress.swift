@@ -12,11 +12,16 @@ package struct InterfaceAddress: Hashable, Sendable {
     package var family: Family
     /// In text form, without a prefix length: `192.0.2.7`, `2001:db8::7`.
     package var text: String
+    /// What else tells it from others of its link: a link may have the same address with several prefixes, and peers.
+    package var prefixLength: UInt8
+    package var peer: [UInt8]
 
-    package init(index: UInt32, family: Family, text: String) {
+    package init(index: UInt32, family: Family, text: String, prefixLength: UInt8, peer: [UInt8]) {
         self.index = index
         self.family = family
         self.text = text
+        self.prefixLength = prefixLength
+        self.peer = peer
     }
 
     /// From an address message's payload: `struct ifaddrmsg` and attributes. `nil` for other families.
@@ -24,6 +29,7 @@ package struct InterfaceAddress: Hashable, Sendable {
     /// On a point-to-point link `IFA_ADDRESS` is the peer's, so `IFA_LOCAL` goes before it (linux/if_addr.h).
     package init?(payload: UnsafeRawBufferPointer) {
         guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self),
+            let prefixLength = payload.loadInteger(at: 1, as: UInt8.self),
             let index = payload.loadInteger(at: 4, as: UInt32.self)
         else { return nil }
         switch Int32(familyNumber) {
@@ -43,6 +49,8 @@ package struct InterfaceAddress: Hashable, Sendable {
         var text = [CChar](repeating: 0, count: 46)  // INET6_ADDRSTRLEN
         guard inet_ntop(Int32(familyNumber), start, &text, socklen_t(text.count)) != nil else { return nil }
         self.index = index
+        self.prefixLength = prefixLength
+        peer = address.map { Array($0) } ?? []
         self.text = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

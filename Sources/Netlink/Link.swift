@@ -92,7 +92,8 @@ package struct Link: Hashable, Sendable {
     package var isTunnel: Bool { Self.tunnelKinds.contains(kind) }
 
     private static let tunnelKinds: Set<String> = [
-        "tun", "wireguard", "ovpn", "ipip", "sit", "gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan",
+        "tun", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "ipip", "sit", "gre", "gretap", "erspan", "ip6gre",
+        "ip6gretap", "ip6erspan",
         "ip6tnl", "vti", "vti6", "xfrm", "geneve", "vxlan", "gtp", "bareudp", "l2tpeth", "amt",
     ]
 }

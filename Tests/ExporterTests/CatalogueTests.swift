@@ -82,9 +82,13 @@ struct Scenario {
         scenario.add(5, Array("veth2".utf8), kind: "veth", isUp: false)
         scenario.add(6, [0x65, 0xFF], kind: "bridge")
         scenario.add(7, Array("wwan0".utf8), kind: "wwan")
-        scenario.links.insert(InterfaceAddress(index: 2, family: .ipv4, text: "192.0.2.7"))
-        scenario.links.insert(InterfaceAddress(index: 2, family: .ipv6, text: "2001:db8::7"))
-        scenario.links.insert(InterfaceAddress(index: 4, family: .ipv4, text: "10.0.0.1"))
+        scenario.links.insert(InterfaceAddress(index: 2, family: .ipv4, text: "192.0.2.7", prefixLength: 24, peer: []))
+        // The same one again.
+        scenario.links.insert(
+            InterfaceAddress(index: 2, family: .ipv4, text: "192.0.2.7", prefixLength: 16, peer: []))
+        scenario.links.insert(
+            InterfaceAddress(index: 2, family: .ipv6, text: "2001:db8::7", prefixLength: 64, peer: []))
+        scenario.links.insert(InterfaceAddress(index: 4, family: .ipv4, text: "10.0.0.1", prefixLength: 8, peer: []))
         scenario.read([2: (0, 0)])
         scenario.ledger.setUplink(DeviceIndex(rawValue: 2))
         scenario.read([2: (1000, 200), 3: (900, 100), 4: (5, 6), 5: (7, 8), 7: (11, 12)])

@@ -43,6 +43,10 @@ struct ExpositionFormatTests {
         ("application/openmetrics-text;q=-1,text/plain;q=0.001", .prometheusText),
         ("application/openmetrics-text;q=,text/plain;q=0.001", .prometheusText),
         ("application/openmetrics-text;q=1e999,text/plain;q=0.001", .prometheusText),
+        // What is said of a format goes before what is said of all.
+        ("*/*;q=0.9,text/plain;q=0.1,application/openmetrics-text;q=0.5", .openMetrics),
+        ("*/*;q=0.9,text/plain;q=0,application/openmetrics-text;q=0.5", .openMetrics),
+        ("*/*;q=0.9,application/openmetrics-text;q=0.5", .prometheusText),
         // Rubbish.
         (",,,;;;===,q=1", .prometheusText), (";q=0.5", .prometheusText), ("\u{0}\r\n", .prometheusText),
         ("application/openmetrics-text;;;", .openMetrics), ("e\u{301}/*,application/openmetrics-text", .openMetrics),

@@ -69,12 +69,13 @@ struct DecoderTests {
     }
 
     @Test func addressesComeAsText() throws {
-        #expect(try address(Captures.address4) == InterfaceAddress(index: 3, family: .ipv4, text: "192.0.2.7"))
-        #expect(try address(Captures.address6) == InterfaceAddress(index: 3, family: .ipv6, text: "2001:db8::7"))
-        #expect(
-            try address(Captures.addressPointToPoint)
-                == InterfaceAddress(index: 3, family: .ipv4, text: "198.51.100.1"),
-            "its own, not its peer's")
+        let v4 = try #require(try address(Captures.address4))
+        #expect(v4.index == 3 && v4.family == .ipv4 && v4.text == "192.0.2.7" && v4.prefixLength == 24)
+        let v6 = try #require(try address(Captures.address6))
+        #expect(v6.index == 3 && v6.family == .ipv6 && v6.text == "2001:db8::7" && v6.prefixLength == 64)
+        let pointToPoint = try #require(try address(Captures.addressPointToPoint))
+        #expect(pointToPoint.text == "198.51.100.1", "its own, not its peer's")
+        #expect(pointToPoint.peer == [198, 51, 100, 2])
     }
 
     @Test func defaultRoutesOfTheMainTableAreTold() throws {

@@ -145,7 +145,8 @@ class Metrics(dict):
 class Exporter:
     """The running program in a namespace."""
 
-    def __init__(self, namespace, directory, *flags, ledger=None, environment=None, prefix=(), wait=True, port=10073):
+    def __init__(self, namespace, directory, *flags, ledger=None, environment=None, prefix=(), wait=True, port=10073,
+                 stderr=None):
         self.namespace = namespace
         self.ledger = pathlib.Path(ledger or directory / "ledger.db")
         self.port = port
@@ -153,7 +154,7 @@ class Exporter:
         command = ["ip", "netns", "exec", namespace.name, *prefix, str(BINARY), "serve",
                    f"--storage.path={self.ledger}", f"--web.listen-address=127.0.0.1:{port}", *flags]
         with open(self.log_path, "w") as log:
-            self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen(command, stderr=stderr or log, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(environment or {})})
         if wait:
             eventually(self.answers, 20)

@@ -71,6 +71,19 @@ def test_a_reload_loses_nothing(cable, exporter, tmp_path):
     assert netusage.metrics().pair("lifetime", "wan0") == (0, sent)
 
 
+def test_a_device_that_is_metered_again_counts_from_the_reload_on(cable, exporter, tmp_path):
+    near, far = cable
+    slow = "sampling: { interval: 60s }\n"
+    netusage = exporter(near, write(tmp_path, slow + "devices: { exclude: [lo, wan0] }\n"), "--web.enable-lifecycle")
+    near.send("10.0.0.2")
+    write(tmp_path, slow)
+    assert netusage.get("/-/reload", method="POST").status == 200
+    sent = near.send("10.0.0.2", packets=7)
+    shown = netusage.metrics()
+    assert shown.pair("lifetime", "wan0") == (0, sent)
+    assert shown["netusage_uplink_lifetime_transmit_bytes"] == sent
+
+
 def test_another_time_zone_books_the_days_anew_at_once(cable, exporter, tmp_path):
     """Zones on both sides of the date line never have the same date; the bytes go along with the days."""
     near, far = cable

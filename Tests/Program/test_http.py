@@ -57,6 +57,37 @@ def test_bodies_pass_the_strict_parsers(cable, exporter):
         netusage.stop()
 
 
+def test_a_client_that_sends_no_more_still_gets_its_answers(cable, exporter):
+    netusage = exporter(cable[0])
+    for requests in (1, 3):
+        with netusage.namespace.entered():
+            connection = socket.create_connection(("127.0.0.1", 10073))
+        connection.settimeout(10)
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+        connection.shutdown(socket.SHUT_WR)
+        body = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert body.count(b"HTTP/1.1 200 OK") == requests and body.endswith(b"\n")
+    for request in (b"", b"GET /metrics HTTP/1.1\r\nHo"):
+        with netusage.namespace.entered():
+            connection = socket.create_connection(("127.0.0.1", 10073))
+        connection.settimeout(5)
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        assert b"200 OK" not in b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_what_is_not_understood_is_refused_with_its_own_status(cable, exporter):
+    netusage = exporter(cable[0])
+    for request, status in ((b"DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"405"),
+                            (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40000 + b"\r\n\r\n", b"431"),
+                            (b"GET /metrics HTTP/1.1\r\nbad header\r\n\r\n", b"400")):
+        with netusage.namespace.entered():
+            connection = socket.create_connection(("127.0.0.1", 10073))
+        connection.settimeout(10)
+        connection.sendall(request)
+        assert connection.recv(65536).split()[1] == status, request[:30]
+
+
 def test_two_scrapes_have_the_same_order(cable, exporter):
     netusage = exporter(cable[0])
     names = [[line.rpartition(" ")[0] for line in netusage.get("/metrics").body.decode().splitlines()] for _ in range(2)]

@@ -1,5 +1,6 @@
 """What a service manager sees: notifications, the watchdog, sockets handed over, signals."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -75,6 +76,32 @@ def test_too_few_descriptors_are_told(cable, exporter):
     netusage = exporter(near, prefix=("prlimit", "--nofile=24:24"), wait=False)
     assert netusage.process.wait(20 * PATIENCE) == 1
     assert "too few file descriptors" in netusage.log and "ulimit -n" in netusage.log
+
+
+def test_every_address_is_listened_at_with_and_without_ipv6(cable, exporter):
+    near, far = cable
+    for disabled in ("0", "1"):
+        near.exec("sysctl", "-q", "-w", f"net.ipv6.conf.all.disable_ipv6={disabled}")
+        netusage = exporter(near, "--web.listen-address=:10074")
+        netusage.port = 10074
+        assert netusage.metrics()["netusage_online"] == 1
+        netusage.stop()
+
+
+def test_a_log_that_nobody_reads_holds_up_no_scrape(cable, exporter, tmp_path):
+    near, far = cable
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 8192)
+    netusage = exporter(near, stderr=writer)
+    os.close(writer)
+    for number in range(100):
+        near.ip("route", "replace" if number % 2 else "delete", "default", "dev", "wan0")
+        eventually(lambda: netusage.metrics()["netusage_online"] == number % 2)
+    assert b"the uplink is this device now" in os.read(reader, 65536)
+    near.ip("route", "delete", "default", "dev", "wan0")
+    assert eventually(lambda: netusage.metrics()["netusage_online"] == 0)
+    assert b"lines before this one were lost" in os.read(reader, 65536)
+    os.close(reader)
 
 
 def test_an_address_that_is_taken_is_named(cable, exporter, tmp_path):
