@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 BINARY := .build/release/netusage
 # Package.swift names the commit in the binary, so what it says isn't kept from one build to the next.
-RELEASE := -c release --product netusage --manifest-cache none --static-swift-stdlib -Xlinker --no-export-dynamic
+RELEASE := -c release --product netusage --manifest-cache none --disable-build-manifest-caching --static-swift-stdlib -Xlinker --no-export-dynamic
 PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata

@@ -9,7 +9,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "\n", "# only a comment", "# a\tcomment", "{} #\t\tanother", "\u{FEFF}", "\u{FEFF}# marked\n", "---", "---\n...\n", "~", "null", "{}",
+        "", "\n", "# only a comment", "# a\tcomment", "{} #\t\tanother", "\u{FEFF}", "\u{FEFF}# marked\n", "---",
+        "---\n...\n", "~", "null", "{}",
         "sampling:", "sampling: ~\nstorage: null\ndevices: {}\nmetrics:\n", "{sampling}",
     ])
     func whatSetsNothingIsTheDefaults(_ yaml: String) throws {
