@@ -36,8 +36,6 @@ extension Ledger {
 
     package var uplinkView: AccountView { view(of: uplinkAccount) }
 
-    /// The place of the account that a device is booked to, if it is metered.
-
     /// The device whose bytes go to the uplink now.
     package var currentUplink: DeviceIndex? { uplinkDevice }
 

@@ -69,17 +69,15 @@ extension Ledger {
             guard let device = devices[index] else { continue }
             let former = accounts[device.account].key
             let leavesPast = device.isNewcomer && (origin != nil || !accounts[device.account].lifetime.isZero)
-            let hasPredecessor = device.isNewcomer && accountIndex[key] != nil
+            if device.isNewcomer, case .device = key, let predecessor = accountIndex[key] {
+                accounts[predecessor].events.resets += 1
+            }
             if case .device = former, case .device = key, accounts[device.account].memberCount == 1, !leavesPast {
-                if hasPredecessor { accounts[device.account].events.resets += 1 }
                 if accountIndex[former] == device.account { accountIndex[former] = nil }
                 accounts[device.account].key = key
                 detached.append((device.account, key))
             } else {
                 leaveFor(key, index, device)
-                if case .device = key, hasPredecessor, let place = accountIndex[key] {
-                    accounts[place].events.resets += 1
-                }
             }
         }
         for (place, key) in detached { attach(place, as: key) }

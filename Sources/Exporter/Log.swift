@@ -44,7 +44,7 @@ package struct Log: LogHandler {
     /// Lines that nobody took.
     private static let dropped = Mutex(0)
 
-    /// Writes a line in one call, so that lines don't mix; or drops it if standard error is a pipe that nobody reads, for
+    /// Writes a line, in one call unless it is very long, so that lines don't mix; or drops it if standard error is a pipe that nobody reads, for
     /// the log must not hold up the program. How many were dropped is told with the next one that isn't.
     private static func write(_ line: String) {
         dropped.withLock { dropped in

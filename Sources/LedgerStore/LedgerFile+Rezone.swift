@@ -64,8 +64,8 @@ extension LedgerFile {
         let number: SQLValue = .integer(Int64(first.daysSinceEpoch))
         try statement("DELETE FROM day WHERE day >= ?1").run(number)
         try statement("DELETE FROM day_start WHERE day >= ?1").run(number)
-        for (key, total) in kept where !total.isZero {
-            try add(total, to: key.account, on: key.day, calendar: calendar)
+        for (account, days) in kept {
+            for (day, total) in days where !total.isZero { try add(total, to: account, on: day, calendar: calendar) }
         }
         for (key, total) in sums.new { try add(total, to: key.account, on: key.day, calendar: calendar) }
         // An earlier day may have got bytes, too: its buckets begin where it does by this calendar.
@@ -77,27 +77,27 @@ extension LedgerFile {
 
     /// What the days from this one on hold besides `sums`.
     private func totals(from first: CivilDate, without sums: [AccountID: [CivilDate: Total]]) throws
-        -> [Commit.DayKey: Total]
+        -> [AccountID: [CivilDate: Total]]
     {
         let rows = try statement("SELECT day, account, received, transmitted FROM day WHERE day >= ?1")
         try rows.bind([.integer(Int64(first.daysSinceEpoch))])
-        var totals: [Commit.DayKey: Total] = [:]
+        var totals: [AccountID: [CivilDate: Total]] = [:]
         while try rows.step() {
             guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
-            totals[.init(account: entry.account, day: entry.day)] = entry.total
+            totals[entry.account, default: [:]][entry.day] = entry.total
         }
         for (account, sums) in sums {
             // A bucket may lie on two days, where days don't begin with one: then the first has less than its buckets,
             // and the next has the rest.
             var owed = Total.zero
-            let days = Set(sums.keys).union(totals.keys.lazy.filter { $0.account == account }.map(\.day))
-            for day in days.sorted() {
-                let key = Commit.DayKey(account: account, day: day)
-                let total = totals[key] ?? .zero
+            var days = totals[account] ?? [:]
+            for day in Set(sums.keys).union(days.keys).sorted() {
+                let total = days[day] ?? .zero
                 let taken = owed.adding(sums[day] ?? .zero)
-                totals[key] = total.without(taken)
+                days[day] = total.without(taken)
                 owed = taken.without(total)
             }
+            totals[account] = days
         }
         return totals
     }

@@ -93,8 +93,8 @@ package struct Link: Hashable, Sendable {
 
     private static let tunnelKinds: Set<String> = [
         "tun", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "ipip", "sit", "gre", "gretap", "erspan", "ip6gre",
-        "ip6gretap", "ip6erspan",
-        "ip6tnl", "vti", "vti6", "xfrm", "geneve", "vxlan", "gtp", "bareudp", "l2tpeth", "amt",
+        "ip6gretap", "ip6erspan", "ip6tnl", "vti", "vti6", "xfrm", "geneve", "vxlan", "gtp", "bareudp", "l2tpeth",
+        "amt",
     ]
 }
 

@@ -19,11 +19,17 @@ def messages(listener, until, seconds=10):
     return received
 
 
-def test_the_manager_hears_of_every_turn(cable, exporter, tmp_path):
-    near, far = cable
-    path = str(tmp_path / "notify")
+def manager(directory):
+    """The socket that a service manager listens at, and its path."""
+    path = str(directory / "notify")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(path)
+    return listener, path
+
+
+def test_the_manager_hears_of_every_turn(cable, exporter, tmp_path):
+    near, far = cable
+    listener, path = manager(tmp_path)
     netusage = exporter(near, environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000000"})
     assert "READY=1" in messages(listener, "READY=1")[-1]
     messages(listener, "WATCHDOG=1")
@@ -38,9 +44,7 @@ def test_the_manager_hears_of_every_turn(cable, exporter, tmp_path):
 
 def test_signs_of_life_come_in_time_however_seldom_readings_are(cable, exporter, tmp_path):
     near, far = cable
-    path = str(tmp_path / "notify")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    listener.bind(path)
+    listener, path = manager(tmp_path)
     (tmp_path / "slow.yaml").write_text("sampling: { interval: 3s }\n")
     netusage = exporter(near, f"--config.file={tmp_path}/slow.yaml",
                         environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"})
@@ -54,9 +58,7 @@ def test_signs_of_life_come_in_time_however_seldom_readings_are(cable, exporter,
 
 def test_events_that_keep_coming_hold_up_neither_signs_of_life_nor_commits(cable, exporter, tmp_path):
     near, far = cable
-    path = str(tmp_path / "notify")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    listener.bind(path)
+    listener, path = manager(tmp_path)
     (tmp_path / "slow.yaml").write_text("sampling: { interval: 60s }\nstorage: { flush_interval: 2s }\n")
     netusage = exporter(near, f"--config.file={tmp_path}/slow.yaml",
                         environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"})
