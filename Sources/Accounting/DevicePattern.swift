@@ -8,6 +8,8 @@ package struct DevicePattern: Hashable, Sendable {
         case anyByte
         case anyRun
         case set(ranges: [ClosedRange<UInt8>], negated: Bool)
+
+        var isAny: Bool { self == .anyByte }
     }
 
     /// `nil` for an empty pattern and for a `[` that isn't closed.
@@ -35,17 +37,34 @@ package struct DevicePattern: Hashable, Sendable {
         elements.allSatisfy { if case .byte = $0 { true } else { false } }
     }
 
+    /// The only name that fits, if there is no more than one.
+    package var literalName: DeviceName? {
+        var bytes: [UInt8] = []
+        for element in elements {
+            guard case .byte(let byte) = element else { return nil }
+            bytes.append(byte)
+        }
+        return DeviceName(bytes: bytes)
+    }
+
     /// Whether the whole name fits. Takes at most (length of the name) × (length of the pattern) steps.
-    package func matches(_ name: DeviceName) -> Bool {
-        let bytes = name.bytes
+    package func matches(_ name: DeviceName) -> Bool { matches(name.bytes) { Self.fits($0, $1) } }
+
+    /// Whether every name that fits `other` fits this one. It may say no where only a close look would tell.
+    package func covers(_ other: DevicePattern) -> Bool {
+        matches(other.elements) { $0 == $1 || $0.isAny && $1 != .anyRun }
+    }
+
+    /// Whether a row of items fits as a whole, item by item but for the runs of this pattern.
+    private func matches<Item>(_ items: [Item], _ fits: (Element, Item) -> Bool) -> Bool {
         var position = 0
         var element = 0
         var retry: (element: Int, position: Int)?
-        while position < bytes.count {
+        while position < items.count {
             if element < elements.count, elements[element] == .anyRun {
                 retry = (element, position)
                 element += 1
-            } else if element < elements.count, Self.fits(elements[element], bytes[position]) {
+            } else if element < elements.count, fits(elements[element], items[position]) {
                 element += 1
                 position += 1
             } else if let (run, start) = retry {

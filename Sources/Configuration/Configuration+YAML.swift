@@ -8,10 +8,12 @@ extension Configuration {
     ///   - file: its name for messages.
     ///   - zoneProblem: says what is wrong with a named time zone, in words that can follow a colon, or nil. The name
     ///     has only letters, digits and `_+-/`, and can't lead out of the zone database.
+    ///   - isPresent: whether there is a device now that fits a pattern; where there is none, that is noted.
     /// - Throws: `ConfigurationErrors` with everything that is wrong; a syntax error stands there alone, as what comes
     ///   after one can't be read.
     package init(
-        yaml bytes: [UInt8], file: String, zoneProblem: (String) -> String?
+        yaml bytes: [UInt8], file: String, zoneProblem: @escaping (String) -> String?,
+        isPresent: @escaping (DevicePattern) -> Bool = { _ in true }
     ) throws(ConfigurationErrors) {
         let document: YAMLDocument
         do throws(Finding) {
@@ -20,12 +22,16 @@ extension Configuration {
             throw ConfigurationErrors(file: file, finding: error)
         }
         var reader = MappingReader(document.root, path: .root)
-        self.init(&reader, zoneProblem: zoneProblem)
+        self.init(&reader, zoneProblem: zoneProblem, isPresent: isPresent)
         reader.rejectUnknownKeys()
         if let errors = ConfigurationErrors(file: file, findings: document.findings + reader.findings) { throw errors }
+        notes = ConfigurationErrors(file: file, findings: reader.notes)?.entries ?? []
     }
 
-    private init(_ file: inout MappingReader, zoneProblem: (String) -> String?) {
+    private init(
+        _ file: inout MappingReader, zoneProblem: @escaping (String) -> String?,
+        isPresent: @escaping (DevicePattern) -> Bool
+    ) {
         let defaults = Configuration.defaults
         timezone = file.value(
             "timezone", { node throws(Complaint) in try timeZone(node, zoneProblem: zoneProblem) },
@@ -35,6 +41,11 @@ extension Configuration {
         storage = file.mapping("storage") { Storage(&$0, defaults: defaults.storage) }
         devices = file.mapping("devices") { Devices(&$0, defaults: defaults.devices) }
         metrics = file.mapping("metrics") { Metrics(&$0, defaults: defaults.metrics) }
+        plans = Plans(
+            &file,
+            PlanContext(
+                weekStarts: weekStarts, exclude: devices.exclude, zoneProblem: zoneProblem, isPresent: isPresent))
+        notes = []
     }
 }
 

@@ -37,6 +37,9 @@ package struct Configuration: Hashable, Sendable {
     package var storage: Storage
     package var devices: Devices
     package var metrics: Metrics
+    package var plans: Plans
+    /// What isn't wrong but may not be meant, each with its place.
+    package var notes: [ConfigurationErrors.Entry]
 
     /// What holds without a file.
     package static let defaults = Configuration(
@@ -47,15 +50,7 @@ package struct Configuration: Hashable, Sendable {
         devices: Devices(
             exclude: ["lo"].compactMap { DevicePattern($0) },
             collapse: ["veth*", "cali*", "tap*", "vnet*"].compactMap { DevicePattern($0) }),
-        metrics: Metrics(rates: true, addresses: true))
-}
-
-/// Where local time comes from.
-package enum TimeZoneSetting: Hashable, Sendable {
-    /// `TZ`, or the machine's `/etc/localtime`.
-    case local
-    /// A name of the zone database, such as `Europe/Berlin`; never a path that leads out of it.
-    case named(String)
-    /// A fixed offset from UTC in seconds, east positive.
-    case fixed(seconds: Int)
+        metrics: Metrics(rates: true, addresses: true),
+        plans: .none,
+        notes: [])
 }

@@ -4,13 +4,17 @@
 /// the default, so that reading goes on: look at `findings` before using anything.
 struct MappingReader {
     private(set) var findings: [Finding] = []
+    /// What isn't wrong but may not be meant.
+    private(set) var notes: [Finding] = []
     private let path: SettingPath
+    private let place: FilePlace
     private let entries: [YAMLEntry]
     private var knownKeys: [String] = []
 
     /// Nothing and null count as an empty mapping, anything else that isn't one is a finding.
     init(_ node: YAMLNode?, path: SettingPath) {
         self.path = path
+        place = node?.place ?? .start
         guard let node, !node.isNull else {
             entries = []
             return
@@ -35,12 +39,69 @@ struct MappingReader {
         return read(node, path.key(key), decode) ?? fallback
     }
 
+    /// A key with one value that there must be.
+    ///
+    /// - Parameter remedy: What to write if it isn't there, in words that can follow a semicolon.
+    mutating func required<Value>(
+        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value, remedy: String, default fallback: Value
+    ) -> Value {
+        guard let node = node(of: key) else {
+            findings.append(Finding(at: place, path.key(key), Complaint(problem: "is missing", remedy: remedy)))
+            return fallback
+        }
+        return read(node, path.key(key), decode) ?? fallback
+    }
+
+    /// A key with one value, where none has a meaning of its own.
+    mutating func optional<Value>(_ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value) -> Value? {
+        node(of: key).flatMap { read($0, path.key(key), decode) }
+    }
+
+    /// Whether a key stands here; asking makes it known.
+    mutating func has(_ key: String) -> Bool { node(of: key) != nil }
+
+    /// Complains about a key's value; about the mapping if the key isn't there.
+    mutating func complain(about key: String, _ complaint: Complaint) {
+        findings.append(Finding(at: node(of: key)?.place ?? place, path.key(key), complaint))
+    }
+
+    /// Notes something about a key's value, or about one of its items.
+    mutating func note(about key: String, item: Int? = nil, _ complaint: Complaint) {
+        var node = node(of: key)
+        var path = path.key(key)
+        if let item, case .sequence(let items)? = node?.content, items.indices.contains(item) {
+            node = items[item]
+            path = path.item(item)
+        }
+        notes.append(Finding(at: node?.place ?? place, path, complaint))
+    }
+
+    /// A key with further keys under it; `nil` when it isn't there.
+    mutating func optionalMapping<Value>(_ key: String, _ decode: (inout MappingReader) -> Value) -> Value? {
+        has(key) ? mapping(key, decode) : nil
+    }
+
+    /// A key with a list of mappings.
+    mutating func mappings<Value>(_ key: String, limit: Int, _ decode: (inout MappingReader) -> Value) -> [Value] {
+        guard let node = node(of: key),
+            let nodes = read(node, path.key(key), { node throws(Complaint) in try node.items(limit: limit) })
+        else { return [] }
+        return nodes.enumerated().map { index, node in decoded(node, path.key(key).item(index), decode) }
+    }
+
     /// A key with further keys under it; what they are when the key isn't there is the defaults of these.
     mutating func mapping<Value>(_ key: String, _ decode: (inout MappingReader) -> Value) -> Value {
-        var reader = MappingReader(node(of: key), path: path.key(key))
+        decoded(node(of: key), path.key(key), decode)
+    }
+
+    private mutating func decoded<Value>(
+        _ node: YAMLNode?, _ path: SettingPath, _ decode: (inout MappingReader) -> Value
+    ) -> Value {
+        var reader = MappingReader(node, path: path)
         let value = decode(&reader)
         reader.rejectUnknownKeys()
         findings += reader.findings
+        notes += reader.notes
         return value
     }
 
@@ -48,22 +109,30 @@ struct MappingReader {
     mutating func list<Item: Hashable>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, default fallback: [Item]
     ) -> [Item] {
-        guard let node = node(of: key),
-            let nodes = read(node, path.key(key), { node throws(Complaint) in try node.items(limit: limit) })
-        else { return fallback }
+        guard let decoded = sequence(key, decode, limit: limit) else { return fallback }
         var places: [Item: FilePlace] = [:]
         var items: [Item] = []
-        for (index, node) in nodes.enumerated() {
-            let itemPath = path.key(key).item(index)
-            guard let item = read(node, itemPath, decode) else { continue }
+        for (item, index, place) in decoded {
             if let first = places[item] {
-                findings.append(Finding(at: node.place, itemPath, .duplicateItem(first: first)))
+                findings.append(Finding(at: place, path.key(key).item(index), .duplicateItem(first: first)))
             } else {
-                places[item] = node.place
+                places[item] = place
                 items.append(item)
             }
         }
         return items
+    }
+
+    /// A key with a list of anything; `nil` when there is none. Items that are wrong are left out.
+    mutating func sequence<Item>(
+        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int
+    ) -> [(item: Item, index: Int, place: FilePlace)]? {
+        guard let node = node(of: key),
+            let nodes = read(node, path.key(key), { node throws(Complaint) in try node.items(limit: limit) })
+        else { return nil }
+        return nodes.enumerated().compactMap { index, node in
+            read(node, path.key(key).item(index), decode).map { ($0, index, node.place) }
+        }
     }
 
     /// A key whose own keys are names of the owner's choice, each with one value, in the order of the file.
@@ -87,7 +156,7 @@ struct MappingReader {
     }
 
     private mutating func node(of key: String) -> YAMLNode? {
-        knownKeys.append(key)
+        if !knownKeys.contains(key) { knownKeys.append(key) }
         return entries.first { $0.key.utf8.elementsEqual(key.utf8) }?.value
     }
 

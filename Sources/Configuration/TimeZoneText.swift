@@ -1,3 +1,5 @@
+import CivilTime
+
 /// Decodes `local`, `UTC`, `Z`, an offset as "+05:30" or the name of a zone.
 ///
 /// - Parameter zoneProblem: see `Configuration.init(yaml:file:zoneProblem:)`; asked only for names that are safe to

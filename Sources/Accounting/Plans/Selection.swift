@@ -1,0 +1,54 @@
+/// Whose bytes a plan counts.
+package enum Selection: Hashable, Sendable {
+    case uplink
+    /// Devices by name or pattern; a class of devices where a pattern fits all of it.
+    case devices([DevicePattern])
+
+    /// Whether bytes booked to this account count.
+    func includes(_ key: AccountKey) -> Bool {
+        switch (self, key) {
+        case (.uplink, .uplink): true
+        case (.uplink, _), (.devices, .uplink): false
+        case (.devices(let patterns), .device(let name)): patterns.contains { $0.matches(name) }
+        case (.devices(let patterns), .collapsed(let text)):
+            DevicePattern(text).map { members in patterns.contains { $0.covers(members) } } ?? false
+        }
+    }
+
+    /// The devices that are counted by their own names.
+    package var names: [DeviceName] {
+        switch self {
+        case .uplink: []
+        case .devices(let patterns): patterns.compactMap(\.literalName)
+        }
+    }
+}
+
+/// Which of the two directions count.
+package enum ByteDirection: String, Hashable, Sendable, CaseIterable {
+    case receive
+    case transmit
+    /// Both together.
+    case total
+    /// The one that has carried more.
+    case greater
+
+    /// What counts of both directions' bytes.
+    package func bytes(of total: Total) -> UInt64 {
+        switch self {
+        case .receive: total.received
+        case .transmit: total.transmitted
+        case .total: total.bytes
+        case .greater: max(total.received, total.transmitted)
+        }
+    }
+
+    func rate(of rate: Rate) -> Double {
+        switch self {
+        case .receive: rate.received
+        case .transmit: rate.transmitted
+        case .total: rate.received + rate.transmitted
+        case .greater: max(rate.received, rate.transmitted)
+        }
+    }
+}

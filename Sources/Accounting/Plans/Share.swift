@@ -1,0 +1,32 @@
+/// A share of a limit, exact to a millionth.
+package struct Share: Hashable, Comparable, Sendable {
+    package let millionths: UInt64
+
+    /// All of it: a breach.
+    package static let whole = Share(millionths: 1_000_000)
+
+    package init(millionths: UInt64) {
+        self.millionths = millionths
+    }
+
+    package static func < (a: Share, b: Share) -> Bool { a.millionths < b.millionths }
+
+    /// Whether so much is this share of the limit, or more.
+    func isReached(by used: UInt64, of limit: UInt64) -> Bool {
+        let part = used.multipliedFullWidth(by: 1_000_000)
+        let whole = limit.multipliedFullWidth(by: millionths)
+        return (part.high, part.low) >= (whole.high, whole.low)
+    }
+}
+
+extension Share: CustomStringConvertible {
+    /// The ratio, as "0.8".
+    package var description: String {
+        let (units, rest) = millionths.quotientAndRemainder(dividingBy: 1_000_000)
+        if rest == 0 { return String(units) }
+        let digits = String(1_000_000 + rest).dropFirst()
+        return "\(units)."
+            + digits.prefix(
+                digits.lastIndex { $0 != "0" }.map { digits.distance(from: digits.startIndex, to: $0) + 1 } ?? 0)
+    }
+}

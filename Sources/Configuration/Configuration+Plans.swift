@@ -1,0 +1,328 @@
+import Accounting
+import CivilTime
+
+/// What the decoding of a plan needs to know of the rest.
+struct PlanContext {
+    let weekStarts: Weekday
+    let exclude: [DevicePattern]
+    let zoneProblem: (String) -> String?
+    /// Whether a device is there now that fits a pattern.
+    let isPresent: (DevicePattern) -> Bool
+}
+
+extension Plans {
+    /// More than any provider has; each is looked at once a second.
+    private static let limit = 2000
+    /// Each keeps its cycle's samples in memory.
+    private static let committedRateLimit = 100
+
+    init(_ file: inout MappingReader, _ context: PlanContext) {
+        let quotas = Self.plans("quotas", of: &file, limit: Self.limit) { reader, name in
+            Quota(&reader, name: name, context)
+        }
+        let rateLimits = Self.plans("rate_limits", of: &file, limit: Self.limit) { reader, name in
+            RateLimit(&reader, name: name, context)
+        }
+        let committedRates = Self.plans("committed_rates", of: &file, limit: Self.committedRateLimit) { reader, name in
+            CommittedRate(&reader, name: name, context)
+        }
+        self.init(quotas: quotas, rateLimits: rateLimits, committedRates: committedRates)
+    }
+
+    /// A list of plans, each with a name of its own.
+    private static func plans<Plan>(
+        _ key: String, of file: inout MappingReader, limit: Int, _ decode: (inout MappingReader, String) -> Plan
+    ) -> [Plan] {
+        var names: Set<String> = []
+        return file.mappings(key, limit: limit) { reader in
+            let name = reader.required("name", planName, remedy: "give it a name, as name: home-fibre", default: "")
+            if !name.isEmpty, !names.insert(name).inserted {
+                reader.complain(
+                    about: "name",
+                    Complaint(
+                        problem: "\(quoted(name)) is the name of an earlier one", remedy: "give each a name of its own")
+                )
+            }
+            return decode(&reader, name)
+        }
+    }
+}
+
+/// Decodes the name of a plan: a label of Prometheus, and an argument of commands.
+private func planName(_ node: YAMLNode) throws(Complaint) -> String {
+    let remedy = "write a short name, such as home-fibre"
+    let text = try node.text(of: "a name", remedy: remedy)
+    guard !text.isEmpty, text.utf8.count <= 100, !text.hasPrefix("-"), text.first != " ", text.last != " ",
+        !text.unicodeScalars.contains(where: \.isInvisible)
+    else {
+        throw Complaint(
+            problem: "\(quoted(text)) can't be a name",
+            remedy: "\(remedy): up to 100 bytes, all visible, no hyphen in front")
+    }
+    return text
+}
+
+extension Quota {
+    fileprivate init(_ reader: inout MappingReader, name: String, _ context: PlanContext) {
+        self.init(
+            name: name, count: Selection(&reader, context), direction: reader.direction(default: .total),
+            limitBytes: reader.required("limit", size, remedy: "write one such as limit: 1 TB", default: 1),
+            cycle: Cycle(&reader, context))
+        warnAt = reader.list("warn_at", share, limit: 20, default: []).sorted()
+        free = FreeTime(&reader)
+        rolloverMaximumBytes = reader.optionalMapping("rollover") {
+            $0.required("max", size, remedy: "say how much may be carried over, as max: 100 GB", default: 1)
+        }
+        price = reader.optionalMapping("price") { Price(&$0) }
+        run = (reader.sequence("run", argument, limit: 64) ?? []).map(\.item)
+        if let program = run.first, !program.hasPrefix("/") {
+            reader.complain(
+                about: "run",
+                Complaint(
+                    problem: "\(quoted(program)) is not the path of a program",
+                    remedy: "write the whole path, such as /usr/local/bin/on-quota; there is no shell"))
+        }
+    }
+}
+
+private func argument(_ node: YAMLNode) throws(Complaint) -> String {
+    let text = try node.text(
+        of: "an argument", remedy: "write the program and its arguments, each as an item of the list")
+    if text.utf8.contains(0) {
+        throw Complaint(problem: "\(quoted(text)) has a zero byte in it", remedy: "no program can take it; remove it")
+    }
+    return text
+}
+
+extension Price {
+    fileprivate init(_ reader: inout MappingReader) {
+        self.init(
+            currency: reader.required(
+                "currency", currencyCode, remedy: "write the three letters of ISO 4217, as currency: EUR",
+                default: .euro),
+            base: reader.value("base", money, default: .zero),
+            perGigabyte: reader.value("per_gb", money, default: .zero),
+            overLimit: reader.optionalMapping("over_limit") { Blocks(&$0) })
+    }
+}
+
+extension Price.Blocks {
+    fileprivate init(_ reader: inout MappingReader) {
+        self.init(
+            blockBytes: reader.required("per", size, remedy: "write the size of a block, as per: 50 GB", default: 1),
+            price: reader.required("price", money, remedy: "write what a block costs, as price: 6.00", default: .zero),
+            max: reader.optional("max", money))
+    }
+}
+
+extension FreeTime {
+    fileprivate init(_ reader: inout MappingReader) {
+        let lines = reader.list("free", freeWindow, limit: 100, default: [])
+        var merged = FreeTime.none
+        for (index, line) in lines.enumerated() {
+            let before = merged.windows.reduce(0) { $0 + $1.count }
+            let added = FreeTime(line.ranges).windows.reduce(0) { $0 + $1.count }
+            merged = FreeTime(merged.windows + line.ranges)
+            if merged.windows.reduce(0, { $0 + $1.count }) < before + added {
+                reader.note(
+                    about: "free", item: index,
+                    Complaint(problem: "overlaps with what stands before it", remedy: "both are free as one"))
+            }
+        }
+        if merged.windows == [0..<FreeTime.minutesPerWeek] {
+            reader.note(about: "free", Complaint(problem: "is the whole week", remedy: "nothing will be counted"))
+        }
+        self = merged
+    }
+}
+
+extension RateLimit {
+    fileprivate init(_ reader: inout MappingReader, name: String, _ context: PlanContext) {
+        let range = Span(seconds: 1)...Span(seconds: 86_400)
+        self.init(
+            name: name, count: Selection(&reader, context), direction: reader.direction(default: .total),
+            limitBitsPerSecond: reader.required(
+                "limit", bitsPerSecond, remedy: "write one such as limit: 1 MB/s", default: 1),
+            hold: reader.value("for", duration(in: range), default: Span(seconds: 10)))
+    }
+}
+
+extension CommittedRate {
+    fileprivate init(_ reader: inout MappingReader, name: String, _ context: PlanContext) {
+        self.init(
+            name: name, count: Selection(&reader, context), direction: reader.direction(default: .greater),
+            limitBitsPerSecond: reader.required(
+                "limit", bitsPerSecond, remedy: "write one such as limit: 100 Mbit/s", default: 1),
+            cycle: Cycle(&reader, context),
+            missing: reader.value(
+                "missing", { node throws(Complaint) in try choice(node, "missing samples") }, default: .zero))
+    }
+}
+
+extension MappingReader {
+    fileprivate mutating func direction(default fallback: ByteDirection) -> ByteDirection {
+        value("direction", { node throws(Complaint) in try choice(node, "a direction") }, default: fallback)
+    }
+}
+
+/// Decodes one of a few words.
+private func choice<Choice>(_ node: YAMLNode, _ kind: String) throws(Complaint) -> Choice
+where Choice: RawRepresentable & CaseIterable, Choice.RawValue == String {
+    let words = Choice.allCases.map(\.rawValue)
+    let remedy = "write one of \(words.joined(separator: ", "))"
+    let text = try node.text(of: kind, remedy: remedy)
+    if let choice = Choice(rawValue: text) { return choice }
+    let problem = "\(quoted(text)) is not one of the words for \(kind)"
+    throw Complaint(
+        problem: problem, remedy: nearestName(to: text, among: words).map { "did you mean \($0)?" } ?? remedy)
+}
+
+extension Selection {
+    private static let patternLimit = 1000
+
+    fileprivate init(_ reader: inout MappingReader, _ context: PlanContext) {
+        switch reader.value("count", uplinkOrList, default: .uplink) {
+        case .uplink: self = .uplink
+        case .list:
+            let patterns = reader.list("count", countedDevice, limit: Self.patternLimit, default: [])
+            for (index, pattern) in patterns.enumerated() {
+                if context.exclude.contains(where: { $0.covers(pattern) }) {
+                    reader.note(
+                        about: "count", item: index,
+                        Complaint(
+                            problem: "\(quoted(pattern.text)) isn't metered, as devices.exclude names it",
+                            remedy: "it counts nothing until it is removed there"))
+                } else if !context.isPresent(pattern) {
+                    reader.note(
+                        about: "count", item: index,
+                        Complaint(
+                            problem: "\(quoted(pattern.text)) fits no device now",
+                            remedy: "it counts from when there is one"))
+                }
+            }
+            self = .devices(patterns)
+        }
+    }
+
+    fileprivate enum Form { case uplink, list }
+}
+
+private func uplinkOrList(_ node: YAMLNode) throws(Complaint) -> Selection.Form {
+    let remedy = "write uplink, or a list such as [eth0, \"wwan*\"]"
+    if case .sequence(let items) = node.content {
+        if items.isEmpty { throw Complaint(problem: "names no device", remedy: remedy) }
+        return .list
+    }
+    let text = try node.text(of: "uplink or a list of devices", remedy: remedy)
+    if text == "uplink" { return .uplink }
+    throw Complaint(
+        problem: "\(quoted(text)) is neither uplink nor a list of devices", remedy: "write uplink, or [\(text)]")
+}
+
+private func countedDevice(_ node: YAMLNode) throws(Complaint) -> DevicePattern {
+    let pattern = try devicePattern(node)
+    if pattern.text == "uplink" {
+        throw Complaint(
+            problem: "\"uplink\" stands in a list of devices",
+            remedy: "write count: uplink for what carries the default route, or \"[u]plink\" for a device of that name")
+    }
+    return pattern
+}
+
+extension Cycle {
+    fileprivate init(_ reader: inout MappingReader, _ context: PlanContext) {
+        self = reader.mapping("cycle") { Cycle(keysOf: &$0, context) }
+    }
+
+    private init(keysOf cycle: inout MappingReader, _ context: PlanContext) {
+        let every = cycle.value("every", cycleLength, default: .month)
+        let kind: CycleRule.Kind
+        switch every {
+        case .day: kind = .day
+        case .week: kind = .week(cycle.value("day", weekday, default: context.weekStarts))
+        case .month: kind = .month(day: cycle.value("day", dayOfMonth, default: 1))
+        case .year: kind = cycle.value("day", dayOfYear, default: .year(month: 1, day: 1))
+        case .days(let count):
+            let remedy = "write the date on which one of them begins, as from: 2026-01-15"
+            kind = .days(count, from: cycle.required("from", date, remedy: remedy, default: .epoch))
+        case .once:
+            let from = cycle.required("from", date, remedy: "write its first day, as from: 2026-01-15", default: .epoch)
+            let until = cycle.required(
+                "until", date, remedy: "write the day on which it is over, as until: 2026-02-15",
+                default: .latest)
+            if until <= from {
+                cycle.complain(
+                    about: "until",
+                    Complaint(problem: "\(until) isn't after \(from)", remedy: "write a day after the one in from"))
+            }
+            kind = .once(from: from, until: until)
+        }
+        self.init(
+            CycleRule(kind, at: cycle.value("at", timeOfDay, default: 0)),
+            timezone: cycle.value(
+                "timezone", { node throws(Complaint) in try timeZone(node, zoneProblem: context.zoneProblem) },
+                default: .local))
+        for (key, home) in every.foreignKeys where cycle.has(key) {
+            cycle.complain(
+                about: key,
+                Complaint(
+                    problem: "means nothing with every: \(every.text)", remedy: "remove it, or write every: \(home)"))
+        }
+    }
+}
+
+/// What stands behind `every`.
+private enum CycleLength {
+    case day, week, month, year, once
+    case days(Int)
+
+    var text: String {
+        switch self {
+        case .day: "day"
+        case .week: "week"
+        case .month: "month"
+        case .year: "year"
+        case .once: "once"
+        case .days(let count): "\"\(count) days\""
+        }
+    }
+
+    /// Keys that belong to other lengths, with one of these.
+    var foreignKeys: [(key: String, home: String)] {
+        switch self {
+        case .day: [("day", "month"), ("from", "once"), ("until", "once")]
+        case .week, .month, .year: [("from", "once"), ("until", "once")]
+        case .days: [("day", "month"), ("until", "once")]
+        case .once: [("day", "month")]
+        }
+    }
+}
+
+private func cycleLength(_ node: YAMLNode) throws(Complaint) -> CycleLength {
+    let remedy = "write day, week, month, year, once or a number of days such as \"30 days\""
+    let text = try node.text(of: "a cycle", remedy: remedy)
+    switch text {
+    case "day": return .day
+    case "week": return .week
+    case "month": return .month
+    case "year": return .year
+    case "once": return .once
+    default: break
+    }
+    let words = text.split(separator: " ")
+    if words.count == 2, ["day", "days"].contains(words[1]), words[0].utf8.allSatisfy(\.isASCIIDigit),
+        let count = Int(words[0])
+    {
+        guard (1...3660).contains(count) else {
+            throw Complaint(problem: "\(quoted(text)) is out of range", remedy: "write from 1 to 3660 days")
+        }
+        return .days(count)
+    }
+    let known = ["day", "week", "month", "year", "once"]
+    let nearest = nearestName(to: text, among: known).map { "did you mean \($0)?" }
+    throw Complaint(problem: "\(quoted(text)) is not a cycle", remedy: nearest ?? remedy)
+}
+
+extension CivilDate {
+    fileprivate static let epoch = CivilDate(daysSinceEpoch: 0)
+}

@@ -1,0 +1,164 @@
+import Accounting
+
+/// A number with decimals, as it stands in a file: exact.
+struct DecimalText {
+    /// Without the point.
+    let digits: Int128
+    /// How many of them stand behind it.
+    let decimals: Int
+
+    /// The largest number of digits, so that nothing overflows that is done with them.
+    private static let maximumDigits = 24
+
+    /// `nil` for what isn't digits with at most one point among them; a sign is none.
+    init?(_ text: some StringProtocol) {
+        let parts = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard (1...2).contains(parts.count), parts.allSatisfy({ !$0.isEmpty && $0.allSatisfy(\.isASCIIDigit) }),
+            text.utf8.count <= Self.maximumDigits
+        else { return nil }
+        digits = parts.joined().reduce(0) { $0 * 10 + Int128($1 - UInt8(ascii: "0")) }
+        decimals = parts.count == 2 ? parts[1].count : 0
+    }
+
+    /// So many times the number, rounded half up; `nil` above `Int64.max`, which is the most that is counted.
+    func times(_ factor: Int128) -> UInt64? {
+        let (product, overflow) = digits.multipliedReportingOverflow(by: factor)
+        if overflow { return nil }
+        var divisor: Int128 = 1
+        for _ in 0..<decimals { divisor *= 10 }
+        return Int64(exactly: (product + divisor / 2) / divisor).map { UInt64($0) }
+    }
+}
+
+/// A number and its unit, as "1.5 TB" or "100Mbit/s".
+private func numberAndUnit(_ text: String) -> (number: DecimalText, unit: String)? {
+    let number = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
+    let unit = text[number.endIndex...].drop { $0 == " " }
+    return DecimalText(number).map { ($0, String(unit)) }
+}
+
+/// The units of sizes: powers of 1000 and of 1024 (IEC 80000-13).
+private let sizeUnits: [(name: String, bytes: Int128)] = [
+    ("B", 1), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000),
+    ("PB", 1_000_000_000_000_000), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40),
+    ("PiB", 1 << 50),
+]
+
+/// The units of rates in bits per second.
+private let rateUnits: [(name: String, bits: Int128)] =
+    sizeUnits.map { ($0.name + "/s", $0.bytes * 8) } + [
+        ("bit/s", 1), ("kbit/s", 1000), ("Mbit/s", 1_000_000), ("Gbit/s", 1_000_000_000), ("Tbit/s", 1_000_000_000_000),
+    ]
+
+/// The bytes of a text such as "312 GB", for the command line.
+///
+/// - Throws: `SizeError` with a sentence that says what is wrong and what to write.
+package func bytes(ofSize text: String) throws(SizeError) -> UInt64 {
+    do throws(Complaint) {
+        return try amount(text, in: sizeUnits.map { ($0.name, $0.bytes) }, .size)
+    } catch {
+        throw SizeError(description: "\(error.problem); \(error.remedy)")
+    }
+}
+
+/// What is wrong with a size.
+package struct SizeError: Error, CustomStringConvertible {
+    package let description: String
+}
+
+/// Decodes a size above zero, as "1 TB".
+func size(_ node: YAMLNode) throws(Complaint) -> UInt64 {
+    let text = try node.text(of: "a size", remedy: Kind.size.remedy)
+    return try positive(try amount(text, in: sizeUnits.map { ($0.name, $0.bytes) }, .size), text, .size)
+}
+
+/// Decodes a rate above zero, as "1 MB/s" or "100 Mbit/s".
+func bitsPerSecond(_ node: YAMLNode) throws(Complaint) -> UInt64 {
+    let text = try node.text(of: "a rate", remedy: Kind.rate.remedy)
+    return try positive(try amount(text, in: rateUnits.map { ($0.name, $0.bits) }, .rate), text, .rate)
+}
+
+private enum Kind {
+    case size, rate
+
+    var name: String {
+        switch self {
+        case .size: "a size"
+        case .rate: "a rate"
+        }
+    }
+
+    var remedy: String {
+        switch self {
+        case .size: "write one such as 500 GB or 1.5 TiB"
+        case .rate: "write one such as 1 MB/s or 100 Mbit/s"
+        }
+    }
+}
+
+private func amount(_ text: String, in units: [(name: String, factor: Int128)], _ kind: Kind) throws(Complaint)
+    -> UInt64
+{
+    if text.hasPrefix("-") {
+        throw Complaint(problem: "\(quoted(text)) is negative", remedy: "write \(kind.name) above 0")
+    }
+    guard let (number, name) = numberAndUnit(text) else {
+        throw Complaint(problem: "\(quoted(text)) is not \(kind.name)", remedy: kind.remedy)
+    }
+    let names = units.map(\.name)
+    if name.isEmpty {
+        throw Complaint(problem: "\(quoted(text)) has no unit", remedy: "add one of \(names.joined(separator: ", "))")
+    }
+    guard let unit = units.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) else {
+        let problem = "\(quoted(name)) is not a unit of \(kind == .size ? "size" : "rate")"
+        if let nearest = nearestName(to: name, among: names) {
+            throw Complaint(problem: problem, remedy: "did you mean \(nearest)?")
+        }
+        throw Complaint(problem: problem, remedy: "known are \(names.joined(separator: ", "))")
+    }
+    guard let amount = number.times(unit.factor) else {
+        throw Complaint(problem: "\(quoted(text)) is more than can be counted", remedy: "write less than 8 EiB")
+    }
+    return amount
+}
+
+private func positive(_ amount: UInt64, _ text: String, _ kind: Kind) throws(Complaint) -> UInt64 {
+    if amount == 0 { throw Complaint(problem: "\(quoted(text)) is nothing", remedy: "write \(kind.name) above 0") }
+    return amount
+}
+
+/// Decodes a share of a limit, as "80%" or "99.5%".
+func share(_ node: YAMLNode) throws(Complaint) -> Share {
+    let remedy = "write a percentage above 0% and up to 1000%, such as 80%"
+    let text = try node.text(of: "a percentage", remedy: remedy)
+    guard text.hasSuffix("%"), let number = DecimalText(text.dropLast()), number.decimals <= 4,
+        let millionths = number.times(10_000), (1...10_000_000).contains(millionths)
+    else { throw Complaint(problem: "\(quoted(text)) is not a share of the limit", remedy: remedy) }
+    return Share(millionths: millionths)
+}
+
+/// Decodes an amount of money with up to six decimals.
+func money(_ node: YAMLNode) throws(Complaint) -> Money {
+    let remedy = "write a number such as 7.50, without the currency and with no more than six decimals"
+    let text = try node.text(of: "an amount of money", remedy: remedy)
+    if text.hasPrefix("-") {
+        throw Complaint(problem: "\(quoted(text)) is negative", remedy: "write 0 or more")
+    }
+    guard let number = DecimalText(text), number.decimals <= 6, let millionths = number.times(1_000_000) else {
+        throw Complaint(problem: "\(quoted(text)) is not an amount of money", remedy: remedy)
+    }
+    guard millionths <= 1_000_000_000_000_000_000 else {
+        throw Complaint(problem: "\(quoted(text)) is too much", remedy: "write at most 1000000000000")
+    }
+    return Money(millionths: Int64(millionths))
+}
+
+/// Decodes the code of a currency.
+func currencyCode(_ node: YAMLNode) throws(Complaint) -> Currency {
+    let remedy = "write the three letters of ISO 4217, such as EUR, USD or INR"
+    let text = try node.text(of: "a currency", remedy: remedy)
+    guard let currency = Currency(code: text) else {
+        throw Complaint(problem: "\(quoted(text)) is not the code of a currency", remedy: remedy)
+    }
+    return currency
+}
