@@ -75,6 +75,8 @@ struct Account {
     var isFresh = false
     /// Whether everything of this account has become part of another one.
     var isFolded = false
+    /// The plans that count it.
+    var counting = PlanBook.Counting()
     /// What the store has of this account, apart from its bytes; `nil` when it has nothing.
     var persisted: AccountRecord?
 

@@ -186,6 +186,10 @@ package struct Commit: Sendable {
     package var days: [DayKey: Total]
     /// Bookings of gaps, which the store cuts into buckets; their days are in `days` already.
     package var spreads: [GapSpread]
+    /// What happened to quotas.
+    package var events: [QuotaEvent]
+    /// What the owner told, for a store that was begun anew.
+    package var adjustments: [Adjustment]
 }
 
 /// What a commit brought to light: an account with this name had been in the store, unknown to the program.

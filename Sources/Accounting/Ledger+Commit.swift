@@ -16,7 +16,8 @@ extension Ledger {
             header: LedgerHeader(
                 sequence: sequence + 1, epoch: epoch, boot: boot, lastReading: lastReading, isClean: isFinal),
             folds: pending.folds, accounts: changedAccounts(), devices: [], removedDevices: [],
-            buckets: pending.buckets, days: pending.days, spreads: pending.spreads)
+            buckets: pending.buckets, days: pending.days, spreads: pending.spreads, events: pending.events,
+            adjustments: pending.adjustments)
         commit.devices = records.values.filter { persistedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
         commit.removedDevices = persistedDevices.keys.filter { records[$0] == nil }.sorted()
         pending = Pending()
@@ -36,6 +37,7 @@ extension Ledger {
         sequence = commit.header.sequence
         isClosed = commit.header.isClean
         unexposedInFlight = [:]
+        news += commit.events.filter(\.isNews)
         for index in commit.removedDevices { persistedDevices[index] = nil }
         for record in commit.devices { persistedDevices[record.index] = record }
         let place = Dictionary(uniqueKeysWithValues: accounts.indices.map { (accounts[$0].id, $0) })
@@ -51,6 +53,8 @@ extension Ledger {
         unexposedInFlight = [:]
         persistedDevices = [:]
         pending = Pending()
+        pending.events = planBook.records.events
+        pending.adjustments = planBook.records.adjustments
         for index in accounts.indices {
             accounts[index].persisted = nil
             let id = accounts[index].id
@@ -113,6 +117,17 @@ extension Ledger {
         self.calendar = calendar
         window = PeriodWindow(calendar, at: now)
         recomputePeriods()
+    }
+
+    /// Other plans, for a ledger that has no store: what it knows of the past are days.
+    package mutating func useWithoutStore(_ book: PlanBook) {
+        begin(book)
+        for account in accounts where !account.isFolded {
+            for entry in account.days.entries {
+                planBook.restore(entry.total, of: account.key, at: calendar.start(of: entry.day))
+            }
+        }
+        planBook.isComplete = !isPersistent
     }
 
     private mutating func restore(_ entry: StoredLedger.StoredAccount) -> Int {

@@ -9,12 +9,14 @@ extension Ledger {
     ///
     /// - Parameters:
     ///   - stored: What the store holds, with the accounts of all `devices` that it knows.
+    ///   - planBook: What plans have counted of it.
     ///   - devices: Every device of the kernel, all read at `now`.
     ///   - isPersistent: Whether commits will be taken.
     package init(
-        stored: StoredLedger, devices present: [Presence], rules: AccountingRules, calendar: LocalCalendar,
-        epoch: Epoch, now: Moment, isPersistent: Bool
+        stored: StoredLedger, planBook: PlanBook = .empty, devices present: [Presence], rules: AccountingRules,
+        calendar: LocalCalendar, epoch: Epoch, now: Moment, isPersistent: Bool
     ) {
+        self.planBook = planBook
         self.rules = rules
         self.calendar = calendar
         self.epoch = epoch
@@ -41,12 +43,13 @@ extension Ledger {
 
     /// A ledger whose store can't be read yet: what is booked waits until ``takeUp(_:calendar:)``.
     package static func awaitingStore(
-        devices: [Presence], rules: AccountingRules, calendar: LocalCalendar, epoch: Epoch, now: Moment
+        devices: [Presence], planBook: PlanBook = .empty, rules: AccountingRules, calendar: LocalCalendar, epoch: Epoch,
+        now: Moment
     ) -> Ledger {
         let window = PeriodWindow(calendar, at: now.timestamp)
         var ledger = Ledger(
-            stored: .empty(daysFrom: window.previousMonthStart), devices: devices, rules: rules, calendar: calendar,
-            epoch: epoch, now: now, isPersistent: true)
+            stored: .empty(daysFrom: window.previousMonthStart), planBook: planBook, devices: devices, rules: rules,
+            calendar: calendar, epoch: epoch, now: now, isPersistent: true)
         let claims = Dictionary(uniqueKeysWithValues: ledger.accounts.map { ($0.key, $0.id) })
         ledger.origin = Origin(devices: devices, rules: rules, moment: now, claims: claims)
         return ledger
@@ -78,12 +81,16 @@ extension Ledger {
     /// of it came too late.
     ///
     /// - Parameters:
-    ///   - calendar: By which the days of `stored` are booked.
+    ///   - planBook: What plans have counted of `stored`.
+    ///   - calendar: By which its days are booked.
     ///   - wasShown: Whether anybody has seen this ledger: then its open counters go on. Nothing is booked in it otherwise.
-    package mutating func takeUp(_ stored: StoredLedger, calendar: LocalCalendar, wasShown: Bool) {
+    package mutating func takeUp(
+        _ stored: StoredLedger, planBook: PlanBook = .empty, calendar: LocalCalendar, wasShown: Bool
+    ) {
         guard let origin else { return }
         var whole = Ledger(
-            stored: stored, devices: origin.devices, rules: origin.rules, calendar: calendar, epoch: epoch,
+            stored: stored, planBook: planBook, devices: origin.devices, rules: origin.rules, calendar: calendar,
+            epoch: epoch,
             now: origin.moment, isPersistent: true)
         if wasShown { whole.absorb(self) }
         self = whole
@@ -93,6 +100,7 @@ extension Ledger {
     package mutating func giveUpStore() {
         origin = nil
         isPersistent = false
+        planBook.isComplete = true
         pending = Pending()
         unexposed = [:]
     }
@@ -113,6 +121,7 @@ extension Ledger {
         for (key, total) in waiting.days {
             if let place = number[key.account].flatMap({ places[$0] }) { accounts[place].days.add(total, on: key.day) }
         }
+        replay(waiting, of: later)
         rules = later.rules
         uplinkDevice = later.uplinkDevice
         lastReading = later.lastReading

@@ -42,6 +42,17 @@ package struct Ledger: Sendable {
     var historyFrom: CivilDate
     /// Whether there is a store at all; without one nothing waits for it.
     package internal(set) var isPersistent: Bool
+    /// What the plans have counted.
+    package internal(set) var planBook = PlanBook.empty
+    /// The structure for which accounts know the plans that count them; `nil` when it has to be found out.
+    var countedVersion: UInt64?
+    /// Whether an account with a past has come under another plan's eyes, so that the book has to be made anew.
+    package internal(set) var isPlanBookOutdated = false
+    /// Where buckets near the present end besides their five minutes, and of what time that is known.
+    var cuts: [Timestamp] = []
+    var cutsSpan = Timestamp.earliest..<Timestamp.earliest
+    /// What has happened to quotas and is in the store, but was told to nobody yet.
+    var news: [QuotaEvent] = []
     /// How it began, while what the store has isn't known yet.
     var origin: Origin?
     /// Whether the last commit was the one that the program ended with.
@@ -164,6 +175,7 @@ package struct Ledger: Sendable {
     ///   here, or a device got its first baseline.
     @discardableResult
     package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) -> Bool {
+        refreshCuts(at: now.timestamp)
         let span = bookingSpan(until: now)
         var isUrgent = false
         for reading in readings where record(reading, over: span) { isUrgent = true }
@@ -254,18 +266,18 @@ package struct Ledger: Sendable {
     enum BookingSpan {
         case within(Bucket, CivilDate, elapsed: Span)
         /// More than one bucket, by time.
-        case spread(from: Timestamp, to: Timestamp, elapsed: Span, isGap: Bool)
+        case spread(from: Timestamp, to: Timestamp, cuts: [Timestamp], elapsed: Span, isGap: Bool)
 
         var elapsed: Span {
             switch self {
-            case .within(_, _, let elapsed), .spread(_, _, let elapsed, _): elapsed
+            case .within(_, _, let elapsed), .spread(_, _, _, let elapsed, _): elapsed
             }
         }
 
         var isGap: Bool {
             switch self {
             case .within: false
-            case .spread(_, _, _, let isGap): isGap
+            case .spread(_, _, _, _, let isGap): isGap
             }
         }
     }
@@ -281,14 +293,22 @@ package struct Ledger: Sendable {
 
     func bookingSpan(from start: Timestamp, until now: Moment, elapsed: Span) -> BookingSpan {
         let end = now.timestamp
-        if elapsed > rules.gapThreshold { return .spread(from: start, to: end, elapsed: elapsed, isGap: true) }
-        let bucket = Bucket(containing: start)
+        if elapsed > rules.gapThreshold { return spread(from: start, to: end, elapsed: elapsed, isGap: true) }
+        let bucket = Bucket(containing: start, cutAt: cuts)
         let isOpen = window.daySpan.contains(start)
         let day = isOpen ? window.today : calendar.day(containing: start)
         let dayEnd = isOpen ? window.daySpan.upperBound : calendar.span(ofDay: day).upperBound
         // The second of a boundary still closes what lies before it; one that comes later is late.
-        if end > min(bucket.end, dayEnd) { return .spread(from: start, to: end, elapsed: elapsed, isGap: false) }
+        let bucketEnd = cuts.first { $0 > start } ?? .latest
+        if end > min(bucket.end, bucketEnd, dayEnd) {
+            return spread(from: start, to: end, elapsed: elapsed, isGap: false)
+        }
         return .within(bucket, day, elapsed: elapsed)
+    }
+
+    private func spread(from start: Timestamp, to end: Timestamp, elapsed: Span, isGap: Bool) -> BookingSpan {
+        let cuts = start < end ? planBook.cuts(in: start..<end) : []
+        return .spread(from: start, to: end, cuts: cuts, elapsed: elapsed, isGap: isGap)
     }
 
     mutating func book(_ delta: Delta, from device: MeteredDevice, isUplink: Bool, over span: BookingSpan) {
@@ -305,12 +325,16 @@ package struct Ledger: Sendable {
         accounts[index].lifetime += delta
         accounts[index].rate.add(delta)
         let id = accounts[index].id
+        refreshCountings()
+        let counting = accounts[index].counting
         switch span {
         case .within(let bucket, let day, _):
             if isPersistent { pending.add(delta, to: id, bucket: bucket, day: day) }
+            if !counting.isEmpty { planBook.book(Total(delta), at: bucket.start, for: counting) }
             add(delta, on: day, to: index)
-        case .spread(let from, let to, _, _):
-            let spread = Spread(delta, from: from, to: to)
+        case .spread(let from, let to, let cuts, _, _):
+            let spread = Spread(delta, from: from, to: to, cutAt: cuts)
+            if !counting.isEmpty { planBook.book(spread, for: counting) }
             let days = spread.days(by: calendar)
             if isPersistent { pending.add(spread, to: id, days: days) }
             for part in days { add(part.share, on: part.day, to: index) }

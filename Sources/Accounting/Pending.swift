@@ -12,6 +12,8 @@ struct Pending {
     var days: [Commit.DayKey: Total] = [:]
     var spreads: [Commit.GapSpread] = []
     var folds: [Commit.Fold] = []
+    var events: [QuotaEvent] = []
+    var adjustments: [Adjustment] = []
 
     mutating func add(_ delta: Delta, to account: AccountID, bucket: Bucket, day: CivilDate) {
         buckets[Commit.BucketKey(account: account, bucket: bucket), default: .zero] += delta

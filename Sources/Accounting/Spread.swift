@@ -8,10 +8,13 @@ package struct Spread: Hashable, Sendable {
     package let delta: Delta
     package let start: Timestamp
     package let end: Timestamp
+    /// Moments in between at which buckets end too, ascending.
+    package let cuts: [Timestamp]
 
     /// A gap that ends before it starts has no length: then all of it lies in the last bucket.
-    package init(_ delta: Delta, from start: Timestamp, to end: Timestamp) {
+    package init(_ delta: Delta, from start: Timestamp, to end: Timestamp, cutAt cuts: [Timestamp] = []) {
         self.delta = delta
+        self.cuts = cuts
         self.start = min(start, end)
         self.end = end
     }
@@ -27,13 +30,17 @@ package struct Spread: Hashable, Sendable {
     ///
     /// - Parameter horizon: Buckets that end before it aren't made: nobody keeps them.
     package func forEachBucket(since horizon: Timestamp, _ body: (Bucket, Delta) throws -> Void) rethrows {
-        var bucket = Bucket(containing: max(start, horizon))
-        let last = Bucket(containing: end)
+        var bucket = Bucket(containing: max(start, horizon), cutAt: cuts)
+        var rest = cuts[(cuts.firstIndex { $0 > bucket.start } ?? cuts.endIndex)...]
+        let last = Bucket(containing: end, cutAt: cuts)
         while bucket <= last {
-            let share = share(from: bucket.start, to: bucket.end)
+            var bucketEnd = bucket.end
+            if let cut = rest.first, cut < bucketEnd { bucketEnd = rest.removeFirst() }
+            if rest.first == bucketEnd { rest.removeFirst() }
+            let share = share(from: bucket.start, to: bucketEnd)
             if !share.isZero { try body(bucket, share) }
             if bucket == last { return }
-            bucket = Bucket(containing: bucket.end)
+            bucket = Bucket(start: bucketEnd)
         }
     }
 

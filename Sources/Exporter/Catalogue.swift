@@ -52,6 +52,18 @@ struct Metric: Sendable {
         }
     }
 
+    /// A series for each quota for which there is a value.
+    static func quota(
+        _ name: String, _ kind: MetricFamily.Kind, _ help: String,
+        _ value: @escaping @Sendable (QuotaState) -> MetricValue?
+    ) -> Metric {
+        Metric(family: MetricFamily("netusage_quota_" + name, kind, help: help)) { snapshot, writer in
+            for quota in snapshot.quotas {
+                if let value = value(quota.state) { writer.sample(quota.series.labels, value) }
+            }
+        }
+    }
+
     /// Series that say something by their labels.
     static func info(
         _ name: String, _ help: String, _ labels: @escaping @Sendable (Snapshot) -> [LabelSet]
@@ -79,7 +91,7 @@ struct Catalogue: Sendable {
     init(version: String, revision: String) {
         let build = [LabelSet([("version", version), ("revision", revision)])]
         metrics =
-            (Self.traffic + Self.devices + Self.periods + Self.program + Self.process + [
+            (Self.traffic + Self.devices + Self.periods + Self.quotas + Self.program + Self.process + [
                 .info("netusage_build_info", "The version that runs here.") { _ in build }
             ]).sorted { $0.family.name < $1.family.name }
     }
@@ -203,6 +215,48 @@ struct Catalogue: Sendable {
         },
         .single("netusage_month_start_timestamp_seconds", .gauge, "When the local month began.") {
             .number(Double($0.window.monthStartTime.secondsSinceEpoch))
+        },
+    ]
+
+    private static let quotas: [Metric] = [
+        .quota("limit_bytes", .gauge, "The limit of the open cycle, with what was left over before and top-ups.") {
+            .integer($0.limitBytes)
+        },
+        .quota("used_bytes", .gauge, "Bytes counted in the open cycle, with corrections.") { .integer($0.usedBytes) },
+        .quota("breached", .gauge, "1 from when the limit is reached until the cycle ends or the breach is lifted.") {
+            .flag($0.isBreached)
+        },
+        Metric(
+            family: MetricFamily(
+                "netusage_quota_threshold_reached", .gauge, help: "1 when this share of the limit is used.")
+        ) { snapshot, writer in
+            for quota in snapshot.quotas {
+                for (labels, threshold) in zip(quota.series.thresholdLabels, quota.state.thresholds) {
+                    writer.sample(labels, .flag(threshold.isReached))
+                }
+            }
+        },
+        .quota("breaches_total", .counter, "How often the limit was reached.") { .integer($0.breaches) },
+        .quota("cycle_start_timestamp_seconds", .gauge, "When the open cycle began.") {
+            .number(Double($0.cycle.lowerBound.secondsSinceEpoch))
+        },
+        .quota("cycle_end_timestamp_seconds", .gauge, "When the open cycle ends.") {
+            .number(Double($0.cycle.upperBound.secondsSinceEpoch))
+        },
+        .quota("projected_bytes", .gauge, "Expected use at the end of the cycle.") {
+            $0.projectedBytes.map { .integer($0) }
+        },
+        .quota("exhaustion_timestamp_seconds", .gauge, "When the limit is expected to be reached in this cycle.") {
+            $0.exhaustion.map { .number(Double($0.secondsSinceEpoch)) }
+        },
+        Metric(family: MetricFamily("netusage_quota_cost", .gauge, help: "What the cycle costs so far.")) {
+            snapshot, writer in
+            for quota in snapshot.quotas {
+                if let cost = quota.state.cost { writer.sample(quota.series.costLabels, .number(cost.value)) }
+            }
+        },
+        .info("netusage_quota_info", "What the quota counts, and its cycle.") {
+            $0.quotas.map(\.series.infoLabels)
         },
     ]
 

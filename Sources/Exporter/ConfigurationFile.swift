@@ -1,3 +1,4 @@
+import Accounting
 import Configuration
 import Glibc
 
@@ -10,6 +11,19 @@ package enum ConfigurationFile {
     private static let maximumBytes = 1024 * 1024
 
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// The names of the devices that there are now; none where that can't be told.
+    private static func presentDevices() -> [DeviceName] {
+        guard let names = if_nameindex() else { return [] }
+        defer { if_freenameindex(names) }
+        var present: [DeviceName] = []
+        var entry = names
+        while let name = entry.pointee.if_name, entry.pointee.if_index != 0 {
+            present.append(DeviceName(String(cString: name)))
+            entry += 1
+        }
+        return present
+    }
 
     /// Reads and checks a file, with the zone that it names.
     ///
@@ -29,6 +43,7 @@ package enum ConfigurationFile {
                 file: path,
                 problem: "the file can't be read: \(error); give a plain file under 1 MiB that this user may read")
         }
+        let present = presentDevices()
         return try Configuration(yaml: bytes, file: path) { name in
             do {
                 _ = try SystemZone.load(.named(name))
@@ -37,6 +52,8 @@ package enum ConfigurationFile {
                 // It ends its sentence; here it goes on with the remedy.
                 return "\(error)".hasSuffix(".") ? String("\(error)".dropLast()) : "\(error)"
             }
+        } isPresent: { pattern in
+            present.contains { pattern.matches($0) }
         }
     }
 }

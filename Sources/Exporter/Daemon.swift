@@ -45,11 +45,11 @@ package struct Daemon: Sendable {
     package func run() async -> CInt {
         mallopt(M_ARENA_MAX, 1)  // Three threads that allocate little: one arena keeps the resident memory small.
         let configuration: Configuration
-        let zone: SystemZone
+        let zones: Zones
         do {
             configuration = try ConfigurationFile.load(
                 options.configurationPath, isRequired: options.isConfigurationRequired)
-            zone = try SystemZone.load(configuration.timezone)
+            zones = try Zones.load(configuration)
         } catch {
             logger.error("the configuration has errors", metadata: ["error": "\(error)"])
             return 78
@@ -65,7 +65,7 @@ package struct Daemon: Sendable {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 3)
         let code: CInt
         do {
-            try await serve(configuration, zone, serveOn: group.next(), storeOn: group.next(), watchOn: group.next())
+            try await serve(configuration, zones, serveOn: group.next(), storeOn: group.next(), watchOn: group.next())
             code = 0
         } catch let error as ConfigurationErrors {
             logger.error("the web configuration has errors", metadata: ["error": "\(error)"])
@@ -80,7 +80,7 @@ package struct Daemon: Sendable {
     }
 
     private func serve(
-        _ configuration: Configuration, _ zone: SystemZone, serveOn loop: any EventLoop,
+        _ configuration: Configuration, _ zones: Zones, serveOn loop: any EventLoop,
         storeOn storeLoop: any EventLoop,
         watchOn watchLoop: any EventLoop
     ) async throws {
@@ -89,23 +89,39 @@ package struct Daemon: Sendable {
         let signals = netusage_signal_pipe()
         let manager = ServiceManager()
         let (storeWakeups, wakeStore) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        let settings = MeterSettings(configuration, zone: zone.zone)
+        let settings = MeterSettings(configuration, zones)
+        logger.note(configuration.notes)
+        let (announcements, announcement) = AsyncStream.makeStream(
+            of: Announcement.self, bufferingPolicy: .bufferingOldest(Self.maximumAnnouncements))
         let kernel = try KernelNetwork()
         let eventDescriptors = kernel.eventDescriptors
         let meter = try Meter(
             on: loop, kernel: kernel, bootID: SmallFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown",
-            settings: settings, logger: logger, wakeStore: wakeStore)
+            settings: settings, logger: logger, wakeStore: wakeStore,
+            announce: { [logger] in
+                if case .dropped = announcement.yield($0) {
+                    logger.error(
+                        "too many programs of quotas wait; this one isn't started", metadata: ["quota": "\($0.quota)"])
+                }
+            })
+        let control = ControlServer(path: Control.path(ofLedger: options.storagePath), meter: meter, logger: logger)
         let writer = LedgerWriter(
-            store: Store(on: storeLoop, path: options.storagePath, logger: logger), meter: meter, logger: logger)
+            store: Store(on: storeLoop, path: options.storagePath, logger: logger), meter: meter, logger: logger,
+            opened: { await control.start(on: loop) })
         let reloader = Reloader(
             path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
-            zone: zone, meter: meter, manager: manager, logger: logger)
+            zones: zones, meter: meter, manager: manager, logger: logger)
         let watch = Watch(
             on: watchLoop, signals: signals, eventDescriptors: eventDescriptors,
             longestWaitMicroseconds: manager.watchdogMicroseconds.map { $0 / 2 })
         let (openings, opening) = AsyncStream.makeStream(of: StoreError?.self)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
-            defer { wakeStore.finish() }
+            defer {
+                wakeStore.finish()
+                announcement.finish()
+                tasks.cancelAll()
+            }
+            tasks.addTask { [logger] in await Announcer(logger: logger).run(announcements) }
             tasks.addTask { await writer.run(storeWakeups) { opening.yield($0) } }
             // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
@@ -124,6 +140,7 @@ package struct Daemon: Sendable {
             manager.stopping()
             logger.notice("netusage stops")
             try await loop.submit { server.value.close() }.get()
+            await control.stop()
         }
         try await writer.finish()
     }
@@ -175,6 +192,9 @@ package struct Daemon: Sendable {
         }
         return server
     }
+
+    /// How many programs of quotas may wait to be started.
+    private static let maximumAnnouncements = 4096
 
     /// For threads, sockets, timers, the ledger, zone files, and a few connections.
     private static let neededDescriptors: Int64 = 40

@@ -7,13 +7,15 @@ struct LedgerWriter: Sendable {
     let store: Store
     let meter: Meter
     let logger: Logger
+    /// Told when the ledger is open: this process is its owner.
+    let opened: @Sendable () async -> Void
 
     /// Opens the ledger and works whenever the meter asks for it, until the stream ends.
     ///
-    /// - Parameter opened: Told once how opening it ended, and not before the baselines are in it: a crash from then on
+    /// - Parameter ended: Told once how opening it ended, and not before the baselines are in it: a crash from then on
     ///   must find them.
-    func run(_ wakeups: AsyncStream<Void>, opened: @Sendable (StoreError?) -> Void) async {
-        opened(await carry()?.error)
+    func run(_ wakeups: AsyncStream<Void>, ended: @Sendable (StoreError?) -> Void) async {
+        ended(await carry()?.error)
         for await _ in wakeups { await carry() }
     }
 
@@ -44,11 +46,13 @@ struct LedgerWriter: Sendable {
     /// - Returns: Why it failed, or `nil`.
     private func carry(_ work: Meter.StoreWork) async -> StoreFailure? {
         switch await outcome(of: work) {
-        case .opened(let stored, let calendar, let sizeBytes):
-            await meter.takeUp(stored, calendar: calendar, sizeBytes: sizeBytes)
+        case .opened(let stored, let book, let calendar, let sizeBytes):
+            await meter.takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes)
+            await opened()
         case .committed(let adopted, let sizeBytes): await meter.committed(adopted, sizeBytes: sizeBytes)
-        case .history(let stored, let calendar, let sizeBytes):
-            await meter.take(stored, calendar: calendar, sizeBytes: sizeBytes)
+        case .history(let stored, let book, let calendar, let sizeBytes):
+            await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes)
+        case .adjusted(let result, let book): await meter.adjusted(result, book)
         case .begunAnew: await meter.storeBegunAnew()
         case .notOurs: await meter.goWithoutStore()
         case .failed(let failure):
@@ -60,11 +64,13 @@ struct LedgerWriter: Sendable {
 
     private func outcome(of work: Meter.StoreWork) async -> Store.Outcome {
         switch work {
-        case .open(let names, let daysFrom, let calendar):
-            await store.open(daysFrom: daysFrom, names: names, calendar: calendar)
+        case .open(let names, let daysFrom, let calendar, let plans):
+            await store.open(daysFrom: daysFrom, names: names, calendar: calendar, plans: plans)
         case .commit(let commit, let calendar, let horizon):
             await store.apply(commit, calendar: calendar, horizon: horizon)
-        case .history(let calendar, let daysFrom): await store.history(calendar, daysFrom: daysFrom)
+        case .history(let calendar, let daysFrom, let plans):
+            await store.history(calendar, daysFrom: daysFrom, plans: plans)
+        case .adjust(let order, let moment, let plans): await store.adjust(order, enteredAt: moment, plans: plans)
         }
     }
 }

@@ -1,4 +1,5 @@
 import CivilTime
+import Configuration
 import Glibc
 import Logging
 import Synchronization
@@ -87,5 +88,12 @@ package struct Log: LogHandler {
             }
         }
         return quoted + "\""
+    }
+}
+
+extension Logger {
+    /// Tells what isn't wrong with the configuration but may not be meant.
+    func note(_ notes: [ConfigurationErrors.Entry]) {
+        for note in notes { info("a note on the configuration", metadata: ["note": "\(note)"]) }
     }
 }

@@ -14,9 +14,9 @@ actor Meter {
     nonisolated let unownedExecutor: UnownedSerialExecutor
 
     private let kernel: KernelNetwork
-    private let logger: Logger
-    private var settings: MeterSettings
-    private(set) var ledger: Ledger
+    let logger: Logger
+    var settings: MeterSettings
+    var ledger: Ledger
     private var links = LinkTable()
     private var counters: [LinkCounters] = []
     /// Links whose last bytes under a name, or at all, an event told after the last dump was asked for: what the dump says
@@ -40,13 +40,23 @@ actor Meter {
     private let startTime = ProcessStatistics.startTime()
     private let bootTime = ProcessStatistics.bootTime()
     private var series: Series?
+    private var planSeries = PlanSeries(.none)
 
     private var previousMoment: Moment?
     private var flushedAt: BootTime
     private var failedAt: BootTime?
     /// Something happened that a crash must not undo.
-    private var isUrgent = true
-    private let wakeStore: AsyncStream<Void>.Continuation
+    var isUrgent = true
+    let wakeStore: AsyncStream<Void>.Continuation
+    let announce: @Sendable (Announcement) -> Void
+    /// What the owner tells, waiting for the store.
+    var orders: [WaitingOrder] = []
+
+    struct WaitingOrder {
+        let order: QuotaOrder
+        let enteredAt: Timestamp
+        let answer: CheckedContinuation<Result<Adjustment, OrderError>, Never>
+    }
 
     /// Whether anything was shown or booked yet.
     private var hasBegun = false
@@ -58,8 +68,9 @@ actor Meter {
     /// - Throws: `NetlinkError` when the kernel doesn't answer.
     init(
         on loop: any EventLoop, kernel: KernelNetwork, bootID: String, settings: MeterSettings, logger: Logger,
-        wakeStore: AsyncStream<Void>.Continuation
+        wakeStore: AsyncStream<Void>.Continuation, announce: @escaping @Sendable (Announcement) -> Void
     ) throws(NetlinkError) {
+        self.announce = announce
         unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.kernel = kernel
         self.settings = settings
@@ -75,7 +86,8 @@ actor Meter {
         flushedAt = now.sinceBoot
         configurationStatus = settings.status(readAt: now)
         ledger = .awaitingStore(
-            devices: stock.presences, rules: settings.rules, calendar: settings.calendar,
+            devices: stock.presences, planBook: settings.newPlanBook(at: now.timestamp), rules: settings.rules,
+            calendar: settings.calendar,
             epoch: Epoch(bootID: bootID, networkNamespace: kernel.networkNamespace), now: now)
     }
 
@@ -96,9 +108,9 @@ actor Meter {
     }
 
     /// Takes up what the store has: it goes before everything that was metered meanwhile.
-    func takeUp(_ stored: StoredLedger, calendar: LocalCalendar, sizeBytes: Int64) {
+    func takeUp(_ stored: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64) {
         if hasBegun { read(endsInterval: false) }
-        ledger.takeUp(stored, calendar: calendar, wasShown: hasBegun)
+        ledger.takeUp(stored, planBook: book, calendar: calendar, wasShown: hasBegun)
         series = nil
         isUrgent = true
         storeStatus.sizeBytes = sizeBytes
@@ -180,7 +192,9 @@ actor Meter {
         if linksAreOutdated { refreshLinks() }
         if routesAreOutdated { refreshRoutesUnlessJustDone() }
         kernelStatus.overruns = kernel.overruns
-        if isUrgent || ledger.needsHistory { wakeStore.yield() }
+        if ledger.notePlanEvents(at: SystemClock.now().timestamp) { isUrgent = true }
+        if !ledger.isPersistent { tellNews() }
+        if isUrgent || ledger.needsHistory || ledger.isPlanBookOutdated { wakeStore.yield() }
     }
 
     /// Takes events as they come.
@@ -378,9 +392,12 @@ actor Meter {
     func scrape() -> Snapshot {
         read(endsInterval: false)
         if series?.isOutdated(ledger, links) ?? true { series = Series(ledger, links) }
+        if planSeries.plans != ledger.planBook.plans { planSeries = PlanSeries(ledger.planBook.plans) }
+        let now = SystemClock.now().timestamp
         refreshProcessStatistics()
         return Snapshot(
-            devices: series?.snapshots(of: ledger, links) ?? [], uplink: ledger.uplinkView, isOnline: route != nil,
+            devices: series?.snapshots(of: ledger, links) ?? [], uplink: ledger.uplinkView,
+            quotas: planSeries.quotaSnapshots(of: ledger.planBook.quotaStates(at: now)), isOnline: route != nil,
             window: ledger.window, store: storeStatus, kernel: kernelStatus, configuration: configurationStatus,
             process: process, startTime: startTime, bootTime: bootTime)
     }
@@ -433,10 +450,12 @@ actor Meter {
             return length - (remainder < 0 ? remainder + length : remainder)
         }
         var wait = min(untilMultiple(of: interval), untilMultiple(of: bucket))
-        let (midnight, overflow) = ledger.window.daySpan.upperBound.secondsSinceEpoch
-            .multipliedReportingOverflow(by: 1_000_000_000)
-        let (untilMidnight, isFar) = midnight.subtractingReportingOverflow(now.wallNanoseconds)
-        if !overflow, !isFar, untilMidnight > 0 { wait = min(wait, untilMidnight) }
+        for moment in [ledger.window.daySpan.upperBound, ledger.nextCut(after: now.timestamp)] {
+            guard let moment else { continue }
+            let (nanoseconds, overflow) = moment.secondsSinceEpoch.multipliedReportingOverflow(by: 1_000_000_000)
+            let (until, isFar) = nanoseconds.subtractingReportingOverflow(now.wallNanoseconds)
+            if !overflow, !isFar, until > 0 { wait = min(wait, until) }
+        }
         if ledger.isPersistent { wait = min(wait, untilStoreIsWanted(at: now.sinceBoot).nanoseconds) }
         return Plan(untilNextReading: Span(nanoseconds: wait), nextDay: ledger.window.daySpan.upperBound)
     }
@@ -456,12 +475,13 @@ actor Meter {
         isUrgent = true
         // The baselines of devices that are metered from here on, and who holds the route.
         read(endsInterval: false)
-        use(settings.calendar)
+        wakeStore.yield()
     }
 
-    /// Local time goes by this calendar from now on.
-    func use(_ calendar: LocalCalendar) {
-        settings.calendar = calendar
+    /// Local time, and that of plans, goes by these settings' calendars from now on.
+    func useCalendars(of settings: MeterSettings) {
+        self.settings.calendar = settings.calendar
+        self.settings.calendars = settings.calendars
         wakeStore.yield()
     }
 
@@ -472,14 +492,21 @@ actor Meter {
     /// What the store is to do next.
     enum StoreWork: Sendable {
         /// Read what the program needs to go on: the accounts of these devices, the days from this one on, by this calendar.
-        case open(names: Set<DeviceName>, daysFrom: CivilDate, LocalCalendar)
+        case open(names: Set<DeviceName>, daysFrom: CivilDate, LocalCalendar, PlanRequest)
         case commit(Commit, LocalCalendar, horizon: Timestamp)
         /// Read the history again, with days by this calendar, from this day on.
-        case history(LocalCalendar, daysFrom: CivilDate)
+        case history(LocalCalendar, daysFrom: CivilDate, PlanRequest)
+        /// Keep what the owner tells.
+        case adjust(QuotaOrder, enteredAt: Timestamp, PlanRequest)
     }
 
     /// Whether the days are still booked by another calendar than the one that is set.
     private var wantsAnotherCalendar: Bool { settings.calendar != ledger.calendar }
+
+    /// Whether the book is of other plans than those that are set, or has to be made anew.
+    private var wantsAnotherPlanBook: Bool {
+        ledger.isPlanBookOutdated || !ledger.planBook.isOf(settings.plans, settings.calendars)
+    }
 
     /// Whether the program's last commit is in the store.
     var isClosed: Bool { ledger.isClosed }
@@ -493,27 +520,36 @@ actor Meter {
         if !ledger.isPersistent || ledger.isAwaitingStore, wantsAnotherCalendar {
             ledger.useWithoutStore(settings.calendar, at: now.timestamp)
         }
+        if !ledger.isPersistent, wantsAnotherPlanBook {
+            ledger.useWithoutStore(settings.newPlanBook(at: now.timestamp))
+        }
         guard ledger.isPersistent else { return nil }
+        let request = PlanRequest(plans: settings.plans, calendars: settings.calendars, now: now.timestamp)
         let isDue = now.sinceBoot.elapsed(since: flushedAt) >= settings.flushInterval
         if let failedAt, !isFinal, !isRetryDue(since: failedAt) { return nil }
         if ledger.isAwaitingStore {
             let window = PeriodWindow(settings.calendar, at: now.timestamp)
             return .open(
                 names: ledger.namesWanted, daysFrom: window.previousMonthStart,
-                settings.calendar)
+                settings.calendar, request)
         }
-        let needsHistory = wantsAnotherCalendar || ledger.needsHistory
+        let needsHistory = wantsAnotherCalendar || wantsAnotherPlanBook || ledger.needsHistory
+        if let waiting = orders.first, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
+            return .adjust(waiting.order, enteredAt: waiting.enteredAt, request)
+        }
         guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else { return nil }
         // The history is read when everything is in the store and nothing is under way.
         if needsHistory, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
             let calendar = settings.calendar
-            return .history(calendar, daysFrom: PeriodWindow(calendar, at: now.timestamp).previousMonthStart)
+            let daysFrom = PeriodWindow(calendar, at: now.timestamp).previousMonthStart
+            return .history(calendar, daysFrom: daysFrom, request)
         }
         // What came after the commit that is tried again waits as urgently as before.
         let isRetry = ledger.hasCommitUnderWay
         guard let commit = ledger.takeCommit(isFinal: isFinal) else { return nil }
         isUrgent = isRetry
-        let horizon = now.timestamp(before: settings.keepBuckets)
+        let horizon = min(
+            now.timestamp(before: settings.keepBuckets), ledger.planBook.bucketsNeededFrom(at: now.timestamp))
         return .commit(commit, ledger.calendar, horizon: horizon)
     }
 
@@ -521,6 +557,7 @@ actor Meter {
     func committed(_ adopted: [AdoptedHistory], sizeBytes: Int64) {
         ledger.acknowledgeCommit()
         for history in adopted { ledger.adopt(history) }
+        tellNews()
         storeSucceeded(sizeBytes: sizeBytes)
     }
 
@@ -531,8 +568,9 @@ actor Meter {
     }
 
     /// The history that was asked for.
-    func take(_ history: StoredLedger, calendar: LocalCalendar, sizeBytes: Int64) {
+    func take(_ history: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64) {
         ledger.replaceHistory(history, calendar: calendar, at: SystemClock.now().timestamp)
+        ledger.use(book)
         series = nil
         storeSucceeded(sizeBytes: sizeBytes)
     }
@@ -548,6 +586,7 @@ actor Meter {
                 "the ledger can't be used now; bookings wait in memory", metadata: ["error": "\(failure.error)"])
         }
         storeStatus.isUp = false
+        refuseOrders(.store(failure.error))
     }
 
     /// The rules allow ten seconds.

@@ -5,6 +5,9 @@ import Configuration
 /// What the meter needs of the configuration.
 struct MeterSettings: Sendable {
     var calendar: LocalCalendar
+    var plans: Plans
+    /// For the zones of the plans' cycles.
+    var calendars: [TimeZoneSetting: LocalCalendar]
     var interval: Span
     var intervalOnBattery: Span
     var flushInterval: Span
@@ -15,8 +18,10 @@ struct MeterSettings: Sendable {
     var showsAddresses: Bool
     var isOnBattery = false
 
-    init(_ configuration: Configuration, zone: Zone) {
-        calendar = LocalCalendar(zone: zone, weekStart: configuration.weekStarts)
+    init(_ configuration: Configuration, _ zones: Zones) {
+        calendar = LocalCalendar(zone: zones.local.zone, weekStart: configuration.weekStarts)
+        plans = configuration.plans
+        calendars = zones.calendars(weekStart: configuration.weekStarts)
         interval = configuration.sampling.interval
         intervalOnBattery = configuration.sampling.onBattery
         flushInterval = configuration.storage.flushInterval
@@ -30,7 +35,13 @@ struct MeterSettings: Sendable {
     var samplingInterval: Span { isOnBattery ? intervalOnBattery : interval }
 
     var rules: AccountingRules {
-        AccountingRules(exclude: exclude, collapse: collapse, samplingInterval: samplingInterval)
+        AccountingRules(
+            exclude: exclude, collapse: collapse, own: plans.namedDevices, samplingInterval: samplingInterval)
+    }
+
+    /// An empty book of the plans.
+    func newPlanBook(at now: Timestamp) -> PlanBook {
+        PlanBook(plans, calendars: calendars, records: .none, meteredFrom: .latest, at: now)
     }
 
     func status(readAt now: Moment) -> ConfigurationStatus {

@@ -10,17 +10,17 @@ actor Reloader {
     private let manager: ServiceManager
     private let logger: Logger
     private var configuration: Configuration
-    private var zone: SystemZone
+    private var zones: Zones
     private var zoneProblem: ZoneError?
 
     init(
-        path: String, isRequired: Bool, configuration: Configuration, zone: SystemZone, meter: Meter,
+        path: String, isRequired: Bool, configuration: Configuration, zones: Zones, meter: Meter,
         manager: ServiceManager, logger: Logger
     ) {
         self.path = path
         self.isRequired = isRequired
         self.configuration = configuration
-        self.zone = zone
+        self.zones = zones
         self.meter = meter
         self.manager = manager
         self.logger = logger
@@ -34,11 +34,12 @@ actor Reloader {
         defer { manager.ready() }
         do {
             let configuration = try ConfigurationFile.load(path, isRequired: isRequired)
-            let zone = try SystemZone.load(configuration.timezone)
+            let zones = try Zones.load(configuration)
             self.configuration = configuration
-            self.zone = zone
-            await meter.apply(MeterSettings(configuration, zone: zone.zone))
+            self.zones = zones
+            await meter.apply(MeterSettings(configuration, zones))
             logger.notice("the configuration was read again", metadata: ["file": "\(path)"])
+            logger.note(configuration.notes)
             return nil
         } catch {
             await meter.reloadFailed()
@@ -49,16 +50,16 @@ actor Reloader {
 
     /// Takes up the zone's file if it has changed. The last good one holds while it is missing or makes no sense.
     func followZoneFile() async {
-        guard zone.hasChanged else {
+        guard zones.hasChanged else {
             zoneProblem = nil
             return
         }
         do throws(ZoneError) {
-            if zone.isFileMissing { throw .unreadable(path: zone.path ?? "") }
-            zone = try SystemZone.load(configuration.timezone)
+            if let path = zones.missingPath { throw .unreadable(path: path) }
+            zones = try Zones.load(configuration)
             zoneProblem = nil
             logger.notice("the time zone has changed; days are booked by the new one")
-            await meter.use(MeterSettings(configuration, zone: zone.zone).calendar)
+            await meter.useCalendars(of: MeterSettings(configuration, zones))
         } catch {
             if error == zoneProblem { return }
             zoneProblem = error

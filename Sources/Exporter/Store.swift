@@ -20,9 +20,11 @@ actor Store {
 
     /// How a piece of work ended.
     enum Outcome: Sendable {
-        case opened(StoredLedger, LocalCalendar, sizeBytes: Int64)
+        case opened(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64)
         case committed([AdoptedHistory], sizeBytes: Int64)
-        case history(StoredLedger, LocalCalendar, sizeBytes: Int64)
+        case history(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64)
+        /// What the owner told is kept, and counts in the book; or why not.
+        case adjusted(Result<Adjustment, OrderError>, PlanBook?)
         /// The file is a new one, without anything in it.
         case begunAnew
         /// The file belongs to something else, or to a later version: there is no ledger.
@@ -31,13 +33,13 @@ actor Store {
     }
 
     /// Opens the file and reads what the program needs; a damaged file is moved aside and a new one begun.
-    func open(daysFrom: CivilDate, names: Set<DeviceName>, calendar: LocalCalendar) -> Outcome {
+    func open(daysFrom: CivilDate, names: Set<DeviceName>, calendar: LocalCalendar, plans: PlanRequest) -> Outcome {
         work { () throws(StoreError) in
             do throws(StoreError) {
-                return try openOnce(daysFrom, names, calendar)
+                return try openOnce(daysFrom, names, calendar, plans)
             } catch let error where error.code == .damaged {
                 try moveAside(because: error)
-                return try openOnce(daysFrom, names, calendar)
+                return try openOnce(daysFrom, names, calendar, plans)
             } catch let error where error.code == .newer || error.code == .foreign {
                 logger.error(
                     "there is no ledger: what is metered is kept in memory only", metadata: ["error": "\(error)"])
@@ -47,12 +49,13 @@ actor Store {
     }
 
     private func openOnce(
-        _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar
+        _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar, _ plans: PlanRequest
     ) throws(StoreError) -> Outcome {
         let opened = try LedgerFile(path: path)
         let stored = try opened.load(rezonedTo: calendar, daysFrom: daysFrom, names: names)
+        let book = try plans.book(of: opened)
         file = opened
-        return .opened(stored, calendar, sizeBytes: opened.sizeBytes)
+        return .opened(stored, book, calendar, sizeBytes: opened.sizeBytes)
     }
 
     func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) -> Outcome {
@@ -63,11 +66,23 @@ actor Store {
     }
 
     /// Books the days by this calendar and reads them.
-    func history(_ calendar: LocalCalendar, daysFrom: CivilDate) -> Outcome {
+    func history(_ calendar: LocalCalendar, daysFrom: CivilDate, plans: PlanRequest) -> Outcome {
         withFile { file throws(StoreError) in
             let stored = try file.load(rezonedTo: calendar, daysFrom: daysFrom, names: [])
-            return .history(stored, calendar, sizeBytes: file.sizeBytes)
+            return .history(stored, try plans.book(of: file), calendar, sizeBytes: file.sizeBytes)
         }
+    }
+
+    /// Keeps what the owner tells.
+    func adjust(_ order: QuotaOrder, enteredAt moment: Timestamp, plans: PlanRequest) -> Outcome {
+        let outcome = withFile { file throws(StoreError) in
+            guard let adjustment = try order.carryOut(in: file, at: moment) else {
+                return .adjusted(.failure(.nothingToUndo(order)), nil)
+            }
+            return .adjusted(.success(adjustment), try plans.book(of: file))
+        }
+        if case .failed(let failure) = outcome { return .adjusted(.failure(.store(failure.error)), nil) }
+        return outcome
     }
 
     /// Leaves one tidy file behind.

@@ -36,6 +36,8 @@ extension LedgerFile {
                 try applyDevices(commit)
                 try apply(commit.header)
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
+                for event in commit.events { try add(event) }
+                for adjustment in commit.adjustments { try add(adjustment) }
                 try prune(commit, before: horizon)
                 return adopted
             }
@@ -210,7 +212,7 @@ extension LedgerFile {
         try statement("UPDATE ledger SET buckets_from = max(buckets_from, ?1)").run(.integer(start.secondsSinceEpoch))
     }
 
-    private func oldestBucket() throws -> Int64? {
+    func oldestBucket() throws -> Int64? {
         let rows = try statement("SELECT start FROM bucket ORDER BY start LIMIT 1")
         try rows.bind([])
         defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.

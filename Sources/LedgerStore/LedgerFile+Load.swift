@@ -84,7 +84,7 @@ extension LedgerFile {
         return records
     }
 
-    private func loadAccounts() throws -> [AccountRecord] {
+    func loadAccounts() throws -> [AccountRecord] {
         let rows = try statement(
             """
             SELECT id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes FROM account

@@ -38,7 +38,7 @@ extension LedgerFile {
         }
     }
 
-    private func dayStarts() throws -> [(day: CivilDate, start: Int64)] {
+    func dayStarts() throws -> [(day: CivilDate, start: Int64)] {
         let rows = try statement("SELECT day, start FROM day_start ORDER BY day")
         try rows.bind([])
         var starts: [(day: CivilDate, start: Int64)] = []

@@ -305,4 +305,7 @@ struct FileIdentity: Equatable {
 
 extension LedgerFile {
     package static func exists(at path: String) -> Bool { FileIdentity(path: path) != nil }
+
+    /// Whether another process writes the ledger at a path now, as far as this one can tell.
+    package static func isLocked(at path: String) -> Bool { LedgerLock.isHeld(forLedgerAt: path) }
 }

@@ -28,6 +28,14 @@ struct LedgerLock: ~Copyable {
         self.descriptor = descriptor
     }
 
+    /// Whether another process holds the lock, as far as this one can tell.
+    static func isHeld(forLedgerAt path: String) -> Bool {
+        let descriptor = open(path + ".lock", O_RDONLY | O_CLOEXEC)
+        if descriptor < 0 { return false }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK
+    }
+
     /// Takes the lock's file away if it wasn't there before: the file beside it isn't ours, and must not pass for a
     /// damaged ledger when it is tried again.
     func removeIfNew() {

@@ -10,7 +10,7 @@ enum Schema {
     static var version: Int64 { Int64(migrations.count) }
 
     /// What a ledger of this version can't do without.
-    static let tables = ["ledger", "account", "device", "bucket", "day", "day_start"]
+    static let tables = ["ledger", "account", "device", "bucket", "day", "day_start", "adjustment", "quota_event"]
 
     /// Step `n` brings a file of version `n` to version `n + 1`; a released step never changes.
     static let migrations: [String] = [
@@ -72,6 +72,29 @@ enum Schema {
         CREATE VIEW buckets AS
             SELECT datetime(start, 'unixepoch') AS start_utc, kind, name, received, transmitted
             FROM bucket JOIN account ON account.id = bucket.account;
+        """,
         """
+        CREATE TABLE adjustment (            -- what the owner told about quotas, kept for ever
+            id           INTEGER PRIMARY KEY,
+            quota        TEXT    NOT NULL,
+            kind         TEXT    NOT NULL CHECK (kind IN ('correction', 'top-up')),
+            at           INTEGER NOT NULL,   -- holds from then on, in the cycle that holds this moment
+            bytes        INTEGER NOT NULL CHECK (bytes >= 0),  -- used until then, or added to the limit
+            entered_at   INTEGER NOT NULL,
+            undone_at    INTEGER             -- NULL while it holds
+        ) STRICT;
+        CREATE TABLE quota_event (           -- what happened to quotas
+            id           INTEGER PRIMARY KEY,
+            quota        TEXT    NOT NULL,
+            cycle_start  INTEGER NOT NULL,
+            cycle_end    INTEGER NOT NULL,
+            kind         TEXT    NOT NULL CHECK (kind IN ('warning', 'breach', 'lift')),
+            share        INTEGER NOT NULL,   -- of the limit, in millionths: which threshold; 1000000 for a breach
+            at           INTEGER NOT NULL,   -- when it was noticed
+            used         INTEGER NOT NULL,
+            quota_limit  INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX quota_event_cycle ON quota_event (cycle_end);
+        """,
     ]
 }

@@ -22,7 +22,9 @@ struct Config: ParsableCommand {
         mutating func run() throws {
             let path = file ?? common.configurationFile ?? ConfigurationFile.defaultPath
             do {
-                _ = try ConfigurationFile.load(path, isRequired: (file ?? common.configurationFile) != nil)
+                let configuration = try ConfigurationFile.load(
+                    path, isRequired: (file ?? common.configurationFile) != nil)
+                for note in configuration.notes { StandardError.print("note: \(note)") }
                 print(ConfigurationFile.exists(path) ? "\(path): good" : "\(path): not there, so the defaults hold")
             } catch {
                 StandardError.print("\(error)")

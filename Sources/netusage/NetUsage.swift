@@ -12,7 +12,7 @@ struct NetUsage: AsyncParsableCommand {
             ledger in SQLite. Without a configuration file it meters every device but lo.
             """,
         version: "netusage, version \(Version.number) (revision: \(Version.revision))",
-        subcommands: [Serve.self, Config.self])
+        subcommands: [Serve.self, QuotaCommand.self, Check.self, Config.self])
 }
 
 /// What every command takes after its name.
@@ -30,4 +30,11 @@ struct CommonOptions: ParsableArguments {
             "The ledger's file. (default: /var/lib/netusage/ledger.db as root, otherwise netusage/ledger.db under $XDG_STATE_HOME)"
     )
     var storagePath: String?
+
+    /// How commands get at the ledger.
+    var ledgerAccess: LedgerAccess {
+        LedgerAccess(
+            configurationPath: configurationFile ?? ConfigurationFile.defaultPath,
+            isConfigurationRequired: configurationFile != nil, storagePath: storagePath ?? StoragePath.standard())
+    }
 }

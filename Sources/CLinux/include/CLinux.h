@@ -74,6 +74,10 @@ void netusage_release_startup_code(void);
 /// Whether a password gives this hash, in any of the methods of crypt(5); bcrypt takes a tenth of a second or more.
 _Bool netusage_password_matches(const char *password, const char *hash);
 
+/// Starts a program in a process group of its own, without input, output or open files, and with no signal ignored or
+/// blocked. Returns its number, or -errno.
+pid_t netusage_spawn(char *const arguments[], char *const environment[]);
+
 /// The commit that the program was built from, as the package manager saw it.
 const char *netusage_revision(void);
 

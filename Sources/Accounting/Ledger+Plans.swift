@@ -1,0 +1,98 @@
+import CivilTime
+
+/// What plans count of the ledger.
+extension Ledger {
+    /// Another book holds from now on, which has what the store has: what waits for the store is added here.
+    ///
+    /// - Precondition: No commit is under way, and none was since the store was read for it.
+    package mutating func use(_ book: PlanBook) {
+        precondition(inFlight == nil, "a plan book can't be replaced while a commit is under way")
+        begin(book)
+        replay(pending)
+        planBook.note(pending.events)
+    }
+
+    /// A book that needs nothing added.
+    mutating func begin(_ book: PlanBook) {
+        planBook = book
+        isPlanBookOutdated = false
+        countedVersion = nil
+        cutsSpan = .earliest ..< .earliest
+    }
+
+    /// Has the plans count what waits for the store.
+    mutating func replay(_ waiting: Pending) {
+        replay(waiting, by: Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) }))
+    }
+
+    /// Has the plans count what waits in another ledger.
+    mutating func replay(_ waiting: Pending, of other: Ledger) {
+        replay(waiting, by: Dictionary(uniqueKeysWithValues: other.accounts.map { ($0.id, $0.key) }))
+    }
+
+    private mutating func replay(_ waiting: Pending, by keys: [AccountID: AccountKey]) {
+        for (key, total) in waiting.buckets {
+            guard let account = keys[key.account] else { continue }
+            planBook.restore(total, of: account, at: key.bucket.start)
+        }
+        for entry in waiting.spreads {
+            guard let account = keys[entry.account] else { continue }
+            planBook.book(entry.spread, for: planBook.counting(account))
+        }
+    }
+
+    /// Accounts learn which plans count them, if any has come or has another name.
+    mutating func refreshCountings() {
+        if countedVersion == structureVersion { return }
+        let isFirstTime = countedVersion == nil
+        countedVersion = structureVersion
+        for index in accounts.indices where !accounts[index].isFolded {
+            let counting = planBook.counting(accounts[index].key)
+            if counting == accounts[index].counting { continue }
+            accounts[index].counting = counting
+            // One that had bytes under another name: some plan has them that shouldn't, or hasn't that should.
+            if !isFirstTime, !accounts[index].lifetime.isZero { isPlanBookOutdated = true }
+        }
+    }
+
+    /// How far ahead it is known where buckets are cut.
+    private static let cutsAheadSeconds: Int64 = 86_400
+
+    /// Finds out where buckets are cut, once a day.
+    mutating func refreshCuts(at now: Timestamp) {
+        if cutsSpan.contains(now) { return }
+        let first = now.adding(seconds: -3600)
+        cuts = planBook.cuts(in: first..<now.adding(seconds: 2 * Self.cutsAheadSeconds))
+        cutsSpan = first..<now.adding(seconds: Self.cutsAheadSeconds)
+    }
+
+    /// From this moment on bytes go to another bucket than before: everything up to it is booked.
+    package mutating func cut(at moment: Timestamp) {
+        if Bucket(containing: moment).start == moment || cuts.contains(moment) { return }
+        cuts = (cuts + [moment]).sorted()
+    }
+
+    /// The first moment after this one at which a bucket is cut.
+    package func nextCut(after moment: Timestamp) -> Timestamp? { cuts.first { $0 > moment } }
+
+    /// What happened to the quotas since the last time; it waits for the store until it is told to anybody.
+    ///
+    /// - Returns: Whether anything did, so that it must be committed at once.
+    package mutating func notePlanEvents(at now: Timestamp) -> Bool {
+        refreshCountings()
+        let events = planBook.takeEvents(at: now)
+        if events.isEmpty { return false }
+        pending.events += events
+        return true
+    }
+
+    /// What may be told because it is in the store by now; or because there is none.
+    package mutating func takeNews() -> [QuotaEvent] {
+        if !isPersistent {
+            news += pending.events.filter(\.isNews)
+            pending.events = []
+        }
+        defer { news = [] }
+        return news
+    }
+}

@@ -1,0 +1,155 @@
+import CivilTime
+
+/// What all plans have counted: kept up to date booking by booking, and made anew from the ledger when it must be.
+package struct PlanBook: Sendable {
+    package let plans: Plans
+    /// Whether all is in it that the store has; until then it shows nothing.
+    package internal(set) var isComplete = false
+    private let calendars: [TimeZoneSetting: LocalCalendar]
+    /// What the store has about plans, and what has happened since.
+    private(set) var records: PlanRecords
+    private(set) var quotas: [QuotaBook]
+    /// Which plans count each account that was asked for.
+    private var countings: [AccountKey: Counting] = [:]
+
+    package static let empty = PlanBook(
+        .none, calendars: [:], records: .none, meteredFrom: .latest, at: Timestamp(secondsSinceEpoch: 0))
+
+    /// - Parameters:
+    ///   - calendars: For the zones of all cycles.
+    ///   - records: What the store has about these plans, and others.
+    ///   - meteredFrom: When the first byte was booked; `.latest` when none was.
+    package init(
+        _ plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], records: PlanRecords, meteredFrom: Timestamp,
+        at now: Timestamp
+    ) {
+        self.plans = plans
+        self.calendars = calendars
+        self.records = records
+        quotas = plans.quotas.map {
+            let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
+            return QuotaBook($0, calendar: calendar, records: records, meteredFrom: meteredFrom, at: now)
+        }
+    }
+
+    /// Places of the plans that count an account.
+    struct Counting: Hashable, Sendable {
+        var quotas: [Int] = []
+
+        var isEmpty: Bool { quotas.isEmpty }
+    }
+
+    /// More names than any machine has at a time.
+    private static let maximumCountings = 10_000
+
+    mutating func counting(_ key: AccountKey) -> Counting {
+        if let known = countings[key] { return known }
+        if countings.count >= Self.maximumCountings { countings = [:] }
+        var counting = Counting()
+        for (place, quota) in plans.quotas.enumerated() where quota.count.includes(key) {
+            counting.quotas.append(place)
+        }
+        countings[key] = counting
+        return counting
+    }
+
+    // MARK: - Booking
+
+    mutating func book(_ total: Total, at slot: Timestamp, for counting: Counting) {
+        for place in counting.quotas { quotas[place].add(total, at: slot) }
+    }
+
+    mutating func book(_ spread: Spread, for counting: Counting) {
+        spread.forEachBucket(since: .earliest) { bucket, delta in book(Total(delta), at: bucket.start, for: counting) }
+    }
+
+    /// Takes one of the store's bookings.
+    package mutating func restore(_ total: Total, of key: AccountKey, at slot: Timestamp) {
+        book(total, at: slot, for: counting(key))
+    }
+
+    /// From when on the store's bytes are wanted.
+    package func historyFrom(at now: Timestamp) -> Timestamp { quotas.map { $0.historyFrom(at: now) }.min() ?? now }
+
+    /// From when on the store's buckets must be kept: where days don't tell what a cycle has used.
+    package func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
+        quotas.map { $0.bucketsNeededFrom(at: now) }.min() ?? .latest
+    }
+
+    /// Whether it is about these plans, in these zones.
+    package func isOf(_ plans: Plans, _ calendars: [TimeZoneSetting: LocalCalendar]) -> Bool {
+        self.plans == plans && (plans == .none || self.calendars == calendars)
+    }
+
+    // MARK: - Cuts
+
+    /// The moments in a span, ascending, at which a slot must end: where a cycle or a free window begins or ends within
+    /// five minutes that are stored as one otherwise, and where a correction holds from.
+    func cuts(in span: Range<Timestamp>) -> [Timestamp] {
+        var cuts: Set<Timestamp> = []
+        for quota in quotas {
+            for adjustment in quota.adjustments where adjustment.isCorrection && span.contains(adjustment.at) {
+                cuts.insert(adjustment.at)
+            }
+            quota.addEdges(in: span, to: &cuts)
+        }
+        return cuts.filter { Bucket(containing: $0).start != $0 }.sorted()
+    }
+
+    // MARK: - State
+
+    /// What happened to the quotas since the last time.
+    mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {
+        if !isComplete { return [] }
+        var events: [QuotaEvent] = []
+        for place in quotas.indices { events += quotas[place].takeEvents(at: now) }
+        records.note(events)
+        return events
+    }
+
+    /// Takes what happened since the store was read.
+    mutating func note(_ events: [QuotaEvent]) {
+        records.note(events)
+        for place in quotas.indices { quotas[place].note(events) }
+    }
+
+    /// All is in it that the store has.
+    package mutating func complete() { isComplete = true }
+
+    /// The quotas as they are now, in the order of the configuration; none while it isn't complete.
+    package func quotaStates(at now: Timestamp) -> [QuotaState] { isComplete ? quotas.map { $0.state(at: now) } : [] }
+}
+
+extension QuotaBook {
+    /// As far as edges are looked for; nothing is spread over more.
+    private static let longestSearchSeconds: Int64 = 400 * 86_400
+
+    /// Where its cycles and free windows begin and end.
+    func addEdges(in span: Range<Timestamp>, to edges: inout Set<Timestamp>) {
+        let first = max(span.lowerBound, span.upperBound.adding(seconds: -Self.longestSearchSeconds))
+        let minutes = quota.free.edges
+        // Most begin and end with a bucket: then there is nothing to look for.
+        let isAligned = calendar.zone.offsetSeconds(at: first) % Int(Bucket.seconds) == 0
+        if !isAligned || quota.cycle.rule.secondsOfDay % Int(Bucket.seconds) != 0 {
+            var cycle = cycle(at: first)
+            if span.contains(cycle.lowerBound) { edges.insert(cycle.lowerBound) }
+            while cycle.upperBound < span.upperBound {
+                edges.insert(cycle.upperBound)
+                let next = self.cycle(at: cycle.upperBound)
+                if next == cycle { break }
+                cycle = next
+            }
+        }
+        let unaligned = isAligned ? minutes.filter { $0 % 5 != 0 } : minutes
+        if unaligned.isEmpty { return }
+        var day = calendar.localTime(at: first).date.adding(days: -1)
+        let last = calendar.localTime(at: span.upperBound).date
+        while day <= last {
+            for minute in unaligned {
+                let edge = calendar.firstInstant(on: day, secondsOfDay: minute * 60)
+                if span.contains(edge) { edges.insert(edge) }
+            }
+            day = day.adding(days: 1)
+        }
+    }
+}

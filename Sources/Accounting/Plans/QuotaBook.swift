@@ -1,0 +1,274 @@
+import CivilTime
+
+/// What one quota has counted, cycle by cycle.
+///
+/// Bytes come in slots (``Bucket``), each of which lies in one cycle, is free or isn't, and lies before or after each
+/// correction: the sums here are what adding up the ledger gives, whenever that is done.
+struct QuotaBook: Sendable {
+    /// A cycle's bytes; a correction divides what was carried before it from what was carried since.
+    struct CycleUse: Sendable {
+        let span: Range<Timestamp>
+        /// Ascending; the first begins with the cycle.
+        var segments: [(start: Timestamp, total: Total)]
+
+        mutating func add(_ total: Total, at slot: Timestamp) {
+            let index = segments.lastIndex { $0.start <= slot } ?? 0
+            segments[index].total += total
+        }
+
+        /// What was carried from one moment to another, both of them the cycle's ends or corrections.
+        func total(from start: Timestamp, before end: Timestamp = .latest) -> Total {
+            segments.reduce(into: .zero) { if $1.start >= start && $1.start < end { $0 += $1.total } }
+        }
+    }
+
+    /// Of how many cycles the bytes are remembered.
+    private static let rememberedCycles = 100
+
+    let quota: Quota
+    let calendar: LocalCalendar
+    /// Ascending; cycles without bytes may be missing.
+    private(set) var cycles: [CycleUse] = []
+    /// Those that hold, in the order of their moments.
+    let adjustments: [Adjustment]
+    /// From when on the ledger has bytes: what it has of an earlier cycle isn't all that was used.
+    private let meteredFrom: Timestamp
+    private(set) var log: QuotaLog
+    /// The cycle that holds the moment up to which it has been looked at what happened.
+    private(set) var current: Range<Timestamp>
+    /// What was left over for it.
+    private var rollover: UInt64?
+    /// Cycles that were over when they got bytes, by their starts.
+    private var lateCycles: Set<Timestamp> = []
+    /// The last slot that was looked at, as most come many times.
+    private var known: (slot: Timestamp, isFree: Bool, cycle: Int)?
+
+    init(
+        _ quota: Quota, calendar: LocalCalendar, records: PlanRecords, meteredFrom: Timestamp, at now: Timestamp
+    ) {
+        self.quota = quota
+        self.calendar = calendar
+        adjustments = records.adjustments.filter { $0.quota == quota.name && $0.undoneAt == nil }
+            .sorted { ($0.at, $0.id) < ($1.at, $1.id) }
+        log = QuotaLog(records, of: quota.name)
+        self.meteredFrom = meteredFrom
+        current = quota.cycle.rule.cycle(containing: now, in: calendar)
+    }
+
+    func cycle(at moment: Timestamp) -> Range<Timestamp> { quota.cycle.rule.cycle(containing: moment, in: calendar) }
+
+    /// From when on the store's bytes are wanted: for what was left over, and for what is usual in a week.
+    func historyFrom(at now: Timestamp) -> Timestamp {
+        var from = cycle(at: now).lowerBound
+        if quota.rolloverMaximumBytes != nil {
+            for _ in 0..<Self.rememberedCycles {
+                let earlier = cycle(at: from.adding(seconds: -1))
+                if earlier.lowerBound >= from { break }
+                from = earlier.lowerBound
+            }
+        }
+        return min(from, now.adding(seconds: -Self.profileSeconds))
+    }
+
+    /// From when on the store's buckets must be kept: where local days don't tell what the open cycle has used.
+    func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
+        let cycle = cycle(at: now)
+        let rule = quota.cycle.rule
+        if !quota.free.isEmpty || rule.secondsOfDay != 0 || quota.cycle.timezone != .local { return cycle.lowerBound }
+        let corrections = adjustments.filter { $0.isCorrection && cycle.contains($0.at) }
+        // The day of a correction is needed as a whole.
+        return corrections.first.map { $0.at.adding(seconds: -2 * 86_400) } ?? .latest
+    }
+
+    /// How much of the past tells what is usual.
+    static let profileSeconds: Int64 = 56 * 86_400
+
+    // MARK: - Booking
+
+    mutating func add(_ total: Total, at slot: Timestamp) {
+        if total.isZero { return }
+        let place = place(of: slot)
+        if place.isFree { return }
+        cycles[place.cycle].add(total, at: slot)
+        let span = cycles[place.cycle].span
+        if span == current { return }
+        rollover = nil
+        if span.upperBound <= current.lowerBound { lateCycles.insert(span.lowerBound) }
+    }
+
+    private mutating func place(of slot: Timestamp) -> (isFree: Bool, cycle: Int) {
+        if let known, known.slot == slot { return (known.isFree, known.cycle) }
+        let span = cycle(at: slot)
+        // A cycle that comes once has a before and an after, which aren't counted.
+        let isFree = !span.contains(slot) || quota.free.contains(slot, in: calendar)
+        let place = (isFree: isFree, cycle: isFree ? 0 : index(ofCycle: span))
+        known = (slot, place.isFree, place.cycle)
+        return place
+    }
+
+    private mutating func index(ofCycle span: Range<Timestamp>) -> Int {
+        let index = cycles.lastIndex { $0.span.lowerBound <= span.lowerBound } ?? -1
+        if index >= 0, cycles[index].span == span { return index }
+        let divisions = adjustments.filter(\.isCorrection).map(\.at).filter {
+            span.contains($0) && $0 > span.lowerBound
+        }
+        let starts = [span.lowerBound] + Set(divisions).sorted()
+        cycles.insert(CycleUse(span: span, segments: starts.map { ($0, .zero) }), at: index + 1)
+        if cycles.count <= Self.rememberedCycles { return index + 1 }
+        cycles.removeFirst()
+        return max(0, index)
+    }
+
+    // MARK: - State
+
+    /// The bytes of a cycle, as they are known.
+    private func use(in span: Range<Timestamp>) -> CycleUse? { cycles.last { $0.span == span } }
+
+    /// What was used in a cycle: what the last correction said and what was metered since.
+    func usedBytes(in span: Range<Timestamp>, at now: Timestamp) -> UInt64 {
+        let correction = adjustments.last { $0.isCorrection && span.contains($0.at) && $0.at <= now }
+        guard let correction, case .correction(let used) = correction.kind else { return measuredBytes(in: span) }
+        return saturatingSum(used, measuredBytes(in: span, from: correction.at))
+    }
+
+    /// What was metered in a cycle, whatever the provider said.
+    func measuredBytes(in span: Range<Timestamp>, from start: Timestamp = .earliest, before end: Timestamp = .latest)
+        -> UInt64
+    {
+        use(in: span).map { quota.direction.bytes(of: $0.total(from: start, before: end)) } ?? 0
+    }
+
+    /// The limit of a cycle, with what was left over before and top-ups.
+    func limitBytes(in span: Range<Timestamp>, at now: Timestamp) -> UInt64 {
+        let carried = span == current ? rollover : nil
+        return saturatingSum(ownLimitBytes(in: span, at: now), carried ?? rolloverBytes(into: span))
+    }
+
+    private func ownLimitBytes(in span: Range<Timestamp>, at now: Timestamp) -> UInt64 {
+        adjustments.reduce(quota.limitBytes) { limit, adjustment in
+            guard case .topUp(let bytes) = adjustment.kind, span.contains(adjustment.at), adjustment.at <= now else {
+                return limit
+            }
+            return saturatingSum(limit, bytes)
+        }
+    }
+
+    /// What was left over in the cycles before: of each that was metered as a whole, or corrected.
+    func rolloverBytes(into span: Range<Timestamp>) -> UInt64 {
+        guard let maximum = quota.rolloverMaximumBytes, let first = firstCycle(before: span) else { return 0 }
+        var carried: UInt64 = 0
+        var past = first
+        // As many as are remembered, each of which moves on.
+        for _ in 0...Self.rememberedCycles where past.lowerBound < span.lowerBound {
+            let isKnown =
+                past.lowerBound >= meteredFrom || adjustments.contains { $0.isCorrection && past.contains($0.at) }
+            let limit = saturatingSum(ownLimitBytes(in: past, at: .latest), carried)
+            let used = usedBytes(in: past, at: .latest)
+            carried = isKnown && limit > used ? min(maximum, limit - used) : 0
+            past = cycle(at: past.upperBound)
+        }
+        return carried
+    }
+
+    private func firstCycle(before span: Range<Timestamp>) -> Range<Timestamp>? {
+        if case .once = quota.cycle.rule.kind { return nil }
+        guard let first = cycles.first?.span, first.lowerBound < span.lowerBound else { return nil }
+        return first
+    }
+
+    // MARK: - Events
+
+    mutating func note(_ events: [QuotaEvent]) { log.note(events, of: quota.name) }
+
+    /// What happened since the last time, each only once for a cycle, whatever was forgotten meanwhile.
+    mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {
+        var spans = lateCycles.isEmpty ? [] : cycles.map(\.span).filter { lateCycles.contains($0.lowerBound) }
+        lateCycles = []
+        if !current.contains(now) {
+            // The last bytes of a cycle are read when the next one has begun.
+            spans.append(current)
+            current = cycle(at: now)
+            rollover = nil
+        }
+        if rollover == nil { rollover = rolloverBytes(into: current) }
+        spans.append(current)
+        var events: [QuotaEvent] = []
+        for (index, span) in spans.enumerated() where !spans[..<index].contains(span) {
+            let used = usedBytes(in: span, at: now)
+            let limit = limitBytes(in: span, at: now)
+            events += log.takeEvents(of: quota, in: span, used: used, limit: limit, at: now)
+        }
+        return events
+    }
+}
+
+extension Adjustment {
+    var isCorrection: Bool {
+        switch kind {
+        case .correction: true
+        case .topUp: false
+        }
+    }
+}
+
+/// What has happened to a quota so far.
+struct QuotaLog: Sendable {
+    private struct CycleLog {
+        /// When each threshold was reached first.
+        var reached: [Share: Timestamp] = [:]
+        var breachedAt: Timestamp?
+        var isBreached = false
+    }
+
+    private var cycles: [Timestamp: CycleLog] = [:]
+    private(set) var breaches: UInt64
+
+    init(_ records: PlanRecords, of quota: String) {
+        breaches = records.breaches[quota] ?? 0
+        for event in records.events where event.quota == quota { note(event) }
+    }
+
+    /// Takes what happened to this quota since the records were read.
+    mutating func note(_ events: [QuotaEvent], of quota: String) {
+        for event in events where event.quota == quota {
+            note(event)
+            if event.kind == .breach { breaches = saturatingSum(breaches, 1) }
+        }
+    }
+
+    private mutating func note(_ event: QuotaEvent) {
+        var log = cycles[event.cycle.lowerBound] ?? CycleLog()
+        switch event.kind {
+        case .warning: log.reached[event.share] = log.reached[event.share] ?? event.at
+        case .breach:
+            log.isBreached = true
+            log.breachedAt = log.breachedAt ?? event.at
+        case .lift: log.isBreached = false
+        }
+        cycles[event.cycle.lowerBound] = log
+    }
+
+    /// When a threshold was reached first in a cycle.
+    func reachedAt(_ share: Share, in span: Range<Timestamp>) -> Timestamp? { cycles[span.lowerBound]?.reached[share] }
+
+    /// When the limit was reached first in a cycle.
+    func breachedAt(in span: Range<Timestamp>) -> Timestamp? { cycles[span.lowerBound]?.breachedAt }
+
+    mutating func takeEvents(
+        of quota: Quota, in span: Range<Timestamp>, used: UInt64, limit: UInt64, at now: Timestamp
+    ) -> [QuotaEvent] {
+        let log = cycles[span.lowerBound]
+        func event(_ kind: QuotaEvent.Kind, _ share: Share) -> QuotaEvent {
+            QuotaEvent(
+                quota: quota.name, cycle: span, kind: kind, share: share, at: now, usedBytes: used, limitBytes: limit,
+                isNews: kind == .warning || kind == .breach && log?.breachedAt == nil)
+        }
+        var events = quota.warnAt.filter { log?.reached[$0] == nil && $0.isReached(by: used, of: limit) }
+            .map { event(.warning, $0) }
+        let isBreached = used >= limit
+        if isBreached != log?.isBreached ?? false { events.append(event(isBreached ? .breach : .lift, .whole)) }
+        if isBreached, log?.isBreached != true { breaches = saturatingSum(breaches, 1) }
+        for event in events { note(event) }
+        return events
+    }
+}

@@ -1,0 +1,82 @@
+import CivilTime
+
+/// What can be seen of a quota at one moment.
+package struct QuotaState: Sendable {
+    package struct Threshold: Sendable {
+        package var share: Share
+        package var isReached: Bool
+        /// When it was reached first in this cycle.
+        package var reachedAt: Timestamp?
+    }
+
+    package var quota: Quota
+    package var cycle: Range<Timestamp>
+    package var usedBytes: UInt64
+    /// What was metered in the cycle, whatever the provider said.
+    package var measuredBytes: UInt64
+    package var limitBytes: UInt64
+    package var rolloverBytes: UInt64
+    package var topUpBytes: UInt64
+    package var isBreached: Bool
+    package var breachedAt: Timestamp?
+    package var breaches: UInt64
+    package var thresholds: [Threshold]
+    package var projectedBytes: UInt64?
+    /// When the limit will be reached, if it will in this cycle; when it was, if it is.
+    package var exhaustion: Timestamp?
+    package var cost: Money?
+    /// Corrections and top-ups of this cycle, in the order of their moments.
+    package var adjustments: [Adjustment]
+    /// By how much the last correction was above what was metered until then; negative where it was below.
+    package var driftBytes: Int64?
+
+    package var leftBytes: UInt64 { limitBytes > usedBytes ? limitBytes - usedBytes : 0 }
+
+    /// How much may be used each day from now on so that the limit isn't reached before the cycle ends.
+    package func safeBytesPerDay(at now: Timestamp) -> UInt64 {
+        let left = cycle.upperBound.secondsSinceEpoch - max(now, cycle.lowerBound).secondsSinceEpoch
+        if left <= 0 { return 0 }
+        // What is left of the cycle may be less than a day: then all of it is safe.
+        let (high, low) = leftBytes.multipliedFullWidth(by: 86_400)
+        return left <= 86_400 ? leftBytes : UInt64(left).dividingFullWidth((high, low)).quotient
+    }
+}
+
+extension QuotaBook {
+    /// The quota as it is now; see ``takeEvents(at:)``, which must have been called for this moment.
+    func state(at now: Timestamp) -> QuotaState {
+        let used = usedBytes(in: current, at: now)
+        let limit = limitBytes(in: current, at: now)
+        let own = adjustments.filter { current.contains($0.at) && $0.at <= now }
+        let rollover = rolloverBytes(into: current)
+        let correction = own.last(where: \.isCorrection)
+        let projection = projection(used: used, limit: limit, at: now)
+        return QuotaState(
+            quota: quota, cycle: current, usedBytes: used, measuredBytes: measuredBytes(in: current), limitBytes: limit,
+            rolloverBytes: rollover, topUpBytes: limit - min(limit, saturatingSum(quota.limitBytes, rollover)),
+            isBreached: used >= limit, breachedAt: log.breachedAt(in: current), breaches: log.breaches,
+            thresholds: quota.warnAt.map {
+                .init(
+                    share: $0, isReached: $0.isReached(by: used, of: limit),
+                    reachedAt: log.reachedAt($0, in: current))
+            },
+            projectedBytes: projection.bytes, exhaustion: projection.exhaustion,
+            cost: quota.price?.cost(ofUsed: used, limit: limit), adjustments: own,
+            driftBytes: correction.map { drift(of: $0) })
+    }
+
+    private func drift(of correction: Adjustment) -> Int64 {
+        guard case .correction(let told) = correction.kind else { return 0 }
+        let metered = measuredBytes(in: current, before: correction.at)
+        return Int64(clamping: told) - Int64(clamping: metered)
+    }
+
+    private func projection(used: UInt64, limit: UInt64, at now: Timestamp) -> (bytes: UInt64?, exhaustion: Timestamp?)
+    {
+        let elapsed = now.secondsSinceEpoch - current.lowerBound.secondsSinceEpoch
+        let length = current.upperBound.secondsSinceEpoch - current.lowerBound.secondsSinceEpoch
+        if elapsed <= 0 { return (nil, nil) }
+        let projected = Double(used) * Double(length) / Double(elapsed)
+        return (UInt64(min(projected, Double(saturationLimit))), nil)
+    }
+}

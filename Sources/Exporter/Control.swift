@@ -1,0 +1,236 @@
+import Accounting
+import CivilTime
+import FoundationEssentials
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+
+/// How commands talk to the daemon: a socket beside the ledger, a line of JSON to it, a line of JSON back.
+///
+/// Whoever may use it, by its file's permissions, may do what the daemon's owner may. Nothing of it is HTTP.
+package enum Control {
+    struct Request: Codable, Sendable {
+        enum Command: String, Codable, Sendable {
+            case quotas, order
+        }
+
+        var command: Command
+        var order: QuotaRequest?
+    }
+
+    struct Answer: Codable, Sendable {
+        var error: String?
+        var report: PlansReport?
+        var adjustment: AdjustmentReport?
+    }
+
+    /// Lines longer than this aren't requests.
+    static let maximumRequestBytes = 64 * 1024
+
+    /// Where the socket of a ledger is.
+    static func path(ofLedger ledger: String) -> String { ledger + ".control" }
+}
+
+/// A socket's path that is short enough for the kernel, whatever the directory's name: through a descriptor of it.
+struct ShortSocketPath: ~Copyable {
+    let text: String
+    private let directory: CInt
+
+    /// `nil` when there is no such directory.
+    init?(_ path: String) {
+        let slash = path.lastIndex(of: "/")
+        let parent = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if directory < 0 { return nil }
+        text = "/proc/self/fd/\(directory)/" + (slash.map { String(path[path.index(after: $0)...]) } ?? path)
+    }
+
+    deinit {
+        close(directory)
+    }
+}
+
+/// The daemon's end.
+actor ControlServer {
+    private let path: String
+    private let meter: Meter
+    private let logger: Logger
+    private var listener: (any Channel)?
+
+    init(path: String, meter: Meter, logger: Logger) {
+        self.path = path
+        self.meter = meter
+        self.logger = logger
+    }
+
+    /// As many commands at a time; each is answered at once.
+    private static let maximumConnections = 16
+
+    /// Listens from now on. To be called by the ledger's owner only: the socket of another is taken away.
+    ///
+    /// Where that doesn't work it is told, and commands don't reach the daemon.
+    func start(on loop: any EventLoop) async {
+        guard let short = ShortSocketPath(path) else { return }
+        unlink(path)
+        let handled = NIOLoopBound(ConnectionCount(), eventLoop: loop)
+        do {
+            listener = try await ServerBootstrap(group: loop)
+                .serverChannelOption(.backlog, value: 16)
+                .childChannelInitializer { [meter] channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        if handled.value.count >= Self.maximumConnections { throw ChannelError.ioOnClosedChannel }
+                        handled.value.count += 1
+                        channel.closeFuture.whenComplete { _ in handled.value.count -= 1 }
+                        let timeout = IdleStateHandler(allTimeout: .seconds(60))
+                        try channel.pipeline.syncOperations.addHandlers([timeout, ControlHandler(meter: meter)])
+                    }
+                }
+                .bind(unixDomainSocketPath: short.text).get()
+            chmod(path, 0o660)
+        } catch {
+            logger.warning(
+                "commands can't reach this daemon: its socket can't be made",
+                metadata: ["socket": "\(path)", "error": "\(error)"])
+        }
+    }
+
+    /// Listens no more, and leaves no socket behind.
+    func stop() async {
+        guard let listener else { return }
+        unlink(path)
+        try? await listener.close()  // It ends with the process anyway.
+        await meter.refuseOrders(.busy)
+    }
+
+    private final class ConnectionCount {
+        var count = 0
+    }
+}
+
+/// Reads a line, answers it, and closes.
+private final class ControlHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let meter: Meter
+    private var line = ByteBuffer()
+    private var isAnswered = false
+
+    init(meter: Meter) {
+        self.meter = meter
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        if isAnswered { return }
+        line.writeBuffer(&bytes)
+        if let end = line.readableBytesView.firstIndex(of: UInt8(ascii: "\n")) {
+            isAnswered = true
+            answer(Array(line.readableBytesView[..<end]), context.channel)
+        } else if line.readableBytes > Control.maximumRequestBytes {
+            context.close(promise: nil)
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is IdleStateHandler.IdleStateEvent { context.close(promise: nil) }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    private func answer(_ line: [UInt8], _ channel: any Channel) {
+        let answer = channel.eventLoop.makeFutureWithTask { [meter] in await meter.answer(line) }
+        answer.whenSuccess { bytes in
+            channel.writeAndFlush(ByteBuffer(bytes: bytes)).whenComplete { _ in channel.close(promise: nil) }
+        }
+    }
+}
+
+extension Meter {
+    /// Answers a line of the control socket.
+    fileprivate func answer(_ line: [UInt8]) async -> [UInt8] {
+        var answer = Control.Answer()
+        if let request = try? JSONDecoder().decode(Control.Request.self, from: Data(line)) {
+            if let order = request.order {
+                switch await carryOut(order) {
+                case .success(let adjustment):
+                    answer.adjustment = AdjustmentReport(adjustment, calendar: calendar(ofQuota: adjustment.quota))
+                case .failure(let error): answer.error = error.description
+                }
+            }
+            answer.report = plansReport()
+        } else {
+            // It comes from another version of the program.
+            answer.error = "the daemon doesn't understand the request; restart it, so that both are of one version"
+        }
+        let bytes = (try? JSONEncoder().encode(answer)).map(Array.init) ?? []  // Its values are all representable.
+        return bytes + [UInt8(ascii: "\n")]
+    }
+
+    private func calendar(ofQuota name: String) -> LocalCalendar {
+        let quota = settings.plans.quotas.first { $0.name == name }
+        return quota.flatMap { settings.calendars[$0.cycle.timezone] } ?? settings.calendar
+    }
+}
+
+/// A command's end.
+struct ControlClient {
+    let path: String
+
+    /// Why there is no answer.
+    enum Failure: Error {
+        /// No daemon listens.
+        case nobody
+        case unusable(String)
+    }
+
+    /// How long an answer may take; a slow disk takes some time to keep a correction.
+    private static let patienceSeconds = 30
+
+    /// - Throws: `Failure`.
+    func ask(_ request: Control.Request) throws(Failure) -> Control.Answer {
+        let socket = try connected()
+        defer { close(socket) }
+        var line = Array((try? JSONEncoder().encode(request)) ?? Data()) + [UInt8(ascii: "\n")]  // Always representable.
+        while !line.isEmpty {
+            let count = send(socket, line, line.count, CInt(MSG_NOSIGNAL))
+            if count <= 0 { throw .unusable("it doesn't take requests: \(String(cString: strerror(errno)))") }
+            line.removeFirst(count)
+        }
+        var answer: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = recv(socket, &chunk, chunk.count, 0)
+            if count == 0 { break }
+            if count < 0 { throw .unusable("it doesn't answer: \(String(cString: strerror(errno)))") }
+            answer += chunk[..<count]
+        }
+        guard let decoded = try? JSONDecoder().decode(Control.Answer.self, from: Data(answer)) else {
+            throw .unusable("its answer makes no sense; restart it, so that both are of one version")
+        }
+        return decoded
+    }
+
+    private func connected() throws(Failure) -> CInt {
+        guard let short = ShortSocketPath(path) else { throw .nobody }
+        let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        var patience = timeval(tv_sec: Self.patienceSeconds, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) {
+            $0.copyBytes(from: Array(short.text.utf8).prefix($0.count - 1))
+        }
+        let code = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        if code == 0 { return descriptor }
+        let reason = errno
+        close(descriptor)
+        if reason == ENOENT || reason == ECONNREFUSED { throw .nobody }
+        throw .unusable("its socket can't be used: \(String(cString: strerror(reason)))")
+    }
+}

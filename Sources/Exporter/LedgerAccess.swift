@@ -1,0 +1,145 @@
+import Accounting
+import CivilTime
+import Configuration
+import Glibc
+import LedgerStore
+
+/// How commands get at the ledger: through the daemon when one runs, by themselves when none does. Either way one
+/// process writes it.
+package struct LedgerAccess: Sendable {
+    private let configurationPath: String
+    private let isConfigurationRequired: Bool
+    private let storagePath: String
+
+    package init(configurationPath: String, isConfigurationRequired: Bool, storagePath: String) {
+        self.configurationPath = configurationPath
+        self.isConfigurationRequired = isConfigurationRequired
+        self.storagePath = storagePath
+    }
+
+    /// Why a command can't do its work.
+    package enum Failure: Error, CustomStringConvertible {
+        case configuration(ConfigurationErrors)
+        case zone(ZoneError)
+        case store(StoreError)
+        case order(OrderError)
+        /// A daemon has the ledger but can't be asked.
+        case daemon(String)
+
+        package var description: String {
+            switch self {
+            case .configuration(let errors): errors.description
+            case .zone(let error): error.description
+            case .store(let error): error.description
+            case .order(let error): error.description
+            case .daemon(let problem): problem
+            }
+        }
+    }
+
+    /// The plans as they are now: live when the daemon runs, otherwise as of the ledger's last commit.
+    ///
+    /// - Throws: `Failure`.
+    package func plans() throws(Failure) -> PlansReport {
+        if let answer = try askDaemon(.init(command: .quotas)) {
+            guard let report = answer.report else { throw .daemon(answer.error ?? "the daemon gave no answer") }
+            return report
+        }
+        let setup = try setup()
+        if !LedgerFile.exists(at: storagePath) {
+            return PlansReport(setup.emptyBook, calendars: setup.calendars, at: setup.now)
+        }
+        let book = try withFile { file throws(StoreError) in
+            try file.planBook(setup.plans, calendars: setup.calendars, at: setup.now)
+        }
+        return PlansReport(book, calendars: setup.calendars, at: setup.now)
+    }
+
+    /// Tells the ledger something about a quota.
+    ///
+    /// - Throws: `Failure`; then nothing was kept.
+    package func carryOut(_ request: QuotaRequest) throws(Failure) -> AdjustmentReport {
+        if let answer = try askDaemon(.init(command: .order, order: request)) {
+            guard let adjustment = answer.adjustment else { throw .daemon(answer.error ?? "the daemon gave no answer") }
+            return adjustment
+        }
+        let setup = try setup()
+        let order: QuotaOrder
+        do throws(OrderError) {
+            order = try request.order(plans: setup.plans, calendars: setup.calendars, at: setup.now)
+        } catch {
+            throw .order(error)
+        }
+        let adjustment = try withFile { file throws(StoreError) in try order.carryOut(in: file, at: setup.now) }
+        guard let adjustment else { throw .order(.nothingToUndo(order)) }
+        return AdjustmentReport(adjustment, calendar: setup.calendar(ofQuota: adjustment.quota))
+    }
+
+    /// Works with the ledger's file, which nobody else may have.
+    private func withFile<Value>(_ body: (LedgerFile) throws(StoreError) -> Value) throws(Failure) -> Value {
+        do throws(StoreError) {
+            let file = try LedgerFile(path: storagePath)
+            let value = try body(file)
+            try file.tidy()
+            return value
+        } catch {
+            throw .store(error)
+        }
+    }
+
+    // MARK: - One of the two ways
+
+    /// What a command needs where no daemon runs.
+    private struct Setup {
+        let plans: Plans
+        let calendars: [TimeZoneSetting: LocalCalendar]
+        let now: Timestamp
+
+        var emptyBook: PlanBook {
+            var book = PlanBook(plans, calendars: calendars, records: .none, meteredFrom: .latest, at: now)
+            book.complete()
+            return book
+        }
+
+        func calendar(ofQuota name: String) -> LocalCalendar {
+            plans.quotas.first { $0.name == name }.flatMap { calendars[$0.cycle.timezone] } ?? .utc
+        }
+    }
+
+    /// How often it is looked for a daemon that has the ledger but doesn't listen: it starts, or stops.
+    private static let attempts = 30
+
+    /// - Returns: The daemon's answer, or `nil` when none runs.
+    private func askDaemon(_ request: Control.Request) throws(Failure) -> Control.Answer? {
+        let client = ControlClient(path: Control.path(ofLedger: storagePath))
+        for _ in 0..<Self.attempts {
+            do throws(ControlClient.Failure) {
+                return try client.ask(request)
+            } catch {
+                switch error {
+                case .unusable(let problem):
+                    throw .daemon("the daemon that has \(storagePath) can't be asked: \(problem)")
+                case .nobody: if !LedgerFile.isLocked(at: storagePath) { return nil }
+                }
+            }
+            usleep(100_000)
+        }
+        return nil
+    }
+
+    private func setup() throws(Failure) -> Setup {
+        do {
+            let configuration = try ConfigurationFile.load(configurationPath, isRequired: isConfigurationRequired)
+            let zones = try Zones.load(configuration)
+            return Setup(
+                plans: configuration.plans, calendars: zones.calendars(weekStart: configuration.weekStarts),
+                now: SystemClock.now().timestamp)
+        } catch let error as ConfigurationErrors {
+            throw .configuration(error)
+        } catch let error as ZoneError {
+            throw .zone(error)
+        } catch {
+            throw .daemon("\(error)")
+        }
+    }
+}

@@ -1,0 +1,62 @@
+import Accounting
+import CivilTime
+
+/// What the owner has agreed upon, is told, and tells.
+extension Meter {
+    /// Tells of what happened to quotas, now that a crash can't make it happen again.
+    func tellNews() {
+        for event in ledger.takeNews() {
+            guard let quota = settings.plans.quotas.first(where: { $0.name == event.quota }) else { continue }
+            let calendar = settings.calendars[quota.cycle.timezone] ?? settings.calendar
+            logger.warning(
+                event.kind == .breach ? "a quota is breached" : "a quota's threshold is reached",
+                metadata: [
+                    "quota": "\(event.quota)", "threshold": "\(event.share)", "used_bytes": "\(event.usedBytes)",
+                    "limit_bytes": "\(event.limitBytes)", "cycle_end": "\(calendar.rfc3339(event.cycle.upperBound))",
+                ])
+            if !quota.run.isEmpty { announce(Announcement(event, of: quota, calendar: calendar)) }
+        }
+    }
+
+    /// How many orders may wait at a time; the owner gives one now and then.
+    private static let maximumOrders = 16
+
+    /// Keeps what the owner tells, or says why that can't be.
+    func carryOut(_ request: QuotaRequest) async -> Result<Adjustment, OrderError> {
+        guard ledger.isPersistent else { return .failure(.noLedger) }
+        guard orders.count < Self.maximumOrders else { return .failure(.busy) }
+        read(endsInterval: false)
+        let now = SystemClock.now().timestamp
+        let order: QuotaOrder
+        do throws(OrderError) {
+            order = try request.order(plans: settings.plans, calendars: settings.calendars, at: now)
+        } catch {
+            return .failure(error)
+        }
+        // What was carried until now comes before it, what is carried from now on after it.
+        if case .correct(_, at: nil) = order.kind { ledger.cut(at: now) }
+        isUrgent = true
+        wakeStore.yield()
+        return await withCheckedContinuation { orders.append(.init(order: order, enteredAt: now, answer: $0)) }
+    }
+
+    /// An order was carried out by the store, or not.
+    func adjusted(_ result: Result<Adjustment, OrderError>, _ book: PlanBook?) {
+        if let book { ledger.use(book) }
+        if !orders.isEmpty { orders.removeFirst().answer.resume(returning: result) }
+        if ledger.notePlanEvents(at: SystemClock.now().timestamp) { isUrgent = true }
+    }
+
+    /// The store can't carry out anything now.
+    func refuseOrders(_ error: OrderError) {
+        for waiting in orders { waiting.answer.resume(returning: .failure(error)) }
+        orders = []
+    }
+
+    /// The plans as they are now.
+    func plansReport() -> PlansReport {
+        read(endsInterval: false)
+        let now = SystemClock.now().timestamp
+        return PlansReport(ledger.planBook, calendars: settings.calendars, at: now)
+    }
+}

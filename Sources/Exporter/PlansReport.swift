@@ -1,0 +1,155 @@
+import Accounting
+import CivilTime
+
+/// The plans as they are at one moment, for commands and programs. Bytes are integers, times RFC 3339 with the offset of
+/// the plan's zone.
+package struct PlansReport: Codable, Sendable {
+    package var quotas: [QuotaReport]
+
+    /// - Parameter calendars: For the zones of all cycles.
+    package init(_ book: PlanBook, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp) {
+        quotas = book.quotaStates(at: now).map { state in
+            QuotaReport(state, calendar: calendars[state.quota.cycle.timezone] ?? .utc, at: now)
+        }
+    }
+}
+
+/// A quota as it is at one moment.
+package struct QuotaReport: Codable, Sendable {
+    package struct Threshold: Codable, Sendable {
+        /// The share of the limit, as `0.8`.
+        package var threshold: Double
+        package var reached: Bool
+        package var reachedAt: String?
+    }
+
+    package struct Cost: Codable, Sendable {
+        /// Rounded to what the currency has, as `"514.00"`.
+        package var amount: String
+        package var currency: String
+    }
+
+    package var name: String
+    package var count: [String]
+    package var direction: String
+    package var cycle: String
+    package var cycleStart: String
+    package var cycleEnd: String
+    package var cycleSecondsLeft: Int64
+    package var limitBytes: UInt64
+    package var rolloverBytes: UInt64
+    package var topUpBytes: UInt64
+    package var usedBytes: UInt64
+    package var leftBytes: UInt64
+    /// What was metered in the cycle, whatever the provider said.
+    package var measuredBytes: UInt64
+    /// By how much the last correction was above what was metered until then.
+    package var driftBytes: Int64?
+    package var breached: Bool
+    package var breachedAt: String?
+    package var breaches: UInt64
+    package var thresholds: [Threshold]
+    package var projectedBytes: UInt64?
+    package var exhaustion: String?
+    package var safePerDayBytes: UInt64
+    package var cost: Cost?
+    package var adjustments: [AdjustmentReport]
+
+    init(_ state: QuotaState, calendar: LocalCalendar, at now: Timestamp) {
+        name = state.quota.name
+        count = state.quota.count.texts
+        direction = state.quota.direction.rawValue
+        cycle = state.quota.cycle.text
+        cycleStart = calendar.rfc3339(state.cycle.lowerBound)
+        cycleEnd = calendar.rfc3339(state.cycle.upperBound)
+        cycleSecondsLeft = max(0, state.cycle.upperBound.secondsSinceEpoch - now.secondsSinceEpoch)
+        limitBytes = state.limitBytes
+        rolloverBytes = state.rolloverBytes
+        topUpBytes = state.topUpBytes
+        usedBytes = state.usedBytes
+        leftBytes = state.leftBytes
+        measuredBytes = state.measuredBytes
+        driftBytes = state.driftBytes
+        breached = state.isBreached
+        breachedAt = state.breachedAt.map(calendar.rfc3339)
+        breaches = state.breaches
+        thresholds = state.thresholds.map {
+            Threshold(
+                threshold: Double($0.share.millionths) / 1e6, reached: $0.isReached,
+                reachedAt: $0.reachedAt.map(calendar.rfc3339))
+        }
+        projectedBytes = state.projectedBytes
+        exhaustion = state.exhaustion.map(calendar.rfc3339)
+        safePerDayBytes = state.safeBytesPerDay(at: now)
+        if let price = state.quota.price, let amount = state.cost {
+            cost = Cost(amount: amount.text(decimals: price.currency.decimals), currency: price.currency.code)
+        }
+        adjustments = state.adjustments.map { AdjustmentReport($0, calendar: calendar) }
+    }
+}
+
+/// A correction or a top-up.
+package struct AdjustmentReport: Codable, Sendable {
+    package var id: Int64
+    package var quota: String
+    /// `correction` or `top-up`.
+    package var kind: String
+    package var bytes: UInt64
+    package var at: String
+    package var enteredAt: String
+    package var undoneAt: String?
+
+    package init(_ adjustment: Adjustment, calendar: LocalCalendar) {
+        id = adjustment.id
+        quota = adjustment.quota
+        switch adjustment.kind {
+        case .correction(let used): (kind, bytes) = ("correction", used)
+        case .topUp(let added): (kind, bytes) = ("top-up", added)
+        }
+        at = calendar.rfc3339(adjustment.at)
+        enteredAt = calendar.rfc3339(adjustment.enteredAt)
+        undoneAt = adjustment.undoneAt.map(calendar.rfc3339)
+    }
+}
+
+extension LocalCalendar {
+    package static let utc = LocalCalendar(zone: .utc, weekStart: .monday)
+}
+
+extension Selection {
+    /// As the configuration has it.
+    var texts: [String] {
+        switch self {
+        case .uplink: ["uplink"]
+        case .devices(let patterns): patterns.map(\.text)
+        }
+    }
+}
+
+extension Cycle {
+    /// In a few words, as "month from 31 at 06:00 in Asia/Kolkata".
+    var text: String {
+        var text =
+            switch rule.kind {
+            case .day: "day"
+            case .week(let first): "week from \(first.name)"
+            case .month(let day): day == 1 ? "month" : "month from \(day)"
+            case .year(let month, let day): "year from \(twoDigits(month))-\(twoDigits(day))"
+            case .days(let count, let from): "\(count) days from \(from)"
+            case .once(let from, let until): "once from \(from) until \(until)"
+            }
+        if rule.secondsOfDay != 0 {
+            text += " at \(twoDigits(rule.secondsOfDay / 3600)):\(twoDigits(rule.secondsOfDay / 60 % 60))"
+        }
+        switch timezone {
+        case .local: return text
+        case .named(let name): return text + " in \(name)"
+        case .fixed(seconds: 0): return text + " in UTC"
+        case .fixed(let seconds):
+            let minutes = abs(seconds) / 60
+            return text + " at \(seconds < 0 ? "-" : "+")\(twoDigits(minutes / 60)):\(twoDigits(minutes % 60))"
+        }
+    }
+}
+
+private func twoDigits(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }

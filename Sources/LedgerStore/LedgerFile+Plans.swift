@@ -1,0 +1,220 @@
+import Accounting
+import CivilTime
+
+/// What the ledger has for plans: corrections, top-ups and events, and the bytes they count.
+extension LedgerFile {
+    /// Makes the book of these plans from everything that is stored.
+    ///
+    /// Bytes count in the slot that they are stored in. What is older than the kept slots counts at its day's beginning.
+    ///
+    /// - Parameters:
+    ///   - calendars: For the zones of all cycles.
+    ///   - now: Whose cycles are open.
+    /// - Throws: `StoreError`.
+    package func planBook(
+        _ plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
+    ) throws(StoreError) -> PlanBook {
+        try checkIsInPlace()
+        return try translatingErrors {
+            try connection.transaction {
+                var book = PlanBook(
+                    plans, calendars: calendars, records: try planRecords(since: now), meteredFrom: try firstBooking(),
+                    at: now)
+                try fill(&book, at: now)
+                book.complete()
+                return book
+            }
+        }
+    }
+
+    private func firstBooking() throws -> Timestamp {
+        let days = try connection.integer(
+            "SELECT min(start) FROM day_start WHERE day = (SELECT min(day) FROM day_start)")
+        let hasDays = try connection.integer("SELECT count(*) FROM (SELECT 1 FROM day LIMIT 1)") ?? 0 > 0
+        guard hasDays, let days else { return .latest }
+        let from = try connection.integer("SELECT buckets_from FROM ledger") ?? .min
+        // While all buckets are there, the first of them is closer.
+        guard from == .min, let bucket = try oldestBucket() else { return Timestamp(secondsSinceEpoch: days) }
+        return Timestamp(secondsSinceEpoch: bucket)
+    }
+
+    private func fill(_ book: inout PlanBook, at now: Timestamp) throws {
+        let wanted = book.historyFrom(at: now).secondsSinceEpoch
+        let keys = Dictionary(uniqueKeysWithValues: try loadAccounts().map { ($0.id, $0.key) })
+        let complete = try connection.integer("SELECT buckets_from FROM ledger") ?? .min
+        let starts = wanted < complete ? try dayStarts() : []
+        // The day whose first buckets may be gone, and the one after it.
+        let partial = starts.lastIndex { $0.start <= complete }
+        let partialEnd = partial.flatMap { $0 + 1 < starts.endIndex ? starts[$0 + 1].start : nil } ?? .max
+        var kept: [AccountID: Total] = [:]
+        let rows = try statement(
+            "SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 ORDER BY start, account")
+        try rows.bind([.integer(max(wanted, complete))])
+        while try rows.step() {
+            let account = AccountID(rawValue: rows.integer(1))
+            guard let key = keys[account] else { continue }
+            let start = rows.integer(0)
+            let total = total(in: rows, from: 2)
+            if start < partialEnd, partial != nil { kept[account, default: .zero] += total }
+            book.restore(total, of: key, at: Timestamp(secondsSinceEpoch: start))
+        }
+        guard let partial else { return }
+        for (index, day) in starts[...partial].enumerated() {
+            let end = index + 1 < starts.endIndex ? starts[index + 1].start : .max
+            if end <= wanted { continue }
+            for entry in try days(on: day.day) {
+                guard let key = keys[entry.account] else { continue }
+                let total = index == partial ? entry.total.without(kept[entry.account] ?? .zero) : entry.total
+                book.restore(total, of: key, at: Timestamp(secondsSinceEpoch: day.start))
+            }
+        }
+    }
+
+    private func days(on day: CivilDate) throws -> [StoredLedger.StoredDay] {
+        let rows = try statement("SELECT day, account, received, transmitted FROM day WHERE day = ?1")
+        try rows.bind([.integer(Int64(day.daysSinceEpoch))])
+        var days: [StoredLedger.StoredDay] = []
+        while try rows.step() {
+            guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
+            days.append(entry)
+        }
+        return days
+    }
+
+    // MARK: - Records
+
+    /// Events of cycles that ended longer ago than this have been told for good.
+    private static let rememberedEventSeconds: Int64 = 400 * 86_400
+
+    private func planRecords(since now: Timestamp) throws -> PlanRecords {
+        PlanRecords(
+            adjustments: try adjustments(),
+            events: try events(endingAfter: now.adding(seconds: -Self.rememberedEventSeconds)),
+            breaches: try breaches())
+    }
+
+    private func adjustments() throws -> [Adjustment] {
+        let rows = try statement("SELECT id, quota, kind, at, bytes, entered_at, undone_at FROM adjustment ORDER BY id")
+        try rows.bind([])
+        var adjustments: [Adjustment] = []
+        while try rows.step() {
+            let bytes = UInt64(max(0, rows.integer(4)))
+            adjustments.append(
+                Adjustment(
+                    id: rows.integer(0), quota: rows.text(1),
+                    kind: rows.text(2) == "top-up" ? .topUp(bytes: bytes) : .correction(usedBytes: bytes),
+                    at: Timestamp(secondsSinceEpoch: rows.integer(3)),
+                    enteredAt: Timestamp(secondsSinceEpoch: rows.integer(5)),
+                    undoneAt: rows.isNull(6) ? nil : Timestamp(secondsSinceEpoch: rows.integer(6))))
+        }
+        return adjustments
+    }
+
+    private func events(endingAfter moment: Timestamp) throws -> [QuotaEvent] {
+        let rows = try statement(
+            """
+            SELECT quota, cycle_start, cycle_end, kind, share, at, used, quota_limit FROM quota_event
+            WHERE cycle_end >= ?1 ORDER BY id
+            """)
+        try rows.bind([.integer(moment.secondsSinceEpoch)])
+        var events: [QuotaEvent] = []
+        while try rows.step() {
+            let start = Timestamp(secondsSinceEpoch: rows.integer(1))
+            guard let kind = QuotaEvent.Kind(rawValue: rows.text(3)) else {
+                throw damaged("it has an impossible event")
+            }
+            events.append(
+                QuotaEvent(
+                    quota: rows.text(0), cycle: start..<max(start, Timestamp(secondsSinceEpoch: rows.integer(2))),
+                    kind: kind, share: Share(millionths: UInt64(max(0, rows.integer(4)))),
+                    at: Timestamp(secondsSinceEpoch: rows.integer(5)), usedBytes: UInt64(max(0, rows.integer(6))),
+                    limitBytes: UInt64(max(0, rows.integer(7)))))
+        }
+        return events
+    }
+
+    private func breaches() throws -> [String: UInt64] {
+        let rows = try statement("SELECT quota, count(*) FROM quota_event WHERE kind = 'breach' GROUP BY quota")
+        try rows.bind([])
+        var breaches: [String: UInt64] = [:]
+        while try rows.step() { breaches[rows.text(0)] = UInt64(max(0, rows.integer(1))) }
+        return breaches
+    }
+
+    func add(_ event: QuotaEvent) throws {
+        try statement(
+            """
+            INSERT INTO quota_event (quota, cycle_start, cycle_end, kind, share, at, used, quota_limit)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            """
+        ).run(
+            .text(event.quota), .integer(event.cycle.lowerBound.secondsSinceEpoch),
+            .integer(event.cycle.upperBound.secondsSinceEpoch), .text(event.kind.rawValue),
+            .integer(Int64(clamping: event.share.millionths)), .integer(event.at.secondsSinceEpoch),
+            .integer(Int64(clamping: event.usedBytes)), .integer(Int64(clamping: event.limitBytes)))
+    }
+
+    func add(_ adjustment: Adjustment) throws {
+        let (kind, bytes) = adjustment.kind.columns
+        try statement(
+            """
+            INSERT INTO adjustment (id, quota, kind, at, bytes, entered_at, undone_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            """
+        ).run(
+            .integer(adjustment.id), .text(adjustment.quota), .text(kind),
+            .integer(adjustment.at.secondsSinceEpoch), .integer(Int64(clamping: bytes)),
+            .integer(adjustment.enteredAt.secondsSinceEpoch),
+            adjustment.undoneAt.map { .integer($0.secondsSinceEpoch) } ?? .null)
+    }
+
+    // MARK: - What the owner tells
+
+    /// Keeps a correction or a top-up.
+    ///
+    /// - Returns: It, with its number.
+    /// - Throws: `StoreError`; then it isn't kept.
+    package func adjust(
+        _ quota: String, _ kind: Adjustment.Kind, at moment: Timestamp, enteredAt now: Timestamp
+    ) throws(StoreError) -> Adjustment {
+        try checkIsInPlace()
+        return try translatingErrors {
+            try connection.transaction {
+                let last = try connection.integer("SELECT max(id) FROM adjustment") ?? 0
+                let adjustment = Adjustment(id: last + 1, quota: quota, kind: kind, at: moment, enteredAt: now)
+                try add(adjustment)
+                return adjustment
+            }
+        }
+    }
+
+    /// Takes back a correction or a top-up.
+    ///
+    /// - Parameter id: Which; `nil` for the one that was entered last of those that hold.
+    /// - Returns: It, or `nil` when there is none.
+    /// - Throws: `StoreError`; then it holds on.
+    package func undo(_ quota: String, id: Int64?, at now: Timestamp) throws(StoreError) -> Adjustment? {
+        try checkIsInPlace()
+        return try translatingErrors {
+            try connection.transaction {
+                let holding = try adjustments().filter { $0.quota == quota && $0.undoneAt == nil }
+                guard var adjustment = id.map({ id in holding.first { $0.id == id } }) ?? holding.last else {
+                    return nil
+                }
+                adjustment.undoneAt = now
+                try statement("UPDATE adjustment SET undone_at = ?2 WHERE id = ?1").run(
+                    .integer(adjustment.id), .integer(now.secondsSinceEpoch))
+                return adjustment
+            }
+        }
+    }
+}
+
+extension Adjustment.Kind {
+    /// How the table `adjustment` has it.
+    fileprivate var columns: (kind: String, bytes: UInt64) {
+        switch self {
+        case .correction(let used): ("correction", used)
+        case .topUp(let bytes): ("top-up", bytes)
+        }
+    }
+}

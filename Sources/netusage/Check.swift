@@ -1,0 +1,80 @@
+import ArgumentParser
+import Exporter
+
+/// `netusage check`.
+struct Check: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Tell a monitoring system how the quotas are.",
+        discussion: """
+            Exits with 0 if all is well, 1 if a threshold is reached, 2 if a quota is breached, 3 if that can't be told, and \
+            prints a line with performance data, as the plugins of Nagios, Icinga and others do.
+            """)
+
+    @OptionGroup var common: CommonOptions
+
+    @Argument(help: "Only this quota.")
+    var name: String?
+
+    /// A plugin's states, by their exit codes: <https://nagios-plugins.org/doc/guidelines.html>.
+    private enum State: Int32 {
+        case ok = 0
+        case warning = 1
+        case critical = 2
+        case unknown = 3
+
+        var word: String {
+            switch self {
+            case .ok: "OK"
+            case .warning: "WARNING"
+            case .critical: "CRITICAL"
+            case .unknown: "UNKNOWN"
+            }
+        }
+    }
+
+    mutating func run() throws {
+        let quotas: [QuotaReport]
+        do throws(LedgerAccess.Failure) {
+            quotas = try common.ledgerAccess.plans().quotas.filter { name == nil || $0.name == name }
+        } catch {
+            try end(.unknown, error.description.split(separator: "\n").joined(separator: "; "))
+            return
+        }
+        if quotas.isEmpty {
+            try end(.unknown, name.map { "there is no quota \($0)" } ?? "the configuration has no quotas")
+        }
+        let state = quotas.map(Self.state).max { $0.rawValue < $1.rawValue } ?? .unknown
+        let worstFirst = quotas.sorted { Self.state(of: $0).rawValue > Self.state(of: $1).rawValue }
+        let texts = worstFirst.map(Self.text).joined(separator: ", ")
+        try end(state, "\(texts) | \(quotas.map(Self.performance).joined(separator: " "))")
+    }
+
+    private func end(_ state: State, _ text: String) throws {
+        print("NETUSAGE \(state.word) - \(text)")
+        throw ExitCode(state.rawValue)
+    }
+
+    private static func state(of quota: QuotaReport) -> State {
+        if quota.breached { return .critical }
+        return quota.thresholds.contains(where: \.reached) ? .warning : .ok
+    }
+
+    private static func text(_ quota: QuotaReport) -> String {
+        let percent = decimalText(Double(quota.usedBytes) / Double(quota.limitBytes) * 100, decimals: 1)
+        return
+            "\(quota.name.withoutBars) \(percent)% used (\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes)))"
+    }
+
+    /// `'label'=value;warning;critical;minimum`.
+    private static func performance(_ quota: QuotaReport) -> String {
+        let label = quota.name.withoutBars.split(separator: "'", omittingEmptySubsequences: false)
+            .joined(separator: "''").split(separator: "=", omittingEmptySubsequences: false).joined(separator: "_")
+        let warning = quota.thresholds.first.map { String(UInt64(Double(quota.limitBytes) * $0.threshold)) } ?? ""
+        return "'\(label)'=\(quota.usedBytes)B;\(warning);\(quota.limitBytes);0"
+    }
+}
+
+extension String {
+    /// A bar would begin the performance data.
+    fileprivate var withoutBars: String { String(map { $0 == "|" ? "/" : $0 }) }
+}

@@ -1,0 +1,160 @@
+import ArgumentParser
+import Configuration
+import Exporter
+import FoundationEssentials
+
+/// `netusage quota …`.
+struct QuotaCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "quota", abstract: "Show the quotas, and tell the ledger what the provider says.",
+        subcommands: [Show.self, Correct.self, TopUp.self, Undo.self], defaultSubcommand: Show.self)
+
+    /// `netusage quota [NAME]`.
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show each quota: what is used, what is left, and where it leads.")
+
+        @OptionGroup var common: CommonOptions
+
+        @Argument(help: "Only this quota.")
+        var name: String?
+
+        @Flag(help: "For programs: bytes as integers, times in RFC 3339.")
+        var json = false
+
+        mutating func run() throws {
+            let access = common.ledgerAccess
+            var report = try orExit { () throws(LedgerAccess.Failure) in try access.plans() }
+            if let name {
+                let known = report.quotas.map(\.name)
+                report.quotas.removeAll { $0.name != name }
+                if report.quotas.isEmpty { throw CommandFailure.unknownQuota(name, known: known) }
+            }
+            if json {
+                print(try jsonText(report))
+            } else if report.quotas.isEmpty {
+                print("There are no quotas. Add one to the configuration under quotas: see the README.")
+            } else {
+                print(QuotaTable(Terminal.standardOutput).text(report.quotas), terminator: "")
+            }
+        }
+    }
+
+    /// `netusage quota correct NAME --used SIZE`.
+    struct Correct: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say what the provider has counted in this cycle.",
+            discussion: """
+                From that moment on, used is what the provider said and what was metered since, until the cycle ends. It is
+                kept in the ledger; netusage quota undo takes it back.
+                """)
+
+        @OptionGroup var common: CommonOptions
+
+        @Argument(help: "The quota.")
+        var name: String
+
+        @Option(help: "What the provider says is used, such as \"312 GB\".")
+        var used: String
+
+        @Option(
+            help: "When that was so: 09:00 for today, \"2026-11-20 09:00\", or RFC 3339. (default: now)")
+        var at: String?
+
+        mutating func run() throws {
+            let request = QuotaRequest(quota: name, kind: .correct, bytes: try parsedSize(used, "--used"), at: at)
+            let access = common.ledgerAccess
+            let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
+            print("\(kept.quota): \(sizeText(kept.bytes)) used as of \(kept.at) (correction \(kept.id))")
+        }
+    }
+
+    /// `netusage quota top-up NAME SIZE`.
+    struct TopUp: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "top-up", abstract: "Raise the limit of this cycle.",
+            discussion: "It is kept in the ledger; netusage quota undo takes it back.")
+
+        @OptionGroup var common: CommonOptions
+
+        @Argument(help: "The quota.")
+        var name: String
+
+        @Argument(help: "By how much, such as \"50 GB\".")
+        var size: String
+
+        mutating func run() throws {
+            let bytes = try parsedSize(size, "SIZE")
+            if bytes == 0 { throw ValidationError("SIZE \(size): write a size above 0, such as \"50 GB\"") }
+            let access = common.ledgerAccess
+            let request = QuotaRequest(quota: name, kind: .topUp, bytes: bytes)
+            let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
+            print("\(kept.quota): \(sizeText(kept.bytes)) more in this cycle (top-up \(kept.id))")
+        }
+    }
+
+    /// `netusage quota undo NAME`.
+    struct Undo: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Take back a correction or a top-up.",
+            discussion:
+                "Without --id it is the last one that holds. Also of a quota that the configuration has no more.")
+
+        @OptionGroup var common: CommonOptions
+
+        @Argument(help: "The quota.")
+        var name: String
+
+        @Option(help: "The number of the correction or top-up, as netusage quota lists it.")
+        var id: Int64?
+
+        mutating func run() throws {
+            let access = common.ledgerAccess
+            let request = QuotaRequest(quota: name, kind: .undo, id: id)
+            let undone = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
+            print("\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) is taken back")
+        }
+    }
+}
+
+/// The bytes of an argument.
+private func parsedSize(_ text: String, _ name: String) throws -> UInt64 {
+    do throws(SizeError) {
+        return try bytes(ofSize: text)
+    } catch {
+        throw ValidationError("\(name): \(error)")
+    }
+}
+
+/// What a command can't do.
+enum CommandFailure: Error, CustomStringConvertible {
+    case unknownQuota(String, known: [String])
+
+    var description: String {
+        switch self {
+        case .unknownQuota(let name, let known):
+            known.isEmpty
+                ? "there is no quota \(name): the configuration has none; add it under quotas"
+                : "there is no quota \(name); the configuration has \(known.joined(separator: ", "))"
+        }
+    }
+}
+
+/// Says what went wrong on standard error and exits: 78 (`EX_CONFIG` of sysexits.h) for the configuration, otherwise 1.
+func orExit<Value>(_ body: () throws(LedgerAccess.Failure) -> Value) throws -> Value {
+    do throws(LedgerAccess.Failure) {
+        return try body()
+    } catch {
+        StandardError.print("\(error)")
+        if case .configuration = error { throw ExitCode(78) }
+        throw ExitCode(1)
+    }
+}
+
+/// A value as people's programs want it: keys in snake case and in order.
+func jsonText(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+}

@@ -1,0 +1,158 @@
+import Exporter
+
+/// Quotas for people: a bar each, and what it says in words.
+struct QuotaTable {
+    private let terminal: Terminal
+
+    init(_ terminal: Terminal) {
+        self.terminal = terminal
+    }
+
+    func text(_ quotas: [QuotaReport]) -> String {
+        quotas.map { block($0).joined(separator: "\n") + "\n" }.joined(separator: "\n")
+    }
+
+    private func block(_ quota: QuotaReport) -> [String] {
+        var lines = [headline(quota), bar(quota)]
+        lines += pairs(quota)
+        return lines
+    }
+
+    // MARK: - The first line
+
+    private func headline(_ quota: QuotaReport) -> String {
+        let what = "\(quota.count.joined(separator: ", ")), \(quota.direction)"
+        let when = "\(quota.cycle), \(timeLeft(quota.cycleSecondsLeft))"
+        let name = clipped(quota.name, to: max(8, terminal.columns - width(when) - 2))
+        let room = terminal.columns - width(name) - width(when)
+        let middle = room >= width(what) + 4 ? "  \(what)" : ""
+        let gap = String(repeating: " ", count: max(2, room - width(middle)))
+        return terminal.bold(name) + terminal.dim(middle) + gap + when
+    }
+
+    /// Rounded to what is worth saying.
+    private func timeLeft(_ seconds: Int64) -> String {
+        switch seconds {
+        case ..<1: "over"
+        case ..<3600: counted((seconds + 59) / 60, "minute") + " left"
+        case ..<172_800: counted((seconds + 1800) / 3600, "hour") + " left"
+        default: counted((seconds + 43_200) / 86_400, "day") + " left"
+        }
+    }
+
+    private func counted(_ count: Int64, _ unit: String) -> String { "\(count) \(unit)\(count == 1 ? "" : "s")" }
+
+    // MARK: - The bar
+
+    private func bar(_ quota: QuotaReport) -> String {
+        let share = Double(quota.usedBytes) / Double(quota.limitBytes)
+        let percent = "\(decimalText(min(share, 999.999) * 100, decimals: 1)) %"
+        let state = state(of: quota)
+        let length = terminal.columns - 2 - 2 - width(percent) - 2 - width(state.word)
+        let filled = min(share, 1) * Double(length)
+        let body = terminal.hasUnicode ? blocks(filled, of: length) : hashes(filled, of: length)
+        return "[\(terminal.coloured(body, state.colour))]  \(percent)  \(terminal.coloured(state.word, state.colour))"
+    }
+
+    private func state(of quota: QuotaReport) -> (word: String, colour: Terminal.Colour) {
+        if quota.breached { return ("BREACHED", .red) }
+        if let reached = quota.thresholds.last(where: \.reached) {
+            return ("over \(decimalText(reached.threshold * 100, decimals: 0)) %", .yellow)
+        }
+        return ("ok", .green)
+    }
+
+    /// In eighths of a column.
+    private func blocks(_ filled: Double, of length: Int) -> String {
+        let eighths = Int((filled * 8).rounded(.down))
+        let part = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8]
+        let whole = String(repeating: "█", count: eighths / 8)
+        return whole + part + String(repeating: " ", count: max(0, length - eighths / 8 - (part.isEmpty ? 0 : 1)))
+    }
+
+    private func hashes(_ filled: Double, of length: Int) -> String {
+        let whole = Int(filled.rounded(.down))
+        return String(repeating: "#", count: whole) + String(repeating: ".", count: max(0, length - whole))
+    }
+
+    // MARK: - What it says
+
+    private func pairs(_ quota: QuotaReport) -> [String] {
+        var entries: [(label: String, value: String)] = [
+            ("used", "\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes))"),
+            ("left", sizeText(quota.leftBytes)),
+            ("projected", quota.projectedBytes.map(sizeText) ?? "not known yet"),
+            ("safe per day", sizeText(quota.safePerDayBytes)),
+            ("cycle", "\(day(quota.cycleStart)) to \(day(quota.cycleEnd))"),
+        ]
+        if let exhaustion = quota.exhaustion, !quota.breached { entries.append(("limit reached", minute(exhaustion))) }
+        if let breachedAt = quota.breachedAt { entries.append(("breached", minute(breachedAt))) }
+        if let cost = quota.cost { entries.append(("cost", "\(cost.amount) \(cost.currency)")) }
+        if quota.rolloverBytes > 0 { entries.append(("rolled over", sizeText(quota.rolloverBytes))) }
+        if quota.breaches > 0 { entries.append(("breaches", "\(quota.breaches)")) }
+        if let drift = quota.driftBytes {
+            entries.append(("provider - meter", (drift < 0 ? "-" : "+") + sizeText(drift.magnitude)))
+        }
+        return columns(entries)
+            + quota.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minute($0.at))" }
+    }
+
+    /// In two columns, or in one where there is no room for two.
+    private func columns(_ entries: [(label: String, value: String)]) -> [String] {
+        let perLine = terminal.columns >= 72 ? 2 : 1
+        let length = (terminal.columns - 2) / perLine
+        return stride(from: 0, to: entries.count, by: perLine).map { start in
+            let line = entries[start..<min(start + perLine, entries.count)].map { entry in
+                padded(padded(entry.label, to: 18) + entry.value, to: length)
+            }.joined()
+            return "  " + line.trimmingEnd()
+        }
+    }
+
+    /// The date of a time in RFC 3339.
+    private func day(_ text: String) -> String { String(text.prefix { $0 != "T" }) }
+
+    /// A time in RFC 3339 to the minute.
+    private func minute(_ text: String) -> String {
+        let parts = text.split(separator: "T")
+        return parts.count == 2 ? "\(parts[0]) \(parts[1].prefix(5))" : text
+    }
+
+    // MARK: - Widths
+
+    private func padded(_ text: String, to length: Int) -> String {
+        text + String(repeating: " ", count: max(1, length - width(text)))
+    }
+
+    private func clipped(_ text: String, to length: Int) -> String {
+        if width(text) <= length { return text }
+        var clipped = text
+        while !clipped.isEmpty, width(clipped) > length - 1 { clipped.removeLast() }
+        return clipped + (terminal.hasUnicode ? "…" : "~")
+    }
+}
+
+/// How many columns of a terminal a text takes: two for wide letters, none for marks that go with another.
+///
+/// Source: Unicode's East Asian Width (UAX #11), ranges that are wide as a whole.
+func width(_ text: String) -> Int {
+    text.unicodeScalars.reduce(0) { columns, scalar in
+        switch scalar.properties.generalCategory {
+        case .nonspacingMark, .enclosingMark, .format, .control: return columns
+        default: break
+        }
+        let wide: [ClosedRange<UInt32>] = [
+            0x1100...0x115F, 0x2E80...0x303E, 0x3041...0xA4CF, 0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE6F,
+            0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x1F300...0x1F64F, 0x1F900...0x1F9FF, 0x20000...0x3FFFD,
+        ]
+        return columns + (wide.contains { $0.contains(scalar.value) } ? 2 : 1)
+    }
+}
+
+extension String {
+    fileprivate func trimmingEnd() -> String {
+        var text = self
+        while text.last == " " { text.removeLast() }
+        return text
+    }
+}
