@@ -16,8 +16,16 @@ extension Ledger {
     mutating func begin(_ book: PlanBook) {
         planBook = book
         isPlanBookOutdated = false
-        countedVersion = nil
         cutsSpan = .earliest ..< .earliest
+        countedVersion = structureVersion
+        for index in accounts.indices {
+            let account = accounts[index]
+            accounts[index].counting = account.isFolded ? .init() : planBook.counting(account.key)
+            // The store doesn't know of a new name yet: what plans have of the account is by its former one.
+            guard let former = book.keys[account.id], account.isFolded || former != account.key else { continue }
+            if accounts[index].counting != planBook.counting(former) { isPlanBookOutdated = true }
+        }
+        planBook.keys = [:]
     }
 
     /// Has the plans count what waits for the store.
@@ -44,14 +52,13 @@ extension Ledger {
     /// Accounts learn which plans count them, if any has come or has another name.
     mutating func refreshCountings() {
         if countedVersion == structureVersion { return }
-        let isFirstTime = countedVersion == nil
         countedVersion = structureVersion
         for index in accounts.indices where !accounts[index].isFolded {
             let counting = planBook.counting(accounts[index].key)
             if counting == accounts[index].counting { continue }
             accounts[index].counting = counting
             // One that had bytes under another name: some plan has them that shouldn't, or hasn't that should.
-            if !isFirstTime, !accounts[index].lifetime.isZero { isPlanBookOutdated = true }
+            if !accounts[index].lifetime.isZero { isPlanBookOutdated = true }
         }
     }
 
@@ -77,13 +84,13 @@ extension Ledger {
 
     /// What happened to the quotas since the last time; it waits for the store until it is told to anybody.
     ///
-    /// - Returns: Whether anything did, so that it must be committed at once.
+    /// - Returns: Whether there must be a commit at once: something did, or bytes count otherwise from here on.
     package mutating func notePlanEvents(at now: Timestamp) -> Bool {
         refreshCountings()
+        let isTurning = planBook.isTurning(at: now)
         let events = planBook.takeEvents(at: now)
-        if events.isEmpty { return false }
         pending.events += events
-        return true
+        return isTurning || !events.isEmpty
     }
 
     /// What may be told because it is in the store by now; or because there is none.

@@ -30,7 +30,9 @@ extension Ledger {
         lastReading = now
         previousSample = now.sinceBoot
         load(stored)
+        begin(planBook)
         uplinkAccount = account(for: .uplink)
+        refreshCuts(at: now.timestamp)
         takeUp(present, from: stored, at: now)
         settleNewAccounts()
         for index in accounts.indices {

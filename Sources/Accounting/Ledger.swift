@@ -44,8 +44,8 @@ package struct Ledger: Sendable {
     package internal(set) var isPersistent: Bool
     /// What the plans have counted.
     package internal(set) var planBook = PlanBook.empty
-    /// The structure for which accounts know the plans that count them; `nil` when it has to be found out.
-    var countedVersion: UInt64?
+    /// The structure for which accounts know the plans that count them.
+    var countedVersion: UInt64 = 0
     /// Whether an account with a past has come under another plan's eyes, so that the book has to be made anew.
     package internal(set) var isPlanBookOutdated = false
     /// Where buckets near the present end besides their five minutes, and of what time that is known.

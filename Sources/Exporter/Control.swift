@@ -73,15 +73,15 @@ actor ControlServer {
     func start(on loop: any EventLoop) async {
         guard let short = ShortSocketPath(path) else { return }
         unlink(path)
-        let handled = NIOLoopBound(ConnectionCount(), eventLoop: loop)
+        let count = NIOLoopBoundBox.makeBoxSendingValue(0, eventLoop: loop)
         do {
             listener = try await ServerBootstrap(group: loop)
                 .serverChannelOption(.backlog, value: 16)
                 .childChannelInitializer { [meter] channel in
                     channel.eventLoop.makeCompletedFuture {
-                        if handled.value.count >= Self.maximumConnections { throw ChannelError.ioOnClosedChannel }
-                        handled.value.count += 1
-                        channel.closeFuture.whenComplete { _ in handled.value.count -= 1 }
+                        if count.value >= Self.maximumConnections { throw ChannelError.ioOnClosedChannel }
+                        count.value += 1
+                        channel.closeFuture.whenComplete { _ in count.value -= 1 }
                         let timeout = IdleStateHandler(allTimeout: .seconds(60))
                         try channel.pipeline.syncOperations.addHandlers([timeout, ControlHandler(meter: meter)])
                     }
@@ -101,10 +101,6 @@ actor ControlServer {
         unlink(path)
         try? await listener.close()  // It ends with the process anyway.
         await meter.refuseOrders(.busy)
-    }
-
-    private final class ConnectionCount {
-        var count = 0
     }
 }
 

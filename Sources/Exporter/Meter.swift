@@ -220,6 +220,7 @@ actor Meter {
         defer { previousMoment = now }
         guard let previous = previousMoment, now.isStepped(since: previous) else { return }
         kernelStatus.clockSteps += 1
+        isUrgent = true  // After a crash it couldn't be told any more what was carried before the step.
         logger.warning("the wall clock was set", metadata: ["step_seconds": "\(now.step(since: previous))"])
     }
 

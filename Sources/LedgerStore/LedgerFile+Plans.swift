@@ -41,6 +41,7 @@ extension LedgerFile {
     private func fill(_ book: inout PlanBook, at now: Timestamp) throws {
         let wanted = book.historyFrom(at: now).secondsSinceEpoch
         let keys = Dictionary(uniqueKeysWithValues: try loadAccounts().map { ($0.id, $0.key) })
+        book.keys = keys
         let complete = try connection.integer("SELECT buckets_from FROM ledger") ?? .min
         let starts = wanted < complete ? try dayStarts() : []
         // The day whose first buckets may be gone, and the one after it.

@@ -91,7 +91,7 @@ struct QuotaTable {
         if quota.rolloverBytes > 0 { entries.append(("rolled over", sizeText(quota.rolloverBytes))) }
         if quota.breaches > 0 { entries.append(("breaches", "\(quota.breaches)")) }
         if let drift = quota.driftBytes {
-            entries.append(("provider - meter", (drift < 0 ? "-" : "+") + sizeText(drift.magnitude)))
+            entries.append(("drift", (drift < 0 ? "-" : "+") + sizeText(drift.magnitude)))
         }
         return columns(entries)
             + quota.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minute($0.at))" }
@@ -103,7 +103,7 @@ struct QuotaTable {
         let length = (terminal.columns - 2) / perLine
         return stride(from: 0, to: entries.count, by: perLine).map { start in
             let line = entries[start..<min(start + perLine, entries.count)].map { entry in
-                padded(padded(entry.label, to: 18) + entry.value, to: length)
+                padded(padded(entry.label, to: 15) + entry.value, to: length)
             }.joined()
             return "  " + line.trimmingEnd()
         }

@@ -19,8 +19,44 @@ struct LedgerPropertyTests {
         var blindStarts = 0
 
         init(seed: UInt64, zone: Zone = .utc) {
-            world = World(zone: zone)
+            world = World(zone: zone, plans: Self.plans)
             random = SeededGenerator(seed: seed)
+        }
+
+        /// Cycles and free windows of all sorts, some of which begin within five minutes that are stored as one.
+        static let plans = Plans(
+            quotas: [
+                quota("all", ["*"], .total, .init(.day)), quota("up", nil, .receive, .init(.week(.sunday), at: 420)),
+                quota(
+                    "eth", ["eth*", "lan1"], .greater, .init(.days(3, from: CivilDate(daysSinceEpoch: 5)), at: 9000)),
+                quota(
+                    "veth", ["veth*"], .transmit, .init(.month(day: 31)), free: [61..<420, 5000..<5033],
+                    rollover: 7_000_000_000),
+            ], rateLimits: [], committedRates: [])
+
+        private static func quota(
+            _ name: String, _ devices: [String]?, _ direction: ByteDirection, _ rule: CycleRule,
+            free: [Range<Int>] = [],
+            rollover: UInt64? = nil
+        ) -> Quota {
+            Quota(
+                name: name, count: devices.map { .devices($0.compactMap { DevicePattern($0) }) } ?? .uplink,
+                direction: direction, limitBytes: 20_000_000_000,
+                cycle: Cycle(rule, timezone: name == "eth" ? .fixed(seconds: 20_700) : .local),
+                warnAt: [Share(millionths: 500_000)], free: FreeTime(free), rolloverMaximumBytes: rollover)
+        }
+
+        /// The owner corrects a quota, or tops it up.
+        private mutating func adjust() {
+            if world.ledger.isAwaitingStore { world.storeReturns() }
+            guard let quota = Self.plans.quotas.randomElement(using: &random) else { return }
+            let bytes = UInt64.random(in: 0...30_000_000_000, using: &random)
+            if Bool.random(using: &random) {
+                world.adjust(quota.name, .topUp(bytes: bytes))
+            } else {
+                let past = Bool.random(using: &random) ? world.now.timestamp.adding(seconds: -3000) : nil
+                world.adjust(quota.name, .correction(usedBytes: bytes), at: past)
+            }
         }
 
         var alive: [DeviceIndex] { world.kernel.keys.sorted() }
@@ -64,12 +100,14 @@ struct LedgerPropertyTests {
                 world.read()
             case 93..<95: resetDriver()
             case 95..<96: reboot()
-            case 96..<97:
+            case 96: adjust()
+            case 97:
                 world.pass(Double.random(in: 20...200_000, using: &random))
                 world.read()
             default:
                 world.wallSeconds += Double.random(in: -4_000_000...4_000_000, using: &random)
                 world.read()
+                world.commit()
             }
         }
 
@@ -194,10 +232,36 @@ struct LedgerPropertyTests {
             #expect(sum == total, "\(name): \(comment)")
             if let view = history.world.view(key) { #expect(view.lifetime == total, "\(name) in memory: \(comment)") }
         }
+        let fresh = history.world.storedPlanBook
+        for (running, stored) in zip(history.world.ledger.planBook.quotas, fresh.quotas) {
+            #expect(running.contents == stored.contents, "\(running.quota.name): \(comment)")
+            #expect(running.log.breaches == stored.log.breaches, "\(running.quota.name): \(comment)")
+        }
         for record in history.world.store.accounts.values {
             let days = history.world.store.total(of: record.id)
             let buckets = history.world.store.bucketTotal(of: record.id)
             #expect(days == buckets, "\(record.key): \(comment)")
+        }
+    }
+
+    @Test(arguments: 0..<200)
+    func whatAQuotaCountedNeverFallsButByACorrection(number: UInt64) {
+        var history = History(seed: number &+ 5000)
+        var last: [Timestamp: UInt64] = [:]
+        var adjustments = 0
+        for step in 0..<300 {
+            history.step()
+            history.world.read()
+            guard let state = history.world.quota("all") else { continue }
+            if history.world.store.adjustments.count != adjustments { last = [:] }
+            adjustments = history.world.store.adjustments.count
+            let former = last[state.cycle.lowerBound] ?? 0
+            #expect(
+                state.usedBytes >= former,
+                "seed \(number), step \(step) \(history.log.suffix(5)) \(state.cycle) \(history.world.now.timestamp) \(history.world.store.header?.lastReading.timestamp as Any)"
+            )
+            #expect(state.isBreached == (state.usedBytes >= state.limitBytes))
+            last[state.cycle.lowerBound] = state.usedBytes
         }
     }
 
@@ -266,5 +330,15 @@ struct LedgerPropertyTests {
             transmitted += share.transmitted
         }
         #expect(received == delta.received && transmitted == delta.transmitted, "seed \(number)")
+    }
+}
+
+extension QuotaBook {
+    /// All that it has counted, to compare with another.
+    fileprivate var contents: [[String]] {
+        cycles.map { cycle in
+            ["\(cycle.span.lowerBound)"]
+                + cycle.segments.map { "\($0.start): \($0.total.received) \($0.total.transmitted)" }
+        }.filter { $0.dropFirst().contains { !$0.hasSuffix(": 0 0") } }
     }
 }

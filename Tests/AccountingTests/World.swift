@@ -15,10 +15,12 @@ struct World {
     var ledger: Ledger
     var rules: AccountingRules
     var calendar: LocalCalendar
+    var plans = Plans.none
     private var nextIndex: UInt32 = 1
 
-    init(rules: AccountingRules = World.rules(), zone: Zone = .utc) {
+    init(rules: AccountingRules = World.rules(), zone: Zone = .utc, plans: Plans = .none) {
         self.rules = rules
+        self.plans = plans
         calendar = LocalCalendar(zone: zone, weekStart: .monday)
         let now = Moment(
             wallNanoseconds: 1_795_219_200_000_000_000, sinceBoot: BootTime(nanoseconds: 1_000_000_000_000))
@@ -79,7 +81,47 @@ struct World {
     mutating func read(endsInterval: Bool = true) {
         let readings = kernel.map { Reading(device: $0.key, counters: $0.value.counters) }
         let isUrgent = ledger.record(readings, at: now, endsInterval: endsInterval)
-        if ledger.setUplink(uplink) || isUrgent { commit() }
+        let hasPlanNews = ledger.notePlanEvents(at: now.timestamp)
+        if ledger.setUplink(uplink) || isUrgent || hasPlanNews { commit() }
+        if ledger.isPlanBookOutdated { renewPlanBook() }
+    }
+
+    /// The book is made anew from the store, as for other plans.
+    mutating func renewPlanBook() {
+        if ledger.isAwaitingStore { return }
+        commit()
+        ledger.use(storedPlanBook)
+    }
+
+    var storedPlanBook: PlanBook { store.planBook(plans, calendars: calendars, at: now.timestamp) }
+
+    /// For the zones that the tests' plans use.
+    var calendars: [TimeZoneSetting: LocalCalendar] {
+        [
+            .local: calendar,
+            .fixed(seconds: 20_700): LocalCalendar(zone: Zone(fixedOffsetSeconds: 20_700), weekStart: .monday),
+        ]
+    }
+
+    private var newPlanBook: PlanBook {
+        PlanBook(plans, calendars: calendars, records: .none, meteredFrom: .latest, at: now.timestamp)
+    }
+
+    /// The owner tells something about a quota.
+    mutating func adjust(_ quota: String, _ kind: Adjustment.Kind, at moment: Timestamp? = nil) {
+        read()
+        if case .correction = kind, moment == nil { ledger.cut(at: now.timestamp) }
+        commit()
+        store.adjustments.append(
+            Adjustment(
+                id: Int64(store.adjustments.count + 1), quota: quota, kind: kind, at: moment ?? now.timestamp,
+                enteredAt: now.timestamp))
+        ledger.use(storedPlanBook)
+    }
+
+    /// What a quota shows now.
+    func quota(_ name: String) -> QuotaState? {
+        ledger.planBook.quotaStates(at: now.timestamp).first { $0.quota.name == name }
     }
 
     /// Time passes with a reading every second.
@@ -102,7 +144,7 @@ struct World {
     /// The program starts, with what the store has.
     mutating func start() {
         startWithoutStore()
-        ledger.takeUp(stored, calendar: calendar, wasShown: false)
+        ledger.takeUp(stored, planBook: storedPlanBook, calendar: calendar, wasShown: false)
         ledger.setUplink(uplink)
         commit()
     }
@@ -110,7 +152,8 @@ struct World {
     /// The program starts, and can't read what the store has.
     mutating func startWithoutStore() {
         ledger = .awaitingStore(
-            devices: kernel.map { (Device(index: $0.key, name: $0.value.name), $0.value.counters) }, rules: rules,
+            devices: kernel.map { (Device(index: $0.key, name: $0.value.name), $0.value.counters) },
+            planBook: newPlanBook, rules: rules,
             calendar: calendar, epoch: Epoch(bootID: bootID, networkNamespace: 1), now: now)
         ledger.setUplink(uplink)
     }
@@ -118,8 +161,9 @@ struct World {
     /// The store, which couldn't be read when the program started, can be read now.
     mutating func storeReturns() {
         read()
-        ledger.takeUp(stored, calendar: calendar, wasShown: true)
+        ledger.takeUp(stored, planBook: storedPlanBook, calendar: calendar, wasShown: true)
         commit()
+        read()
     }
 
     private var stored: StoredLedger {

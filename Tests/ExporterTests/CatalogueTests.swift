@@ -18,7 +18,7 @@ struct Scenario {
     private static let start = Moment(
         wallNanoseconds: 1_795_262_400_000_000_000, sinceBoot: BootTime(nanoseconds: 1_000_000_000_000))
 
-    init() {
+    init(plans: Plans = .none) {
         let calendar = LocalCalendar(zone: .utc, weekStart: .monday)
         let rules = AccountingRules(
             exclude: ["lo"].compactMap { DevicePattern($0) }, collapse: ["veth*"].compactMap { DevicePattern($0) },
@@ -26,7 +26,25 @@ struct Scenario {
         ledger = Ledger(
             stored: .empty(daysFrom: CivilDate(daysSinceEpoch: 0)), devices: [], rules: rules, calendar: calendar,
             epoch: Epoch(bootID: "boot", networkNamespace: 1), now: Self.start, isPersistent: false)
+        ledger.useWithoutStore(
+            PlanBook(
+                plans, calendars: [.local: calendar], records: .none, meteredFrom: .earliest, at: Self.start.timestamp))
     }
+
+    /// One breached, with all that there can be, and one that has only what it must.
+    private static let plans = Plans(
+        quotas: [
+            Quota(
+                name: "fibre \"1\"", count: .uplink, direction: .total, limitBytes: 1_000_000_000,
+                cycle: Cycle(CycleRule(.month(day: 15), at: 23_400)),
+                warnAt: [Share(millionths: 800_000), Share(millionths: 995_000)],
+                price: Price(
+                    currency: .euro, base: Money(millionths: 20_000_000), perGigabyte: Money(millionths: 7_500_000),
+                    overLimit: nil)),
+            Quota(
+                name: "eth", count: .devices(["eth*", "wg0"].compactMap { DevicePattern($0) }), direction: .transmit,
+                limitBytes: 1_000_000, cycle: Cycle(CycleRule(.day))),
+        ], rateLimits: [], committedRates: [])
 
     var now: Moment {
         Moment(
@@ -54,12 +72,15 @@ struct Scenario {
             )
         }
         ledger.record(readings, at: now, endsInterval: true)
+        _ = ledger.notePlanEvents(at: now.timestamp)
     }
 
     func body(_ format: ExpositionFormat, showsCreated: Bool = false) -> String {
         let series = Series(ledger, links)
         let snapshot = Snapshot(
             devices: series.snapshots(of: ledger, links), uplink: ledger.uplinkView,
+            quotas: PlanSeries(ledger.planBook.plans)
+                .quotaSnapshots(of: ledger.planBook.quotaStates(at: now.timestamp)),
             isOnline: ledger.currentUplink != nil,
             window: ledger.window,
             store: StoreStatus(isUp: true, lastCommitSeconds: 1_795_262_400.25, commitFailures: 1, sizeBytes: 20480),
@@ -75,7 +96,7 @@ struct Scenario {
 
     /// Some devices of each kind, one of them gone, with traffic on two days.
     static func household() -> Scenario {
-        var scenario = Scenario()
+        var scenario = Scenario(plans: Self.plans)
         scenario.add(2, Array("eth0".utf8), alias: Array("the \"fibre\"\\\n".utf8))
         scenario.add(3, Array("wg0".utf8), kind: "wireguard")
         scenario.add(4, Array("veth1".utf8), kind: "veth")

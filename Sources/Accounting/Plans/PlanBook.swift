@@ -9,6 +9,8 @@ package struct PlanBook: Sendable {
     /// What the store has about plans, and what has happened since.
     private(set) var records: PlanRecords
     private(set) var quotas: [QuotaBook]
+    /// By which names the store's accounts were counted, until the ledger has taken note.
+    package var keys: [AccountID: AccountKey] = [:]
     /// Which plans count each account that was asked for.
     private var countings: [AccountKey: Counting] = [:]
 
@@ -97,6 +99,13 @@ package struct PlanBook: Sendable {
     }
 
     // MARK: - State
+
+    /// Whether bytes count otherwise for any plan from here on; to be asked before ``takeEvents(at:)``.
+    mutating func isTurning(at now: Timestamp) -> Bool {
+        var isTurning = false
+        for place in quotas.indices where quotas[place].isTurning(at: now) { isTurning = true }
+        return isTurning
+    }
 
     /// What happened to the quotas since the last time.
     mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {

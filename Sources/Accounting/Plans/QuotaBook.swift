@@ -36,6 +36,8 @@ struct QuotaBook: Sendable {
     private(set) var log: QuotaLog
     /// The cycle that holds the moment up to which it has been looked at what happened.
     private(set) var current: Range<Timestamp>
+    /// Whether what is carried now isn't counted.
+    private var isFree: Bool
     /// What was left over for it.
     private var rollover: UInt64?
     /// Cycles that were over when they got bytes, by their starts.
@@ -53,6 +55,7 @@ struct QuotaBook: Sendable {
         log = QuotaLog(records, of: quota.name)
         self.meteredFrom = meteredFrom
         current = quota.cycle.rule.cycle(containing: now, in: calendar)
+        isFree = quota.free.contains(now, in: calendar)
     }
 
     func cycle(at moment: Timestamp) -> Range<Timestamp> { quota.cycle.rule.cycle(containing: moment, in: calendar) }
@@ -125,8 +128,8 @@ struct QuotaBook: Sendable {
     private func use(in span: Range<Timestamp>) -> CycleUse? { cycles.last { $0.span == span } }
 
     /// What was used in a cycle: what the last correction said and what was metered since.
-    func usedBytes(in span: Range<Timestamp>, at now: Timestamp) -> UInt64 {
-        let correction = adjustments.last { $0.isCorrection && span.contains($0.at) && $0.at <= now }
+    func usedBytes(in span: Range<Timestamp>) -> UInt64 {
+        let correction = adjustments.last { $0.isCorrection && span.contains($0.at) }
         guard let correction, case .correction(let used) = correction.kind else { return measuredBytes(in: span) }
         return saturatingSum(used, measuredBytes(in: span, from: correction.at))
     }
@@ -139,14 +142,14 @@ struct QuotaBook: Sendable {
     }
 
     /// The limit of a cycle, with what was left over before and top-ups.
-    func limitBytes(in span: Range<Timestamp>, at now: Timestamp) -> UInt64 {
+    func limitBytes(in span: Range<Timestamp>) -> UInt64 {
         let carried = span == current ? rollover : nil
-        return saturatingSum(ownLimitBytes(in: span, at: now), carried ?? rolloverBytes(into: span))
+        return saturatingSum(ownLimitBytes(in: span), carried ?? rolloverBytes(into: span))
     }
 
-    private func ownLimitBytes(in span: Range<Timestamp>, at now: Timestamp) -> UInt64 {
+    private func ownLimitBytes(in span: Range<Timestamp>) -> UInt64 {
         adjustments.reduce(quota.limitBytes) { limit, adjustment in
-            guard case .topUp(let bytes) = adjustment.kind, span.contains(adjustment.at), adjustment.at <= now else {
+            guard case .topUp(let bytes) = adjustment.kind, span.contains(adjustment.at) else {
                 return limit
             }
             return saturatingSum(limit, bytes)
@@ -162,8 +165,8 @@ struct QuotaBook: Sendable {
         for _ in 0...Self.rememberedCycles where past.lowerBound < span.lowerBound {
             let isKnown =
                 past.lowerBound >= meteredFrom || adjustments.contains { $0.isCorrection && past.contains($0.at) }
-            let limit = saturatingSum(ownLimitBytes(in: past, at: .latest), carried)
-            let used = usedBytes(in: past, at: .latest)
+            let limit = saturatingSum(ownLimitBytes(in: past), carried)
+            let used = usedBytes(in: past)
             carried = isKnown && limit > used ? min(maximum, limit - used) : 0
             past = cycle(at: past.upperBound)
         }
@@ -180,6 +183,15 @@ struct QuotaBook: Sendable {
 
     mutating func note(_ events: [QuotaEvent]) { log.note(events, of: quota.name) }
 
+    /// Whether bytes count otherwise from here on than the last time: another cycle has begun, or a free window has begun
+    /// or ended. Should the program be killed, what was counted until then is told from what came later only if it is
+    /// in the store.
+    mutating func isTurning(at now: Timestamp) -> Bool {
+        let wasFree = isFree
+        isFree = quota.free.contains(now, in: calendar)
+        return isFree != wasFree || !current.contains(now)
+    }
+
     /// What happened since the last time, each only once for a cycle, whatever was forgotten meanwhile.
     mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {
         var spans = lateCycles.isEmpty ? [] : cycles.map(\.span).filter { lateCycles.contains($0.lowerBound) }
@@ -194,8 +206,8 @@ struct QuotaBook: Sendable {
         spans.append(current)
         var events: [QuotaEvent] = []
         for (index, span) in spans.enumerated() where !spans[..<index].contains(span) {
-            let used = usedBytes(in: span, at: now)
-            let limit = limitBytes(in: span, at: now)
+            let used = usedBytes(in: span)
+            let limit = limitBytes(in: span)
             events += log.takeEvents(of: quota, in: span, used: used, limit: limit, at: now)
         }
         return events

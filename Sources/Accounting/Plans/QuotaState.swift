@@ -45,9 +45,9 @@ package struct QuotaState: Sendable {
 extension QuotaBook {
     /// The quota as it is now; see ``takeEvents(at:)``, which must have been called for this moment.
     func state(at now: Timestamp) -> QuotaState {
-        let used = usedBytes(in: current, at: now)
-        let limit = limitBytes(in: current, at: now)
-        let own = adjustments.filter { current.contains($0.at) && $0.at <= now }
+        let used = usedBytes(in: current)
+        let limit = limitBytes(in: current)
+        let own = adjustments.filter { current.contains($0.at) }
         let rollover = rolloverBytes(into: current)
         let correction = own.last(where: \.isCorrection)
         let projection = projection(used: used, limit: limit, at: now)

@@ -8,6 +8,8 @@ package struct ModelStore {
     package var devices: [DeviceIndex: DeviceRecord] = [:]
     package var buckets: [Commit.BucketKey: Total] = [:]
     package var days: [Commit.DayKey: Total] = [:]
+    package var events: [QuotaEvent] = []
+    package var adjustments: [Adjustment] = []
 
     package init() {}
 
@@ -27,6 +29,8 @@ package struct ModelStore {
         }
         days.merge(commit.days) { $0.adding($1) }
         header = commit.header
+        events += commit.events
+        adjustments += commit.adjustments
         prune(before: horizon, atMost: Set(commit.buckets.keys.map(\.bucket)).count + 2)
         return adopted
     }
@@ -80,6 +84,25 @@ package struct ModelStore {
             }
         }.map { .init(record: $0, lifetime: total(of: $0.id)) }
         return stored
+    }
+
+    /// What plans have counted of the buckets, all of which must be there.
+    package func planBook(
+        _ plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
+    ) -> PlanBook {
+        var breaches: [String: UInt64] = [:]
+        for event in events where event.kind == .breach { breaches[event.quota, default: 0] += 1 }
+        let first = buckets.keys.map(\.bucket.start).min() ?? .latest
+        var book = PlanBook(
+            plans, calendars: calendars,
+            records: PlanRecords(adjustments: adjustments, events: events, breaches: breaches), meteredFrom: first,
+            at: now)
+        book.keys = accounts.mapValues(\.key)
+        for (key, total) in buckets {
+            if let record = accounts[key.account] { book.restore(total, of: record.key, at: key.bucket.start) }
+        }
+        book.complete()
+        return book
     }
 
     package func total(of account: AccountID) -> Total {
