@@ -190,6 +190,10 @@ package struct Commit: Sendable {
     package var events: [QuotaEvent]
     /// What the owner told, for a store that was begun anew.
     package var adjustments: [Adjustment]
+    /// What cycles of committed rates have given; it replaces what is stored.
+    package var committedCycles: [CommittedCycle]
+    /// Time in which nothing was read.
+    package var unread: [Range<Timestamp>]
 }
 
 /// What a commit brought to light: an account with this name had been in the store, unknown to the program.

@@ -17,7 +17,7 @@ extension Ledger {
                 sequence: sequence + 1, epoch: epoch, boot: boot, lastReading: lastReading, isClean: isFinal),
             folds: pending.folds, accounts: changedAccounts(), devices: [], removedDevices: [],
             buckets: pending.buckets, days: pending.days, spreads: pending.spreads, events: pending.events,
-            adjustments: pending.adjustments)
+            adjustments: pending.adjustments, committedCycles: pending.committedCycles, unread: pending.unread)
         commit.devices = records.values.filter { persistedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
         commit.removedDevices = persistedDevices.keys.filter { records[$0] == nil }.sorted()
         pending = Pending()
@@ -55,6 +55,9 @@ extension Ledger {
         pending = Pending()
         pending.events = planBook.records.events
         pending.adjustments = planBook.records.adjustments
+        pending.committedCycles = planBook.records.committedCycles
+        // The finer grain of all that was before is lost.
+        pending.unread = [.earliest..<lastReading.timestamp]
         for index in accounts.indices {
             accounts[index].persisted = nil
             let id = accounts[index].id

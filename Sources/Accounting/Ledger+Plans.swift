@@ -10,11 +10,14 @@ extension Ledger {
         begin(book)
         replay(pending)
         planBook.note(pending.events)
+        for span in pending.unread { planBook.noteUnread(span) }
     }
 
     /// A book that needs nothing added.
     mutating func begin(_ book: PlanBook) {
+        let former = planBook
         planBook = book
+        planBook.adoptRates(of: former)
         isPlanBookOutdated = false
         cutsSpan = .earliest ..< .earliest
         countedVersion = structureVersion
@@ -89,8 +92,17 @@ extension Ledger {
         refreshCountings()
         let isTurning = planBook.isTurning(at: now)
         let events = planBook.takeEvents(at: now)
+        let cycles = planBook.takeCommittedCycles(at: now)
         pending.events += events
-        return isTurning || !events.isEmpty
+        pending.committedCycles += cycles
+        return isTurning || !events.isEmpty || !cycles.isEmpty
+    }
+
+    /// Notes that nothing was read from one moment to another, if any five minutes lie in between.
+    mutating func noteUnread(from start: Timestamp, to end: Timestamp) {
+        if start >= end || Bucket(containing: start).end >= end { return }
+        if isPersistent { pending.unread.append(start..<end) }
+        planBook.noteUnread(start..<end)
     }
 
     /// What may be told because it is in the store by now; or because there is none.

@@ -124,6 +124,9 @@ extension Ledger {
             if let place = number[key.account].flatMap({ places[$0] }) { accounts[place].days.add(total, on: key.day) }
         }
         replay(waiting, of: later)
+        for span in later.pending.unread where span.lowerBound > .earliest {
+            noteUnread(from: span.lowerBound, to: span.upperBound)
+        }
         rules = later.rules
         uplinkDevice = later.uplinkDevice
         lastReading = later.lastReading
@@ -215,6 +218,7 @@ extension Ledger {
     private mutating func takeUp(_ present: [Presence], from stored: StoredLedger, at now: Moment) {
         let isSameEpoch = stored.header?.epoch == epoch
         let span = catchUpSpan(since: stored.header, at: now)
+        noteUnread(from: stored.header?.lastReading.timestamp ?? .earliest, to: now.timestamp)
         let indices = Set(present.map(\.device.index))
         var byName: [DeviceName: DeviceRecord] = [:]
         for record in stored.devices where !isSameEpoch || !indices.contains(record.index) {

@@ -177,6 +177,7 @@ package struct Ledger: Sendable {
     package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) -> Bool {
         refreshCuts(at: now.timestamp)
         let span = bookingSpan(until: now)
+        if case .spread(let from, let to, _, _, isGap: true) = span { noteUnread(from: from, to: to) }
         var isUrgent = false
         for reading in readings where record(reading, over: span) { isUrgent = true }
         lastReading = now
@@ -235,9 +236,14 @@ package struct Ledger: Sendable {
         let elapsed = time.elapsed(since: previousSample)
         guard elapsed.times(2) >= rules.samplingInterval else { return }
         previousSample = time
+        var rates: [(rate: Rate, counting: PlanBook.Counting)] = []
         for index in accounts.indices where accounts[index].memberCount > 0 || index == uplinkAccount {
             accounts[index].rate.sample(at: time, elapsed: elapsed)
+            if !accounts[index].counting.rateLimits.isEmpty {
+                rates.append((accounts[index].rate.current, accounts[index].counting))
+            }
         }
+        planBook.sample(rates, over: elapsed)
     }
 
     /// Decides what a device's first reading means, when that isn't clear from how it came.

@@ -37,6 +37,11 @@ package struct Span: Hashable, Comparable, Sendable {
 
     package var seconds: Double { Double(nanoseconds) / 1e9 }
 
+    package func adding(_ other: Span) -> Span {
+        let (sum, overflow) = nanoseconds.addingReportingOverflow(other.nanoseconds)
+        return Span(nanoseconds: overflow ? .max : sum)
+    }
+
     package func times(_ factor: Int64) -> Span {
         let (product, overflow) = nanoseconds.multipliedReportingOverflow(by: factor)
         return Span(nanoseconds: overflow ? .max : product)

@@ -14,6 +14,9 @@ struct Pending {
     var folds: [Commit.Fold] = []
     var events: [QuotaEvent] = []
     var adjustments: [Adjustment] = []
+    var committedCycles: [CommittedCycle] = []
+    /// Time in which nothing was read.
+    var unread: [Range<Timestamp>] = []
 
     mutating func add(_ delta: Delta, to account: AccountID, bucket: Bucket, day: CivilDate) {
         buckets[Commit.BucketKey(account: account, bucket: bucket), default: .zero] += delta

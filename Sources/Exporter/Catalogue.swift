@@ -58,9 +58,28 @@ struct Metric: Sendable {
         _ value: @escaping @Sendable (QuotaState) -> MetricValue?
     ) -> Metric {
         Metric(family: MetricFamily("netusage_quota_" + name, kind, help: help)) { snapshot, writer in
-            for quota in snapshot.quotas {
+            for quota in snapshot.plans.quotas {
                 if let value = value(quota.state) { writer.sample(quota.series.labels, value) }
             }
+        }
+    }
+
+    /// A series for each rate limit.
+    static func rateLimit(
+        _ name: String, _ kind: MetricFamily.Kind, _ help: String,
+        _ value: @escaping @Sendable (RateLimitState) -> MetricValue
+    ) -> Metric {
+        Metric(family: MetricFamily("netusage_rate_limit_" + name, kind, help: help)) { snapshot, writer in
+            for (labels, state) in snapshot.plans.rateLimits { writer.sample(labels, value(state)) }
+        }
+    }
+
+    /// A series for each committed rate.
+    static func committedRate(
+        _ name: String, _ help: String, _ value: @escaping @Sendable (CommittedRateState) -> MetricValue
+    ) -> Metric {
+        Metric(family: MetricFamily("netusage_committed_rate_" + name, .gauge, help: help)) { snapshot, writer in
+            for (labels, state) in snapshot.plans.committedRates { writer.sample(labels, value(state)) }
         }
     }
 
@@ -91,7 +110,7 @@ struct Catalogue: Sendable {
     init(version: String, revision: String) {
         let build = [LabelSet([("version", version), ("revision", revision)])]
         metrics =
-            (Self.traffic + Self.devices + Self.periods + Self.quotas + Self.program + Self.process + [
+            (Self.traffic + Self.devices + Self.periods + Self.quotas + Self.rates + Self.program + Self.process + [
                 .info("netusage_build_info", "The version that runs here.") { _ in build }
             ]).sorted { $0.family.name < $1.family.name }
     }
@@ -230,7 +249,7 @@ struct Catalogue: Sendable {
             family: MetricFamily(
                 "netusage_quota_threshold_reached", .gauge, help: "1 when this share of the limit is used.")
         ) { snapshot, writer in
-            for quota in snapshot.quotas {
+            for quota in snapshot.plans.quotas {
                 for (labels, threshold) in zip(quota.series.thresholdLabels, quota.state.thresholds) {
                     writer.sample(labels, .flag(threshold.isReached))
                 }
@@ -251,13 +270,34 @@ struct Catalogue: Sendable {
         },
         Metric(family: MetricFamily("netusage_quota_cost", .gauge, help: "What the cycle costs so far.")) {
             snapshot, writer in
-            for quota in snapshot.quotas {
+            for quota in snapshot.plans.quotas {
                 if let cost = quota.state.cost { writer.sample(quota.series.costLabels, .number(cost.value)) }
             }
         },
         .info("netusage_quota_info", "What the quota counts, and its cycle.") {
-            $0.quotas.map(\.series.infoLabels)
+            $0.plans.quotas.map(\.series.infoLabels)
         },
+    ]
+
+    private static let rates: [Metric] = [
+        .rateLimit("bytes_per_second", .gauge, "The limit of the rate.") {
+            .number($0.rateLimit.limitBytesPerSecond)
+        },
+        .rateLimit("breached", .gauge, "1 while the rate has been over its limit for too long.") {
+            .flag($0.isBreached)
+        },
+        .rateLimit("breaches_total", .counter, "How often the rate was over its limit for too long.") {
+            .integer($0.breaches)
+        }.since(.start),
+        .committedRate("bytes_per_second", "The rate that is bought.") {
+            .number($0.committedRate.limitBytesPerSecond)
+        },
+        .committedRate(
+            "p95_bytes_per_second", "The 95th percentile of the five-minute means of the open cycle so far."
+        ) { .number($0.percentileBytesPerSecond) },
+        .committedRate(
+            "burst_remaining_seconds", "How much longer the rate may be exceeded before the cycle's percentile is."
+        ) { .number(Double($0.burstRemainingSeconds)) },
     ]
 
     private static let program: [Metric] = [

@@ -398,7 +398,7 @@ actor Meter {
         refreshProcessStatistics()
         return Snapshot(
             devices: series?.snapshots(of: ledger, links) ?? [], uplink: ledger.uplinkView,
-            quotas: planSeries.quotaSnapshots(of: ledger.planBook.quotaStates(at: now)), isOnline: route != nil,
+            plans: planSeries.snapshot(of: ledger.planBook, at: now), isOnline: route != nil,
             window: ledger.window, store: storeStatus, kernel: kernelStatus, configuration: configurationStatus,
             process: process, startTime: startTime, bootTime: bootTime)
     }

@@ -1,4 +1,5 @@
 import Accounting
+import CivilTime
 import Exposition
 
 /// The labels of all plans, rendered once and kept until the configuration changes.
@@ -15,8 +16,21 @@ struct PlanSeries {
         let infoLabels: LabelSet
     }
 
+    /// A plan that has no label but its name.
+    private struct Entry {
+        let place: Int
+        let labels: LabelSet
+
+        static func entries(_ label: String, _ names: [String]) -> [Entry] {
+            names.enumerated().map { Entry(place: $0, labels: LabelSet([(label, $1)])) }
+                .sorted { $0.labels.precedes($1.labels) }
+        }
+    }
+
     let plans: Plans
     private let quotas: [QuotaEntry]
+    private let rateLimits: [Entry]
+    private let committedRates: [Entry]
 
     init(_ plans: Plans) {
         self.plans = plans
@@ -31,13 +45,32 @@ struct PlanSeries {
                     ("cycle", quota.cycle.text),
                 ]))
         }.sorted { $0.labels.precedes($1.labels) }
+        rateLimits = Entry.entries("rate_limit", plans.rateLimits.map(\.name))
+        committedRates = Entry.entries("committed_rate", plans.committedRates.map(\.name))
+    }
+
+    /// What a book of the plans shows at a moment.
+    func snapshot(of book: PlanBook, at now: Timestamp) -> PlansSnapshot {
+        let committed = book.committedRateStates
+        let limited = book.rateLimitStates
+        return PlansSnapshot(
+            quotas: quotaSnapshots(of: book.quotaStates(at: now)),
+            rateLimits: rateLimits.map { ($0.labels, limited[$0.place]) },
+            committedRates: committed.isEmpty ? [] : committedRates.map { ($0.labels, committed[$0.place]) })
     }
 
     /// What the book shows now under these labels.
-    func quotaSnapshots(of states: [QuotaState]) -> [QuotaSnapshot] {
+    private func quotaSnapshots(of states: [QuotaState]) -> [QuotaSnapshot] {
         if states.isEmpty { return [] }
         return quotas.map { QuotaSnapshot(series: $0, state: states[$0.place]) }
     }
+}
+
+/// All plans at one moment, sorted by their labels; of those that need the ledger none while it isn't read.
+struct PlansSnapshot {
+    var quotas: [QuotaSnapshot] = []
+    var rateLimits: [(labels: LabelSet, state: RateLimitState)] = []
+    var committedRates: [(labels: LabelSet, state: CommittedRateState)] = []
 }
 
 /// One series of each quota family.

@@ -5,11 +5,79 @@ import CivilTime
 /// the plan's zone.
 package struct PlansReport: Codable, Sendable {
     package var quotas: [QuotaReport]
+    package var rateLimits: [RateLimitReport]
+    package var committedRates: [CommittedRateReport]
 
     /// - Parameter calendars: For the zones of all cycles.
     package init(_ book: PlanBook, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp) {
         quotas = book.quotaStates(at: now).map { state in
             QuotaReport(state, calendar: calendars[state.quota.cycle.timezone] ?? .utc, at: now)
+        }
+        rateLimits = book.rateLimitStates.map { RateLimitReport($0) }
+        committedRates = book.committedRateStates.map { state in
+            CommittedRateReport(state, calendar: calendars[state.committedRate.cycle.timezone] ?? .utc)
+        }
+    }
+}
+
+/// A rate limit as it is now; it is known to a running daemon only.
+package struct RateLimitReport: Codable, Sendable {
+    package var name: String
+    package var count: [String]
+    package var direction: String
+    package var limitBytesPerSecond: Double
+    package var forSeconds: Double
+    package var breached: Bool
+    package var breaches: UInt64
+
+    init(_ state: RateLimitState) {
+        name = state.rateLimit.name
+        count = state.rateLimit.count.texts
+        direction = state.rateLimit.direction.rawValue
+        limitBytesPerSecond = state.rateLimit.limitBytesPerSecond
+        forSeconds = state.rateLimit.hold.seconds
+        breached = state.isBreached
+        breaches = state.breaches
+    }
+}
+
+/// A committed rate as it is now, and what its cycles before have given.
+package struct CommittedRateReport: Codable, Sendable {
+    package struct Cycle: Codable, Sendable {
+        package var cycleStart: String
+        package var cycleEnd: String
+        package var limitBytesPerSecond: Double
+        package var p95BytesPerSecond: Double
+        package var samples: Int
+        /// Samples in whose time nothing was read.
+        package var missing: Int
+    }
+
+    package var name: String
+    package var count: [String]
+    package var direction: String
+    package var cycle: String
+    package var open: Cycle
+    package var burstRemainingSeconds: Int64
+    /// The cycles before, the last one first.
+    package var closed: [Cycle]
+
+    init(_ state: CommittedRateState, calendar: LocalCalendar) {
+        let plan = state.committedRate
+        name = plan.name
+        count = plan.count.texts
+        direction = plan.direction.rawValue
+        cycle = plan.cycle.text
+        open = Cycle(
+            cycleStart: calendar.rfc3339(state.cycle.lowerBound), cycleEnd: calendar.rfc3339(state.cycle.upperBound),
+            limitBytesPerSecond: plan.limitBytesPerSecond, p95BytesPerSecond: state.percentileBytesPerSecond,
+            samples: state.samples, missing: state.missing)
+        burstRemainingSeconds = state.burstRemainingSeconds
+        closed = state.closed.reversed().map {
+            Cycle(
+                cycleStart: calendar.rfc3339($0.cycle.lowerBound), cycleEnd: calendar.rfc3339($0.cycle.upperBound),
+                limitBytesPerSecond: Double($0.limitBitsPerSecond) / 8,
+                p95BytesPerSecond: $0.percentileBytesPerSecond, samples: $0.samples, missing: $0.missing)
         }
     }
 }

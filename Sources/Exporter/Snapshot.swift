@@ -6,8 +6,7 @@ struct Snapshot {
     /// All devices, sorted by their label; gone ones with their periods only.
     var devices: [DeviceSnapshot]
     var uplink: AccountView
-    /// All quotas, sorted by their label; none while the ledger isn't read.
-    var quotas: [QuotaSnapshot]
+    var plans: PlansSnapshot
     var isOnline: Bool
     var window: PeriodWindow
     var store: StoreStatus

@@ -38,6 +38,8 @@ extension LedgerFile {
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
                 for event in commit.events { try add(event) }
                 for adjustment in commit.adjustments { try add(adjustment) }
+                for cycle in commit.committedCycles { try put(cycle) }
+                for span in commit.unread { try addUnread(span) }
                 try prune(commit, before: horizon)
                 return adopted
             }

@@ -59,6 +59,8 @@ extension LedgerFile {
             if start < partialEnd, partial != nil { kept[account, default: .zero] += total }
             book.restore(total, of: key, at: Timestamp(secondsSinceEpoch: start))
         }
+        // Where buckets may be gone there are no samples.
+        if wanted < complete { book.noteUnread(.earliest..<Timestamp(secondsSinceEpoch: complete)) }
         guard let partial else { return }
         for (index, day) in starts[...partial].enumerated() {
             let end = index + 1 < starts.endIndex ? starts[index + 1].start : .max
@@ -66,7 +68,7 @@ extension LedgerFile {
             for entry in try days(on: day.day) {
                 guard let key = keys[entry.account] else { continue }
                 let total = index == partial ? entry.total.without(kept[entry.account] ?? .zero) : entry.total
-                book.restore(total, of: key, at: Timestamp(secondsSinceEpoch: day.start))
+                book.restore(total, of: key, onDayFrom: Timestamp(secondsSinceEpoch: day.start))
             }
         }
     }
@@ -91,7 +93,57 @@ extension LedgerFile {
         PlanRecords(
             adjustments: try adjustments(),
             events: try events(endingAfter: now.adding(seconds: -Self.rememberedEventSeconds)),
-            breaches: try breaches())
+            breaches: try breaches(), committedCycles: try committedCycles(), unread: try unread())
+    }
+
+    private func committedCycles() throws -> [CommittedCycle] {
+        let rows = try statement(
+            """
+            SELECT name, cycle_start, cycle_end, bits_limit, percentile, samples, missing FROM committed_cycle
+            ORDER BY name, cycle_start
+            """)
+        try rows.bind([])
+        var cycles: [CommittedCycle] = []
+        while try rows.step() {
+            let start = Timestamp(secondsSinceEpoch: rows.integer(1))
+            cycles.append(
+                CommittedCycle(
+                    name: rows.text(0), cycle: start..<max(start, Timestamp(secondsSinceEpoch: rows.integer(2))),
+                    limitBitsPerSecond: UInt64(max(0, rows.integer(3))),
+                    percentileBytes: UInt64(max(0, rows.integer(4))),
+                    samples: Int(max(0, rows.integer(5))), missing: Int(max(0, rows.integer(6)))))
+        }
+        return cycles
+    }
+
+    private func unread() throws -> [Range<Timestamp>] {
+        let rows = try statement("SELECT start_at, end_at FROM unread ORDER BY start_at")
+        try rows.bind([])
+        var spans: [Range<Timestamp>] = []
+        while try rows.step() {
+            let start = Timestamp(secondsSinceEpoch: rows.integer(0))
+            spans.append(start..<max(start, Timestamp(secondsSinceEpoch: rows.integer(1))))
+        }
+        return spans
+    }
+
+    func put(_ cycle: CommittedCycle) throws {
+        try statement(
+            """
+            INSERT OR REPLACE INTO committed_cycle
+                (name, cycle_start, cycle_end, bits_limit, percentile, samples, missing)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            """
+        ).run(
+            .text(cycle.name), .integer(cycle.cycle.lowerBound.secondsSinceEpoch),
+            .integer(cycle.cycle.upperBound.secondsSinceEpoch), .integer(Int64(clamping: cycle.limitBitsPerSecond)),
+            .integer(Int64(clamping: cycle.percentileBytes)), .integer(Int64(cycle.samples)),
+            .integer(Int64(cycle.missing)))
+    }
+
+    func addUnread(_ span: Range<Timestamp>) throws {
+        try statement("INSERT INTO unread (start_at, end_at) VALUES (?1, ?2)").run(
+            .integer(span.lowerBound.secondsSinceEpoch), .integer(span.upperBound.secondsSinceEpoch))
     }
 
     private func adjustments() throws -> [Adjustment] {

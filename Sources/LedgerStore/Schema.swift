@@ -10,7 +10,10 @@ enum Schema {
     static var version: Int64 { Int64(migrations.count) }
 
     /// What a ledger of this version can't do without.
-    static let tables = ["ledger", "account", "device", "bucket", "day", "day_start", "adjustment", "quota_event"]
+    static let tables = [
+        "ledger", "account", "device", "bucket", "day", "day_start", "adjustment", "quota_event", "committed_cycle",
+        "unread",
+    ]
 
     /// Step `n` brings a file of version `n` to version `n + 1`; a released step never changes.
     static let migrations: [String] = [
@@ -95,6 +98,20 @@ enum Schema {
             quota_limit  INTEGER NOT NULL
         ) STRICT;
         CREATE INDEX quota_event_cycle ON quota_event (cycle_end);
+        CREATE TABLE committed_cycle (       -- what cycles of committed rates have given, kept for ever
+            name         TEXT    NOT NULL,
+            cycle_start  INTEGER NOT NULL,
+            cycle_end    INTEGER NOT NULL,
+            bits_limit   INTEGER NOT NULL,   -- what was bought, in bits per second
+            percentile   INTEGER NOT NULL,   -- the 95th, in bytes of five minutes
+            samples      INTEGER NOT NULL,
+            missing      INTEGER NOT NULL,   -- samples in whose time nothing was read
+            PRIMARY KEY (name, cycle_start)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE unread (                -- time in which nothing was read
+            start_at     INTEGER NOT NULL,
+            end_at       INTEGER NOT NULL
+        ) STRICT;
         """,
     ]
 }

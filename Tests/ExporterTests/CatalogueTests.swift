@@ -44,7 +44,16 @@ struct Scenario {
             Quota(
                 name: "eth", count: .devices(["eth*", "wg0"].compactMap { DevicePattern($0) }), direction: .transmit,
                 limitBytes: 1_000_000, cycle: Cycle(CycleRule(.day))),
-        ], rateLimits: [], committedRates: [])
+        ],
+        rateLimits: [
+            RateLimit(
+                name: "busy", count: .uplink, direction: .total, limitBitsPerSecond: 8_000_000, hold: Span(seconds: 1))
+        ],
+        committedRates: [
+            CommittedRate(
+                name: "transit", count: .uplink, direction: .receive, limitBitsPerSecond: 100_000_000,
+                cycle: Cycle(CycleRule(.month(day: 1))), missing: .skip)
+        ])
 
     var now: Moment {
         Moment(
@@ -79,8 +88,7 @@ struct Scenario {
         let series = Series(ledger, links)
         let snapshot = Snapshot(
             devices: series.snapshots(of: ledger, links), uplink: ledger.uplinkView,
-            quotas: PlanSeries(ledger.planBook.plans)
-                .quotaSnapshots(of: ledger.planBook.quotaStates(at: now.timestamp)),
+            plans: PlanSeries(ledger.planBook.plans).snapshot(of: ledger.planBook, at: now.timestamp),
             isOnline: ledger.currentUplink != nil,
             window: ledger.window,
             store: StoreStatus(isUp: true, lastCommitSeconds: 1_795_262_400.25, commitFailures: 1, sizeBytes: 20480),

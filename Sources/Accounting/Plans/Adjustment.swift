@@ -74,10 +74,20 @@ package struct PlanRecords: Sendable {
     package var events: [QuotaEvent]
     /// How many breaches each quota has had.
     package var breaches: [String: UInt64]
+    /// What earlier cycles of committed rates have given.
+    package var committedCycles: [CommittedCycle]
+    /// Time in which nothing was read; ascending.
+    package var unread: [Range<Timestamp>]
 
-    package static let none = PlanRecords(adjustments: [], events: [], breaches: [:])
+    package static let none = PlanRecords(
+        adjustments: [], events: [], breaches: [:], committedCycles: [], unread: [])
 
-    package init(adjustments: [Adjustment], events: [QuotaEvent], breaches: [String: UInt64]) {
+    package init(
+        adjustments: [Adjustment], events: [QuotaEvent], breaches: [String: UInt64], committedCycles: [CommittedCycle],
+        unread: [Range<Timestamp>]
+    ) {
+        self.committedCycles = committedCycles
+        self.unread = unread
         self.adjustments = adjustments
         self.events = events
         self.breaches = breaches
@@ -85,6 +95,11 @@ package struct PlanRecords: Sendable {
 
     /// As many events as are remembered: each quota has a few in a cycle.
     private static let maximumEvents = 20_000
+
+    mutating func note(_ cycles: [CommittedCycle]) {
+        committedCycles.removeAll { known in cycles.contains { $0.name == known.name && $0.cycle == known.cycle } }
+        committedCycles += cycles
+    }
 
     mutating func note(_ new: [QuotaEvent]) {
         events += new

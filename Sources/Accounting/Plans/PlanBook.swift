@@ -9,6 +9,8 @@ package struct PlanBook: Sendable {
     /// What the store has about plans, and what has happened since.
     private(set) var records: PlanRecords
     private(set) var quotas: [QuotaBook]
+    private(set) var rateLimits: [RateLimitBook]
+    private(set) var committedRates: [CommittedRateBook]
     /// By which names the store's accounts were counted, until the ledger has taken note.
     package var keys: [AccountID: AccountKey] = [:]
     /// Which plans count each account that was asked for.
@@ -32,13 +34,21 @@ package struct PlanBook: Sendable {
             let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
             return QuotaBook($0, calendar: calendar, records: records, meteredFrom: meteredFrom, at: now)
         }
+        rateLimits = plans.rateLimits.map { RateLimitBook($0) }
+        committedRates = plans.committedRates.map {
+            let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
+            return CommittedRateBook($0, calendar: calendar, records: records)
+        }
     }
 
     /// Places of the plans that count an account.
     struct Counting: Hashable, Sendable {
         var quotas: [Int] = []
+        var rateLimits: [Int] = []
+        var committedRates: [Int] = []
 
-        var isEmpty: Bool { quotas.isEmpty }
+        /// Whether none of them counts bytes.
+        var isEmpty: Bool { quotas.isEmpty && committedRates.isEmpty }
     }
 
     /// More names than any machine has at a time.
@@ -48,9 +58,9 @@ package struct PlanBook: Sendable {
         if let known = countings[key] { return known }
         if countings.count >= Self.maximumCountings { countings = [:] }
         var counting = Counting()
-        for (place, quota) in plans.quotas.enumerated() where quota.count.includes(key) {
-            counting.quotas.append(place)
-        }
+        counting.quotas = plans.quotas.indices.filter { plans.quotas[$0].count.includes(key) }
+        counting.rateLimits = plans.rateLimits.indices.filter { plans.rateLimits[$0].count.includes(key) }
+        counting.committedRates = plans.committedRates.indices.filter { plans.committedRates[$0].count.includes(key) }
         countings[key] = counting
         return counting
     }
@@ -59,6 +69,7 @@ package struct PlanBook: Sendable {
 
     mutating func book(_ total: Total, at slot: Timestamp, for counting: Counting) {
         for place in counting.quotas { quotas[place].add(total, at: slot) }
+        for place in counting.committedRates { committedRates[place].add(total, at: slot) }
     }
 
     mutating func book(_ spread: Spread, for counting: Counting) {
@@ -70,12 +81,48 @@ package struct PlanBook: Sendable {
         book(total, at: slot, for: counting(key))
     }
 
+    /// Takes what the store has of a day without knowing of when: it counts where the day began, and gives no samples.
+    package mutating func restore(_ total: Total, of key: AccountKey, onDayFrom start: Timestamp) {
+        for place in counting(key).quotas { quotas[place].add(total, at: start) }
+    }
+
+    /// Nothing was read in this time.
+    package mutating func noteUnread(_ span: Range<Timestamp>) {
+        if span.isEmpty { return }
+        records.unread.append(span)
+        for place in committedRates.indices { committedRates[place].noteUnread(span) }
+    }
+
+    /// Takes the mean rates of an interval, by the accounts' plans.
+    mutating func sample(_ rates: [(rate: Rate, counting: Counting)], over elapsed: Span) {
+        if rateLimits.isEmpty { return }
+        var sums = Array(repeating: Rate.zero, count: rateLimits.count)
+        for (rate, counting) in rates {
+            for place in counting.rateLimits {
+                sums[place].received += rate.received
+                sums[place].transmitted += rate.transmitted
+            }
+        }
+        for place in rateLimits.indices { rateLimits[place].sample(sums[place], over: elapsed) }
+    }
+
+    /// Rate limits go on as they were in another book; they are of the moment and can't be made anew.
+    mutating func adoptRates(of former: PlanBook) {
+        for place in rateLimits.indices {
+            if let known = former.rateLimits.first(where: { $0.rateLimit == rateLimits[place].rateLimit }) {
+                rateLimits[place] = known
+            }
+        }
+    }
+
     /// From when on the store's bytes are wanted.
-    package func historyFrom(at now: Timestamp) -> Timestamp { quotas.map { $0.historyFrom(at: now) }.min() ?? now }
+    package func historyFrom(at now: Timestamp) -> Timestamp {
+        (quotas.map { $0.historyFrom(at: now) } + committedRates.map { $0.historyFrom(at: now) }).min() ?? now
+    }
 
     /// From when on the store's buckets must be kept: where days don't tell what a cycle has used.
     package func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
-        quotas.map { $0.bucketsNeededFrom(at: now) }.min() ?? .latest
+        (quotas.map { $0.bucketsNeededFrom(at: now) } + committedRates.map { $0.historyFrom(at: now) }).min() ?? .latest
     }
 
     /// Whether it is about these plans, in these zones.
@@ -116,6 +163,15 @@ package struct PlanBook: Sendable {
         return events
     }
 
+    /// Cycles of committed rates that are over, with what they have given.
+    mutating func takeCommittedCycles(at now: Timestamp) -> [CommittedCycle] {
+        if !isComplete { return [] }
+        var cycles: [CommittedCycle] = []
+        for place in committedRates.indices { cycles += committedRates[place].advance(to: now) }
+        records.note(cycles)
+        return cycles
+    }
+
     /// Takes what happened since the store was read.
     mutating func note(_ events: [QuotaEvent]) {
         records.note(events)
@@ -127,6 +183,14 @@ package struct PlanBook: Sendable {
 
     /// The quotas as they are now, in the order of the configuration; none while it isn't complete.
     package func quotaStates(at now: Timestamp) -> [QuotaState] { isComplete ? quotas.map { $0.state(at: now) } : [] }
+
+    /// The rate limits as they are now, in the order of the configuration.
+    package var rateLimitStates: [RateLimitState] {
+        rateLimits.map { .init(rateLimit: $0.rateLimit, isBreached: $0.isBreached, breaches: $0.breaches) }
+    }
+
+    /// The committed rates as they are now, in the order of the configuration; none while it isn't complete.
+    package var committedRateStates: [CommittedRateState] { isComplete ? committedRates.map(\.state) : [] }
 }
 
 extension QuotaBook {

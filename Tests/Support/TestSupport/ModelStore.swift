@@ -10,6 +10,8 @@ package struct ModelStore {
     package var days: [Commit.DayKey: Total] = [:]
     package var events: [QuotaEvent] = []
     package var adjustments: [Adjustment] = []
+    package var committedCycles: [CommittedCycle] = []
+    package var unread: [Range<Timestamp>] = []
 
     package init() {}
 
@@ -31,6 +33,11 @@ package struct ModelStore {
         header = commit.header
         events += commit.events
         adjustments += commit.adjustments
+        for cycle in commit.committedCycles {
+            committedCycles.removeAll { $0.name == cycle.name && $0.cycle.lowerBound == cycle.cycle.lowerBound }
+            committedCycles.append(cycle)
+        }
+        unread += commit.unread
         prune(before: horizon, atMost: Set(commit.buckets.keys.map(\.bucket)).count + 2)
         return adopted
     }
@@ -95,8 +102,9 @@ package struct ModelStore {
         let first = buckets.keys.map(\.bucket.start).min() ?? .latest
         var book = PlanBook(
             plans, calendars: calendars,
-            records: PlanRecords(adjustments: adjustments, events: events, breaches: breaches), meteredFrom: first,
-            at: now)
+            records: PlanRecords(
+                adjustments: adjustments, events: events, breaches: breaches, committedCycles: committedCycles,
+                unread: unread), meteredFrom: first, at: now)
         book.keys = accounts.mapValues(\.key)
         for (key, total) in buckets {
             if let record = accounts[key.account] { book.restore(total, of: record.key, at: key.bucket.start) }

@@ -1,0 +1,249 @@
+import CivilTime
+
+/// The samples of a committed rate: the bytes of each aligned five minutes of its cycle.
+///
+/// A sample belongs to the cycle in which it begins. Samples are of UTC, so an hour that the clocks repeat has its own.
+struct CommittedRateBook: Sendable {
+    /// One cycle's samples.
+    private struct Cycle: Sendable {
+        let span: Range<Timestamp>
+        /// The first aligned moment of the cycle.
+        let first: Timestamp
+        /// For each rate that is looked at, which is one or, for the greater of two, both; by place. What lies behind the
+        /// end is 0.
+        var series: [[UInt64]]
+        /// Whether it has changed since it was last told, after its end.
+        var isChanged = true
+
+        init(_ span: Range<Timestamp>, seriesCount: Int) {
+            self.span = span
+            let bucket = Bucket(containing: span.lowerBound)
+            first = bucket.start < span.lowerBound ? bucket.end : bucket.start
+            series = Array(repeating: [], count: seriesCount)
+        }
+
+        /// How many samples begin before this moment.
+        func sampleCount(before end: Timestamp) -> Int {
+            let seconds = min(end, span.upperBound).secondsSinceEpoch - first.secondsSinceEpoch
+            return seconds <= 0 ? 0 : Int((seconds - 1) / Bucket.seconds + 1)
+        }
+    }
+
+    let committedRate: CommittedRate
+    let calendar: LocalCalendar
+    /// The open cycle and the one before; ascending.
+    private var cycles: [Cycle] = []
+    /// Time in which nothing was read; ascending.
+    private var unread: [Range<Timestamp>] = []
+    /// The cycles that are over, as they were told; ascending.
+    private(set) var closed: [CommittedCycle]
+    /// What the open cycle's complete samples give, and of how many of them.
+    private var known: (samples: Int, figures: Figures)?
+
+    private struct Figures {
+        var samples = 0
+        var missing = 0
+        /// The 95th percentile in bytes of five minutes.
+        var percentile: UInt64 = 0
+        /// How many samples are over the limit.
+        var over = 0
+    }
+
+    init(_ committedRate: CommittedRate, calendar: LocalCalendar, records: PlanRecords) {
+        self.committedRate = committedRate
+        self.calendar = calendar
+        closed = records.committedCycles.filter { $0.name == committedRate.name }
+            .sorted { $0.cycle.lowerBound < $1.cycle.lowerBound }
+        unread = records.unread
+    }
+
+    private func cycle(at moment: Timestamp) -> Range<Timestamp> {
+        committedRate.cycle.rule.cycle(containing: moment, in: calendar)
+    }
+
+    /// From when on the store's buckets are wanted: those of the cycle before too, unless it is known what they gave.
+    func historyFrom(at now: Timestamp) -> Timestamp {
+        let open = cycle(at: now)
+        let former = cycle(at: open.lowerBound.adding(seconds: -1))
+        return closed.contains { $0.cycle == former } ? open.lowerBound : former.lowerBound
+    }
+
+    // MARK: - Booking
+
+    mutating func add(_ total: Total, at slot: Timestamp) {
+        let start = Bucket(containing: slot).start
+        guard let index = index(ofCycleAt: start) else { return }
+        let place = Int((start.secondsSinceEpoch - cycles[index].first.secondsSinceEpoch) / Bucket.seconds)
+        for (number, bytes) in amounts(of: total).enumerated() {
+            let missing = place + 1 - cycles[index].series[number].count
+            if missing > 0 { cycles[index].series[number] += repeatElement(0, count: missing) }
+            let sum = saturatingSum(cycles[index].series[number][place], bytes)
+            cycles[index].series[number][place] = sum
+        }
+        cycles[index].isChanged = true
+        // The open sample isn't among those that are known.
+        if let known, index == cycles.count - 1, place < known.samples { self.known = nil }
+    }
+
+    /// Nothing was read in this time.
+    mutating func noteUnread(_ span: Range<Timestamp>) {
+        unread.append(span)
+        known = nil
+        let oldest = cycles.first?.span.lowerBound ?? .earliest
+        unread.removeAll { $0.upperBound <= oldest }
+    }
+
+    private func amounts(of total: Total) -> [UInt64] {
+        switch committedRate.direction {
+        case .receive: [total.received]
+        case .transmit: [total.transmitted]
+        case .total: [total.bytes]
+        case .greater: [total.received, total.transmitted]
+        }
+    }
+
+    /// The place of the cycle that holds a moment; `nil` if it is older than those that are remembered, or in none.
+    private mutating func index(ofCycleAt moment: Timestamp) -> Int? {
+        if let index = cycles.lastIndex(where: { $0.span.contains(moment) }) { return index }
+        let span = cycle(at: moment)
+        guard span.contains(moment) else { return nil }
+        let place = cycles.firstIndex { $0.span.lowerBound > span.lowerBound } ?? cycles.count
+        if cycles.count == 2, place == 0 { return nil }
+        cycles.insert(Cycle(span, seriesCount: committedRate.direction == .greater ? 2 : 1), at: place)
+        known = nil
+        if cycles.count <= 2 { return place }
+        cycles.removeFirst()
+        return place - 1
+    }
+
+    // MARK: - Figures
+
+    private func figures(of cycle: Cycle, before end: Timestamp) -> Figures {
+        var figures = Figures()
+        let count = cycle.sampleCount(before: end)
+        let isMissing = missingSamples(of: cycle, count: count)
+        figures.missing = isMissing.reduce(0) { $0 + ($1 ? 1 : 0) }
+        let limit = committedRate.limitBitsPerSecond.multipliedFullWidth(by: UInt64(Bucket.seconds))
+        for series in cycle.series {
+            var samples: [UInt64] = []
+            samples.reserveCapacity(count)
+            for place in 0..<count {
+                if isMissing[place], committedRate.missing == .skip { continue }
+                samples.append(place < series.count ? series[place] : 0)
+            }
+            figures.samples = samples.count
+            let over = samples.reduce(0) { count, bytes in
+                let bits = bytes.multipliedFullWidth(by: 8)
+                return (bits.high, bits.low) > (limit.high, limit.low) ? count + 1 : count
+            }
+            figures.over = max(figures.over, over)
+            figures.percentile = max(figures.percentile, Self.percentile(&samples))
+        }
+        return figures
+    }
+
+    /// The smallest sample that at least 95 % of all don't exceed: the nearest rank, ⌈0.95 n⌉ in ascending order.
+    private static func percentile(_ samples: inout [UInt64]) -> UInt64 {
+        if samples.isEmpty { return 0 }
+        samples.sort()
+        return samples[rank(of: samples.count) - 1]
+    }
+
+    private static func rank(of count: Int) -> Int { (19 * count + 19) / 20 }
+
+    /// Whether each sample is missing: nothing was read in its time, and nothing was carried that could be told later.
+    private func missingSamples(of cycle: Cycle, count: Int) -> [Bool] {
+        var isMissing = Array(repeating: false, count: count)
+        for span in unread where span.upperBound > cycle.first {
+            let start = max(span.lowerBound, cycle.first).secondsSinceEpoch - cycle.first.secondsSinceEpoch
+            let end = min(span.upperBound, cycle.span.upperBound).secondsSinceEpoch - cycle.first.secondsSinceEpoch
+            let first = Int((start + Bucket.seconds - 1) / Bucket.seconds)
+            let last = min(count, Int(end / Bucket.seconds))
+            for place in stride(from: first, to: last, by: 1) { isMissing[place] = true }
+        }
+        for series in cycle.series {
+            for (place, bytes) in series.prefix(count).enumerated() where bytes > 0 { isMissing[place] = false }
+        }
+        return isMissing
+    }
+
+    // MARK: - State
+
+    /// Goes on to the cycle that holds this moment.
+    ///
+    /// - Returns: Cycles that are over and whose figures aren't told yet, or have changed.
+    mutating func advance(to now: Timestamp) -> [CommittedCycle] {
+        _ = index(ofCycleAt: Bucket(containing: now).start)
+        var news: [CommittedCycle] = []
+        for index in cycles.indices where cycles[index].isChanged && cycles[index].span.upperBound <= now {
+            cycles[index].isChanged = false
+            let figures = figures(of: cycles[index], before: cycles[index].span.upperBound)
+            let cycle = CommittedCycle(
+                name: committedRate.name, cycle: cycles[index].span,
+                limitBitsPerSecond: committedRate.limitBitsPerSecond,
+                percentileBytes: figures.percentile, samples: figures.samples, missing: figures.missing)
+            closed.removeAll { $0.cycle == cycle.cycle }
+            closed.append(cycle)
+            closed.sort { $0.cycle.lowerBound < $1.cycle.lowerBound }
+            news.append(cycle)
+        }
+        guard let open = cycles.last else { return news }
+        // The samples that are complete.
+        let count = max(0, open.sampleCount(before: Bucket(containing: now).start))
+        if known?.samples != count { known = (count, figures(of: open, before: Bucket(containing: now).start)) }
+        return news
+    }
+
+    /// The committed rate as it was when ``advance(to:)`` was called last.
+    var state: CommittedRateState {
+        let span = cycles.last?.span ?? .earliest ..< .earliest
+        let figures = known?.figures ?? Figures()
+        var total = cycles.last.map { $0.sampleCount(before: $0.span.upperBound) } ?? 0
+        if committedRate.missing == .skip { total -= min(total, figures.missing) }
+        let allowed = total - Self.rank(of: total)
+        return CommittedRateState(
+            committedRate: committedRate, cycle: span,
+            percentileBytesPerSecond: Double(figures.percentile) / Double(Bucket.seconds), samples: figures.samples,
+            missing: figures.missing,
+            burstRemainingSeconds: Int64(max(0, allowed - figures.over)) * Bucket.seconds, closed: closed)
+    }
+}
+
+/// What can be seen of a committed rate at one moment.
+package struct CommittedRateState: Sendable {
+    package var committedRate: CommittedRate
+    package var cycle: Range<Timestamp>
+    /// The 95th percentile of the complete samples so far.
+    package var percentileBytesPerSecond: Double
+    package var samples: Int
+    package var missing: Int
+    /// How much longer the rate may be over the limit before the cycle's percentile is.
+    package var burstRemainingSeconds: Int64
+    /// The cycles that are over; ascending.
+    package var closed: [CommittedCycle]
+}
+
+/// What a cycle of a committed rate has given in the end, kept for good.
+package struct CommittedCycle: Hashable, Sendable {
+    package var name: String
+    package var cycle: Range<Timestamp>
+    package var limitBitsPerSecond: UInt64
+    /// The 95th percentile in bytes of five minutes.
+    package var percentileBytes: UInt64
+    package var samples: Int
+    package var missing: Int
+
+    package init(
+        name: String, cycle: Range<Timestamp>, limitBitsPerSecond: UInt64, percentileBytes: UInt64, samples: Int,
+        missing: Int
+    ) {
+        self.name = name
+        self.cycle = cycle
+        self.limitBitsPerSecond = limitBitsPerSecond
+        self.percentileBytes = percentileBytes
+        self.samples = samples
+        self.missing = missing
+    }
+
+    package var percentileBytesPerSecond: Double { Double(percentileBytes) / Double(Bucket.seconds) }
+}
