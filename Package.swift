@@ -76,6 +76,11 @@ let package = Package(
             name: "TestSupport", dependencies: ["Accounting", "CivilTime"], path: "Tests/Support/TestSupport",
             swiftSettings: strict),
 
+        // Run by `make bench`.
+        .executableTarget(
+            name: "backtest", dependencies: ["Accounting", "TestSupport"], path: "Tests/Bench/Backtest",
+            swiftSettings: strict),
+
         tests("CivilTimeTests", ["CivilTime", "TestSupport"], exclude: ["zone_days.py"]),
         tests("AccountingTests", ["Accounting", "CivilTime", "TestSupport"]),
         tests(

@@ -92,6 +92,7 @@ extension Ledger {
         refreshCountings()
         let isTurning = planBook.isTurning(at: now)
         let events = planBook.takeEvents(at: now)
+        planBook.refreshForecasts(at: now)
         let cycles = planBook.takeCommittedCycles(at: now)
         pending.events += events
         pending.committedCycles += cycles

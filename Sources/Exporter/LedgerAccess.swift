@@ -52,7 +52,10 @@ package struct LedgerAccess: Sendable {
         let book = try withFile { file throws(StoreError) in
             try file.planBook(setup.plans, calendars: setup.calendars, at: setup.now)
         }
-        return PlansReport(book, calendars: setup.calendars, at: setup.now)
+        var complete = book
+        complete.makeForecasts(at: setup.now)
+        _ = complete.takeCommittedCycles(at: setup.now)
+        return PlansReport(complete, calendars: setup.calendars, at: setup.now)
     }
 
     /// Tells the ledger something about a quota.

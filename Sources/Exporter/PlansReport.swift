@@ -117,7 +117,7 @@ package struct QuotaReport: Codable, Sendable {
     package var breachedAt: String?
     package var breaches: UInt64
     package var thresholds: [Threshold]
-    package var projectedBytes: UInt64?
+    package var projectedBytes: UInt64
     package var exhaustion: String?
     package var safePerDayBytes: UInt64
     package var cost: Cost?

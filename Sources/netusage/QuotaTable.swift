@@ -81,7 +81,7 @@ struct QuotaTable {
         var entries: [(label: String, value: String)] = [
             ("used", "\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes))"),
             ("left", sizeText(quota.leftBytes)),
-            ("projected", quota.projectedBytes.map(sizeText) ?? "not known yet"),
+            ("projected", sizeText(quota.projectedBytes)),
             ("safe per day", sizeText(quota.safePerDayBytes)),
             ("cycle", "\(day(quota.cycleStart)) to \(day(quota.cycleEnd))"),
         ]

@@ -74,7 +74,7 @@ struct CommittedRateBook: Sendable {
         let start = Bucket(containing: slot).start
         guard let index = index(ofCycleAt: start) else { return }
         let place = Int((start.secondsSinceEpoch - cycles[index].first.secondsSinceEpoch) / Bucket.seconds)
-        for (number, bytes) in amounts(of: total).enumerated() {
+        for (number, bytes) in committedRate.direction.series(of: total).enumerated() {
             let missing = place + 1 - cycles[index].series[number].count
             if missing > 0 { cycles[index].series[number] += repeatElement(0, count: missing) }
             let sum = saturatingSum(cycles[index].series[number][place], bytes)
@@ -93,15 +93,6 @@ struct CommittedRateBook: Sendable {
         unread.removeAll { $0.upperBound <= oldest }
     }
 
-    private func amounts(of total: Total) -> [UInt64] {
-        switch committedRate.direction {
-        case .receive: [total.received]
-        case .transmit: [total.transmitted]
-        case .total: [total.bytes]
-        case .greater: [total.received, total.transmitted]
-        }
-    }
-
     /// The place of the cycle that holds a moment; `nil` if it is older than those that are remembered, or in none.
     private mutating func index(ofCycleAt moment: Timestamp) -> Int? {
         if let index = cycles.lastIndex(where: { $0.span.contains(moment) }) { return index }
@@ -109,7 +100,7 @@ struct CommittedRateBook: Sendable {
         guard span.contains(moment) else { return nil }
         let place = cycles.firstIndex { $0.span.lowerBound > span.lowerBound } ?? cycles.count
         if cycles.count == 2, place == 0 { return nil }
-        cycles.insert(Cycle(span, seriesCount: committedRate.direction == .greater ? 2 : 1), at: place)
+        cycles.insert(Cycle(span, seriesCount: committedRate.direction.seriesCount), at: place)
         known = nil
         if cycles.count <= 2 { return place }
         cycles.removeFirst()

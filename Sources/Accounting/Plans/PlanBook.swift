@@ -83,7 +83,7 @@ package struct PlanBook: Sendable {
 
     /// Takes what the store has of a day without knowing of when: it counts where the day began, and gives no samples.
     package mutating func restore(_ total: Total, of key: AccountKey, onDayFrom start: Timestamp) {
-        for place in counting(key).quotas { quotas[place].add(total, at: start) }
+        for place in counting(key).quotas { quotas[place].add(total, onDayFrom: start) }
     }
 
     /// Nothing was read in this time.
@@ -163,8 +163,32 @@ package struct PlanBook: Sendable {
         return events
     }
 
+    /// How many forecasts are made in a reading: a few milliseconds, however many quotas there are.
+    private static let forecastsPerReading = 8
+
+    /// Makes some of the forecasts that are due.
+    mutating func refreshForecasts(at now: Timestamp) {
+        if !isComplete { return }
+        var made = 0
+        for place in quotas.indices {
+            if made < Self.forecastsPerReading, quotas[place].isForecastDue(at: now) {
+                quotas[place].makeForecast(at: now)
+                made += 1
+            }
+            quotas[place].refreshExhaustion(at: now)
+        }
+    }
+
+    /// Makes all forecasts: for whoever looks only once.
+    package mutating func makeForecasts(at now: Timestamp) {
+        for place in quotas.indices {
+            quotas[place].makeForecast(at: now)
+            quotas[place].refreshExhaustion(at: now)
+        }
+    }
+
     /// Cycles of committed rates that are over, with what they have given.
-    mutating func takeCommittedCycles(at now: Timestamp) -> [CommittedCycle] {
+    package mutating func takeCommittedCycles(at now: Timestamp) -> [CommittedCycle] {
         if !isComplete { return [] }
         var cycles: [CommittedCycle] = []
         for place in committedRates.indices { cycles += committedRates[place].advance(to: now) }

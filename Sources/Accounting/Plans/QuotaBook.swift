@@ -42,6 +42,14 @@ struct QuotaBook: Sendable {
     private var rollover: UInt64?
     /// Cycles that were over when they got bytes, by their starts.
     private var lateCycles: Set<Timestamp> = []
+    /// What was counted by the hour, for each of the direction's series.
+    private var histories: [UseHistory]
+    /// What is expected of each, and since which hour.
+    private var forecasts: [Forecast]
+    private var forecastHour: Int64?
+    /// When the limit will be reached in this cycle, and since which minute that is known.
+    private(set) var exhaustion: Timestamp?
+    private var exhaustionMinute: Int64?
     /// The last slot that was looked at, as most come many times.
     private var known: (slot: Timestamp, isFree: Bool, cycle: Int)?
 
@@ -56,6 +64,8 @@ struct QuotaBook: Sendable {
         self.meteredFrom = meteredFrom
         current = quota.cycle.rule.cycle(containing: now, in: calendar)
         isFree = quota.free.contains(now, in: calendar)
+        histories = Array(repeating: UseHistory(), count: quota.direction.seriesCount)
+        forecasts = Array(repeating: .none, count: quota.direction.seriesCount)
     }
 
     func cycle(at moment: Timestamp) -> Range<Timestamp> { quota.cycle.rule.cycle(containing: moment, in: calendar) }
@@ -89,14 +99,31 @@ struct QuotaBook: Sendable {
     // MARK: - Booking
 
     mutating func add(_ total: Total, at slot: Timestamp) {
-        if total.isZero { return }
+        if count(total, at: slot) { remember(total, at: slot) }
+    }
+
+    /// Takes a day of whose hours nothing is known.
+    mutating func add(_ total: Total, onDayFrom start: Timestamp) {
+        if !count(total, at: start) { return }
+        let hourly = Total(received: total.received / 24, transmitted: total.transmitted / 24)
+        for hour: Int64 in 0..<24 { remember(hourly, at: start.adding(seconds: hour * 3600)) }
+    }
+
+    private mutating func remember(_ total: Total, at slot: Timestamp) {
+        for (number, bytes) in quota.direction.series(of: total).enumerated() { histories[number].add(bytes, at: slot) }
+    }
+
+    /// - Returns: Whether it isn't free.
+    private mutating func count(_ total: Total, at slot: Timestamp) -> Bool {
+        if total.isZero { return false }
         let place = place(of: slot)
-        if place.isFree { return }
+        if place.isFree { return false }
         cycles[place.cycle].add(total, at: slot)
         let span = cycles[place.cycle].span
-        if span == current { return }
+        if span == current { return true }
         rollover = nil
         if span.upperBound <= current.lowerBound { lateCycles.insert(span.lowerBound) }
+        return true
     }
 
     private mutating func place(of slot: Timestamp) -> (isFree: Bool, cycle: Int) {
@@ -179,6 +206,58 @@ struct QuotaBook: Sendable {
         return first
     }
 
+    // MARK: - Forecast
+
+    /// Whether there is more to go by than when the forecast was made.
+    func isForecastDue(at now: Timestamp) -> Bool { forecastHour != UseHistory.hour(of: now) }
+
+    /// Makes the forecast anew, which takes a third of a millisecond.
+    mutating func makeForecast(at now: Timestamp) {
+        let hour = UseHistory.hour(of: now)
+        forecastHour = hour
+        let remaining = (current.upperBound.secondsSinceEpoch - now.secondsSinceEpoch + 3599) / 3600
+        let elapsed = hour - UseHistory.hour(of: current.lowerBound)
+        for number in histories.indices {
+            let (firstHour, values) = histories[number].complete(at: now)
+            forecasts[number] = Forecast(
+                values, firstHour: firstHour, elapsed: Int(min(max(0, elapsed), Int64(UseHistory.hours))),
+                remaining: Int(min(max(0, remaining), 366 * 24 * 10)))
+        }
+        exhaustionMinute = nil
+    }
+
+    /// Finds out when the limit will be reached, once a minute.
+    mutating func refreshExhaustion(at now: Timestamp) {
+        let minute = now.secondsSinceEpoch / 60
+        if exhaustionMinute == minute { return }
+        exhaustionMinute = minute
+        let limit = limitBytes(in: current)
+        exhaustion = nil
+        guard usedBytes(in: current) < limit, projectedBytes(until: current.upperBound, from: now) >= limit else {
+            return
+        }
+        var (early, late) = (now, current.upperBound)
+        // To the minute: that is finer than any forecast.
+        while late.secondsSinceEpoch - early.secondsSinceEpoch > 60 {
+            let middle = early.adding(seconds: (late.secondsSinceEpoch - early.secondsSinceEpoch) / 2)
+            if projectedBytes(until: middle, from: now) >= limit { late = middle } else { early = middle }
+        }
+        exhaustion = late
+    }
+
+    /// What is expected to be used at a moment of the open cycle.
+    func projectedBytes(until end: Timestamp, from now: Timestamp) -> UInt64 {
+        let correction = adjustments.last { $0.isCorrection && current.contains($0.at) }
+        var told: UInt64 = 0
+        if let correction, case .correction(let used) = correction.kind { told = used }
+        let metered = use(in: current)?.total(from: correction?.at ?? .earliest) ?? .zero
+        let start = Double(max(now, current.lowerBound).secondsSinceEpoch) / 3600
+        let future = zip(quota.direction.series(of: metered), forecasts).map { sum, forecast in
+            Double(sum) + forecast.bytes(from: start, to: Double(end.secondsSinceEpoch) / 3600)
+        }
+        return saturatingSum(told, UInt64(min(future.max() ?? 0, Double(saturationLimit / 2))))
+    }
+
     // MARK: - Events
 
     mutating func note(_ events: [QuotaEvent]) { log.note(events, of: quota.name) }
@@ -201,6 +280,7 @@ struct QuotaBook: Sendable {
             spans.append(current)
             current = cycle(at: now)
             rollover = nil
+            forecastHour = nil
         }
         if rollover == nil { rollover = rolloverBytes(into: current) }
         spans.append(current)

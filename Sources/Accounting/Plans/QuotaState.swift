@@ -21,8 +21,8 @@ package struct QuotaState: Sendable {
     package var breachedAt: Timestamp?
     package var breaches: UInt64
     package var thresholds: [Threshold]
-    package var projectedBytes: UInt64?
-    /// When the limit will be reached, if it will in this cycle; when it was, if it is.
+    package var projectedBytes: UInt64
+    /// When the limit will be reached, if it will in this cycle and isn't already.
     package var exhaustion: Timestamp?
     package var cost: Money?
     /// Corrections and top-ups of this cycle, in the order of their moments.
@@ -50,7 +50,6 @@ extension QuotaBook {
         let own = adjustments.filter { current.contains($0.at) }
         let rollover = rolloverBytes(into: current)
         let correction = own.last(where: \.isCorrection)
-        let projection = projection(used: used, limit: limit, at: now)
         return QuotaState(
             quota: quota, cycle: current, usedBytes: used, measuredBytes: measuredBytes(in: current), limitBytes: limit,
             rolloverBytes: rollover, topUpBytes: limit - min(limit, saturatingSum(quota.limitBytes, rollover)),
@@ -60,7 +59,8 @@ extension QuotaBook {
                     share: $0, isReached: $0.isReached(by: used, of: limit),
                     reachedAt: log.reachedAt($0, in: current))
             },
-            projectedBytes: projection.bytes, exhaustion: projection.exhaustion,
+            projectedBytes: projectedBytes(until: current.upperBound, from: now),
+            exhaustion: used >= limit ? nil : exhaustion,
             cost: quota.price?.cost(ofUsed: used, limit: limit), adjustments: own,
             driftBytes: correction.map { drift(of: $0) })
     }
@@ -69,14 +69,5 @@ extension QuotaBook {
         guard case .correction(let told) = correction.kind else { return 0 }
         let metered = measuredBytes(in: current, before: correction.at)
         return Int64(clamping: told) - Int64(clamping: metered)
-    }
-
-    private func projection(used: UInt64, limit: UInt64, at now: Timestamp) -> (bytes: UInt64?, exhaustion: Timestamp?)
-    {
-        let elapsed = now.secondsSinceEpoch - current.lowerBound.secondsSinceEpoch
-        let length = current.upperBound.secondsSinceEpoch - current.lowerBound.secondsSinceEpoch
-        if elapsed <= 0 { return (nil, nil) }
-        let projected = Double(used) * Double(length) / Double(elapsed)
-        return (UInt64(min(projected, Double(saturationLimit))), nil)
     }
 }

@@ -43,6 +43,18 @@ package enum ByteDirection: String, Hashable, Sendable, CaseIterable {
         }
     }
 
+    /// The sums that have to be kept to tell what counts: one, or for the greater of two both. The largest of them counts.
+    func series(of total: Total) -> [UInt64] {
+        switch self {
+        case .receive: [total.received]
+        case .transmit: [total.transmitted]
+        case .total: [total.bytes]
+        case .greater: [total.received, total.transmitted]
+        }
+    }
+
+    var seriesCount: Int { self == .greater ? 2 : 1 }
+
     func rate(of rate: Rate) -> Double {
         switch self {
         case .receive: rate.received

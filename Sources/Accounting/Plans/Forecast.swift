@@ -1,0 +1,252 @@
+import CivilTime
+
+/// What will be carried from now on, by what was carried before.
+///
+/// Several estimates are made, each of which is best for some kind of traffic: the straight line of the cycle, the means of
+/// a week and of four, the profile of the week at the level of either or of two days, a damped trend, and the median day.
+/// Each is tried on the past: what it would have said on earlier days is compared with what came. They are blended by how
+/// well they did (after Bates and Granger, "The Combination of Forecasts", 1969, but by the inverse cube of relative absolute
+/// errors: single bursts distort them less, and what does badly counts less).
+package struct Forecast: Sendable {
+    static let hoursPerWeek = 168
+
+    /// In bytes an hour, whatever the hour.
+    private let flatRate: Double
+    /// What the profile's hours are multiplied by.
+    private let profileScale: Double
+    /// What the hours of the profile's week have together, from the first one on; empty where there is no profile.
+    private let profileSums: [Double]
+
+    /// Nothing is known.
+    static let none = Forecast(flatRate: 0, profileScale: 0, profileSums: [])
+
+    private init(flatRate: Double, profileScale: Double, profileSums: [Double]) {
+        self.flatRate = flatRate
+        self.profileScale = profileScale
+        self.profileSums = profileSums
+    }
+
+    /// - Parameters:
+    ///   - values: Bytes by the hour, up to now.
+    ///   - firstHour: The number of the first of them, counted from 1970.
+    ///   - elapsed: How many of them belong to the open cycle.
+    ///   - remaining: How many hours the cycle has left.
+    package init(_ values: [Float], firstHour: Int64, elapsed: Int, remaining: Int) {
+        let past = Past(values, firstHour: firstHour)
+        if past.count < 2 {
+            self.init(flatRate: past.sum(0, past.count) / Double(max(1, past.count)), profileScale: 0, profileSums: [])
+            return
+        }
+        let weights = Self.weights(past, elapsed: elapsed, remaining: remaining)
+        let profile = Profile(past, before: past.count)
+        let estimates = Self.estimates(past, before: past.count, elapsed: elapsed, horizon: remaining, profile)
+        var flat = 0.0
+        var scale = 0.0
+        for (estimate, weight) in zip(estimates, weights) {
+            if estimate.usesProfile { scale += weight * estimate.rate } else { flat += weight * estimate.rate }
+        }
+        self.init(flatRate: flat, profileScale: scale, profileSums: profile.sums)
+    }
+
+    /// The bytes from one moment to a later one, in hours since 1970.
+    package func bytes(from start: Double, to end: Double) -> Double {
+        if end <= start { return 0 }
+        return flatRate * (end - start) + profileScale * (profileBytes(until: end) - profileBytes(until: start))
+    }
+
+    private func profileBytes(until hour: Double) -> Double { Profile.bytes(profileSums, until: hour) }
+
+    // MARK: - Estimates
+
+    /// A rate in bytes an hour, or what the profile is multiplied by.
+    struct Estimate {
+        var rate: Double
+        var usesProfile = false
+    }
+
+    /// How an estimate is likely to do before it was tried, relative to the others.
+    private static let priors = [1.1, 1, 0.95, 0.9, 0.9, 1.4, 1.4, 1.4]
+
+    private static func estimates(
+        _ past: Past, before end: Int, elapsed: Int, horizon: Int, _ profile: Profile
+    ) -> [Estimate] {
+        let week = past.mean(before: end, hours: hoursPerWeek)
+        let month = past.mean(before: end, hours: 4 * hoursPerWeek)
+        return [
+            Estimate(rate: past.mean(before: end, hours: max(1, elapsed))), Estimate(rate: week), Estimate(rate: month),
+            profile.estimate(level: past.profileLevel(profile, before: end, hours: hoursPerWeek), orRate: week),
+            profile.estimate(level: past.profileLevel(profile, before: end, hours: 4 * hoursPerWeek), orRate: month),
+            Estimate(rate: max(0, week + past.trend(before: end) * Double(horizon + hoursPerWeek) / 2)),
+            Estimate(rate: past.medianDay(before: end) / 24),
+            profile.estimate(
+                level: past.profileLevel(profile, before: end, hours: 48), orRate: past.mean(before: end, hours: 48)),
+        ]
+    }
+
+    /// How many trials the priors are worth.
+    private static let doubt = 2.0
+
+    /// How much each estimate counts, by what it would have said on earlier days: the sum is 1.
+    private static func weights(_ past: Past, elapsed: Int, remaining: Int) -> [Double] {
+        let horizon = min(max(remaining, 24), 2 * hoursPerWeek, max(24, past.count / 2))
+        // Of quiet times a small error isn't a large one.
+        let usual = past.mean(before: past.count, hours: past.count) * Double(horizon) * 0.1 + 1
+        var errors = Array(repeating: 0.0, count: priors.count)
+        var trials = 0.0
+        var profile = Profile(past, before: 0)
+        var origin = past.count - horizon
+        // From the last day backwards; the newer ones weigh more.
+        var origins: [Int] = []
+        while origin >= 24, origins.count < 42 {
+            origins.append(origin)
+            origin -= 24
+        }
+        for (age, origin) in origins.enumerated().reversed() {
+            profile.extend(past, to: origin)
+            let actual = past.sum(origin, origin + horizon)
+            let estimates = estimates(past, before: origin, elapsed: elapsed, horizon: horizon, profile)
+            let weight = 1 / (1 + Double(age) / 14)
+            for (place, estimate) in estimates.enumerated() {
+                let start = Double(past.firstHour) + Double(origin)
+                let predicted =
+                    estimate.usesProfile
+                    ? estimate.rate
+                        * (Profile.bytes(profile.sums, until: start + Double(horizon))
+                            - Profile.bytes(profile.sums, until: start))
+                    : estimate.rate * Double(horizon)
+                errors[place] += weight * abs(predicted - actual) / (actual + usual)
+            }
+            trials += weight
+        }
+        let scale = trials > 0 ? errors.reduce(0, +) / trials / Double(errors.count) : 1
+        let smoothed = zip(errors, priors).map { ($0 + doubt * $1 * scale) / (trials + doubt) }
+        let inverse = smoothed.map { 1 / max($0 * $0 * $0, 1e-9) }
+        let sum = inverse.reduce(0, +)
+        return inverse.map { $0 / sum }
+    }
+}
+
+/// Bytes by the hour, with sums that are looked up.
+private struct Past {
+    let firstHour: Int64
+    let values: [Float]
+    /// Sums of the values before each place.
+    private let sums: [Double]
+
+    init(_ values: [Float], firstHour: Int64) {
+        self.values = values
+        self.firstHour = firstHour
+        var sums = [0.0]
+        sums.reserveCapacity(values.count + 1)
+        for value in values { sums.append(sums[sums.count - 1] + Double(value)) }
+        self.sums = sums
+    }
+
+    var count: Int { values.count }
+
+    func sum(_ start: Int, _ end: Int) -> Double { sums[min(end, count)] - sums[max(0, start)] }
+
+    /// The mean of the last hours before a place, or of all if there are fewer.
+    func mean(before end: Int, hours: Int) -> Double {
+        let length = min(hours, end)
+        return length == 0 ? 0 : sum(end - length, end) / Double(length)
+    }
+
+    /// By how much the last hours were above the profile, as a factor.
+    func profileLevel(_ profile: Profile, before end: Int, hours: Int) -> Double {
+        let length = min(hours, end)
+        let start = Double(firstHour) + Double(end - length)
+        let usual =
+            Profile.bytes(profile.sums, until: start + Double(length)) - Profile.bytes(profile.sums, until: start)
+        return usual > 0 ? sum(end - length, end) / usual : 0
+    }
+
+    /// By how much the rate grows in an hour: from the weeks before, by least squares, halved, as trends seldom last.
+    func trend(before end: Int) -> Double {
+        let weeks = min(end / Forecast.hoursPerWeek, 6)
+        if weeks < 2 { return 0 }
+        let means = (0..<weeks).map { mean(before: end - $0 * Forecast.hoursPerWeek, hours: Forecast.hoursPerWeek) }
+        let middle = Double(weeks - 1) / 2
+        let centre = means.reduce(0, +) / Double(weeks)
+        var products = 0.0
+        var squares = 0.0
+        for (age, value) in means.enumerated() {
+            let distance = middle - Double(age)
+            products += distance * (value - centre)
+            squares += distance * distance
+        }
+        return products / squares / Double(Forecast.hoursPerWeek) / 2
+    }
+
+    /// The median of the last days' sums, up to four weeks.
+    func medianDay(before end: Int) -> Double {
+        let days = min(end / 24, 28)
+        if days == 0 { return mean(before: end, hours: 24) * 24 }
+        let sums = (0..<days).map { sum(end - ($0 + 1) * 24, end - $0 * 24) }.sorted()
+        return (sums[(days - 1) / 2] + sums[days / 2]) / 2
+    }
+}
+
+/// The mean of each hour of the week or, while there are fewer than two weeks, of each hour of the day.
+private struct Profile {
+    private var totals = [Double](repeating: 0, count: Forecast.hoursPerWeek)
+    private var counts = [Int](repeating: 0, count: Forecast.hoursPerWeek)
+    private var end = 0
+    /// What the week's hours have together, from the first one on: one more than there are hours. Empty before two days.
+    private(set) var sums: [Double] = []
+
+    init(_ past: Past, before end: Int) {
+        extend(past, to: end)
+    }
+
+    mutating func extend(_ past: Past, to newEnd: Int) {
+        for place in stride(from: end, to: newEnd, by: 1) {
+            let hour = Self.hourOfWeek(past.firstHour + Int64(place))
+            totals[hour] += Double(past.values[place])
+            counts[hour] += 1
+        }
+        end = max(end, newEnd)
+        sums = hasDays ? sumsOfWeek() : []
+    }
+
+    /// 0 is the first hour of a Thursday, as 1970 began with one.
+    private static func hourOfWeek(_ hour: Int64) -> Int {
+        let remainder = Int(hour % Int64(Forecast.hoursPerWeek))
+        return remainder < 0 ? remainder + Forecast.hoursPerWeek : remainder
+    }
+
+    private var hasWeeks: Bool { end >= 2 * Forecast.hoursPerWeek }
+    private var hasDays: Bool { end >= 48 }
+
+    private func sumsOfWeek() -> [Double] {
+        var sums = [0.0]
+        sums.reserveCapacity(Forecast.hoursPerWeek + 1)
+        for hour in 0..<Forecast.hoursPerWeek {
+            var total = totals[hour]
+            var count = counts[hour]
+            if !hasWeeks {
+                (total, count) = (0, 0)
+                for sameHour in stride(from: hour % 24, to: Forecast.hoursPerWeek, by: 24) {
+                    total += totals[sameHour]
+                    count += counts[sameHour]
+                }
+            }
+            sums.append(sums[hour] + (count > 0 ? total / Double(count) : 0))
+        }
+        return sums
+    }
+
+    func estimate(level: Double, orRate rate: Double) -> Forecast.Estimate {
+        hasDays && level > 0 ? .init(rate: level, usesProfile: true) : .init(rate: rate)
+    }
+
+    /// What a profile has from 1970 until an hour, in steps of whole weeks and a part of one.
+    static func bytes(_ sums: [Double], until hour: Double) -> Double {
+        guard let week = sums.last else { return 0 }
+        let length = Double(Forecast.hoursPerWeek)
+        let weeks = (hour / length).rounded(.down)
+        let rest = hour - weeks * length
+        let whole = min(Int(rest), Forecast.hoursPerWeek - 1)
+        return weeks * week + sums[whole] + (sums[whole + 1] - sums[whole]) * (rest - Double(whole))
+    }
+}
