@@ -18,6 +18,8 @@ extension Ledger {
         let former = planBook
         planBook = book
         planBook.adoptRates(of: former)
+        // What was counted by another name before isn't what the quotas have.
+        if !isPlanBookOutdated { planBook.adoptHistories(of: former) }
         isPlanBookOutdated = false
         cutsSpan = .earliest ..< .earliest
         countedVersion = structureVersion
@@ -105,6 +107,9 @@ extension Ledger {
         if isPersistent { pending.unread.append(start..<end) }
         planBook.noteUnread(start..<end)
     }
+
+    /// Takes what the quotas carried in the last weeks, as the store has it.
+    package mutating func adopt(_ scan: HistoryScan) { planBook.adopt(scan) }
 
     /// What may be told because it is in the store by now; or because there is none.
     package mutating func takeNews() -> [QuotaEvent] {

@@ -49,13 +49,16 @@ package struct LedgerAccess: Sendable {
         if !LedgerFile.exists(at: storagePath) {
             return PlansReport(setup.emptyBook, calendars: setup.calendars, at: setup.now)
         }
-        let book = try withFile { file throws(StoreError) in
-            try file.planBook(setup.plans, calendars: setup.calendars, at: setup.now)
+        var book = try withFile { file throws(StoreError) in
+            var book = try file.planBook(setup.plans, calendars: setup.calendars, at: setup.now)
+            var scan = HistoryScan(book, at: setup.now)
+            while !scan.isDone { scan = try file.continueScan(scan) }
+            book.adopt(scan)
+            return book
         }
-        var complete = book
-        complete.makeForecasts(at: setup.now)
-        _ = complete.takeCommittedCycles(at: setup.now)
-        return PlansReport(complete, calendars: setup.calendars, at: setup.now)
+        book.makeForecasts(at: setup.now)
+        _ = book.takeCommittedCycles(at: setup.now)
+        return PlansReport(book, calendars: setup.calendars, at: setup.now)
     }
 
     /// Tells the ledger something about a quota.

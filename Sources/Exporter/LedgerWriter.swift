@@ -15,7 +15,9 @@ struct LedgerWriter: Sendable {
     /// - Parameter ended: Told once how opening it ended, and not before the baselines are in it: a crash from then on
     ///   must find them.
     func run(_ wakeups: AsyncStream<Void>, ended: @Sendable (StoreError?) -> Void) async {
-        ended(await carry()?.error)
+        // What can wait until the metrics are there to see, waits.
+        ended(await carry(scans: false)?.error)
+        await carry()
         for await _ in wakeups { await carry() }
     }
 
@@ -36,8 +38,8 @@ struct LedgerWriter: Sendable {
     }
 
     @discardableResult
-    private func carry() async -> StoreFailure? {
-        while let work = await meter.takeStoreWork() {
+    private func carry(scans: Bool = true) async -> StoreFailure? {
+        while let work = await meter.takeStoreWork(scans: scans) {
             if let failure = await carry(work) { return failure }
         }
         return nil
@@ -52,6 +54,7 @@ struct LedgerWriter: Sendable {
         case .committed(let adopted, let sizeBytes): await meter.committed(adopted, sizeBytes: sizeBytes)
         case .history(let stored, let book, let calendar, let sizeBytes):
             await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes)
+        case .scanned(let scan): await meter.take(scan)
         case .adjusted(let result, let book): await meter.adjusted(result, book)
         case .begunAnew: await meter.storeBegunAnew()
         case .notOurs: await meter.goWithoutStore()
@@ -70,6 +73,7 @@ struct LedgerWriter: Sendable {
             await store.apply(commit, calendar: calendar, horizon: horizon)
         case .history(let calendar, let daysFrom, let plans):
             await store.history(calendar, daysFrom: daysFrom, plans: plans)
+        case .scan(let scan): await store.scan(scan)
         case .adjust(let order, let moment, let plans): await store.adjust(order, enteredAt: moment, plans: plans)
         }
     }

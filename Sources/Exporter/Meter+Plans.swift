@@ -47,6 +47,23 @@ extension Meter {
         if ledger.notePlanEvents(at: SystemClock.now().timestamp) { isUrgent = true }
     }
 
+    /// What is left to read of the quotas' past, which isn't urgent.
+    func nextScan(at now: Timestamp) -> HistoryScan? {
+        guard hasBegun, ledger.planBook.needsHistories, !ledger.planBook.plans.quotas.isEmpty else {
+            scan = nil
+            return nil
+        }
+        if let scan, scan.isOf(ledger.planBook) { return scan }
+        scan = HistoryScan(ledger.planBook, at: now)
+        return scan
+    }
+
+    /// A part of the quotas' past was read.
+    func take(_ scan: HistoryScan) {
+        self.scan = scan.isDone ? nil : scan
+        if scan.isDone { ledger.adopt(scan) }
+    }
+
     /// The store can't carry out anything now.
     func refuseOrders(_ error: OrderError) {
         for waiting in orders { waiting.answer.resume(returning: .failure(error)) }

@@ -51,6 +51,8 @@ actor Meter {
     let announce: @Sendable (Announcement) -> Void
     /// What the owner tells, waiting for the store.
     var orders: [WaitingOrder] = []
+    /// How far the quotas' past has been read.
+    var scan: HistoryScan?
 
     struct WaitingOrder {
         let order: QuotaOrder
@@ -59,7 +61,7 @@ actor Meter {
     }
 
     /// Whether anything was shown or booked yet.
-    private var hasBegun = false
+    var hasBegun = false
     /// Links that went away while the first lists were read.
     private let left: [Link]
 
@@ -497,6 +499,8 @@ actor Meter {
         case commit(Commit, LocalCalendar, horizon: Timestamp)
         /// Read the history again, with days by this calendar, from this day on.
         case history(LocalCalendar, daysFrom: CivilDate, PlanRequest)
+        /// Go on with reading what quotas carried in the last weeks.
+        case scan(HistoryScan)
         /// Keep what the owner tells.
         case adjust(QuotaOrder, enteredAt: Timestamp, PlanRequest)
     }
@@ -514,8 +518,10 @@ actor Meter {
 
     /// What waits for the store, the most urgent first; `nil` when nothing does.
     ///
-    /// - Parameter isFinal: Whether the program ends with this.
-    func takeStoreWork(isFinal: Bool = false) -> StoreWork? {
+    /// - Parameters:
+    ///   - isFinal: Whether the program ends with this.
+    ///   - scans: Whether there is time for what isn't urgent.
+    func takeStoreWork(isFinal: Bool = false, scans: Bool = true) -> StoreWork? {
         let now = SystemClock.now()
         if isFinal { read(endsInterval: false) }
         if !ledger.isPersistent || ledger.isAwaitingStore, wantsAnotherCalendar {
@@ -538,7 +544,9 @@ actor Meter {
         if let waiting = orders.first, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
             return .adjust(waiting.order, enteredAt: waiting.enteredAt, request)
         }
-        guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else { return nil }
+        guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else {
+            return scans ? nextScan(at: now.timestamp).map { .scan($0) } : nil
+        }
         // The history is read when everything is in the store and nothing is under way.
         if needsHistory, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
             let calendar = settings.calendar

@@ -25,6 +25,7 @@ actor Store {
         case history(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64)
         /// What the owner told is kept, and counts in the book; or why not.
         case adjusted(Result<Adjustment, OrderError>, PlanBook?)
+        case scanned(HistoryScan)
         /// The file is a new one, without anything in it.
         case begunAnew
         /// The file belongs to something else, or to a later version: there is no ledger.
@@ -71,6 +72,11 @@ actor Store {
             let stored = try file.load(rezonedTo: calendar, daysFrom: daysFrom, names: [])
             return .history(stored, try plans.book(of: file), calendar, sizeBytes: file.sizeBytes)
         }
+    }
+
+    /// Goes on with reading what quotas carried in the last weeks.
+    func scan(_ scan: HistoryScan) -> Outcome {
+        withFile { file throws(StoreError) in .scanned(try file.continueScan(scan)) }
     }
 
     /// Keeps what the owner tells.

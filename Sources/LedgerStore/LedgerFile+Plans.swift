@@ -20,7 +20,7 @@ extension LedgerFile {
                 var book = PlanBook(
                     plans, calendars: calendars, records: try planRecords(since: now), meteredFrom: try firstBooking(),
                     at: now)
-                try fill(&book, at: now)
+                try fill(&book, calendar: calendars[.local], at: now)
                 book.complete()
                 return book
             }
@@ -38,50 +38,111 @@ extension LedgerFile {
         return Timestamp(secondsSinceEpoch: bucket)
     }
 
-    private func fill(_ book: inout PlanBook, at now: Timestamp) throws {
-        let wanted = book.historyFrom(at: now).secondsSinceEpoch
+    private func fill(_ book: inout PlanBook, calendar: LocalCalendar?, at now: Timestamp) throws {
         let keys = Dictionary(uniqueKeysWithValues: try loadAccounts().map { ($0.id, $0.key) })
         book.keys = keys
-        let complete = try connection.integer("SELECT buckets_from FROM ledger") ?? .min
-        let starts = wanted < complete ? try dayStarts() : []
-        // The day whose first buckets may be gone, and the one after it.
-        let partial = starts.lastIndex { $0.start <= complete }
-        let partialEnd = partial.flatMap { $0 + 1 < starts.endIndex ? starts[$0 + 1].start : nil } ?? .max
-        var kept: [AccountID: Total] = [:]
-        let rows = try statement(
-            "SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 ORDER BY start, account")
-        try rows.bind([.integer(max(wanted, complete))])
-        while try rows.step() {
-            let account = AccountID(rawValue: rows.integer(1))
-            guard let key = keys[account] else { continue }
-            let start = rows.integer(0)
-            let total = total(in: rows, from: 2)
-            if start < partialEnd, partial != nil { kept[account, default: .zero] += total }
-            book.restore(total, of: key, at: Timestamp(secondsSinceEpoch: start))
-        }
+        let complete = Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
         // Where buckets may be gone there are no samples.
-        if wanted < complete { book.noteUnread(.earliest..<Timestamp(secondsSinceEpoch: complete)) }
-        guard let partial else { return }
-        for (index, day) in starts[...partial].enumerated() {
-            let end = index + 1 < starts.endIndex ? starts[index + 1].start : .max
-            if end <= wanted { continue }
-            for entry in try days(on: day.day) {
-                guard let key = keys[entry.account] else { continue }
-                let total = index == partial ? entry.total.without(kept[entry.account] ?? .zero) : entry.total
-                book.restore(total, of: key, onDayFrom: Timestamp(secondsSinceEpoch: day.start))
+        if complete > .earliest { book.noteUnread(.earliest ..< complete) }
+        let source = PlanRestore(try days(calendar: calendar, bucketsFrom: complete), for: book, at: now)
+        let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
+        var kept: [AccountID: Total] = [:]
+        for span in source.bucketSpans {
+            var place = source.days.firstIndex { $0.span.contains(span.lowerBound) } ?? 0
+            try forEachBucket(from: max(span.lowerBound, complete), before: span.upperBound) { start, account, total in
+                guard let key = keys[account] else { return }
+                while place + 1 < source.days.count, source.days[place + 1].span.lowerBound <= start { place += 1 }
+                if place == partial { kept[account, default: .zero] += total }
+                book.restore(total, of: key, at: start, onDay: place, source)
             }
+        }
+        guard let range = source.dayRange else { return }
+        let places = Dictionary(uniqueKeysWithValues: source.days.enumerated().map { ($0.element.day, $0.offset) })
+        try forEachDay(range) { entry in
+            guard let key = keys[entry.account], let place = places[entry.day] else { return }
+            // What a day has besides its buckets was carried before those that are kept.
+            let rest = place == partial ? entry.total.without(kept[entry.account] ?? .zero) : .zero
+            book.restore(entry.total, withoutBuckets: rest, of: key, onDay: place, source)
         }
     }
 
-    private func days(on day: CivilDate) throws -> [StoredLedger.StoredDay] {
-        let rows = try statement("SELECT day, account, received, transmitted FROM day WHERE day = ?1")
-        try rows.bind([.integer(Int64(day.daysSinceEpoch))])
-        var days: [StoredLedger.StoredDay] = []
+    /// The days that have bytes. Their buckets are there if they end after `complete`; of the first such day, some.
+    private func days(calendar: LocalCalendar?, bucketsFrom complete: Timestamp) throws -> [PlanRestore.Day] {
+        let starts = try dayStarts()
+        return starts.enumerated().map { place, entry in
+            let start = Timestamp(secondsSinceEpoch: entry.start)
+            var end = place + 1 < starts.endIndex ? Timestamp(secondsSinceEpoch: starts[place + 1].start) : .latest
+            if let span = calendar?.span(ofDay: entry.day), span.lowerBound == start { end = min(end, span.upperBound) }
+            return PlanRestore.Day(day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
+        }
+    }
+
+    private func forEachBucket(
+        from start: Timestamp, before end: Timestamp, _ body: (Timestamp, AccountID, Total) throws -> Void
+    ) throws {
+        let rows = try statement(
+            """
+            SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2
+            ORDER BY start, account
+            """)
+        try rows.bind([.integer(start.secondsSinceEpoch), .integer(end.secondsSinceEpoch)])
+        while try rows.step() {
+            try body(
+                Timestamp(secondsSinceEpoch: rows.integer(0)), AccountID(rawValue: rows.integer(1)),
+                total(in: rows, from: 2))
+        }
+    }
+
+    private func forEachDay(
+        _ range: ClosedRange<CivilDate>, _ body: (StoredLedger.StoredDay) throws -> Void
+    ) throws {
+        let rows = try statement("SELECT day, account, received, transmitted FROM day WHERE day BETWEEN ?1 AND ?2")
+        try rows.bind([
+            .integer(Int64(range.lowerBound.daysSinceEpoch)), .integer(Int64(range.upperBound.daysSinceEpoch)),
+        ])
         while try rows.step() {
             guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
-            days.append(entry)
+            try body(entry)
         }
-        return days
+    }
+
+    // MARK: - What is usual
+
+    /// How many rows are read at a time: a tenth of a second's work, so that commits don't wait for long.
+    private static let rowsPerScan = 200_000
+
+    /// Goes on with reading what the quotas carried by the hour.
+    ///
+    /// - Throws: `StoreError`.
+    package func continueScan(_ scan: HistoryScan) throws(StoreError) -> HistoryScan {
+        try checkIsInPlace()
+        return try translatingErrors {
+            var scan = scan
+            var countings: [AccountID: PlanBook.Counting] = [:]
+            for record in try loadAccounts() { countings[record.id] = scan.counting(record.key) }
+            var count = 0
+            var last = scan.next
+            let rows = try statement(
+                """
+                SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2
+                ORDER BY start, account
+                """)
+            try rows.bind([.integer(scan.next.secondsSinceEpoch), .integer(scan.end.secondsSinceEpoch)])
+            defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
+            while try rows.step() {
+                let start = Timestamp(secondsSinceEpoch: rows.integer(0))
+                if start != last, count >= Self.rowsPerScan {
+                    scan.advance(to: start)
+                    return scan
+                }
+                last = start
+                count += 1
+                guard let counting = countings[AccountID(rawValue: rows.integer(1))] else { continue }
+                scan.add(total(in: rows, from: 2), for: counting, at: start)
+            }
+            scan.advance(to: scan.end)
+            return scan
+        }
     }
 
     // MARK: - Records

@@ -8,11 +8,12 @@ package struct PlanBook: Sendable {
     private let calendars: [TimeZoneSetting: LocalCalendar]
     /// What the store has about plans, and what has happened since.
     private(set) var records: PlanRecords
-    private(set) var quotas: [QuotaBook]
+    var quotas: [QuotaBook]
     private(set) var rateLimits: [RateLimitBook]
-    private(set) var committedRates: [CommittedRateBook]
+    var committedRates: [CommittedRateBook]
     /// By which names the store's accounts were counted, until the ledger has taken note.
     package var keys: [AccountID: AccountKey] = [:]
+    private let selections: (quotas: SelectionIndex, rateLimits: SelectionIndex, committedRates: SelectionIndex)
     /// Which plans count each account that was asked for.
     private var countings: [AccountKey: Counting] = [:]
 
@@ -34,6 +35,10 @@ package struct PlanBook: Sendable {
             let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
             return QuotaBook($0, calendar: calendar, records: records, meteredFrom: meteredFrom, at: now)
         }
+        selections = (
+            SelectionIndex(plans.quotas.map(\.count)), SelectionIndex(plans.rateLimits.map(\.count)),
+            SelectionIndex(plans.committedRates.map(\.count))
+        )
         rateLimits = plans.rateLimits.map { RateLimitBook($0) }
         committedRates = plans.committedRates.map {
             let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
@@ -42,7 +47,7 @@ package struct PlanBook: Sendable {
     }
 
     /// Places of the plans that count an account.
-    struct Counting: Hashable, Sendable {
+    package struct Counting: Hashable, Sendable {
         var quotas: [Int] = []
         var rateLimits: [Int] = []
         var committedRates: [Int] = []
@@ -58,9 +63,9 @@ package struct PlanBook: Sendable {
         if let known = countings[key] { return known }
         if countings.count >= Self.maximumCountings { countings = [:] }
         var counting = Counting()
-        counting.quotas = plans.quotas.indices.filter { plans.quotas[$0].count.includes(key) }
-        counting.rateLimits = plans.rateLimits.indices.filter { plans.rateLimits[$0].count.includes(key) }
-        counting.committedRates = plans.committedRates.indices.filter { plans.committedRates[$0].count.includes(key) }
+        counting.quotas = selections.quotas.places(for: key)
+        counting.rateLimits = selections.rateLimits.places(for: key)
+        counting.committedRates = selections.committedRates.places(for: key)
         countings[key] = counting
         return counting
     }
@@ -79,11 +84,6 @@ package struct PlanBook: Sendable {
     /// Takes one of the store's bookings.
     package mutating func restore(_ total: Total, of key: AccountKey, at slot: Timestamp) {
         book(total, at: slot, for: counting(key))
-    }
-
-    /// Takes what the store has of a day without knowing of when: it counts where the day began, and gives no samples.
-    package mutating func restore(_ total: Total, of key: AccountKey, onDayFrom start: Timestamp) {
-        for place in counting(key).quotas { quotas[place].add(total, onDayFrom: start) }
     }
 
     /// Nothing was read in this time.
@@ -115,9 +115,34 @@ package struct PlanBook: Sendable {
         }
     }
 
-    /// From when on the store's bytes are wanted.
-    package func historyFrom(at now: Timestamp) -> Timestamp {
-        (quotas.map { $0.historyFrom(at: now) } + committedRates.map { $0.historyFrom(at: now) }).min() ?? now
+    // MARK: - What is usual
+
+    /// Whether the past of some quota by the hour isn't known: it is to be read from the store.
+    package private(set) var needsHistories = true
+
+    mutating func remember(_ total: Total, at slot: Timestamp, for counting: Counting) {
+        for place in counting.quotas { quotas[place].rememberOnly(total, at: slot) }
+    }
+
+    mutating func forgetHistories() {
+        for place in quotas.indices { quotas[place].forgetHistories() }
+    }
+
+    /// Quotas take their past by the hour from another book, if it knows of all of them.
+    mutating func adoptHistories(of former: PlanBook) {
+        if former.needsHistories { return }
+        let known = quotas.map { quota in former.quotas.first { quota.remembersLike($0) } }
+        if known.contains(where: { $0 == nil }) { return }
+        for (place, former) in known.enumerated() { if let former { quotas[place].adoptHistories(of: former) } }
+        needsHistories = false
+    }
+
+    /// Takes what was found in the store.
+    package mutating func adopt(_ scan: HistoryScan) {
+        let found = scan.quotas
+        guard found.map(\.quota) == quotas.map(\.quota) else { return }  // Of other plans, by now.
+        for place in quotas.indices { quotas[place].prependHistories(of: found[place]) }
+        needsHistories = false
     }
 
     /// From when on the store's buckets must be kept: where days don't tell what a cycle has used.

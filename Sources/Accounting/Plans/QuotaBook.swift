@@ -70,17 +70,16 @@ struct QuotaBook: Sendable {
 
     func cycle(at moment: Timestamp) -> Range<Timestamp> { quota.cycle.rule.cycle(containing: moment, in: calendar) }
 
-    /// From when on the store's bytes are wanted: for what was left over, and for what is usual in a week.
+    /// From when on the store's bytes are wanted: of the open cycle and, for what was left over, of those before.
     func historyFrom(at now: Timestamp) -> Timestamp {
         var from = cycle(at: now).lowerBound
-        if quota.rolloverMaximumBytes != nil {
-            for _ in 0..<Self.rememberedCycles {
-                let earlier = cycle(at: from.adding(seconds: -1))
-                if earlier.lowerBound >= from { break }
-                from = earlier.lowerBound
-            }
+        if quota.rolloverMaximumBytes == nil { return from }
+        for _ in 0..<Self.rememberedCycles where from > meteredFrom {
+            let earlier = cycle(at: from.adding(seconds: -1))
+            if earlier.lowerBound >= from { break }
+            from = earlier.lowerBound
         }
-        return min(from, now.adding(seconds: -Self.profileSeconds))
+        return from
     }
 
     /// From when on the store's buckets must be kept: where local days don't tell what the open cycle has used.
@@ -93,20 +92,42 @@ struct QuotaBook: Sendable {
         return corrections.first.map { $0.at.adding(seconds: -2 * 86_400) } ?? .latest
     }
 
-    /// How much of the past tells what is usual.
-    static let profileSeconds: Int64 = 56 * 86_400
-
     // MARK: - Booking
 
     mutating func add(_ total: Total, at slot: Timestamp) {
         if count(total, at: slot) { remember(total, at: slot) }
     }
 
-    /// Takes a day of whose hours nothing is known.
-    mutating func add(_ total: Total, onDayFrom start: Timestamp) {
-        if !count(total, at: start) { return }
-        let hourly = Total(received: total.received / 24, transmitted: total.transmitted / 24)
-        for hour: Int64 in 0..<24 { remember(hourly, at: start.adding(seconds: hour * 3600)) }
+    /// Takes what the store has: it counts, but isn't remembered by the hour.
+    mutating func restore(_ total: Total, at slot: Timestamp) { _ = count(total, at: slot) }
+
+    /// Remembers by the hour what has been counted already.
+    mutating func rememberOnly(_ total: Total, at slot: Timestamp) {
+        if quota.free.isEmpty || !place(of: slot).isFree { remember(total, at: slot) }
+    }
+
+    mutating func forgetHistories() {
+        histories = Array(repeating: UseHistory(), count: histories.count)
+        forecastHour = nil
+    }
+
+    /// Whether both remember the same bytes.
+    func remembersLike(_ other: QuotaBook) -> Bool {
+        quota.count == other.quota.count && quota.direction == other.quota.direction && quota.free == other.quota.free
+            && calendar == other.calendar
+    }
+
+    /// Takes the past from a book that remembers the same bytes.
+    mutating func adoptHistories(of other: QuotaBook) {
+        histories = other.histories
+        forecasts = other.forecasts
+        forecastHour = nil
+    }
+
+    /// Puts what was found in the store before what has been remembered since.
+    mutating func prependHistories(of other: QuotaBook) {
+        for number in histories.indices { histories[number].prepend(other.histories[number]) }
+        forecastHour = nil
     }
 
     private mutating func remember(_ total: Total, at slot: Timestamp) {

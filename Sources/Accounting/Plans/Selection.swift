@@ -64,3 +64,27 @@ package enum ByteDirection: String, Hashable, Sendable, CaseIterable {
         }
     }
 }
+
+/// Which of many selections include an account, without asking each: most name single devices.
+struct SelectionIndex: Sendable {
+    private var byName: [DeviceName: [Int]] = [:]
+    /// Those that a name's place in a list doesn't tell of.
+    private var others: [(place: Int, selection: Selection)] = []
+
+    init(_ selections: [Selection]) {
+        for (place, selection) in selections.enumerated() {
+            if case .devices(let patterns) = selection, patterns.allSatisfy({ $0.literalName != nil }) {
+                for name in Set(selection.names) { byName[name, default: []].append(place) }
+            } else {
+                others.append((place, selection))
+            }
+        }
+    }
+
+    /// The places of the selections that include an account, in order.
+    func places(for key: AccountKey) -> [Int] {
+        var places = others.filter { $0.selection.includes(key) }.map(\.place)
+        if case .device(let name) = key { places += byName[name] ?? [] }
+        return places.sorted()
+    }
+}

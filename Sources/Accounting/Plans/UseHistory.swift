@@ -38,6 +38,16 @@ struct UseHistory: Sendable {
         end = newEnd
     }
 
+    /// Takes what was carried before, and adds both where they overlap.
+    mutating func prepend(_ earlier: UseHistory) {
+        var sum = earlier
+        for (place, value) in values.enumerated() where value != 0 {
+            let hour = end - Int64(values.count - place)
+            sum.add(UInt64(value), at: Timestamp(secondsSinceEpoch: hour * 3600))
+        }
+        self = sum
+    }
+
     /// The hours that are complete at this moment, from the first one in which anything was carried on.
     func complete(at now: Timestamp) -> (firstHour: Int64, values: [Float]) {
         let hour = Self.hour(of: now)

@@ -1,0 +1,141 @@
+import CivilTime
+
+/// From where in the store each plan takes its past: whole local days where they tell all, buckets where they don't.
+///
+/// A day's row tells all of a quota if the day lies in one cycle, on one side of each correction, and has no free time.
+/// That keeps a start from reading months of buckets for every device.
+package struct PlanRestore: Sendable {
+    /// A local day that the store has bytes of.
+    package struct Day: Sendable {
+        package var day: CivilDate
+        package var span: Range<Timestamp>
+        /// Whether its buckets are there, all of them.
+        package var hasBuckets: Bool
+
+        package init(day: CivilDate, span: Range<Timestamp>, hasBuckets: Bool) {
+            self.day = day
+            self.span = span
+            self.hasBuckets = hasBuckets
+        }
+    }
+
+    package let days: [Day]
+    /// The time whose buckets must be read; ascending, apart from each other.
+    package let bucketSpans: [Range<Timestamp>]
+    /// For each quota the first of the days that it needs at all, and of these which it takes as a whole.
+    private let wholeDays: [(first: Int, isWhole: [Bool])]
+    private let committedFrom: Timestamp
+
+    /// - Parameter days: Ascending.
+    package init(_ days: [Day], for book: PlanBook, at now: Timestamp) {
+        self.days = days
+        committedFrom = book.committedRates.map { $0.historyFrom(at: now) }.min() ?? .latest
+        wholeDays = book.quotas.map { $0.wholeDays(days, at: now) }
+        var spans: [Range<Timestamp>] = []
+        for (place, day) in days.enumerated() where day.hasBuckets {
+            let isNeeded = wholeDays.contains { place >= $0.first && !$0.isWhole[place - $0.first] }
+            guard isNeeded || day.span.upperBound > committedFrom else { continue }
+            if let last = spans.last, last.upperBound == day.span.lowerBound {
+                spans[spans.count - 1] = last.lowerBound..<day.span.upperBound
+            } else {
+                spans.append(day.span)
+            }
+        }
+        bucketSpans = spans
+    }
+
+    /// The days whose rows are needed.
+    package var dayRange: ClosedRange<CivilDate>? {
+        let first = wholeDays.map(\.first).min() ?? days.count
+        guard first < days.count, let last = days.last else { return nil }
+        return days[first].day...last.day
+    }
+
+    /// Whether a quota takes this day as a whole; `nil` if it doesn't need it.
+    func isWhole(_ day: Int, forQuota quota: Int) -> Bool? {
+        let known = wholeDays[quota]
+        return day < known.first ? nil : known.isWhole[day - known.first]
+    }
+
+    func isForCommittedRates(_ slot: Timestamp) -> Bool { slot >= committedFrom }
+}
+
+extension QuotaBook {
+    fileprivate func wholeDays(_ days: [PlanRestore.Day], at now: Timestamp) -> (first: Int, isWhole: [Bool]) {
+        let from = historyFrom(at: now)
+        let first = days.firstIndex { $0.span.upperBound > from } ?? days.count
+        let corrections = adjustments.filter(\.isCorrection).map(\.at)
+        var span = Timestamp.earliest ..< Timestamp.earliest
+        let isWhole = days[first...].map { day -> Bool in
+            if !day.hasBuckets { return true }
+            if !quota.free.isEmpty || Bucket(containing: day.span.lowerBound).start != day.span.lowerBound { return false }
+            if !span.contains(day.span.lowerBound) { span = cycle(at: day.span.lowerBound) }
+            return day.span.upperBound <= span.upperBound && span.contains(day.span.lowerBound)
+                && !corrections.contains { $0 > day.span.lowerBound && $0 < day.span.upperBound }
+        }
+        return (first, isWhole)
+    }
+}
+
+extension PlanBook {
+    /// Takes what the store has of one of the days, by its place.
+    ///
+    /// - Parameter withoutBuckets: What of it isn't in buckets.
+    package mutating func restore(
+        _ total: Total, withoutBuckets rest: Total, of key: AccountKey, onDay place: Int, _ source: PlanRestore
+    ) {
+        let start = source.days[place].span.lowerBound
+        for quota in counting(key).quotas {
+            guard let isWhole = source.isWhole(place, forQuota: quota) else { continue }
+            quotas[quota].restore(isWhole ? total : rest, at: start)
+        }
+    }
+
+    /// Takes one of the store's buckets, which lies on the day at this place.
+    package mutating func restore(
+        _ total: Total, of key: AccountKey, at slot: Timestamp, onDay place: Int, _ source: PlanRestore
+    ) {
+        let counting = counting(key)
+        for quota in counting.quotas where source.isWhole(place, forQuota: quota) == false {
+            quotas[quota].restore(total, at: slot)
+        }
+        if !source.isForCommittedRates(slot) { return }
+        for place in counting.committedRates { committedRates[place].add(total, at: slot) }
+    }
+}
+
+/// What the quotas carried by the hour in the last weeks, read from the store bit by bit after the start.
+package struct HistoryScan: Sendable {
+    /// How far it has come.
+    package private(set) var next: Timestamp
+    package let end: Timestamp
+    private var book: PlanBook
+
+    /// - Parameter book: Of whose quotas; its own histories begin with `now`.
+    package init(_ book: PlanBook, at now: Timestamp) {
+        end = Bucket(containing: now).start
+        next = end.adding(seconds: -Int64(UseHistory.hours) * 3600)
+        self.book = book
+        self.book.forgetHistories()
+    }
+
+    package var isDone: Bool { next >= end }
+
+    /// Which quotas want an account's bytes; `nil` when none does.
+    package mutating func counting(_ key: AccountKey) -> PlanBook.Counting? {
+        let counting = book.counting(key)
+        return counting.quotas.isEmpty ? nil : counting
+    }
+
+    package mutating func add(_ total: Total, for counting: PlanBook.Counting, at slot: Timestamp) {
+        book.remember(total, at: slot, for: counting)
+    }
+
+    package mutating func advance(to moment: Timestamp) { next = min(moment, end) }
+
+    /// Whether it is about the quotas of this book.
+    package func isOf(_ book: PlanBook) -> Bool { book.plans.quotas == self.book.plans.quotas }
+
+    /// The quotas with what was found.
+    var quotas: [QuotaBook] { book.quotas }
+}
