@@ -95,6 +95,7 @@ let package = Package(
             resources: [.copy("Fixtures")]),
         tests("NetlinkTests", ["Netlink", "CLinux", "CTestLinux", "TestSupport"]),
         tests("ExpositionTests", ["Exposition", "TestSupport"]),
-        tests("ConfigurationTests", ["Configuration", "Accounting", "CivilTime", "TestSupport"]),
+        tests(
+            "ConfigurationTests", ["Configuration", "Accounting", "CivilTime", "TestSupport"], exclude: ["Golden"]),
     ]
 )

@@ -74,7 +74,10 @@ extension Ledger {
     mutating func refreshCuts(at now: Timestamp) {
         if cutsSpan.contains(now) { return }
         let first = now.adding(seconds: -3600)
-        cuts = planBook.cuts(in: first..<now.adding(seconds: 2 * Self.cutsAheadSeconds))
+        let known = planBook.cuts(in: first..<now.adding(seconds: 2 * Self.cutsAheadSeconds))
+        // A cut that was made stays, whatever plans there are now: bytes must not go back to before it.
+        let made = cuts.filter { $0 >= first && $0 <= now && !known.contains($0) }
+        cuts = made.isEmpty ? known : (known + made).sorted()
         cutsSpan = first..<now.adding(seconds: Self.cutsAheadSeconds)
     }
 

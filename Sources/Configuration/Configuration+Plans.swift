@@ -235,38 +235,44 @@ extension Cycle {
     }
 
     private init(keysOf cycle: inout MappingReader, _ context: PlanContext) {
-        let every = cycle.value("every", cycleLength, default: .month)
-        let kind: CycleRule.Kind
-        switch every {
-        case .day: kind = .day
-        case .week: kind = .week(cycle.value("day", weekday, default: context.weekStarts))
-        case .month: kind = .month(day: cycle.value("day", dayOfMonth, default: 1))
-        case .year: kind = cycle.value("day", dayOfYear, default: .year(month: 1, day: 1))
-        case .days(let count):
-            let remedy = "write the date on which one of them begins, as from: 2026-01-15"
-            kind = .days(count, from: cycle.required("from", date, remedy: remedy, default: .epoch))
-        case .once:
-            let from = cycle.required("from", date, remedy: "write its first day, as from: 2026-01-15", default: .epoch)
-            let until = cycle.required(
-                "until", date, remedy: "write the day on which it is over, as until: 2026-02-15",
-                default: .latest)
-            if until <= from {
-                cycle.complain(
-                    about: "until",
-                    Complaint(problem: "\(until) isn't after \(from)", remedy: "write a day after the one in from"))
-            }
-            kind = .once(from: from, until: until)
-        }
+        let every = cycle.has("every") ? cycle.optional("every", cycleLength) : .month
+        let kind = every.map { Self.kind($0, &cycle, context) }
         self.init(
-            CycleRule(kind, at: cycle.value("at", timeOfDay, default: 0)),
+            CycleRule(kind ?? .day, at: cycle.value("at", timeOfDay, default: 0)),
             timezone: cycle.value(
                 "timezone", { node throws(Complaint) in try timeZone(node, zoneProblem: context.zoneProblem) },
                 default: .local))
-        for (key, home) in every.foreignKeys where cycle.has(key) {
+        // Of a length that makes no sense it can't be told which keys belong to it; asking makes them known.
+        for key in ["day", "from", "until"] where cycle.has(key) {
+            guard let every, let home = every.homes[key] else { continue }
             cycle.complain(
                 about: key,
                 Complaint(
                     problem: "means nothing with every: \(every.text)", remedy: "remove it, or write every: \(home)"))
+        }
+    }
+
+    private static func kind(
+        _ every: CycleLength, _ cycle: inout MappingReader, _ context: PlanContext
+    ) -> CycleRule.Kind {
+        switch every {
+        case .day: return .day
+        case .week: return .week(cycle.value("day", weekday, default: context.weekStarts))
+        case .month: return .month(day: cycle.value("day", dayOfMonth, default: 1))
+        case .year: return cycle.value("day", dayOfYear, default: .year(month: 1, day: 1))
+        case .days(let count):
+            let remedy = "write the date on which one of them begins, as from: 2026-01-15"
+            return .days(count, from: cycle.required("from", date, remedy: remedy, default: .epoch))
+        case .once:
+            let from = cycle.required("from", date, remedy: "write its first day, as from: 2026-01-15", default: .epoch)
+            let remedy = "write the day on which it is over, as until: 2026-02-15"
+            let until = cycle.required("until", date, remedy: remedy, default: .latest)
+            if until <= from {
+                let problem = "\(until) isn't after \(from)"
+                cycle.complain(
+                    about: "until", Complaint(problem: problem, remedy: "write a day after the one in from"))
+            }
+            return .once(from: from, until: until)
         }
     }
 }
@@ -288,12 +294,12 @@ private enum CycleLength {
     }
 
     /// Keys that belong to other lengths, with one of these.
-    var foreignKeys: [(key: String, home: String)] {
+    var homes: [String: String] {
         switch self {
-        case .day: [("day", "month"), ("from", "once"), ("until", "once")]
-        case .week, .month, .year: [("from", "once"), ("until", "once")]
-        case .days: [("day", "month"), ("until", "once")]
-        case .once: [("day", "month")]
+        case .day: ["day": "month", "from": "once", "until": "once"]
+        case .week, .month, .year: ["from": "once", "until": "once"]
+        case .days: ["day": "month", "until": "once"]
+        case .once: ["day": "month"]
         }
     }
 }

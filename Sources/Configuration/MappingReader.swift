@@ -9,12 +9,19 @@ struct MappingReader {
     private let path: SettingPath
     private let place: FilePlace
     private let entries: [YAMLEntry]
+    /// Whether something else stands where keys and values should, so that nothing is missing in it.
+    private let isSomethingElse: Bool
     private var knownKeys: [String] = []
 
     /// Nothing and null count as an empty mapping, anything else that isn't one is a finding.
     init(_ node: YAMLNode?, path: SettingPath) {
         self.path = path
         place = node?.place ?? .start
+        if let node, !node.isNull, case .mapping = node.content {
+            isSomethingElse = false
+        } else {
+            isSomethingElse = node.map { !$0.isNull } ?? false
+        }
         guard let node, !node.isNull else {
             entries = []
             return
@@ -46,6 +53,7 @@ struct MappingReader {
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value, remedy: String, default fallback: Value
     ) -> Value {
         guard let node = node(of: key) else {
+            if isSomethingElse { return fallback }
             findings.append(Finding(at: place, path.key(key), Complaint(problem: "is missing", remedy: remedy)))
             return fallback
         }
@@ -84,7 +92,8 @@ struct MappingReader {
     /// A key with a list of mappings.
     mutating func mappings<Value>(_ key: String, limit: Int, _ decode: (inout MappingReader) -> Value) -> [Value] {
         guard let node = node(of: key),
-            let nodes = read(node, path.key(key), { node throws(Complaint) in try node.items(limit: limit) })
+            let nodes = read(
+                node, path.key(key), { node throws(Complaint) in try node.items(limit: limit, example: "- name: …") })
         else { return [] }
         return nodes.enumerated().map { index, node in decoded(node, path.key(key).item(index), decode) }
     }
@@ -176,10 +185,10 @@ struct MappingReader {
 
 extension YAMLNode {
     /// The items of a list.
-    fileprivate func items(limit: Int) throws(Complaint) -> [YAMLNode] {
+    fileprivate func items(limit: Int, example: String = "[lo, wg0]") throws(Complaint) -> [YAMLNode] {
         switch content {
         case .rejected: return []
-        case .mapping: throw Complaint(problem: "this is a mapping, not a list", remedy: "write a list, as [lo, wg0]")
+        case .mapping: throw Complaint(problem: "this is a mapping, not a list", remedy: "write a list, as \(example)")
         case .scalar(let text, isPlain: _):
             guard isNull else {
                 throw Complaint(problem: "\(quoted(text)) is not a list", remedy: "write a list, as [\(quoted(text))]")

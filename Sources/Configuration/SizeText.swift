@@ -40,8 +40,9 @@ private func numberAndUnit(_ text: String) -> (number: DecimalText, unit: String
 /// The units of sizes: powers of 1000 and of 1024 (IEC 80000-13).
 private let sizeUnits: [(name: String, bytes: Int128)] = [
     ("B", 1), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000),
-    ("PB", 1_000_000_000_000_000), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40),
-    ("PiB", 1 << 50),
+    ("PB", 1_000_000_000_000_000), ("EB", 1_000_000_000_000_000_000), ("KiB", 1 << 10), ("MiB", 1 << 20),
+    ("GiB", 1 << 30), ("TiB", 1 << 40),
+    ("PiB", 1 << 50), ("EiB", 1 << 60),
 ]
 
 /// The units of rates in bits per second.
@@ -111,7 +112,7 @@ private func amount(_ text: String, in units: [(name: String, factor: Int128)], 
     }
     guard let unit = units.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) else {
         let problem = "\(quoted(name)) is not a unit of \(kind == .size ? "size" : "rate")"
-        if let nearest = nearestName(to: name, among: names) {
+        if let nearest = likelyUnit(name, among: names) {
             throw Complaint(problem: problem, remedy: "did you mean \(nearest)?")
         }
         throw Complaint(problem: problem, remedy: "known are \(names.joined(separator: ", "))")
@@ -120,6 +121,13 @@ private func amount(_ text: String, in units: [(name: String, factor: Int128)], 
         throw Complaint(problem: "\(quoted(text)) is more than can be counted", remedy: "write less than 8 EiB")
     }
     return amount
+}
+
+/// The unit that was likely meant; "Mbps" are megabits, though it looks more like megabytes.
+private func likelyUnit(_ name: String, among names: [String]) -> String? {
+    if name.hasSuffix("bps"), let bits = names.first(where: { $0 == name.dropLast(3) + "bit/s" }) { return bits }
+    if names.contains(name + "/s") { return name + "/s" }
+    return nearestName(to: name, among: names.filter { $0 != "B" })
 }
 
 private func positive(_ amount: UInt64, _ text: String, _ kind: Kind) throws(Complaint) -> UInt64 {
@@ -144,10 +152,10 @@ func money(_ node: YAMLNode) throws(Complaint) -> Money {
     if text.hasPrefix("-") {
         throw Complaint(problem: "\(quoted(text)) is negative", remedy: "write 0 or more")
     }
-    guard let number = DecimalText(text), number.decimals <= 6, let millionths = number.times(1_000_000) else {
+    guard let number = DecimalText(text), number.decimals <= 6 else {
         throw Complaint(problem: "\(quoted(text)) is not an amount of money", remedy: remedy)
     }
-    guard millionths <= 1_000_000_000_000_000_000 else {
+    guard let millionths = number.times(1_000_000), millionths <= 1_000_000_000_000_000_000 else {
         throw Complaint(problem: "\(quoted(text)) is too much", remedy: "write at most 1000000000000")
     }
     return Money(millionths: Int64(millionths))

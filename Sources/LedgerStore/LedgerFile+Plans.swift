@@ -43,7 +43,7 @@ extension LedgerFile {
         book.keys = keys
         let complete = Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
         // Where buckets may be gone there are no samples.
-        if complete > .earliest { book.noteUnread(.earliest ..< complete) }
+        if complete > .earliest { book.noteUnread(.earliest..<complete) }
         let source = PlanRestore(try days(calendar: calendar, bucketsFrom: complete), for: book, at: now)
         let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
         var kept: [AccountID: Total] = [:]

@@ -161,12 +161,11 @@ package struct PlanBook: Sendable {
     /// five minutes that are stored as one otherwise, and where a correction holds from.
     func cuts(in span: Range<Timestamp>) -> [Timestamp] {
         var cuts: Set<Timestamp> = []
-        for quota in quotas {
-            for adjustment in quota.adjustments where adjustment.isCorrection && span.contains(adjustment.at) {
-                cuts.insert(adjustment.at)
-            }
-            quota.addEdges(in: span, to: &cuts)
+        // Also those of quotas that the configuration hasn't now: they may come back.
+        for adjustment in records.adjustments where adjustment.isCorrection && span.contains(adjustment.at) {
+            cuts.insert(adjustment.at)
         }
+        for quota in quotas { quota.addEdges(in: span, to: &cuts) }
         return cuts.filter { Bucket(containing: $0).start != $0 }.sorted()
     }
 

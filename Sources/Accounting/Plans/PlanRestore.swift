@@ -65,10 +65,12 @@ extension QuotaBook {
         let from = historyFrom(at: now)
         let first = days.firstIndex { $0.span.upperBound > from } ?? days.count
         let corrections = adjustments.filter(\.isCorrection).map(\.at)
-        var span = Timestamp.earliest ..< Timestamp.earliest
+        var span = Timestamp.earliest..<Timestamp.earliest
         let isWhole = days[first...].map { day -> Bool in
             if !day.hasBuckets { return true }
-            if !quota.free.isEmpty || Bucket(containing: day.span.lowerBound).start != day.span.lowerBound { return false }
+            if !quota.free.isEmpty || Bucket(containing: day.span.lowerBound).start != day.span.lowerBound {
+                return false
+            }
             if !span.contains(day.span.lowerBound) { span = cycle(at: day.span.lowerBound) }
             return day.span.upperBound <= span.upperBound && span.contains(day.span.lowerBound)
                 && !corrections.contains { $0 > day.span.lowerBound && $0 < day.span.upperBound }

@@ -1,0 +1,418 @@
+"""Quotas, rate limits and committed rates, by real traffic, with the real binary."""
+
+import datetime
+import json
+import math
+import os
+import pty
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+import zoneinfo
+
+import pytest
+
+from support import BINARY, UDP_OVERHEAD, Namespace, eventually
+
+
+def write(path, text):
+    path.write_text(text)
+    return f"--config.file={path}"
+
+
+def command(*arguments, ledger, configuration, environment=None, prefix=()):
+    """Runs a command beside the daemon or without it: (exit code, output, errors)."""
+    done = subprocess.run([*prefix, str(BINARY), *arguments, f"--storage.path={ledger}", configuration],
+                          capture_output=True, text=True, timeout=60, env={**os.environ, **(environment or {})})
+    return done.returncode, done.stdout, done.stderr
+
+
+def quota(metrics, family, name, **labels):
+    rest = "".join(f',{key}="{value}"' for key, value in labels.items())
+    return metrics.get(f'netusage_quota_{family}{{quota="{name}"{rest}}}')
+
+
+@pytest.fixture
+def home(tmp_path, cable, exporter):
+    """A daemon with a quota of 1 MB on what is sent over wan0, whose program notes when it was told what."""
+    near, far = cable
+    notes = tmp_path / "notes"
+    program = tmp_path / "on-quota"
+    program.write_text(f'#!/bin/sh\necho "$NETUSAGE_QUOTA $NETUSAGE_EVENT $NETUSAGE_THRESHOLD $NETUSAGE_USED_BYTES '
+                       f'$NETUSAGE_LIMIT_BYTES $NETUSAGE_CYCLE_START $NETUSAGE_CYCLE_END $1" >> {notes}\n')
+    program.chmod(0o755)
+
+    class Home:
+        ledger = tmp_path / "ledger.db"
+        configuration = write(tmp_path / "netusage.yaml", f"""
+            quotas:
+              - name: home
+                count: [wan0]
+                direction: transmit
+                limit: 1 MB
+                warn_at: [50%, 80%]
+                cycle: {{ every: year, day: "02-29", timezone: Asia/Kolkata }}
+                run: ["{program}", argument]
+            """)
+
+        def start(self):
+            self.daemon = exporter(near, self.configuration, ledger=self.ledger)
+            return self.daemon
+
+        def send(self, packets):
+            return near.send("10.0.0.2", packets)
+
+        def notes(self):
+            return notes.read_text().splitlines() if notes.exists() else []
+
+        def run(self, *arguments, **options):
+            return command(*arguments, ledger=self.ledger, configuration=self.configuration, **options)
+
+        def used(self):
+            return quota(self.daemon.metrics(), "used_bytes", "home")
+
+    home = Home()
+    home.start()
+    return home
+
+
+def test_a_quota_is_breached_by_traffic_and_stays_so_after_sigkill(home):
+    sent = home.send(500)
+    metrics = home.daemon.metrics()
+    assert quota(metrics, "used_bytes", "home") == sent == 521000
+    assert quota(metrics, "limit_bytes", "home") == 1_000_000
+    assert quota(metrics, "breached", "home") == 0
+    assert quota(metrics, "threshold_reached", "home", threshold="0.5") == 1
+    assert quota(metrics, "threshold_reached", "home", threshold="0.8") == 0
+    eventually(lambda: len(home.notes()) == 1)
+    sent += home.send(500)
+    metrics = home.daemon.metrics()
+    assert quota(metrics, "used_bytes", "home") == sent
+    assert quota(metrics, "breached", "home") == 1 and quota(metrics, "breaches_total", "home") == 1
+    eventually(lambda: len(home.notes()) == 3)
+    start, end = "2026-02-28T00:00:00+05:30", "2027-02-28T00:00:00+05:30"
+    assert home.notes() == [
+        f"home warning 0.5 521000 1000000 {start} {end} argument", f"home warning 0.8 1042000 1000000 {start} {end} argument",
+        f"home breach 1 1042000 1000000 {start} {end} argument"] or datetime.date.today().year != 2026
+    home.daemon.kill()
+    sent += home.send(10)
+    home.start()
+    metrics = home.daemon.metrics()
+    assert quota(metrics, "used_bytes", "home") == sent
+    assert quota(metrics, "breached", "home") == 1 and quota(metrics, "breaches_total", "home") == 1
+    home.send(10)
+    home.daemon.signal(signal.SIGHUP)
+    eventually(lambda: "read again" in home.daemon.log)
+    home.daemon.stop()
+    assert len(home.notes()) == 3, "told again"
+
+
+def test_what_was_carried_while_stopped_breaches_at_the_start(home):
+    home.daemon.stop()
+    home.send(1000)
+    home.start()
+    assert quota(home.daemon.metrics(), "breached", "home") == 1
+    eventually(lambda: [note.split()[1] for note in home.notes()] == ["warning", "warning", "breach"])
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["beside the daemon", "without it"])
+def test_a_correction_and_a_top_up_do_what_they_say_and_can_be_undone(home, runs):
+    sent = home.send(1000)
+    assert home.used() == sent
+    if not runs:
+        home.daemon.stop()
+
+    def state():
+        if runs:
+            metrics = home.daemon.metrics()
+            assert quota(metrics, "used_bytes", "home") == json.loads(home.run("quota", "--json")[1])["quotas"][0]["used_bytes"]
+        return json.loads(home.run("quota", "home", "--json")[1])["quotas"][0]
+
+    assert state()["breached"]
+    code, out, errors = home.run("quota", "correct", "home", "--used", "300 kB")
+    assert code == 0 and "300.00 kB" in out, errors
+    now = state()
+    assert now["used_bytes"] == 300_000 and not now["breached"] and now["drift_bytes"] == 300_000 - sent
+    assert now["measured_bytes"] == sent
+    assert [each["kind"] for each in now["adjustments"]] == ["correction"]
+    assert home.run("quota", "top-up", "home", "500 kB")[0] == 0
+    assert state()["limit_bytes"] == 1_500_000
+    if not runs:
+        home.start()
+    since = home.send(100)
+    assert home.used() == 300_000 + since
+    metrics = home.daemon.metrics()
+    assert quota(metrics, "limit_bytes", "home") == 1_500_000 and quota(metrics, "breached", "home") == 0
+    home.daemon.kill()
+    since += home.send(100)
+    home.start()
+    assert home.used() == 300_000 + since, "what came after the correction counts, whatever happened"
+    if not runs:
+        home.daemon.stop()
+    code, out, errors = home.run("quota", "undo", "home")
+    assert code == 0 and "top-up" in out, errors
+    assert state()["limit_bytes"] == 1_000_000
+    assert home.run("quota", "undo", "home", "--id", "1")[0] == 0
+    now = state()
+    assert now["used_bytes"] == sent + since and now["adjustments"] == [] and now["breached"]
+    code, out, errors = home.run("quota", "undo", "home")
+    assert code == 1 and "nothing to undo" in errors
+
+
+def test_orders_that_make_no_sense_are_refused(home):
+    tomorrow = (datetime.datetime.now() + datetime.timedelta(days=1)).strftime("%Y-%m-%d %H:%M")
+    for arguments, code, says in [
+            (("correct", "nope", "--used", "1 GB"), 1, "no quota nope; the configuration has home"),
+            (("correct", "home", "--used", "1 gb"), 64, "did you mean GB?"),
+            (("correct", "home", "--used=-1 GB"), 64, "negative"),
+            (("correct", "home", "--used", "1 GB", "--at", "noon"), 1, "not a time"),
+            (("correct", "home", "--used", "1 GB", "--at", tomorrow), 1, "in the future"),
+            (("correct", "home", "--used", "1 GB", "--at", "2020-01-01 00:00"), 1, "before the open cycle"),
+            (("top-up", "home", "0 GB"), 64, "above 0"), (("undo", "home", "--id", "7"), 1, "number 7")]:
+        for _ in range(2):
+            done = home.run("quota", *arguments)
+            assert done[0] == code and says in done[2], (arguments, done)
+        assert home.used() is not None
+    assert json.loads(home.run("quota", "--json")[1])["quotas"][0]["adjustments"] == []
+
+
+def test_a_reload_recalculates_and_a_quota_that_comes_back_has_its_corrections(home, tmp_path):
+    sent = home.send(600)
+    assert home.run("quota", "correct", "home", "--used", "100 kB")[0] == 0
+    assert home.used() == 100_000
+    text = (tmp_path / "netusage.yaml").read_text()
+
+    def reload(text, is_so):
+        (tmp_path / "netusage.yaml").write_text(text)
+        home.daemon.signal(signal.SIGHUP)
+        eventually(lambda: is_so(home.daemon.metrics()))
+
+    reload("quotas: [{ name: other, count: [wan0], limit: 1 GB, cycle: { every: day } }]",
+           lambda metrics: quota(metrics, "used_bytes", "other") == sent and quota(metrics, "used_bytes", "home") is None)
+    # A file with errors changes nothing.
+    reload("quotas: [{ name: worse, limit: 0 GB }]",
+           lambda metrics: metrics["netusage_config_last_reload_successful"] == 0 and quota(metrics, "used_bytes", "other") == sent)
+    more = home.send(50)
+    reload(text, lambda metrics: quota(metrics, "used_bytes", "home") == 100_000 + more)
+    assert home.run("quota", "undo", "home")[0] == 0
+    assert home.used() == sent + more
+
+
+def test_check_speaks_as_monitoring_plugins_do(home):
+    def check(*arguments):
+        code, out, errors = home.run("check", *arguments)
+        assert errors == "" and out.count("\n") == 1, out + errors
+        return code, out.strip()
+
+    assert check() == (0, "NETUSAGE OK - home 0.0% used (0 B of 1.00 MB) | 'home'=0B;500000;1000000;0")
+    home.send(600)
+    home.daemon.metrics()
+    assert check("home") == (1, "NETUSAGE WARNING - home 62.5% used (625.20 kB of 1.00 MB) | 'home'=625200B;500000;1000000;0")
+    home.send(600)
+    home.daemon.stop()
+    home.start()
+    home.daemon.stop()
+    code, out = check()
+    assert code == 2 and out.startswith("NETUSAGE CRITICAL - home 125.0% used")
+    code, out = check("nope")
+    assert code == 3 and out.startswith("NETUSAGE UNKNOWN")
+
+
+def test_what_people_see_has_colour_on_a_terminal_only_and_fits_it(home):
+    home.send(900)
+    home.daemon.metrics()
+    piped = home.run("quota")[1]
+    assert "\x1b" not in piped and all(len(line) <= 80 for line in piped.splitlines())
+    for word in ("home", "wan0, transmit", "BREACHED" if "BREACHED" in piped else "over 80 %", "used", "projected", "safe per day"):
+        assert word in piped
+
+    def on_terminal(columns, **environment):
+        leader, follower = pty.openpty()
+        import fcntl, struct, termios  # noqa: E401
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen(
+            [str(BINARY), "quota", f"--storage.path={home.ledger}", home.configuration], stdout=follower,
+            env={**os.environ, "TERM": "xterm", "LANG": "C.UTF-8", **environment})
+        os.close(follower)
+        out = b""
+        while True:
+            try:
+                chunk = os.read(leader, 65536)
+            except OSError:
+                break
+            if not chunk:
+                break
+            out += chunk
+        process.wait()
+        os.close(leader)
+        return out.decode()
+
+    assert "\x1b[33m" in on_terminal(80)
+    assert "\x1b" not in on_terminal(80, NO_COLOR="1")
+    for columns in (60, 80, 140):
+        plain = re.sub(r"\x1b\[\d+m", "", on_terminal(columns)).splitlines()
+        assert max(map(len, plain)) <= columns
+        assert max(map(len, plain)) >= columns - 10, "the bar takes the width there is"
+
+
+def test_a_class_that_a_quota_counts_and_a_device_of_it_that_another_names(tmp_path, namespaces, exporter):
+    near, far = namespaces(), namespaces()
+    near.veth("veth1", far, "far1", number=1)
+    near.veth("veth2", far, "far2", number=2)
+    configuration = write(tmp_path / "netusage.yaml", """
+        quotas:
+          - { name: class, count: ["veth*"], direction: transmit, limit: 1 GB }
+          - { name: one, count: [veth2], direction: transmit, limit: 1 GB }
+        """)
+    daemon = exporter(near, configuration)
+    first, second = near.send("10.1.0.2", 10), near.send("10.2.0.2", 20)
+    metrics = daemon.metrics()
+    assert quota(metrics, "used_bytes", "one") == second
+    assert quota(metrics, "used_bytes", "class") == first + second
+    assert metrics.pair("month", "veth*")[1] == first and metrics.pair("month", "veth2")[1] == second
+
+
+def test_free_windows_are_not_counted(tmp_path, cable, exporter):
+    near, _ = cable
+    now = datetime.datetime.now(datetime.timezone.utc)
+    opens = (now - datetime.timedelta(hours=2)).strftime("%H:%M")
+    closes = (now + datetime.timedelta(hours=2)).strftime("%H:%M")
+    configuration = write(tmp_path / "netusage.yaml", f"""
+        quotas:
+          - {{ name: night, limit: 1 GB, direction: transmit, cycle: {{ every: month, timezone: UTC }}, free: ["{opens}-{closes}"] }}
+          - {{ name: day, limit: 1 GB, direction: transmit, cycle: {{ every: month, timezone: UTC }}, free: ["{closes}-{opens}"] }}
+        """)
+    daemon = exporter(near, configuration)
+    sent = near.send("10.0.0.2", 100)
+    metrics = daemon.metrics()
+    assert quota(metrics, "used_bytes", "night") == 0
+    assert quota(metrics, "used_bytes", "day") == sent
+
+
+def test_a_program_that_fails_or_hangs_is_told_of_and_holds_up_nothing(tmp_path, cable, exporter):
+    near, _ = cable
+    configuration = write(tmp_path / "netusage.yaml", """
+        quotas:
+          - { name: missing, limit: 1 kB, run: [/nonexistent/program] }
+          - { name: failing, limit: 1 kB, run: [/bin/sh, -c, "exit 7"] }
+          - { name: killed, limit: 1 kB, run: [/bin/sh, -c, "kill -9 $$"] }
+          - { name: hanging, limit: 1 kB, run: [/bin/sleep, "1000"] }
+        """)
+    daemon = exporter(near, configuration)
+    near.send("10.0.0.2", 10)
+    daemon.metrics()
+    for says in ("can't be started: No such file", "it ended with 7", "signal 9"):
+        eventually(lambda: says in daemon.log)
+    assert quota(daemon.metrics(), "breached", "hanging") == 1
+    began = time.monotonic()
+    daemon.stop()
+    assert time.monotonic() - began < 10, "a program that hangs delays the end"
+    subprocess.run(["pkill", "-f", "^/bin/sleep 1000$"], check=False)
+
+
+def test_a_rate_limit_is_breached_by_what_lasts_and_ends_when_it_is_over(tmp_path, cable, exporter):
+    near, _ = cable
+    configuration = write(tmp_path / "netusage.yaml", """
+        sampling: { interval: 200ms }
+        rate_limits:
+          - { name: busy, count: [wan0], direction: transmit, limit: 100 kB/s, for: 2s }
+        """)
+    daemon = exporter(near, configuration)
+
+    def state(family):
+        return daemon.metrics()[f'netusage_rate_limit_{family}{{rate_limit="busy"}}']
+
+    assert state("bytes_per_second") == 100_000
+    near.send("10.0.0.2", 300)  # A burst, far over the limit, but short.
+    time.sleep(1)
+    assert state("breached") == 0
+    deadline = time.monotonic() + 20
+    while state("breached") == 0 and time.monotonic() < deadline:
+        near.send("10.0.0.2", 30)
+        time.sleep(0.1)
+    assert state("breached") == 1 and state("breaches_total") == 1
+    eventually(lambda: state("breached") == 0)
+    assert state("breaches_total") == 1
+
+
+# MARK: - The 95th percentile
+
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+
+
+def percentile(samples):
+    """The nearest rank: the smallest sample that at least 95 % of all don't exceed."""
+    samples = sorted(samples)
+    return samples[math.ceil(95 * len(samples) / 100) - 1] if samples else 0
+
+
+def test_the_percentile_equals_an_independent_computation_across_a_clock_change(tmp_path, cable, exporter):
+    near, _ = cable
+    plans = [(direction, missing) for direction in ("receive", "transmit", "total", "greater") for missing in ("zero", "skip")]
+    configuration = write(tmp_path / "netusage.yaml", "timezone: Europe/Berlin\ncommitted_rates:\n" + "".join(
+        f"  - {{ name: {direction}-{missing}, count: [wan0], direction: {direction}, limit: 5 Mbit/s, missing: {missing} }}\n"
+        for direction, missing in plans))
+    daemon = exporter(near, configuration)
+    near.send("10.0.0.2", 1)
+    daemon.stop()
+    # October 2026, which has an hour twice; it is the 29th, 10:02 in the morning.
+    start = int(datetime.datetime(2026, 10, 1, tzinfo=BERLIN).timestamp())
+    end = int(datetime.datetime(2026, 11, 1, tzinfo=BERLIN).timestamp())
+    now = int(datetime.datetime(2026, 10, 29, 10, 2, tzinfo=BERLIN).timestamp())
+    assert end - start == 31 * 86400 + 3600
+    generator = random.Random(20261025)
+    samples = {}
+    for slot in range(start - 86400, now // 300 * 300 + 300, 300):
+        if generator.random() < 0.7:
+            samples[slot] = (int(generator.lognormvariate(18.5, 1)), int(generator.lognormvariate(18.2, 1.2)))
+    unread = [(start + 3 * 86400 + 100, start + 3 * 86400 + 40_000), (start + 20 * 86400 - 77, start + 20 * 86400 + 9000)]
+    for gap in unread:
+        for slot in [slot for slot in samples if gap[0] <= slot and slot + 300 <= gap[1]]:
+            if generator.random() < 0.9:
+                del samples[slot]
+    with sqlite3.connect(daemon.ledger) as ledger:
+        account = ledger.execute("SELECT id FROM account WHERE kind = 'device' AND name = 'wan0'").fetchone()[0]
+        for table in ("bucket", "day", "day_start", "unread", "committed_cycle"):
+            ledger.execute(f"DELETE FROM {table}")
+        ledger.executemany("INSERT INTO bucket VALUES (?, ?, ?, ?)", ((slot, account, *pair) for slot, pair in samples.items()))
+        ledger.executemany("INSERT INTO unread VALUES (?, ?)", [(-(2**63), start - 5000), *unread])
+        days = {}
+        for slot, pair in samples.items():
+            day = datetime.datetime.fromtimestamp(slot, BERLIN).date()
+            days.setdefault(day, [0, 0])
+            days[day] = [days[day][0] + pair[0], days[day][1] + pair[1]]
+        for day, pair in days.items():
+            number = (day - datetime.date(1970, 1, 1)).days
+            ledger.execute("INSERT INTO day VALUES (?, ?, ?, ?)", (number, account, *pair))
+            midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=BERLIN).timestamp()
+            ledger.execute("INSERT INTO day_start VALUES (?, ?)", (number, int(midnight)))
+    ledger.close()
+    code, out, errors = command("quota", "--json", ledger=daemon.ledger, configuration=configuration,
+                                prefix=("faketime", "-f", f"@{datetime.datetime.fromtimestamp(now):%Y-%m-%d %H:%M:%S}"))
+    assert code == 0, errors
+    shown = {each["name"]: each for each in json.loads(out)["committed_rates"]}
+
+    def is_missing(slot):
+        return slot not in samples and any(gap[0] <= slot and slot + 300 <= gap[1] for gap in unread)
+
+    series = {"receive": [lambda pair: pair[0]], "transmit": [lambda pair: pair[1]], "total": [sum],
+              "greater": [lambda pair: pair[0], lambda pair: pair[1]]}
+    for direction, missing in plans:
+        taken = [slot for slot in range(start, now // 300 * 300, 300) if missing == "zero" or not is_missing(slot)]
+        expected, over = 0, 0
+        for of in series[direction]:
+            values = [of(samples.get(slot, (0, 0))) for slot in taken]
+            expected = max(expected, percentile(values))
+            over = max(over, sum(value * 8 > 5_000_000 * 300 for value in values))
+        each = shown[f"{direction}-{missing}"]
+        assert each["open"]["p95_bytes_per_second"] == pytest.approx(expected / 300, rel=1e-12), direction + missing
+        assert each["open"]["samples"] == len(taken)
+        gone = sum(map(is_missing, range(start, now // 300 * 300, 300)))
+        assert each["open"]["missing"] == gone
+        whole = (end - start) // 300 - (gone if missing == "skip" else 0)
+        assert each["burst_remaining_seconds"] == max(0, whole - math.ceil(95 * whole / 100) - over) * 300
+        assert each["open"]["cycle_start"] == "2026-10-01T00:00:00+02:00"
+        assert each["open"]["cycle_end"] == "2026-11-01T00:00:00+01:00"
