@@ -15,6 +15,7 @@ struct LedgerHistoryTests {
             seed: seed, path: directory.ledger, calendar: LocalCalendar(zone: zone, weekStart: .monday),
             keepsBucketsSeconds: keeps)
         for _ in 0..<250 { try world.step() }
+        if keeps == nil { try world.checkPlans("seed \(seed)") }
         try world.close()
 
         let bytes = try StoredBytes(directory)

@@ -163,6 +163,55 @@ struct StoredWorld {
         try commit()
     }
 
+    /// What plans have counted is the same by the file, which takes whole days where it can, and by all of the model's
+    /// buckets: whatever was corrected, topped up, free or left over.
+    mutating func checkPlans(_ comment: Comment) throws {
+        guard let file else { return }
+        read()
+        try commit()
+        let zone = Zone(fixedOffsetSeconds: 20_700)
+        let calendars: [TimeZoneSetting: LocalCalendar] = [
+            .local: calendar, .fixed(seconds: 20_700): LocalCalendar(zone: zone, weekStart: .monday),
+        ]
+        let rules: [CycleRule] = [
+            .init(.day), .init(.week(.sunday)), .init(.month(day: 31)), .init(.month(day: 5), at: 23_400),
+            .init(.days(3, from: .init(daysSinceEpoch: 1))),
+            .init(.year(month: 2, day: 29)),
+        ]
+        let quotas = rules.enumerated().flatMap { number, rule in
+            [ByteDirection.total, .greater].map { direction in
+                Quota(
+                    name: "\(number) \(direction)",
+                    count: number == 1 ? .uplink : .devices(["*"].compactMap { DevicePattern($0) }),
+                    direction: direction, limitBytes: 10_000_000_000,
+                    cycle: Cycle(rule, timezone: number == 2 ? .fixed(seconds: 20_700) : .local),
+                    free: number == 4 ? FreeTime([0..<500, 4000..<6000]) : .none,
+                    rolloverMaximumBytes: number == 0 ? 5_000_000_000 : nil)
+            }
+        }
+        for quota in quotas where Bool.random(using: &random) {
+            let bytes = UInt64.random(in: 0...20_000_000_000, using: &random)
+            let kind: Adjustment.Kind =
+                Bool.random(using: &random) ? .topUp(bytes: bytes) : .correction(usedBytes: bytes)
+            let moment = now.timestamp.adding(seconds: -300 * Int64.random(in: 0...2000, using: &random))
+            model.adjustments.append(try file.adjust(quota.name, kind, at: moment, enteredAt: now.timestamp))
+        }
+        let plans = Plans(quotas: quotas, rateLimits: [], committedRates: [])
+        let stored = try file.planBook(plans, calendars: calendars, at: now.timestamp)
+        let expected = model.planBook(plans, calendars: calendars, at: now.timestamp)
+        for (mine, theirs) in zip(stored.quotas, expected.quotas) {
+            #expect(
+                mine.usedBytes(in: mine.current) == theirs.usedBytes(in: theirs.current),
+                "\(mine.quota.name): \(comment)")
+            #expect(
+                mine.measuredBytes(in: mine.current) == theirs.measuredBytes(in: theirs.current),
+                "\(mine.quota.name): \(comment)")
+            #expect(
+                mine.limitBytes(in: mine.current) == theirs.limitBytes(in: theirs.current),
+                "\(mine.quota.name): \(comment)")
+        }
+    }
+
     mutating func close() throws {
         read()
         try commit(isFinal: true)
