@@ -62,6 +62,7 @@ python:
 
 .PHONY: bench
 bench: build ## Measure against node_exporter and vnstat, side by side.
+	swift build -c release --product backtest
 	@$(call install,$(BENCH_PACKAGES) iproute2)
 	$$([ "$$(id -u)" = 0 ] || echo sudo) python3 Tests/Bench/bench.py
 

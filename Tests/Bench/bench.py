@@ -197,6 +197,62 @@ def idle(namespace, ours, rows, seconds=180):
     rows.append(("MB a day written (by calls / as dirty pages)", f"{calls * per_day:.1f} / {disk * per_day:.1f}", "", ""))
 
 
+def plans(directory, rows, devices=1000, days=62):
+    """As many quotas as devices, and a ledger full of buckets: the start, and what the quotas cost a scrape."""
+    ledger = directory / "plans.db"
+    names = [f"nic{number}{end}" for number in range(devices // 2) for end in "ab"]
+    configuration = directory / "plans.yaml"
+    configuration.write_text("timezone: UTC\nquotas:\n" + "".join(
+        f"  - {{ name: of-{name}, count: [{name}], limit: 1 TB, warn_at: [80%, 95%] }}\n" for name in names))
+    with world(devices) as namespace:
+        with netusage(namespace, directory, ledger=ledger) as ours:
+            ours.stop()
+        with contextlib.closing(sqlite3.connect(ledger)) as database, database:
+            database.execute("PRAGMA synchronous = OFF")
+            accounts = [row[0] for row in database.execute("SELECT id FROM account WHERE kind = 'device'")]
+            now = int(time.time()) // 300 * 300
+            database.executemany("INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?)",
+                                 ((start, account, 1000 * account, 10) for start in range(now - days * 86400, now, 300)
+                                  for account in accounts))
+            database.execute("DELETE FROM day")
+            database.execute("INSERT INTO day SELECT start / 86400, account, sum(received), sum(transmitted) FROM bucket GROUP BY 1, 2")
+            database.execute("INSERT OR REPLACE INTO day_start SELECT DISTINCT day, day * 86400 FROM day")
+        rates = {}
+        for flags in ([], [f"--config.file={configuration}"]):
+            starts = []
+            for _ in range(3):
+                started = time.monotonic()
+                exporter = Exporter(namespace, directory, *flags, ledger=ledger, wait=False)
+                while True:
+                    with contextlib.suppress(OSError):
+                        shown = exporter.metrics()
+                        if not flags or any(series.startswith("netusage_quota_used_bytes") for series in shown):
+                            break
+                starts.append(time.monotonic() - started)
+                if len(starts) < 3:
+                    exporter.stop()
+            if flags:
+                # The past by the hour is read after the start; each quota has its forecast then.
+                while any(value == shown[series.replace("projected", "used")] for series, value in shown.items()
+                          if series.startswith("netusage_quota_projected_bytes")) and time.monotonic() - started < 300:
+                    time.sleep(1)
+                    shown = exporter.metrics()
+                rows.append((f"s until all forecasts, {devices} quotas", f"{time.monotonic() - started:.0f}", "", ""))
+            what = f"{devices} devices, {devices if flags else 'no'} quotas, {days} days of buckets"
+            rows.append((f"ms from start to first scrape, {what}", f"{statistics.median(starts) * 1e3:.0f}", "", ""))
+            rates[bool(flags)] = load(namespace, exporter.process.pid, "http://127.0.0.1:10073/metrics", [])["rate"]
+            rows.append((f"scrapes/s, {what}", f"{rates[bool(flags)]:,.0f}", "",
+                         f"1/{rates[False] / rates[True]:.2f} of that without" if flags else ""))
+            rows.append((f"resident MB, {what}", f"{status(exporter.process.pid, 'VmRSS'):.1f}", "", ""))
+            exporter.stop()
+
+
+def forecasts():
+    """How far off projections are; a real series may be named by its path: SERIES=file make bench."""
+    series = [os.environ["SERIES"]] if "SERIES" in os.environ else []
+    print(run(ROOT / ".build/release/backtest", *series))
+
+
 def binary(directory, rows):
     stripped = directory / "stripped"
     run("strip", "-o", stripped, BINARY)
@@ -221,8 +277,12 @@ def main():
             throughput(devices, directory, rows)
         print("measuring two years of history, and three quiet minutes …", file=sys.stderr)
         history(directory, rows)
+        print("measuring 1,000 quotas, and making a ledger for them …", file=sys.stderr)
+        plans(directory, rows)
         binary(directory, rows)
     table(rows)
+    print()
+    forecasts()
 
 
 if __name__ == "__main__":

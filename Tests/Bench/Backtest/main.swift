@@ -133,7 +133,7 @@ if CommandLine.arguments.count > 1 {
     }
     let first = hours.keys.min() ?? 0
     let values = (first...(hours.keys.max() ?? 0)).map { hours[$0] ?? 0 }
-    for (name, length) in [("week", 168), ("14 days", 336), ("30 days", 720)] {
+    for (name, length) in [("7 days", 168), ("14 days", 336), ("30 days", 720)] {
         var straight = 0.0
         var ours = 0.0
         var trials = 0.0
@@ -143,6 +143,6 @@ if CommandLine.arguments.count > 1 {
             ours += result.ours
             trials += 1
         }
-        row("the named file, cycles of a \(name) from each day (\(Int(trials)))", straight / trials, ours / trials)
+        row("the named file, cycles of \(name), one from each day (\(Int(trials)))", straight / trials, ours / trials)
     }
 }
