@@ -33,18 +33,18 @@ actor Meter {
 
     private var kernelStatus = KernelStatus()
     private var kernelFailures: [Concern: String] = [:]
-    private var storeStatus = StoreStatus()
+    var storeStatus = StoreStatus()
     private var configurationStatus: ConfigurationStatus
     private var process = ProcessStatistics()
     private var processReadAt: BootTime?
     private let startTime = ProcessStatistics.startTime()
     private let bootTime = ProcessStatistics.bootTime()
-    private var series: Series?
+    var series: Series?
     private var planSeries = PlanSeries(.none)
 
     private var previousMoment: Moment?
-    private var flushedAt: BootTime
-    private var failedAt: BootTime?
+    var flushedAt: BootTime
+    var failedAt: BootTime?
     /// Something happened that a crash must not undo.
     var isUrgent = true
     let wakeStore: AsyncStream<Void>.Continuation
@@ -489,136 +489,4 @@ actor Meter {
     }
 
     func reloadFailed() { configurationStatus.lastReloadSuccessful = false }
-
-    // MARK: - Store
-
-    /// What the store is to do next.
-    enum StoreWork: Sendable {
-        /// Read what the program needs to go on: the accounts of these devices, the days from this one on, by this calendar.
-        case open(names: Set<DeviceName>, daysFrom: CivilDate, LocalCalendar, PlanRequest)
-        case commit(Commit, LocalCalendar, horizon: Timestamp)
-        /// Read the history again, with days by this calendar, from this day on.
-        case history(LocalCalendar, daysFrom: CivilDate, PlanRequest)
-        /// Go on with reading what quotas carried in the last weeks.
-        case scan(HistoryScan)
-        /// Keep what the owner tells.
-        case adjust(QuotaOrder, enteredAt: Timestamp, PlanRequest)
-    }
-
-    /// Whether the days are still booked by another calendar than the one that is set.
-    private var wantsAnotherCalendar: Bool { settings.calendar != ledger.calendar }
-
-    /// Whether the book is of other plans than those that are set, or has to be made anew.
-    private var wantsAnotherPlanBook: Bool {
-        ledger.isPlanBookOutdated || !ledger.planBook.isOf(settings.plans, settings.calendars)
-    }
-
-    /// Whether the program's last commit is in the store.
-    var isClosed: Bool { ledger.isClosed }
-
-    /// What waits for the store, the most urgent first; `nil` when nothing does.
-    ///
-    /// - Parameters:
-    ///   - isFinal: Whether the program ends with this.
-    ///   - scans: Whether there is time for what isn't urgent.
-    func takeStoreWork(isFinal: Bool = false, scans: Bool = true) -> StoreWork? {
-        let now = SystemClock.now()
-        if isFinal { read(endsInterval: false) }
-        if !ledger.isPersistent || ledger.isAwaitingStore, wantsAnotherCalendar {
-            ledger.useWithoutStore(settings.calendar, at: now.timestamp)
-        }
-        if !ledger.isPersistent, wantsAnotherPlanBook {
-            ledger.useWithoutStore(settings.newPlanBook(at: now.timestamp))
-        }
-        guard ledger.isPersistent else { return nil }
-        let request = PlanRequest(plans: settings.plans, calendars: settings.calendars, now: now.timestamp)
-        let isDue = now.sinceBoot.elapsed(since: flushedAt) >= settings.flushInterval
-        if let failedAt, !isFinal, !isRetryDue(since: failedAt) { return nil }
-        if ledger.isAwaitingStore {
-            let window = PeriodWindow(settings.calendar, at: now.timestamp)
-            return .open(
-                names: ledger.namesWanted, daysFrom: window.previousMonthStart,
-                settings.calendar, request)
-        }
-        let needsHistory = wantsAnotherCalendar || wantsAnotherPlanBook || ledger.needsHistory
-        if let waiting = orders.first, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
-            return .adjust(waiting.order, enteredAt: waiting.enteredAt, request)
-        }
-        guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else {
-            return scans ? nextScan(at: now.timestamp).map { .scan($0) } : nil
-        }
-        // The history is read when everything is in the store and nothing is under way.
-        if needsHistory, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
-            let calendar = settings.calendar
-            let daysFrom = PeriodWindow(calendar, at: now.timestamp).previousMonthStart
-            return .history(calendar, daysFrom: daysFrom, request)
-        }
-        // What came after the commit that is tried again waits as urgently as before.
-        let isRetry = ledger.hasCommitUnderWay
-        guard let commit = ledger.takeCommit(isFinal: isFinal) else { return nil }
-        isUrgent = isRetry
-        let horizon = min(
-            now.timestamp(before: settings.keepBuckets), ledger.planBook.bucketsNeededFrom(at: now.timestamp))
-        return .commit(commit, ledger.calendar, horizon: horizon)
-    }
-
-    /// A commit is in the store.
-    func committed(_ adopted: [AdoptedHistory], sizeBytes: Int64) {
-        ledger.acknowledgeCommit()
-        for history in adopted { ledger.adopt(history) }
-        tellNews()
-        storeSucceeded(sizeBytes: sizeBytes)
-    }
-
-    /// The store begins anew with an empty file: it needs everything.
-    func storeBegunAnew() {
-        ledger.recommitEverything()
-        isUrgent = true
-    }
-
-    /// The history that was asked for.
-    func take(_ history: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64) {
-        ledger.replaceHistory(history, calendar: calendar, at: SystemClock.now().timestamp)
-        ledger.use(book)
-        series = nil
-        storeSucceeded(sizeBytes: sizeBytes)
-    }
-
-    /// The store couldn't do what it was asked to; it is asked again. See ``isRetryDue(since:)``.
-    func storeFailed(_ failure: StoreFailure) {
-        isUrgent = true
-        storeStatus.commitFailures += 1
-        failedAt = SystemClock.now().sinceBoot
-        // Who is turned away at the start ends; that is told then.
-        if failure.isNews, hasBegun || failure.error.code != .locked {
-            logger.error(
-                "the ledger can't be used now; bookings wait in memory", metadata: ["error": "\(failure.error)"])
-        }
-        storeStatus.isUp = false
-        refuseOrders(.store(failure.error))
-    }
-
-    /// The rules allow ten seconds.
-    private static let retryInterval = Span(seconds: 5)
-
-    private func isRetryDue(since failure: BootTime) -> Bool {
-        SystemClock.now().sinceBoot.elapsed(since: failure) >= Self.retryInterval
-    }
-
-    private func storeSucceeded(sizeBytes: Int64) {
-        let now = SystemClock.now()
-        if failedAt != nil { logger.notice("the ledger can be used again; nothing was lost") }
-        failedAt = nil
-        flushedAt = now.sinceBoot
-        storeStatus.isUp = true
-        storeStatus.sizeBytes = sizeBytes
-        storeStatus.lastCommitSeconds = (Double(now.wallNanoseconds) / 1e9 * 1000).rounded() / 1000
-    }
-}
-
-/// Why the store didn't do what it was asked to.
-struct StoreFailure: Sendable {
-    var error: StoreError
-    /// Whether it isn't what was told last.
-    var isNews: Bool
 }

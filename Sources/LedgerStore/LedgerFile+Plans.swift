@@ -42,8 +42,8 @@ extension LedgerFile {
         let keys = Dictionary(uniqueKeysWithValues: try loadAccounts().map { ($0.id, $0.key) })
         book.keys = keys
         let complete = Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
-        // Where buckets may be gone there are no samples.
-        if complete > .earliest { book.noteUnread(.earliest..<complete) }
+        // Where buckets may be gone there are no samples. It isn't the beginning of all time, which is when metering began.
+        if complete > .earliest { book.noteUnread(Timestamp.earliest.adding(seconds: 1)..<complete) }
         let source = PlanRestore(try days(calendar: calendar, bucketsFrom: complete), for: book, at: now)
         let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
         var kept: [AccountID: Total] = [:]

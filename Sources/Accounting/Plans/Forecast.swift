@@ -83,12 +83,16 @@ package struct Forecast: Sendable {
         ]
     }
 
+    /// How far ahead the estimates are tried: far enough to see a day's pattern, near enough to see a new level soon.
+    private static let trialHours = 72
+    /// On how many days they are tried.
+    private static let trialCount = 42
     /// How many trials the priors are worth.
     private static let doubt = 2.0
 
     /// How much each estimate counts, by what it would have said on earlier days: the sum is 1.
     private static func weights(_ past: Past, elapsed: Int, remaining: Int) -> [Double] {
-        let horizon = min(max(remaining, 24), 2 * hoursPerWeek, max(24, past.count / 2))
+        let horizon = min(max(remaining, 24), trialHours)
         // Of quiet times a small error isn't a large one.
         let usual = past.mean(before: past.count, hours: past.count) * Double(horizon) * 0.1 + 1
         var errors = Array(repeating: 0.0, count: priors.count)
@@ -97,7 +101,7 @@ package struct Forecast: Sendable {
         var origin = past.count - horizon
         // From the last day backwards; the newer ones weigh more.
         var origins: [Int] = []
-        while origin >= 24, origins.count < 42 {
+        while origin >= 24, origins.count < trialCount {
             origins.append(origin)
             origin -= 24
         }
@@ -105,7 +109,7 @@ package struct Forecast: Sendable {
             profile.extend(past, to: origin)
             let actual = past.sum(origin, origin + horizon)
             let estimates = estimates(past, before: origin, elapsed: elapsed, horizon: horizon, profile)
-            let weight = 1 / (1 + Double(age) / 14)
+            let weight = 1 / (1 + Double(age) / 7)
             for (place, estimate) in estimates.enumerated() {
                 let start = Double(past.firstHour) + Double(origin)
                 let predicted =

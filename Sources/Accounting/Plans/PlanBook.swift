@@ -91,6 +91,8 @@ package struct PlanBook: Sendable {
         if span.isEmpty { return }
         records.unread.append(span)
         for place in committedRates.indices { committedRates[place].noteUnread(span) }
+        if span.lowerBound > .earliest { return }
+        for place in quotas.indices { quotas[place].meter(from: span.upperBound) }
     }
 
     /// Takes the mean rates of an interval, by the accounts' plans.

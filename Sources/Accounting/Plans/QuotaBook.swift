@@ -31,8 +31,8 @@ struct QuotaBook: Sendable {
     private(set) var cycles: [CycleUse] = []
     /// Those that hold, in the order of their moments.
     let adjustments: [Adjustment]
-    /// From when on the ledger has bytes: what it has of an earlier cycle isn't all that was used.
-    private let meteredFrom: Timestamp
+    /// From when on the ledger has all: what it has of an earlier cycle isn't all that was used.
+    private var meteredFrom: Timestamp
     private(set) var log: QuotaLog
     /// The cycle that holds the moment up to which it has been looked at what happened.
     private(set) var current: Range<Timestamp>
@@ -61,11 +61,18 @@ struct QuotaBook: Sendable {
         adjustments = records.adjustments.filter { $0.quota == quota.name && $0.undoneAt == nil }
             .sorted { ($0.at, $0.id) < ($1.at, $1.id) }
         log = QuotaLog(records, of: quota.name)
-        self.meteredFrom = meteredFrom
+        self.meteredFrom = records.unread.filter { $0.lowerBound == .earliest }.map(\.upperBound).reduce(
+            meteredFrom, min)
         current = quota.cycle.rule.cycle(containing: now, in: calendar)
         isFree = quota.free.contains(now, in: calendar)
         histories = Array(repeating: UseHistory(), count: quota.direction.seriesCount)
         forecasts = Array(repeating: .none, count: quota.direction.seriesCount)
+    }
+
+    /// Metering begins now, if it didn't before.
+    mutating func meter(from moment: Timestamp) {
+        meteredFrom = min(meteredFrom, moment)
+        rollover = nil
     }
 
     func cycle(at moment: Timestamp) -> Range<Timestamp> { quota.cycle.rule.cycle(containing: moment, in: calendar) }

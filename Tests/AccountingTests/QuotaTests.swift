@@ -1,0 +1,272 @@
+import CivilTime
+import TestSupport
+import Testing
+
+@testable import Accounting
+
+/// What quotas count, in the words of people who pay by them.
+@Suite("Quotas")
+struct QuotaTests {
+    private static func quota(
+        _ rule: CycleRule, direction: ByteDirection = .total, limit: UInt64 = 1000, warnAt: [UInt64] = [],
+        free: [Range<Int>] = [], rollover: UInt64? = nil
+    ) -> Plans {
+        Plans(
+            quotas: [
+                Quota(
+                    name: "q", count: .devices(["eth0"].compactMap { DevicePattern($0) }), direction: direction,
+                    limitBytes: limit, cycle: Cycle(rule), warnAt: warnAt.map { Share(millionths: $0) },
+                    free: FreeTime(free), rolloverMaximumBytes: rollover)
+            ], rateLimits: [], committedRates: [])
+    }
+
+    /// A world in which eth0 carries bytes when it is told to; it is 2026-11-21, midnight.
+    private struct Metered {
+        var world: World
+        let device: DeviceIndex
+
+        init(_ plans: Plans, zone: Zone = .utc) {
+            world = World(zone: zone, plans: plans)
+            device = world.create("eth0")
+        }
+
+        mutating func carry(_ received: UInt64, _ transmitted: UInt64 = 0, after seconds: Double = 1) {
+            world.pass(seconds - 0.5)
+            world.read()
+            world.carry(device, received: received, transmitted: transmitted)
+            world.pass(0.5)
+            world.read()
+        }
+
+        var state: QuotaState { world.quota("q")! }
+        var events: [QuotaEvent] { world.store.events }
+    }
+
+    @Test func aThresholdAndABreachAreToldOnceWhateverComesAfter() {
+        var metered = Metered(Self.quota(.init(.month(day: 1)), warnAt: [500_000, 900_000]))
+        metered.carry(499)
+        #expect(metered.events.isEmpty)
+        metered.carry(1)
+        #expect(metered.events.map(\.share.description) == ["0.5"])
+        metered.carry(499)
+        #expect(!metered.state.isBreached)
+        metered.carry(1)
+        #expect(metered.state.isBreached, "at the limit, not beyond it")
+        for _ in 0..<3 {
+            metered.world.start()
+            metered.carry(100)
+        }
+        #expect(metered.events.map(\.kind) == [.warning, .warning, .breach] && metered.events.allSatisfy(\.isNews))
+        #expect(metered.state.breaches == 1)
+    }
+
+    @Test func aLiftTakesNoBreachBackAndTheNextOneIsCountedButNotTold() {
+        var metered = Metered(Self.quota(.init(.month(day: 1))))
+        metered.carry(1000)
+        metered.world.adjust("q", .topUp(bytes: 500))
+        metered.world.read()
+        #expect(!metered.state.isBreached && metered.state.breaches == 1 && metered.state.limitBytes == 1500)
+        metered.carry(500)
+        #expect(metered.state.isBreached && metered.state.breaches == 2)
+        #expect(metered.events.map(\.kind) == [.breach, .lift, .breach])
+        #expect(metered.events.filter(\.isNews).count == 1)
+    }
+
+    @Test func aNewCycleBeginsAtZeroAndTellsAnew() {
+        var metered = Metered(Self.quota(.init(.day)))
+        metered.carry(1000)
+        metered.carry(10, after: 86_400)
+        #expect(metered.state.usedBytes == 10 && !metered.state.isBreached)
+        metered.carry(990)
+        #expect(metered.events.map(\.kind) == [.breach, .breach] && metered.events.allSatisfy(\.isNews))
+        #expect(metered.state.breaches == 2)
+    }
+
+    @Test func theGreaterDirectionCountsNotTheSumOfTheGreaterOnes() {
+        var metered = Metered(Self.quota(.init(.day), direction: .greater))
+        metered.carry(100, 10)
+        metered.carry(10, 70)
+        #expect(metered.state.usedBytes == 110)
+        metered.carry(0, 100)
+        #expect(metered.state.usedBytes == 180)
+    }
+
+    @Test func aCorrectionHoldsFromItsMomentToTheCyclesEnd() {
+        var metered = Metered(Self.quota(.init(.day), limit: 100_000))
+        metered.carry(300)
+        metered.world.adjust("q", .correction(usedBytes: 5000))
+        metered.carry(20)
+        #expect(
+            metered.state.usedBytes == 5020 && metered.state.measuredBytes == 320 && metered.state.driftBytes == 4700)
+        metered.carry(7)
+        metered.world.start()
+        #expect(metered.state.usedBytes == 5027, "in the same five minutes, after a kill")
+        metered.carry(1, after: 86_400)
+        #expect(metered.state.usedBytes == 1)
+    }
+
+    @Test func aCorrectionOfThePastCountsWhatWasMeteredSince() {
+        var metered = Metered(Self.quota(.init(.day), limit: 100_000))
+        metered.carry(300)
+        metered.carry(20, after: 3600)
+        let moment = metered.world.now.timestamp.adding(seconds: -1800)
+        metered.world.adjust("q", .correction(usedBytes: 5000), at: moment)
+        #expect(metered.state.usedBytes == 5020 && metered.state.driftBytes == 4700)
+        metered.world.adjust("q", .correction(usedBytes: 100), at: metered.world.now.timestamp)
+        #expect(metered.state.usedBytes == 100, "the last one holds")
+    }
+
+    @Test func freeTimeGoesByTheWallClockAlsoWhereAnHourComesTwice() throws {
+        // Free from 02:00 to 03:00; on 2026-10-25 that hour comes twice in Berlin.
+        let zone = try Zone(posix: "CET-1CEST,M3.5.0,M10.5.0/3")
+        var metered = Metered(
+            Self.quota(.init(.month(day: 1)), free: (0..<7).map { $0 * 1440 + 120..<$0 * 1440 + 180 }), zone: zone)
+        metered.world.wallSeconds = 1_792_879_200  // 2026-10-24T22:00:00Z: local midnight.
+        metered.world.read()
+        var counted: UInt64 = 0
+        for hour in 0..<6 {
+            metered.carry(100, after: 3600)  // Just before 01:00, 02:00, 03:00, 03:00, 04:00 and 05:00.
+            if hour != 2, hour != 3 { counted += 100 }
+            #expect(metered.state.usedBytes == counted, "hour \(hour)")
+        }
+    }
+
+    @Test func whatIsLeftOverGoesOnUpToItsMaximum() {
+        // The world begins an hour before its cycle ends.
+        var metered = Metered(Self.quota(.init(.day, at: 3600), rollover: 1500))
+        metered.carry(100)
+        #expect(metered.state.limitBytes == 1000, "the first cycle wasn't metered as a whole")
+        metered.carry(400, after: 86_400)
+        #expect(metered.state.limitBytes == 1000, "what was left of it isn't known")
+        metered.carry(200, after: 86_400)
+        #expect(metered.state.limitBytes == 1600 && metered.state.rolloverBytes == 600)
+        metered.carry(100, after: 86_400)
+        #expect(metered.state.limitBytes == 2400)
+        metered.carry(100, after: 86_400)
+        #expect(metered.state.limitBytes == 2500, "no more than the maximum")
+        metered.world.start()
+        #expect(metered.state.limitBytes == 2500)
+        metered.carry(9000)
+        metered.carry(1, after: 86_400)
+        #expect(metered.state.limitBytes == 1000, "nothing is left of what was exceeded")
+    }
+
+    @Test func aPrepaidQuotaCountsBetweenItsDatesOnly() throws {
+        let rule = CycleRule(
+            .once(from: try #require(CivilDate("2026-11-22")), until: try #require(CivilDate("2026-11-24"))))
+        var metered = Metered(Self.quota(rule))
+        metered.carry(10)
+        #expect(metered.state.usedBytes == 0)
+        metered.carry(20, after: 86_400)
+        metered.carry(30, after: 86_400)
+        #expect(metered.state.usedBytes == 50)
+        metered.carry(40, after: 86_400)
+        #expect(metered.state.usedBytes == 50)
+    }
+
+    @Test func theSafeUsePerDayIsWhatIsLeftByTheDaysThatAre() {
+        var metered = Metered(Self.quota(.init(.month(day: 1)), limit: 11_000))
+        metered.carry(1000, after: 1)
+        let now = Timestamp(secondsSinceEpoch: 1_795_219_200)  // 2026-11-21, ten days before the end.
+        #expect(metered.state.safeBytesPerDay(at: now) == 1000)
+        #expect(metered.state.safeBytesPerDay(at: metered.state.cycle.upperBound.adding(seconds: -60)) == 10_000)
+        #expect(metered.state.safeBytesPerDay(at: metered.state.cycle.upperBound) == 0)
+    }
+
+    @Test func aCycleThatBeginsWithinFiveMinutesIsExactToTheSecond() {
+        var metered = Metered(Self.quota(.init(.day, at: 120), limit: 100_000))
+        for second in 1...300 {
+            metered.world.carry(metered.device, received: 1)
+            metered.world.pass(1)
+            metered.world.read()
+            let used = metered.state.usedBytes
+            #expect(used == UInt64(second <= 119 ? second : second - 120), "second \(second)")
+        }
+        metered.world.start()
+        #expect(metered.state.usedBytes == 180)
+    }
+
+    // MARK: - Money
+
+    @Test func aCostIsExact() throws {
+        let price = Price(
+            currency: try #require(Currency(code: "INR")), base: Money(millionths: 499_000_000),
+            perGigabyte: Money(millionths: 7_500_000),
+            overLimit: .init(blockBytes: 50, price: Money(millionths: 100_000), max: Money(millionths: 250_000)))
+        #expect(price.cost(ofUsed: 0, limit: 1000).text(decimals: 2) == "499.00")
+        #expect(price.cost(ofUsed: 1_000_000_000, limit: .max).text(decimals: 2) == "506.50")
+        #expect(price.cost(ofUsed: 1, limit: 1000).parts == 499_000_000_007_500_000)
+        #expect(
+            price.cost(ofUsed: 1000, limit: 1000).text(decimals: 6) == "499.000008", "at the limit no block is begun")
+        #expect(price.cost(ofUsed: 1001, limit: 1000).text(decimals: 2) == "499.10")
+        #expect(price.cost(ofUsed: 1050, limit: 1000).text(decimals: 2) == "499.10")
+        #expect(price.cost(ofUsed: 1051, limit: 1000).text(decimals: 2) == "499.20")
+        #expect(price.cost(ofUsed: 9999, limit: 1000).text(decimals: 2) == "499.25", "at most")
+        #expect(price.cost(ofUsed: saturationLimit, limit: 1).parts > 0)
+        #expect(
+            Money(millionths: 5_000).text(decimals: 2) == "0.01" && Money(millionths: 4_999).text(decimals: 2) == "0.00"
+        )
+        #expect(Money(millionths: 1_500_000).text(decimals: 0) == "2" && Money(millionths: 100_000).value == 0.1)
+    }
+
+    @Test func addingTenthsTenTimesGivesOne() {
+        var sum = Money.zero
+        for _ in 0..<10 { sum = sum.adding(Money(millionths: 100_000)) }
+        #expect(sum == Money(millionths: 1_000_000) && sum.value == 1)
+    }
+
+    // MARK: - Rates
+
+    @Test func aRateLimitNeedsToBeExceededForLongAndKeepsStillForAsLong() {
+        var book = RateLimitBook(
+            RateLimit(name: "r", count: .uplink, direction: .receive, limitBitsPerSecond: 800, hold: Span(seconds: 3)))
+        func states(_ rates: [Double]) -> [Bool] {
+            rates.map {
+                book.sample(Rate(received: $0, transmitted: 1e9), over: Span(seconds: 1))
+                return book.isBreached
+            }
+        }
+        #expect(
+            states([101, 101, 100, 101, 101, 101]) == [false, false, false, false, false, true], "100 isn't over it")
+        #expect(states([95, 101, 95, 90, 90, 91, 90, 90, 90]).last == false)
+        #expect(states([101, 101]) == [false, false] && book.breaches == 1)
+        #expect(states([101]) == [true] && book.breaches == 2)
+    }
+
+    // MARK: - Forecasts
+
+    @Test(arguments: 0..<200)
+    func aForecastIsNeverNegativeNorEndlessWhateverThePast(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        let values = (0..<Int.random(in: 0...1344, using: &random)).map { _ -> Float in
+            switch Int.random(in: 0..<4, using: &random) {
+            case 0: 0
+            case 1: .random(in: 0...1e6, using: &random)
+            case 2: .random(in: 0...1e18, using: &random)
+            default: 1
+            }
+        }
+        let first = Int64.random(in: -1000...500_000, using: &random)
+        let forecast = Forecast(
+            values, firstHour: first, elapsed: .random(in: 0...800, using: &random),
+            remaining: .random(in: 0...9000, using: &random))
+        let now = Double(first) + Double(values.count)
+        var last = 0.0
+        for ahead in [0, 0.001, 1, 24, 167.99, 168, 1000, 100_000] {
+            let bytes = forecast.bytes(from: now, to: now + ahead)
+            #expect(bytes.isFinite && bytes >= last, "seed \(seed)")
+            last = bytes
+        }
+        #expect(forecast.bytes(from: now, to: now - 1) == 0)
+    }
+
+    @Test func aSteadyRateGoesOnAndAWeeklyPatternIsFound() {
+        let steady = Forecast(Array(repeating: 100, count: 500), firstHour: 490_000, elapsed: 100, remaining: 620)
+        #expect(abs(steady.bytes(from: 490_500, to: 490_600) - 10_000) < 1)
+        // Only on two days of the week: a straight line would be wrong on each of the others.
+        let week = (0..<1344).map { Float(($0 / 24) % 7 < 2 ? 1000 : 0) }
+        let pattern = Forecast(week, firstHour: 0, elapsed: 400, remaining: 320)
+        #expect(abs(pattern.bytes(from: 1344, to: 1344 + 48) - 48_000) < 4800)
+        #expect(pattern.bytes(from: 1344 + 48, to: 1344 + 168) < 4800)
+    }
+}
