@@ -51,7 +51,8 @@ package struct Forecast: Sendable {
     /// The bytes from one moment to a later one, in hours since 1970.
     package func bytes(from start: Double, to end: Double) -> Double {
         if end <= start { return 0 }
-        return flatRate * (end - start) + profileScale * (profileBytes(until: end) - profileBytes(until: start))
+        let bytes = flatRate * (end - start) + profileScale * (profileBytes(until: end) - profileBytes(until: start))
+        return bytes.isFinite ? max(0, bytes) : 0
     }
 
     private func profileBytes(until hour: Double) -> Double { Profile.bytes(profileSums, until: hour) }

@@ -105,39 +105,3 @@ extension PlanBook {
         for place in counting.committedRates { committedRates[place].add(total, at: slot) }
     }
 }
-
-/// What the quotas carried by the hour in the last weeks, read from the store bit by bit after the start.
-package struct HistoryScan: Sendable {
-    /// How far it has come.
-    package private(set) var next: Timestamp
-    package let end: Timestamp
-    private var book: PlanBook
-
-    /// - Parameter book: Of whose quotas; its own histories begin with `now`.
-    package init(_ book: PlanBook, at now: Timestamp) {
-        end = Bucket(containing: now).start
-        next = end.adding(seconds: -Int64(UseHistory.hours) * 3600)
-        self.book = book
-        self.book.forgetHistories()
-    }
-
-    package var isDone: Bool { next >= end }
-
-    /// Which quotas want an account's bytes; `nil` when none does.
-    package mutating func counting(_ key: AccountKey) -> PlanBook.Counting? {
-        let counting = book.counting(key)
-        return counting.quotas.isEmpty ? nil : counting
-    }
-
-    package mutating func add(_ total: Total, for counting: PlanBook.Counting, at slot: Timestamp) {
-        book.remember(total, at: slot, for: counting)
-    }
-
-    package mutating func advance(to moment: Timestamp) { next = min(moment, end) }
-
-    /// Whether it is about the quotas of this book.
-    package func isOf(_ book: PlanBook) -> Bool { book.plans.quotas == self.book.plans.quotas }
-
-    /// The quotas with what was found.
-    var quotas: [QuotaBook] { book.quotas }
-}

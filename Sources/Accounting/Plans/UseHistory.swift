@@ -43,7 +43,7 @@ struct UseHistory: Sendable {
         var sum = earlier
         for (place, value) in values.enumerated() where value != 0 {
             let hour = end - Int64(values.count - place)
-            sum.add(UInt64(value), at: Timestamp(secondsSinceEpoch: hour * 3600))
+            sum.add(UInt64(min(value, Float(saturationLimit / 2))), at: Timestamp(secondsSinceEpoch: hour * 3600))
         }
         self = sum
     }

@@ -1,0 +1,33 @@
+import CivilTime
+
+/// A rate that is bought, billed by the 95th percentile.
+package struct CommittedRate: Hashable, Sendable {
+    /// What a sample counts as that isn't there, because nothing was read in its time.
+    package enum MissingSamples: String, Hashable, Sendable, CaseIterable {
+        /// A rate of zero.
+        case zero
+        /// Nothing: it is left out.
+        case skip
+    }
+
+    package var name: String
+    package var count: Selection
+    package var direction: ByteDirection
+    package var limitBitsPerSecond: UInt64
+    package var cycle: Cycle
+    package var missing: MissingSamples
+
+    package init(
+        name: String, count: Selection, direction: ByteDirection, limitBitsPerSecond: UInt64, cycle: Cycle,
+        missing: MissingSamples
+    ) {
+        self.name = name
+        self.count = count
+        self.direction = direction
+        self.limitBitsPerSecond = limitBitsPerSecond
+        self.cycle = cycle
+        self.missing = missing
+    }
+
+    package var limitBytesPerSecond: Double { Double(limitBitsPerSecond) / 8 }
+}

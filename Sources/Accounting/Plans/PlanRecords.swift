@@ -1,0 +1,44 @@
+import CivilTime
+
+/// What the store keeps for plans besides bytes.
+package struct PlanRecords: Sendable {
+    package var adjustments: [Adjustment]
+    /// Of cycles that aren't long past.
+    package var events: [QuotaEvent]
+    /// How many breaches each quota has had.
+    package var breaches: [String: UInt64]
+    /// What earlier cycles of committed rates have given.
+    package var committedCycles: [CommittedCycle]
+    /// Time in which nothing was read; ascending.
+    package var unread: [Range<Timestamp>]
+
+    package static let none = PlanRecords(
+        adjustments: [], events: [], breaches: [:], committedCycles: [], unread: [])
+
+    package init(
+        adjustments: [Adjustment], events: [QuotaEvent], breaches: [String: UInt64], committedCycles: [CommittedCycle],
+        unread: [Range<Timestamp>]
+    ) {
+        self.committedCycles = committedCycles
+        self.unread = unread
+        self.adjustments = adjustments
+        self.events = events
+        self.breaches = breaches
+    }
+
+    /// As many events as are remembered: each quota has a few in a cycle.
+    private static let maximumEvents = 20_000
+
+    mutating func note(_ cycles: [CommittedCycle]) {
+        committedCycles.removeAll { known in cycles.contains { $0.name == known.name && $0.cycle == known.cycle } }
+        committedCycles += cycles
+    }
+
+    mutating func note(_ new: [QuotaEvent]) {
+        events += new
+        if events.count > Self.maximumEvents { events.removeFirst(events.count - Self.maximumEvents) }
+        for event in new where event.kind == .breach {
+            breaches[event.quota] = saturatingSum(breaches[event.quota] ?? 0, 1)
+        }
+    }
+}

@@ -1,0 +1,28 @@
+import CivilTime
+
+/// Everything that the owner has agreed upon with a provider, or with themselves.
+package struct Plans: Hashable, Sendable {
+    package var quotas: [Quota]
+    package var rateLimits: [RateLimit]
+    package var committedRates: [CommittedRate]
+
+    package static let none = Plans(quotas: [], rateLimits: [], committedRates: [])
+
+    package init(quotas: [Quota], rateLimits: [RateLimit], committedRates: [CommittedRate]) {
+        self.quotas = quotas
+        self.rateLimits = rateLimits
+        self.committedRates = committedRates
+    }
+
+    package var selections: [Selection] {
+        quotas.map(\.count) + rateLimits.map(\.count) + committedRates.map(\.count)
+    }
+
+    /// Devices that are counted by their own names, so that each needs an account of its own.
+    package var namedDevices: Set<DeviceName> { Set(selections.flatMap(\.names)) }
+
+    /// The zones of all cycles.
+    package var timezones: Set<TimeZoneSetting> {
+        Set(quotas.map(\.cycle.timezone) + committedRates.map(\.cycle.timezone))
+    }
+}

@@ -1,0 +1,38 @@
+import CivilTime
+
+/// Something that happened to a quota, kept for good: it can't be told from the bytes alone.
+package struct QuotaEvent: Hashable, Sendable {
+    package enum Kind: String, Hashable, Sendable {
+        /// A threshold was reached.
+        case warning
+        /// The limit was reached.
+        case breach
+        /// A breach was taken back by a correction, a top-up or another configuration.
+        case lift
+    }
+
+    package var quota: String
+    package var cycle: Range<Timestamp>
+    package var kind: Kind
+    package var share: Share
+    /// When it was noticed.
+    package var at: Timestamp
+    package var usedBytes: UInt64
+    package var limitBytes: UInt64
+    /// Whether somebody is to be told: it is the first of its kind in its cycle. Not kept.
+    package var isNews: Bool
+
+    package init(
+        quota: String, cycle: Range<Timestamp>, kind: Kind, share: Share, at: Timestamp, usedBytes: UInt64,
+        limitBytes: UInt64, isNews: Bool = false
+    ) {
+        self.quota = quota
+        self.cycle = cycle
+        self.kind = kind
+        self.share = share
+        self.at = at
+        self.usedBytes = usedBytes
+        self.limitBytes = limitBytes
+        self.isNews = isNews
+    }
+}

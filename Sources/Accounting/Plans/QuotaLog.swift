@@ -1,0 +1,63 @@
+import CivilTime
+
+/// What has happened to a quota so far.
+struct QuotaLog: Sendable {
+    private struct CycleLog {
+        /// When each threshold was reached first.
+        var reached: [Share: Timestamp] = [:]
+        var breachedAt: Timestamp?
+        var isBreached = false
+    }
+
+    private var cycles: [Timestamp: CycleLog] = [:]
+    private(set) var breaches: UInt64
+
+    init(_ records: PlanRecords, of quota: String) {
+        breaches = records.breaches[quota] ?? 0
+        for event in records.events where event.quota == quota { note(event) }
+    }
+
+    /// Takes what happened to this quota since the records were read.
+    mutating func note(_ events: [QuotaEvent], of quota: String) {
+        for event in events where event.quota == quota {
+            note(event)
+            if event.kind == .breach { breaches = saturatingSum(breaches, 1) }
+        }
+    }
+
+    private mutating func note(_ event: QuotaEvent) {
+        var log = cycles[event.cycle.lowerBound] ?? CycleLog()
+        switch event.kind {
+        case .warning: log.reached[event.share] = log.reached[event.share] ?? event.at
+        case .breach:
+            log.isBreached = true
+            log.breachedAt = log.breachedAt ?? event.at
+        case .lift: log.isBreached = false
+        }
+        cycles[event.cycle.lowerBound] = log
+    }
+
+    /// When a threshold was reached first in a cycle.
+    func reachedAt(_ share: Share, in span: Range<Timestamp>) -> Timestamp? { cycles[span.lowerBound]?.reached[share] }
+
+    /// When the limit was reached first in a cycle.
+    func breachedAt(in span: Range<Timestamp>) -> Timestamp? { cycles[span.lowerBound]?.breachedAt }
+
+    mutating func takeEvents(
+        of quota: Quota, in span: Range<Timestamp>, used: UInt64, limit: UInt64, at now: Timestamp
+    ) -> [QuotaEvent] {
+        let log = cycles[span.lowerBound]
+        func event(_ kind: QuotaEvent.Kind, _ share: Share) -> QuotaEvent {
+            QuotaEvent(
+                quota: quota.name, cycle: span, kind: kind, share: share, at: now, usedBytes: used, limitBytes: limit,
+                isNews: kind == .warning || kind == .breach && log?.breachedAt == nil)
+        }
+        var events = quota.warnAt.filter { log?.reached[$0] == nil && $0.isReached(by: used, of: limit) }
+            .map { event(.warning, $0) }
+        let isBreached = used >= limit
+        if isBreached != log?.isBreached ?? false { events.append(event(isBreached ? .breach : .lift, .whole)) }
+        if isBreached, log?.isBreached != true { breaches = saturatingSum(breaches, 1) }
+        for event in events { note(event) }
+        return events
+    }
+}
