@@ -92,12 +92,13 @@ extension Ledger {
 
     /// What happened to the quotas since the last time; it waits for the store until it is told to anybody.
     ///
+    /// - Parameter makesForecasts: Whether there is time for that.
     /// - Returns: Whether there must be a commit at once: something did, or bytes count otherwise from here on.
-    package mutating func notePlanEvents(at now: Timestamp) -> Bool {
+    package mutating func notePlanEvents(at now: Timestamp, makesForecasts: Bool = true) -> Bool {
         refreshCountings()
         let isTurning = planBook.isTurning(at: now)
         let events = planBook.takeEvents(at: now)
-        planBook.refreshForecasts(at: now)
+        if makesForecasts { planBook.refreshForecasts(at: now) }
         let cycles = planBook.takeCommittedCycles(at: now)
         pending.events += events
         pending.committedCycles += cycles

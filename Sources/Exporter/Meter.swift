@@ -194,7 +194,9 @@ actor Meter {
         if linksAreOutdated { refreshLinks() }
         if routesAreOutdated { refreshRoutesUnlessJustDone() }
         kernelStatus.overruns = kernel.overruns
-        if ledger.notePlanEvents(at: SystemClock.now().timestamp) { isUrgent = true }
+        // A scrape doesn't wait for forecasts.
+        let now = SystemClock.now().timestamp
+        if ledger.notePlanEvents(at: now, makesForecasts: endsInterval) { isUrgent = true }
         if !ledger.isPersistent { tellNews() }
         if isUrgent || ledger.needsHistory || ledger.isPlanBookOutdated { wakeStore.yield() }
     }

@@ -28,14 +28,16 @@ struct QuotaCommand: ParsableCommand {
             if let name {
                 let known = report.quotas.map(\.name)
                 report.quotas.removeAll { $0.name != name }
+                report.rateLimits = []
+                report.committedRates = []
                 if report.quotas.isEmpty { throw CommandFailure.unknownQuota(name, known: known) }
             }
             if json {
                 print(try jsonText(report))
-            } else if report.quotas.isEmpty {
-                print("There are no quotas. Add one to the configuration under quotas: see the README.")
+            } else if report.quotas.isEmpty, report.rateLimits.isEmpty, report.committedRates.isEmpty {
+                print("There are no quotas. Add one to the configuration, under quotas; the README shows how.")
             } else {
-                print(QuotaTable(Terminal.standardOutput).text(report.quotas), terminator: "")
+                print(QuotaTable(Terminal.standardOutput).text(report), terminator: "")
             }
         }
     }

@@ -8,8 +8,9 @@ struct QuotaTable {
         self.terminal = terminal
     }
 
-    func text(_ quotas: [QuotaReport]) -> String {
-        quotas.map { block($0).joined(separator: "\n") + "\n" }.joined(separator: "\n")
+    func text(_ report: PlansReport) -> String {
+        let blocks = report.quotas.map(block) + report.committedRates.map(block) + report.rateLimits.map(block)
+        return blocks.map { $0.joined(separator: "\n") + "\n" }.joined(separator: "\n")
     }
 
     private func block(_ quota: QuotaReport) -> [String] {
@@ -21,9 +22,13 @@ struct QuotaTable {
     // MARK: - The first line
 
     private func headline(_ quota: QuotaReport) -> String {
-        let what = "\(quota.count.joined(separator: ", ")), \(quota.direction)"
-        let when = "\(quota.cycle), \(timeLeft(quota.cycleSecondsLeft))"
-        let name = clipped(quota.name, to: max(8, terminal.columns - width(when) - 2))
+        headline(
+            quota.name, quota.count, quota.direction, when: "\(quota.cycle), \(timeLeft(quota.cycleSecondsLeft))")
+    }
+
+    private func headline(_ name: String, _ count: [String], _ direction: String, when: String) -> String {
+        let what = "\(count.joined(separator: ", ")), \(direction)"
+        let name = clipped(name, to: max(8, terminal.columns - width(when) - 2))
         let room = terminal.columns - width(name) - width(when)
         let middle = room >= width(what) + 4 ? "  \(what)" : ""
         let gap = String(repeating: " ", count: max(2, room - width(middle)))
@@ -41,6 +46,45 @@ struct QuotaTable {
     }
 
     private func counted(_ count: Int64, _ unit: String) -> String { "\(count) \(unit)\(count == 1 ? "" : "s")" }
+
+    // MARK: - Rates
+
+    private func block(_ rate: CommittedRateReport) -> [String] {
+        let open = rate.open
+        var entries = [
+            ("95th percentile", bitsText(open.p95BytesPerSecond)), ("bought", bitsText(open.limitBytesPerSecond)),
+            ("burst left", hoursText(rate.burstRemainingSeconds)),
+            ("samples", "\(open.samples), \(open.missing) missing"),
+            ("cycle", "\(day(open.cycleStart)) to \(day(open.cycleEnd))"),
+        ]
+        if let last = rate.closed.first { entries.append(("cycle before", bitsText(last.p95BytesPerSecond))) }
+        return [headline(rate.name, rate.count, rate.direction, when: "committed rate, \(rate.cycle)")]
+            + columns(entries)
+    }
+
+    private func block(_ limit: RateLimitReport) -> [String] {
+        let word = limit.breached ? "BREACHED" : "ok"
+        return [headline(limit.name, limit.count, limit.direction, when: "rate limit, \(word)")]
+            + columns([
+                (
+                    "limit",
+                    "\(sizeText(UInt64(limit.limitBytesPerSecond)))/s for \(decimalText(limit.forSeconds, decimals: 0)) s"
+                ),
+                ("breaches", "\(limit.breaches)"),
+            ])
+    }
+
+    /// Bytes per second as people speak of links: in bits.
+    private func bitsText(_ bytesPerSecond: Double) -> String {
+        var value = bytesPerSecond * 8
+        for unit in ["bit/s", "kbit/s", "Mbit/s"] {
+            if value < 999.995 { return "\(decimalText(value)) \(unit)" }
+            value /= 1000
+        }
+        return "\(decimalText(value)) Gbit/s"
+    }
+
+    private func hoursText(_ seconds: Int64) -> String { "\(seconds / 3600) h \(seconds % 3600 / 60) min" }
 
     // MARK: - The bar
 
