@@ -22,8 +22,10 @@ struct QuotaTable {
     // MARK: - The first line
 
     private func headline(_ quota: QuotaReport) -> String {
-        headline(
-            quota.name, quota.count, quota.direction, when: "\(quota.cycle), \(timeLeft(quota.cycleSecondsLeft))")
+        let left = timeLeft(quota.cycleSecondsLeft)
+        let when = "\(quota.cycle), \(left)"
+        let isTooLong = width(when) + width(quota.name) + 2 > terminal.columns
+        return headline(quota.name, quota.count, quota.direction, when: isTooLong ? left : when)
     }
 
     private func headline(_ name: String, _ count: [String], _ direction: String, when: String) -> String {
