@@ -4,15 +4,15 @@ package struct AccountingRules: Hashable, Sendable {
     package var exclude: [DevicePattern]
     /// Classes of devices that share one account each; the first pattern that matches wins.
     package var collapse: [DevicePattern]
-    /// Devices that have accounts of their own even where a pattern would make them part of a class.
-    package var own: Set<DeviceName>
+    /// What plans count. A device has an account of its own where one of these fits it, but not all of its class.
+    package var counted: [DevicePattern]
     /// How often readings are taken.
     package var samplingInterval: Span
 
     package init(
-        exclude: [DevicePattern], collapse: [DevicePattern], own: Set<DeviceName> = [], samplingInterval: Span
+        exclude: [DevicePattern], collapse: [DevicePattern], counted: [DevicePattern] = [], samplingInterval: Span
     ) {
-        self.own = own
+        self.counted = counted
         self.exclude = exclude
         self.collapse = collapse
         self.samplingInterval = samplingInterval
@@ -21,12 +21,11 @@ package struct AccountingRules: Hashable, Sendable {
     /// Where a device's bytes go, or `nil` if it isn't metered.
     package func account(for name: DeviceName) -> AccountKey? {
         if exclude.contains(where: { $0.matches(name) }) { return nil }
-        if own.contains(name) { return .device(name) }
         // A pattern that only one name fits makes no class.
-        if let pattern = collapse.first(where: { $0.matches(name) }), !pattern.isLiteral {
-            return .collapsed(pattern.text)
-        }
-        return .device(name)
+        guard let pattern = collapse.first(where: { $0.matches(name) }), !pattern.isLiteral,
+            !counted.contains(where: { $0.matches(name) && !$0.covers(pattern) })
+        else { return .device(name) }
+        return .collapsed(pattern.text)
     }
 
     /// A time without readings longer than this is a gap.

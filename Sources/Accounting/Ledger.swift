@@ -313,7 +313,9 @@ package struct Ledger: Sendable {
     }
 
     private func spread(from start: Timestamp, to end: Timestamp, elapsed: Span, isGap: Bool) -> BookingSpan {
-        let cuts = start < end ? planBook.cuts(in: start..<end) : []
+        // Those that the book doesn't know yet wait for the store.
+        let known = start < end ? planBook.cuts(in: start..<end) : []
+        let cuts = Set(known + cuts.filter { $0 > start && $0 < end }).sorted()
         return .spread(from: start, to: end, cuts: cuts, elapsed: elapsed, isGap: isGap)
     }
 

@@ -26,7 +26,8 @@ struct DecimalText {
         if overflow { return nil }
         var divisor: Int128 = 1
         for _ in 0..<decimals { divisor *= 10 }
-        return Int64(exactly: (product + divisor / 2) / divisor).map { UInt64($0) }
+        let (quotient, remainder) = product.quotientAndRemainder(dividingBy: divisor)
+        return Int64(exactly: quotient + (remainder >= divisor - remainder ? 1 : 0)).map { UInt64($0) }
     }
 }
 

@@ -36,7 +36,7 @@ struct MeterSettings: Sendable {
 
     var rules: AccountingRules {
         AccountingRules(
-            exclude: exclude, collapse: collapse, own: plans.namedDevices, samplingInterval: samplingInterval)
+            exclude: exclude, collapse: collapse, counted: plans.patterns, samplingInterval: samplingInterval)
     }
 
     /// An empty book of the plans.

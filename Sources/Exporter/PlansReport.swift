@@ -87,6 +87,8 @@ package struct QuotaReport: Codable, Sendable {
     package struct Threshold: Codable, Sendable {
         /// The share of the limit, as `0.8`.
         package var threshold: Double
+        /// The share in bytes.
+        package var bytes: UInt64
         package var reached: Bool
         package var reachedAt: String?
     }
@@ -143,7 +145,8 @@ package struct QuotaReport: Codable, Sendable {
         breaches = state.breaches
         thresholds = state.thresholds.map {
             Threshold(
-                threshold: Double($0.share.millionths) / 1e6, reached: $0.isReached,
+                threshold: Double($0.share.millionths) / 1e6, bytes: $0.share.bytes(of: state.limitBytes),
+                reached: $0.isReached,
                 reachedAt: $0.reachedAt.map(calendar.rfc3339))
         }
         projectedBytes = state.projectedBytes

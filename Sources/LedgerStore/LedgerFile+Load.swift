@@ -44,9 +44,9 @@ extension LedgerFile {
     }
 
     /// What counts up from 1 never gets near the end of the integers, unless the file is damaged.
-    private static let plausibleNumbers: Range<Int64> = 0..<(1 << 62)
+    static let plausibleNumbers: Range<Int64> = 0..<(1 << 62)
 
-    private func loadHeader() throws -> LedgerHeader? {
+    func loadHeader() throws -> LedgerHeader? {
         let rows = try statement("SELECT sequence, boot_id, netns, boot, read_at_ns, read_boot_ns, clean FROM ledger")
         try rows.bind([])
         guard try rows.step() else { return nil }

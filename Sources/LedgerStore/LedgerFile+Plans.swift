@@ -17,25 +17,24 @@ extension LedgerFile {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
+                // A cycle that ended since the last reading is yet to be looked at.
+                let last = try loadHeader().map(\.lastReading.timestamp) ?? now
+                let moment = min(now, last)
                 var book = PlanBook(
-                    plans, calendars: calendars, records: try planRecords(since: now), meteredFrom: try firstBooking(),
-                    at: now)
-                try fill(&book, calendar: calendars[.local], at: now)
+                    plans, calendars: calendars, records: try planRecords(of: plans, calendars, from: moment),
+                    meteredFrom: try firstBooking(), at: moment)
+                try fill(&book, calendar: calendars[.local], at: moment)
                 book.complete()
                 return book
             }
         }
     }
 
+    /// When the first day with bytes began; it may have been metered in part only.
     private func firstBooking() throws -> Timestamp {
-        let days = try connection.integer(
-            "SELECT min(start) FROM day_start WHERE day = (SELECT min(day) FROM day_start)")
-        let hasDays = try connection.integer("SELECT count(*) FROM (SELECT 1 FROM day LIMIT 1)") ?? 0 > 0
-        guard hasDays, let days else { return .latest }
-        let from = try connection.integer("SELECT buckets_from FROM ledger") ?? .min
-        // While all buckets are there, the first of them is closer.
-        guard from == .min, let bucket = try oldestBucket() else { return Timestamp(secondsSinceEpoch: days) }
-        return Timestamp(secondsSinceEpoch: bucket)
+        let start = try connection.integer(
+            "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day) ORDER BY day LIMIT 1")
+        return start.map { Timestamp(secondsSinceEpoch: $0).adding(seconds: 1) } ?? .latest
     }
 
     private func fill(_ book: inout PlanBook, calendar: LocalCalendar?, at now: Timestamp) throws {
@@ -147,14 +146,19 @@ extension LedgerFile {
 
     // MARK: - Records
 
-    /// Events of cycles that ended longer ago than this have been told for good.
-    private static let rememberedEventSeconds: Int64 = 400 * 86_400
-
-    private func planRecords(since now: Timestamp) throws -> PlanRecords {
-        PlanRecords(
-            adjustments: try adjustments(),
-            events: try events(endingAfter: now.adding(seconds: -Self.rememberedEventSeconds)),
-            breaches: try breaches(), committedCycles: try committedCycles(), unread: try unread())
+    /// - Parameter moment: Events of cycles that were over then have been told for good.
+    private func planRecords(
+        of plans: Plans, _ calendars: [TimeZoneSetting: LocalCalendar], from moment: Timestamp
+    ) throws -> PlanRecords {
+        var recent: [QuotaEvent] = []
+        for quota in plans.quotas {
+            guard let calendar = calendars[quota.cycle.timezone] else { continue }
+            let start = quota.cycle.rule.cycle(containing: moment, in: calendar).lowerBound
+            recent += try events(of: quota.name, endingAfter: start)
+        }
+        return PlanRecords(
+            adjustments: try adjustments(), events: recent, breaches: try breaches(),
+            committedCycles: try committedCycles(), unread: try unread())
     }
 
     private func committedCycles() throws -> [CommittedCycle] {
@@ -224,13 +228,13 @@ extension LedgerFile {
         return adjustments
     }
 
-    private func events(endingAfter moment: Timestamp) throws -> [QuotaEvent] {
+    private func events(of quota: String, endingAfter moment: Timestamp) throws -> [QuotaEvent] {
         let rows = try statement(
             """
             SELECT quota, cycle_start, cycle_end, kind, share, at, used, quota_limit FROM quota_event
-            WHERE cycle_end >= ?1 ORDER BY id
+            WHERE quota = ?1 AND cycle_end > ?2 ORDER BY id
             """)
-        try rows.bind([.integer(moment.secondsSinceEpoch)])
+        try rows.bind([.text(quota), .integer(moment.secondsSinceEpoch)])
         var events: [QuotaEvent] = []
         while try rows.step() {
             let start = Timestamp(secondsSinceEpoch: rows.integer(1))
@@ -294,6 +298,7 @@ extension LedgerFile {
         return try translatingErrors {
             try connection.transaction {
                 let last = try connection.integer("SELECT max(id) FROM adjustment") ?? 0
+                guard Self.plausibleNumbers.contains(last) else { throw damaged("it has an impossible correction") }
                 let adjustment = Adjustment(id: last + 1, quota: quota, kind: kind, at: moment, enteredAt: now)
                 try add(adjustment)
                 return adjustment

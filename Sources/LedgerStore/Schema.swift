@@ -97,7 +97,7 @@ enum Schema {
             used         INTEGER NOT NULL,
             quota_limit  INTEGER NOT NULL
         ) STRICT;
-        CREATE INDEX quota_event_cycle ON quota_event (cycle_end);
+        CREATE INDEX quota_event_cycle ON quota_event (quota, cycle_end);
         CREATE TABLE committed_cycle (       -- what cycles of committed rates have given, kept for ever
             name         TEXT    NOT NULL,
             cycle_start  INTEGER NOT NULL,

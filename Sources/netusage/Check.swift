@@ -69,7 +69,7 @@ struct Check: ParsableCommand {
     private static func performance(_ quota: QuotaReport) -> String {
         let label = quota.name.withoutBars.split(separator: "'", omittingEmptySubsequences: false)
             .joined(separator: "''").split(separator: "=", omittingEmptySubsequences: false).joined(separator: "_")
-        let warning = quota.thresholds.first.map { String(UInt64(Double(quota.limitBytes) * $0.threshold)) } ?? ""
+        let warning = quota.thresholds.first.map { String($0.bytes) } ?? ""
         return "'\(label)'=\(quota.usedBytes)B;\(warning);\(quota.limitBytes);0"
     }
 }

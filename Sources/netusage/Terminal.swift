@@ -53,11 +53,11 @@ func sizeText(_ bytes: UInt64) -> String {
     return "\(bytes) B"
 }
 
-/// A number that isn't negative with two decimals.
+/// A number that isn't negative, rounded to so many decimals; one that is larger than can be counted is cut.
 func decimalText(_ number: Double, decimals: Int = 2) -> String {
     var scale = 1.0
     for _ in 0..<decimals { scale *= 10 }
-    let whole = String(UInt64((number * scale).rounded()))
+    let whole = String(UInt64(min(max(0, (number * scale).rounded()), 9e18)))
     if decimals == 0 { return whole }
     let padded = String(repeating: "0", count: max(0, decimals + 1 - whole.count)) + whole
     return "\(padded.dropLast(decimals)).\(padded.suffix(decimals))"

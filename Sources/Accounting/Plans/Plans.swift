@@ -18,8 +18,8 @@ package struct Plans: Hashable, Sendable {
         quotas.map(\.count) + rateLimits.map(\.count) + committedRates.map(\.count)
     }
 
-    /// Devices that are counted by their own names, so that each needs an account of its own.
-    package var namedDevices: Set<DeviceName> { Set(selections.flatMap(\.names)) }
+    /// All that they name.
+    package var patterns: [DevicePattern] { Array(Set(selections.flatMap(\.patterns))) }
 
     /// The zones of all cycles.
     package var timezones: Set<TimeZoneSetting> {

@@ -7,6 +7,8 @@ package struct Money: Hashable, Comparable, Sendable {
     package var parts: Int128
 
     package static let zero = Money(parts: 0)
+    /// Sums stop here instead of overflowing; so does whatever is rounded.
+    private static let largest = Money(parts: .max / 4)
 
     package init(parts: Int128) {
         self.parts = parts
@@ -22,13 +24,13 @@ package struct Money: Hashable, Comparable, Sendable {
     /// The sum, or the largest amount there is.
     func adding(_ other: Money) -> Money {
         let (sum, overflow) = parts.addingReportingOverflow(other.parts)
-        return Money(parts: overflow ? .max : sum)
+        return overflow ? Self.largest : min(Money(parts: sum), Self.largest)
     }
 
     /// So many times the amount, or the largest there is.
     func times(_ count: UInt64) -> Money {
         let (product, overflow) = parts.multipliedReportingOverflow(by: Int128(count))
-        return Money(parts: overflow ? .max : product)
+        return overflow ? Self.largest : min(Money(parts: product), Self.largest)
     }
 
     /// The amount rounded half up to so many decimals, as "514.00".

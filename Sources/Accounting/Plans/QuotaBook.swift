@@ -22,8 +22,8 @@ struct QuotaBook: Sendable {
         }
     }
 
-    /// Of how many cycles the bytes are remembered.
-    private static let rememberedCycles = 100
+    /// Of how many cycles the bytes are remembered, and what is left over goes on.
+    private static let rememberedCycles = 12
 
     let quota: Quota
     let calendar: LocalCalendar
@@ -39,7 +39,7 @@ struct QuotaBook: Sendable {
     /// Whether what is carried now isn't counted.
     private var isFree: Bool
     /// What was left over for it.
-    private var rollover: UInt64?
+    private(set) var rollover: UInt64?
     /// Cycles that were over when they got bytes, by their starts.
     private var lateCycles: Set<Timestamp> = []
     /// What was counted by the hour, for each of the direction's series.
@@ -51,7 +51,7 @@ struct QuotaBook: Sendable {
     private(set) var exhaustion: Timestamp?
     private var exhaustionMinute: Int64?
     /// The last slot that was looked at, as most come many times.
-    private var known: (slot: Timestamp, isFree: Bool, cycle: Int)?
+    private var known: (slot: Timestamp, cycle: Int?)?
 
     init(
         _ quota: Quota, calendar: LocalCalendar, records: PlanRecords, meteredFrom: Timestamp, at now: Timestamp
@@ -89,14 +89,14 @@ struct QuotaBook: Sendable {
         return from
     }
 
-    /// From when on the store's buckets must be kept: where local days don't tell what the open cycle has used.
+    /// From when on the store's buckets must be kept: where local days don't tell what has been used.
     func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
-        let cycle = cycle(at: now)
+        let from = historyFrom(at: now)
         let rule = quota.cycle.rule
-        if !quota.free.isEmpty || rule.secondsOfDay != 0 || quota.cycle.timezone != .local { return cycle.lowerBound }
-        let corrections = adjustments.filter { $0.isCorrection && cycle.contains($0.at) }
+        if !quota.free.isEmpty || rule.secondsOfDay != 0 || quota.cycle.timezone != .local { return from }
         // The day of a correction is needed as a whole.
-        return corrections.first.map { $0.at.adding(seconds: -2 * 86_400) } ?? .latest
+        let correction = adjustments.first { $0.isCorrection && $0.at >= from }
+        return correction.map { $0.at.adding(seconds: -2 * 86_400) } ?? .latest
     }
 
     // MARK: - Booking
@@ -106,11 +106,14 @@ struct QuotaBook: Sendable {
     }
 
     /// Takes what the store has: it counts, but isn't remembered by the hour.
-    mutating func restore(_ total: Total, at slot: Timestamp) { _ = count(total, at: slot) }
+    mutating func restore(_ total: Total, at slot: Timestamp) {
+        _ = count(total, at: slot)
+        lateCycles = []  // What was so before the program started is no news.
+    }
 
     /// Remembers by the hour what has been counted already.
     mutating func rememberOnly(_ total: Total, at slot: Timestamp) {
-        if quota.free.isEmpty || !place(of: slot).isFree { remember(total, at: slot) }
+        if quota.free.isEmpty || place(of: slot) != nil { remember(total, at: slot) }
     }
 
     mutating func forgetHistories() {
@@ -141,40 +144,60 @@ struct QuotaBook: Sendable {
         for (number, bytes) in quota.direction.series(of: total).enumerated() { histories[number].add(bytes, at: slot) }
     }
 
+    /// A slot that holds a moment which was corrected afterwards is divided there by time, as its bytes weren't told apart.
+    private func parts(of total: Total, at slot: Timestamp) -> [(start: Timestamp, total: Total)] {
+        let bucketEnd = Bucket(start: slot).end
+        guard
+            let correction = adjustments.last(where: {
+                $0.isCorrection && $0.at != $0.enteredAt && $0.at > slot && $0.at < min(bucketEnd, $0.enteredAt)
+            })
+        else { return [(slot, total)] }
+        let delta = Delta(received: total.received, transmitted: total.transmitted)
+        let spread = Spread(delta, from: slot, to: min(bucketEnd, correction.enteredAt))
+        return [
+            (slot, Total(spread.share(from: slot, to: correction.at))),
+            (correction.at, Total(spread.share(from: correction.at, to: .latest))),
+        ]
+    }
+
     /// - Returns: Whether it isn't free.
     private mutating func count(_ total: Total, at slot: Timestamp) -> Bool {
         if total.isZero { return false }
-        let place = place(of: slot)
-        if place.isFree { return false }
-        cycles[place.cycle].add(total, at: slot)
-        let span = cycles[place.cycle].span
+        guard let place = place(of: slot) else { return false }
+        for (start, part) in parts(of: total, at: slot) { cycles[place].add(part, at: start) }
+        let span = cycles[place].span
         if span == current { return true }
         rollover = nil
         if span.upperBound <= current.lowerBound { lateCycles.insert(span.lowerBound) }
         return true
     }
 
-    private mutating func place(of slot: Timestamp) -> (isFree: Bool, cycle: Int) {
-        if let known, known.slot == slot { return (known.isFree, known.cycle) }
+    /// - Returns: The place of the slot's cycle; `nil` if what is carried in it isn't counted.
+    private mutating func place(of slot: Timestamp) -> Int? {
+        if let known, known.slot == slot { return known.cycle }
         let span = cycle(at: slot)
         // A cycle that comes once has a before and an after, which aren't counted.
         let isFree = !span.contains(slot) || quota.free.contains(slot, in: calendar)
-        let place = (isFree: isFree, cycle: isFree ? 0 : index(ofCycle: span))
-        known = (slot, place.isFree, place.cycle)
+        let place = isFree ? nil : index(ofCycle: span)
+        known = (slot, place)
         return place
     }
 
-    private mutating func index(ofCycle span: Range<Timestamp>) -> Int {
-        let index = cycles.lastIndex { $0.span.lowerBound <= span.lowerBound } ?? -1
+    /// The place of a cycle; `nil` if it is older than those that are remembered.
+    private mutating func index(ofCycle span: Range<Timestamp>) -> Int? {
+        var index = cycles.lastIndex { $0.span.lowerBound <= span.lowerBound } ?? -1
         if index >= 0, cycles[index].span == span { return index }
         let divisions = adjustments.filter(\.isCorrection).map(\.at).filter {
             span.contains($0) && $0 > span.lowerBound
         }
         let starts = [span.lowerBound] + Set(divisions).sorted()
+        if cycles.count > Self.rememberedCycles {
+            if index < 0 { return nil }
+            cycles.removeFirst()
+            index -= 1
+        }
         cycles.insert(CycleUse(span: span, segments: starts.map { ($0, .zero) }), at: index + 1)
-        if cycles.count <= Self.rememberedCycles { return index + 1 }
-        cycles.removeFirst()
-        return max(0, index)
+        return index + 1
     }
 
     // MARK: - State
@@ -296,17 +319,24 @@ struct QuotaBook: Sendable {
     mutating func isTurning(at now: Timestamp) -> Bool {
         let wasFree = isFree
         isFree = quota.free.contains(now, in: calendar)
-        return isFree != wasFree || !current.contains(now)
+        return isFree != wasFree || hasTurned(at: now)
     }
+
+    /// Whether another cycle is open now; one that comes once stays, before and after.
+    private func hasTurned(at now: Timestamp) -> Bool { !current.contains(now) && cycle(at: now) != current }
 
     /// What happened since the last time, each only once for a cycle, whatever was forgotten meanwhile.
     mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {
         var spans = lateCycles.isEmpty ? [] : cycles.map(\.span).filter { lateCycles.contains($0.lowerBound) }
         lateCycles = []
-        if !current.contains(now) {
-            // The last bytes of a cycle are read when the next one has begun.
-            spans.append(current)
+        if hasTurned(at: now) {
+            // The last bytes of a cycle are read when the next one has begun; after a gap there may be some between.
+            let former = current
             current = cycle(at: now)
+            spans.append(former)
+            spans += cycles.map(\.span).filter {
+                $0.lowerBound > former.lowerBound && $0.upperBound <= current.lowerBound
+            }
             rollover = nil
             forecastHour = nil
         }

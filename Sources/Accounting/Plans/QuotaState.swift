@@ -48,7 +48,7 @@ extension QuotaBook {
         let used = usedBytes(in: current)
         let limit = limitBytes(in: current)
         let own = adjustments.filter { current.contains($0.at) }
-        let rollover = rolloverBytes(into: current)
+        let rollover = rollover ?? rolloverBytes(into: current)
         let correction = own.last(where: \.isCorrection)
         return QuotaState(
             quota: quota, cycle: current, usedBytes: used, measuredBytes: measuredBytes(in: current), limitBytes: limit,

@@ -15,11 +15,10 @@ package enum Selection: Hashable, Sendable {
         }
     }
 
-    /// The devices that are counted by their own names.
-    package var names: [DeviceName] {
+    var patterns: [DevicePattern] {
         switch self {
         case .uplink: []
-        case .devices(let patterns): patterns.compactMap(\.literalName)
+        case .devices(let patterns): patterns
         }
     }
 }
@@ -74,7 +73,7 @@ struct SelectionIndex: Sendable {
     init(_ selections: [Selection]) {
         for (place, selection) in selections.enumerated() {
             if case .devices(let patterns) = selection, patterns.allSatisfy({ $0.literalName != nil }) {
-                for name in Set(selection.names) { byName[name, default: []].append(place) }
+                for name in Set(patterns.compactMap(\.literalName)) { byName[name, default: []].append(place) }
             } else {
                 others.append((place, selection))
             }

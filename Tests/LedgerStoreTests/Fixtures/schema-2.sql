@@ -113,7 +113,7 @@ CREATE VIEW days AS
 CREATE VIEW buckets AS
     SELECT datetime(start, 'unixepoch') AS start_utc, kind, name, received, transmitted
     FROM bucket JOIN account ON account.id = bucket.account;
-CREATE INDEX quota_event_cycle ON quota_event (cycle_end);
+CREATE INDEX quota_event_cycle ON quota_event (quota, cycle_end);
 PRAGMA application_id = 1313166421;
 PRAGMA user_version = 2;
 COMMIT;
