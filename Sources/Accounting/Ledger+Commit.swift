@@ -48,12 +48,13 @@ extension Ledger {
 
     /// The store has been begun anew, because the old file was damaged: it needs everything that is known here.
     package mutating func recommitEverything() {
+        let untold = ((inFlight?.events ?? []) + pending.events).filter(\.isNews)
         inFlight = nil
         unexposed.merge(unexposedInFlight) { $0.adding($1) }
         unexposedInFlight = [:]
         persistedDevices = [:]
         pending = Pending()
-        pending.events = planBook.records.events
+        pending.events = planBook.records.events.filter { event in !untold.contains { $0.asTold == event } } + untold
         pending.adjustments = planBook.records.adjustments
         pending.committedCycles = planBook.records.committedCycles
         // The finer grain of all that was before is lost.

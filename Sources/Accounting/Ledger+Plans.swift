@@ -18,7 +18,7 @@ extension Ledger {
         let former = planBook
         planBook = book
         planBook.adoptRates(of: former)
-        // What was counted by another name before isn't what the quotas have.
+        // What was counted by another name, or another clock, isn't what the quotas have.
         if !isPlanBookOutdated { planBook.adoptHistories(of: former) }
         isPlanBookOutdated = false
         cutsSpan = .earliest ..< .earliest
@@ -86,6 +86,14 @@ extension Ledger {
         if Bucket(containing: moment).start == moment || cuts.contains(moment) { return }
         cuts = (cuts + [moment]).sorted()
     }
+
+    /// Whether a slot begins at this moment, so that it may have bytes of this very second already.
+    package func hasSlot(from moment: Timestamp) -> Bool {
+        Bucket(containing: moment).start == moment || cuts.contains(moment)
+    }
+
+    /// The book is to be made anew.
+    package mutating func outdatePlanBook() { isPlanBookOutdated = true }
 
     /// The first moment after this one at which a bucket is cut.
     package func nextCut(after moment: Timestamp) -> Timestamp? { cuts.first { $0 > moment } }

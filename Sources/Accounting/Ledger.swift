@@ -176,6 +176,8 @@ package struct Ledger: Sendable {
     @discardableResult
     package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) -> Bool {
         refreshCuts(at: now.timestamp)
+        // Other cycles may be open by this clock than those that the book was made for.
+        if abs(now.step(since: lastReading)) >= Double(Bucket.seconds) { isPlanBookOutdated = true }
         let span = bookingSpan(until: now)
         if case .spread(let from, let to, _, _, isGap: true) = span { noteUnread(from: from, to: to) }
         var isUrgent = false

@@ -153,7 +153,7 @@ extension CommittedRate {
             name: name, count: Selection(&reader, context), direction: reader.direction(default: .greater),
             limitBitsPerSecond: reader.required(
                 "limit", bitsPerSecond, remedy: "write one such as limit: 100 Mbit/s", default: 1),
-            cycle: Cycle(&reader, context),
+            cycle: Cycle(&reader, context).short(&reader),
             missing: reader.value(
                 "missing", { node throws(Complaint) in try choice(node, "missing samples") }, default: .zero))
     }
@@ -274,6 +274,23 @@ extension Cycle {
             }
             return .once(from: from, until: until)
         }
+    }
+}
+
+extension Cycle {
+    /// Samples are kept in memory, so their cycle may not be too long.
+    fileprivate func short(_ reader: inout MappingReader) -> Cycle {
+        let days: Int
+        switch rule.kind {
+        case .day, .week, .month, .year: return self
+        case .days(let count, _): days = count
+        case .once(let from, let until): days = Int(until.daysSinceEpoch) - Int(from.daysSinceEpoch)
+        }
+        if days > 366 {
+            reader.complain(
+                about: "cycle", Complaint(problem: "has \(days) days", remedy: "write a cycle of at most 366 days"))
+        }
+        return self
     }
 }
 

@@ -145,6 +145,6 @@ struct ChildProcess: Sendable {
     func kill() {
         _ = Glibc.kill(-processID, SIGKILL)
         var raw: CInt = 0
-        waitpid(processID, &raw, 0)
+        while waitpid(processID, &raw, 0) < 0, errno == EINTR {}
     }
 }

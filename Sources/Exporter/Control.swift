@@ -11,11 +11,7 @@ import NIOPosix
 /// Whoever may use it, by its file's permissions, may do what the daemon's owner may. Nothing of it is HTTP.
 package enum Control {
     struct Request: Codable, Sendable {
-        enum Command: String, Codable, Sendable {
-            case quotas, order
-        }
-
-        var command: Command
+        /// What is to be done; `nil` to look only.
         var order: QuotaRequest?
     }
 
@@ -154,8 +150,9 @@ extension Meter {
                     answer.adjustment = AdjustmentReport(adjustment, calendar: calendar(ofQuota: adjustment.quota))
                 case .failure(let error): answer.error = error.description
                 }
+            } else {
+                answer.report = plansReport()
             }
-            answer.report = plansReport()
         } else {
             // It comes from another version of the program.
             answer.error = "the daemon doesn't understand the request; restart it, so that both are of one version"
@@ -201,6 +198,9 @@ struct ControlClient {
             if count == 0 { break }
             if count < 0 { throw .unusable("it doesn't answer: \(String(cString: strerror(errno)))") }
             answer += chunk[..<count]
+        }
+        if answer.isEmpty {
+            throw .unusable("it ended before it answered; look whether it was done with netusage quota")
         }
         guard let decoded = try? JSONDecoder().decode(Control.Answer.self, from: Data(answer)) else {
             throw .unusable("its answer makes no sense; restart it, so that both are of one version")

@@ -41,7 +41,7 @@ package struct LedgerAccess: Sendable {
     ///
     /// - Throws: `Failure`.
     package func plans() throws(Failure) -> PlansReport {
-        if let answer = try askDaemon(.init(command: .quotas)) {
+        if let answer = try askDaemon(.init()) {
             guard let report = answer.report else { throw .daemon(answer.error ?? "the daemon gave no answer") }
             return report
         }
@@ -56,8 +56,7 @@ package struct LedgerAccess: Sendable {
             book.adopt(scan)
             return book
         }
-        book.makeForecasts(at: setup.now)
-        _ = book.takeCommittedCycles(at: setup.now)
+        book.advance(to: setup.now)
         return PlansReport(book, calendars: setup.calendars, at: setup.now)
     }
 
@@ -65,7 +64,7 @@ package struct LedgerAccess: Sendable {
     ///
     /// - Throws: `Failure`; then nothing was kept.
     package func carryOut(_ request: QuotaRequest) throws(Failure) -> AdjustmentReport {
-        if let answer = try askDaemon(.init(command: .order, order: request)) {
+        if let answer = try askDaemon(.init(order: request)) {
             guard let adjustment = answer.adjustment else { throw .daemon(answer.error ?? "the daemon gave no answer") }
             return adjustment
         }

@@ -34,7 +34,14 @@ extension Meter {
             return .failure(error)
         }
         // What was carried until now comes before it, what is carried from now on after it.
-        if case .correct(_, at: nil) = order.kind { ledger.cut(at: now) }
+        if case .correct(_, at: nil) = order.kind {
+            if ledger.hasSlot(from: now) {
+                // Something of this second is in the slot that would begin with it: the next second has a slot of its own.
+                try? await Task.sleep(for: .milliseconds(200))  // Nobody cancels it.
+                return await carryOut(request)
+            }
+            ledger.cut(at: now)
+        }
         isUrgent = true
         wakeStore.yield()
         return await withCheckedContinuation { orders.append(.init(order: order, enteredAt: now, answer: $0)) }
@@ -42,7 +49,11 @@ extension Meter {
 
     /// An order was carried out by the store, or not.
     func adjusted(_ result: Result<Adjustment, OrderError>, _ book: PlanBook?) {
-        if let book { ledger.use(book) }
+        if let book {
+            ledger.use(book)
+        } else if case .success = result {
+            ledger.outdatePlanBook()
+        }
         if !orders.isEmpty { orders.removeFirst().answer.resume(returning: result) }
         if ledger.notePlanEvents(at: SystemClock.now().timestamp) { isUrgent = true }
     }

@@ -41,7 +41,7 @@ extension Meter {
             ledger.useWithoutStore(settings.calendar, at: now.timestamp)
         }
         if !ledger.isPersistent, wantsAnotherPlanBook {
-            ledger.useWithoutStore(settings.newPlanBook(at: now.timestamp))
+            ledger.useWithoutStore(settings.newPlanBook(records: ledger.planBook.records, at: now.timestamp))
         }
         guard ledger.isPersistent else { return nil }
         let request = PlanRequest(plans: settings.plans, calendars: settings.calendars, now: now.timestamp)

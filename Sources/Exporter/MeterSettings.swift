@@ -40,8 +40,10 @@ struct MeterSettings: Sendable {
     }
 
     /// An empty book of the plans.
-    func newPlanBook(at now: Timestamp) -> PlanBook {
-        PlanBook(plans, calendars: calendars, records: .none, meteredFrom: .latest, at: now)
+    ///
+    /// - Parameter records: What is known about them, where no store does.
+    func newPlanBook(records: PlanRecords = .none, at now: Timestamp) -> PlanBook {
+        PlanBook(plans, calendars: calendars, records: records, meteredFrom: .latest, at: now)
     }
 
     func status(readAt now: Moment) -> ConfigurationStatus {

@@ -66,11 +66,12 @@ package struct QuotaRequest: Codable, Sendable {
         if kind == .undo { return QuotaOrder(quota: quota, kind: .undo(id: id)) }
         guard let plan = plans.quotas.first(where: { $0.name == quota }), let calendar = calendars[plan.cycle.timezone]
         else { throw .unknownQuota(quota, known: plans.quotas.map(\.name)) }
+        let cycle = plan.cycle.rule.cycle(containing: now, in: calendar)
+        if !cycle.contains(now) { throw .notRunning(quota) }
         if kind == .topUp { return QuotaOrder(quota: quota, kind: .topUp(bytes: bytes ?? 0)) }
         guard let at else { return QuotaOrder(quota: quota, kind: .correct(usedBytes: bytes ?? 0, at: nil)) }
         guard let moment = Self.moment(at, by: calendar, at: now) else { throw .notATime(at) }
         if moment > now { throw .inTheFuture(at) }
-        let cycle = plan.cycle.rule.cycle(containing: now, in: calendar)
         if moment < cycle.lowerBound { throw .tooEarly(at, cycleStart: calendar.rfc3339(cycle.lowerBound)) }
         return QuotaOrder(quota: quota, kind: .correct(usedBytes: bytes ?? 0, at: moment))
     }
@@ -113,6 +114,8 @@ extension Character {
 /// Why an order wasn't carried out.
 package enum OrderError: Error, Sendable, CustomStringConvertible {
     case unknownQuota(String, known: [String])
+    /// Its only cycle is over, or hasn't begun.
+    case notRunning(String)
     case notATime(String)
     case inTheFuture(String)
     /// Before the open cycle.
@@ -128,6 +131,7 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
             known.isEmpty
                 ? "there is no quota \(name): the configuration has none; add it under quotas"
                 : "there is no quota \(name); the configuration has \(known.joined(separator: ", "))"
+        case .notRunning(let name): "\(name) isn't running now: its only cycle is over or hasn't begun"
         case .notATime(let text):
             "\(text) is not a time; write 09:00 for today, \"2026-11-20 09:00\", or RFC 3339 such as 2026-11-20T09:00:00+01:00"
         case .inTheFuture(let moment): "\(moment) is in the future; give a moment that has passed, with its date"

@@ -85,7 +85,12 @@ actor Store {
             guard let adjustment = try order.carryOut(in: file, at: moment) else {
                 return .adjusted(.failure(.nothingToUndo(order)), nil)
             }
-            return .adjusted(.success(adjustment), try plans.book(of: file))
+            // It is kept, whatever becomes of reading the rest; that is tried again then.
+            do throws(StoreError) {
+                return .adjusted(.success(adjustment), try plans.book(of: file))
+            } catch {
+                return .adjusted(.success(adjustment), nil)
+            }
         }
         if case .failed(let failure) = outcome { return .adjusted(.failure(.store(failure.error)), nil) }
         return outcome

@@ -10,6 +10,9 @@ struct LedgerLock: ~Copyable {
     private let path: String
     private let descriptor: CInt
 
+    /// How often the lock is tried, for half a second in all.
+    private static let attempts = 10
+
     /// - Throws: `StoreError` with `.locked` when another process holds it, `.unavailable` when it can't be made.
     init(forLedgerAt path: String) throws(StoreError) {
         let lockPath = path + ".lock"
@@ -18,7 +21,13 @@ struct LedgerLock: ~Copyable {
         if descriptor < 0 {
             throw StoreError(.unavailable, path: lockPath, "can't be opened: \(String(cString: strerror(errno)))")
         }
-        if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+        var code = flock(descriptor, LOCK_EX | LOCK_NB)
+        // A command that looks at the ledger has it for some milliseconds.
+        for _ in 0..<Self.attempts where code != 0 && errno == EWOULDBLOCK {
+            usleep(50_000)
+            code = flock(descriptor, LOCK_EX | LOCK_NB)
+        }
+        if code != 0 {
             let reason = errno
             close(descriptor)
             if reason == EWOULDBLOCK { throw StoreError(.locked, path: path, "another netusage writes this ledger") }
@@ -33,7 +42,7 @@ struct LedgerLock: ~Copyable {
         let descriptor = open(path + ".lock", O_RDONLY | O_CLOEXEC)
         if descriptor < 0 { return false }
         defer { close(descriptor) }
-        return flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK
+        return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
     }
 
     /// Takes the lock's file away if it wasn't there before: the file beside it isn't ours, and must not pass for a

@@ -103,9 +103,15 @@ struct QuotaTable {
     private func state(of quota: QuotaReport) -> (word: String, colour: Terminal.Colour) {
         if quota.breached { return ("BREACHED", .red) }
         if let reached = quota.thresholds.last(where: \.reached) {
-            return ("over \(decimalText(reached.threshold * 100, decimals: 0)) %", .yellow)
+            return ("over \(percentText(reached.threshold)) %", .yellow)
         }
         return ("ok", .green)
+    }
+
+    /// As it was written: without decimals where there are none.
+    private func percentText(_ share: Double) -> String {
+        let text = decimalText(share * 100, decimals: 2)
+        return text.hasSuffix(".00") ? String(text.dropLast(3)) : text.hasSuffix("0") ? String(text.dropLast()) : text
     }
 
     /// In eighths of a column.

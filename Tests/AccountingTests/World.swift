@@ -81,7 +81,7 @@ struct World {
     mutating func read(endsInterval: Bool = true) {
         let readings = kernel.map { Reading(device: $0.key, counters: $0.value.counters) }
         let isUrgent = ledger.record(readings, at: now, endsInterval: endsInterval)
-        let hasPlanNews = ledger.notePlanEvents(at: now.timestamp)
+        let hasPlanNews = ledger.notePlanEvents(at: now.timestamp, makesForecasts: false)
         if ledger.setUplink(uplink) || isUrgent || hasPlanNews { commit() }
         if ledger.isPlanBookOutdated { renewPlanBook() }
     }

@@ -171,7 +171,7 @@ struct CatalogueTests {
         scenario.configuration.showsRates = false
         scenario.configuration.showsAddresses = false
         let body = scenario.body(.openMetrics)
-        #expect(!body.contains("bytes_per_second") && !body.contains("address"))
+        #expect(!body.contains("receive_bytes_per_second") && !body.contains("address"))
     }
 
     @Test func theReadmeNamesEveryMetricAndNoOther() throws {

@@ -13,7 +13,7 @@ struct CommittedRateBook: Sendable {
         /// end is 0.
         var series: [[UInt64]]
         /// Whether it has changed since it was last told, after its end.
-        var isChanged = true
+        var isChanged = false
 
         init(_ span: Range<Timestamp>, seriesCount: Int) {
             self.span = span
@@ -29,14 +29,21 @@ struct CommittedRateBook: Sendable {
         }
     }
 
+    /// The open cycle, the one before and, should the clock have been wrong, one after.
+    private static let rememberedCycles = 3
+
     let committedRate: CommittedRate
     let calendar: LocalCalendar
-    /// The open cycle and the one before; ascending.
+    /// Ascending.
     private var cycles: [Cycle] = []
     /// Time in which nothing was read; ascending.
     private var unread: [Range<Timestamp>] = []
     /// The cycles that are over, as they were told; ascending.
     private(set) var closed: [CommittedCycle]
+    /// From when on all samples are here: an earlier cycle can't be told.
+    private let knownFrom: Timestamp
+    /// The cycle that was open when it was looked last.
+    private var open: Range<Timestamp>
     /// What the open cycle's complete samples give, and of how many of them.
     private var known: (samples: Int, figures: Figures)?
 
@@ -49,9 +56,11 @@ struct CommittedRateBook: Sendable {
         var over = 0
     }
 
-    init(_ committedRate: CommittedRate, calendar: LocalCalendar, records: PlanRecords) {
+    init(_ committedRate: CommittedRate, calendar: LocalCalendar, records: PlanRecords, at now: Timestamp) {
         self.committedRate = committedRate
         self.calendar = calendar
+        open = committedRate.cycle.rule.cycle(containing: now, in: calendar)
+        knownFrom = Self.historyFrom(committedRate, calendar, records.committedCycles, at: now)
         closed = records.committedCycles.filter { $0.name == committedRate.name }
             .sorted { $0.cycle.lowerBound < $1.cycle.lowerBound }
         unread = records.unread
@@ -62,10 +71,14 @@ struct CommittedRateBook: Sendable {
     }
 
     /// From when on the store's buckets are wanted: those of the cycle before too, unless it is known what they gave.
-    func historyFrom(at now: Timestamp) -> Timestamp {
-        let open = cycle(at: now)
-        let former = cycle(at: open.lowerBound.adding(seconds: -1))
-        return closed.contains { $0.cycle == former } ? open.lowerBound : former.lowerBound
+    func historyFrom(at now: Timestamp) -> Timestamp { Self.historyFrom(committedRate, calendar, closed, at: now) }
+
+    private static func historyFrom(
+        _ rate: CommittedRate, _ calendar: LocalCalendar, _ closed: [CommittedCycle], at now: Timestamp
+    ) -> Timestamp {
+        let open = rate.cycle.rule.cycle(containing: now, in: calendar)
+        let former = rate.cycle.rule.cycle(containing: open.lowerBound.adding(seconds: -1), in: calendar)
+        return closed.contains { $0.name == rate.name && $0.cycle == former } ? open.lowerBound : former.lowerBound
     }
 
     // MARK: - Booking
@@ -82,7 +95,7 @@ struct CommittedRateBook: Sendable {
         }
         cycles[index].isChanged = true
         // The open sample isn't among those that are known.
-        if let known, index == cycles.count - 1, place < known.samples { self.known = nil }
+        if let known, cycles[index].span == open, place < known.samples { self.known = nil }
     }
 
     /// Nothing was read in this time.
@@ -99,10 +112,9 @@ struct CommittedRateBook: Sendable {
         let span = cycle(at: moment)
         guard span.contains(moment) else { return nil }
         let place = cycles.firstIndex { $0.span.lowerBound > span.lowerBound } ?? cycles.count
-        if cycles.count == 2, place == 0 { return nil }
+        if cycles.count == Self.rememberedCycles, place == 0 { return nil }
         cycles.insert(Cycle(span, seriesCount: committedRate.direction.seriesCount), at: place)
-        known = nil
-        if cycles.count <= 2 { return place }
+        if cycles.count <= Self.rememberedCycles { return place }
         cycles.removeFirst()
         return place - 1
     }
@@ -164,10 +176,18 @@ struct CommittedRateBook: Sendable {
     ///
     /// - Returns: Cycles that are over and whose figures aren't told yet, or have changed.
     mutating func advance(to now: Timestamp) -> [CommittedCycle] {
-        _ = index(ofCycleAt: Bucket(containing: now).start)
+        let span = cycle(at: Bucket(containing: now).start)
+        if span != open {
+            open = span
+            known = nil
+        }
+        if let index = index(ofCycleAt: Bucket(containing: now).start), !closed.contains(where: { $0.cycle == span }) {
+            cycles[index].isChanged = true  // Also if nothing will be carried in it.
+        }
         var news: [CommittedCycle] = []
         for index in cycles.indices where cycles[index].isChanged && cycles[index].span.upperBound <= now {
             cycles[index].isChanged = false
+            if cycles[index].span.lowerBound < knownFrom { continue }
             let figures = figures(of: cycles[index], before: cycles[index].span.upperBound)
             let cycle = CommittedCycle(
                 name: committedRate.name, cycle: cycles[index].span,
@@ -178,22 +198,21 @@ struct CommittedRateBook: Sendable {
             closed.sort { $0.cycle.lowerBound < $1.cycle.lowerBound }
             news.append(cycle)
         }
-        guard let open = cycles.last else { return news }
+        guard let cycle = cycles.last(where: { $0.span == open }) else { return news }
         // The samples that are complete.
-        let count = max(0, open.sampleCount(before: Bucket(containing: now).start))
-        if known?.samples != count { known = (count, figures(of: open, before: Bucket(containing: now).start)) }
+        let count = max(0, cycle.sampleCount(before: Bucket(containing: now).start))
+        if known?.samples != count { known = (count, figures(of: cycle, before: Bucket(containing: now).start)) }
         return news
     }
 
     /// The committed rate as it was when ``advance(to:)`` was called last.
     var state: CommittedRateState {
-        let span = cycles.last?.span ?? .earliest ..< .earliest
         let figures = known?.figures ?? Figures()
-        var total = cycles.last.map { $0.sampleCount(before: $0.span.upperBound) } ?? 0
+        var total = Cycle(open, seriesCount: 1).sampleCount(before: open.upperBound)
         if committedRate.missing == .skip { total -= min(total, figures.missing) }
         let allowed = total - Self.rank(of: total)
         return CommittedRateState(
-            committedRate: committedRate, cycle: span,
+            committedRate: committedRate, cycle: open,
             percentileBytesPerSecond: Double(figures.percentile) / Double(Bucket.seconds), samples: figures.samples,
             missing: figures.missing,
             burstRemainingSeconds: Int64(max(0, allowed - figures.over)) * Bucket.seconds, closed: closed)

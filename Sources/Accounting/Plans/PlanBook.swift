@@ -7,7 +7,7 @@ package struct PlanBook: Sendable {
     package internal(set) var isComplete = false
     private let calendars: [TimeZoneSetting: LocalCalendar]
     /// What the store has about plans, and what has happened since.
-    private(set) var records: PlanRecords
+    package private(set) var records: PlanRecords
     var quotas: [QuotaBook]
     private(set) var rateLimits: [RateLimitBook]
     var committedRates: [CommittedRateBook]
@@ -42,7 +42,7 @@ package struct PlanBook: Sendable {
         rateLimits = plans.rateLimits.map { RateLimitBook($0) }
         committedRates = plans.committedRates.map {
             let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
-            return CommittedRateBook($0, calendar: calendar, records: records)
+            return CommittedRateBook($0, calendar: calendar, records: records, at: now)
         }
     }
 
@@ -205,8 +205,7 @@ package struct PlanBook: Sendable {
         }
     }
 
-    /// Makes all forecasts: for whoever looks only once.
-    package mutating func makeForecasts(at now: Timestamp) {
+    private mutating func makeForecasts(at now: Timestamp) {
         for place in quotas.indices {
             quotas[place].makeForecast(at: now)
             quotas[place].refreshExhaustion(at: now)
@@ -214,7 +213,7 @@ package struct PlanBook: Sendable {
     }
 
     /// Cycles of committed rates that are over, with what they have given.
-    package mutating func takeCommittedCycles(at now: Timestamp) -> [CommittedCycle] {
+    mutating func takeCommittedCycles(at now: Timestamp) -> [CommittedCycle] {
         if !isComplete { return [] }
         var cycles: [CommittedCycle] = []
         for place in committedRates.indices { cycles += committedRates[place].advance(to: now) }
@@ -230,6 +229,13 @@ package struct PlanBook: Sendable {
 
     /// All is in it that the store has.
     package mutating func complete() { isComplete = true }
+
+    /// Goes on to this moment without telling anybody: for whoever looks only once.
+    package mutating func advance(to now: Timestamp) {
+        _ = takeEvents(at: now)
+        _ = takeCommittedCycles(at: now)
+        makeForecasts(at: now)
+    }
 
     /// The quotas as they are now, in the order of the configuration; none while it isn't complete.
     package func quotaStates(at now: Timestamp) -> [QuotaState] { isComplete ? quotas.map { $0.state(at: now) } : [] }

@@ -35,7 +35,7 @@ package struct PlanRecords: Sendable {
     }
 
     mutating func note(_ new: [QuotaEvent]) {
-        events += new
+        events += new.map { $0.asTold }
         if events.count > Self.maximumEvents { events.removeFirst(events.count - Self.maximumEvents) }
         for event in new where event.kind == .breach {
             breaches[event.quota] = saturatingSum(breaches[event.quota] ?? 0, 1)

@@ -79,14 +79,9 @@ struct QuotaBook: Sendable {
 
     /// From when on the store's bytes are wanted: of the open cycle and, for what was left over, of those before.
     func historyFrom(at now: Timestamp) -> Timestamp {
-        var from = cycle(at: now).lowerBound
-        if quota.rolloverMaximumBytes == nil { return from }
-        for _ in 0..<Self.rememberedCycles where from > meteredFrom {
-            let earlier = cycle(at: from.adding(seconds: -1))
-            if earlier.lowerBound >= from { break }
-            from = earlier.lowerBound
-        }
-        return from
+        let open = cycle(at: now)
+        if quota.rolloverMaximumBytes == nil { return open.lowerBound }
+        return cycles(before: open).first?.lowerBound ?? open.lowerBound
     }
 
     /// From when on the store's buckets must be kept: where local days don't tell what has been used.
@@ -191,7 +186,8 @@ struct QuotaBook: Sendable {
             span.contains($0) && $0 > span.lowerBound
         }
         let starts = [span.lowerBound] + Set(divisions).sorted()
-        if cycles.count > Self.rememberedCycles {
+        // The open one, those before, and one after, should the clock have been wrong.
+        if cycles.count > Self.rememberedCycles + 1 {
             if index < 0 { return nil }
             cycles.removeFirst()
             index -= 1
@@ -236,25 +232,27 @@ struct QuotaBook: Sendable {
 
     /// What was left over in the cycles before: of each that was metered as a whole, or corrected.
     func rolloverBytes(into span: Range<Timestamp>) -> UInt64 {
-        guard let maximum = quota.rolloverMaximumBytes, let first = firstCycle(before: span) else { return 0 }
-        var carried: UInt64 = 0
-        var past = first
-        // As many as are remembered, each of which moves on.
-        for _ in 0...Self.rememberedCycles where past.lowerBound < span.lowerBound {
+        guard let maximum = quota.rolloverMaximumBytes else { return 0 }
+        return cycles(before: span).reduce(0) { carried, past in
             let isKnown =
                 past.lowerBound >= meteredFrom || adjustments.contains { $0.isCorrection && past.contains($0.at) }
             let limit = saturatingSum(ownLimitBytes(in: past), carried)
             let used = usedBytes(in: past)
-            carried = isKnown && limit > used ? min(maximum, limit - used) : 0
-            past = cycle(at: past.upperBound)
+            return isKnown && limit > used ? min(maximum, limit - used) : 0
         }
-        return carried
     }
 
-    private func firstCycle(before span: Range<Timestamp>) -> Range<Timestamp>? {
-        if case .once = quota.cycle.rule.kind { return nil }
-        guard let first = cycles.first?.span, first.lowerBound < span.lowerBound else { return nil }
-        return first
+    /// As many cycles before this one as are remembered, in order; none for one that comes once.
+    private func cycles(before span: Range<Timestamp>) -> [Range<Timestamp>] {
+        var spans: [Range<Timestamp>] = []
+        var next = span
+        while spans.count < Self.rememberedCycles, next.upperBound > meteredFrom {
+            let earlier = cycle(at: next.lowerBound.adding(seconds: -1))
+            if earlier.lowerBound >= next.lowerBound { break }
+            spans.append(earlier)
+            next = earlier
+        }
+        return spans.reversed()
     }
 
     // MARK: - Forecast

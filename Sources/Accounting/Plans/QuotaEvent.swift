@@ -35,4 +35,11 @@ package struct QuotaEvent: Hashable, Sendable {
         self.limitBytes = limitBytes
         self.isNews = isNews
     }
+
+    /// The same, once it was told.
+    var asTold: QuotaEvent {
+        var event = self
+        event.isNews = false
+        return event
+    }
 }

@@ -99,12 +99,15 @@ package struct ModelStore {
     ) -> PlanBook {
         var breaches: [String: UInt64] = [:]
         for event in events where event.kind == .breach { breaches[event.quota, default: 0] += 1 }
-        let first = buckets.keys.map(\.bucket.start).min() ?? .latest
+        // The first day may have been metered in part only.
+        let first =
+            days.keys.map(\.day).min().map { calendars[.local]?.start(of: $0).adding(seconds: 1) ?? .latest } ?? .latest
+        let moment = min(now, header?.lastReading.timestamp ?? now)
         var book = PlanBook(
             plans, calendars: calendars,
             records: PlanRecords(
                 adjustments: adjustments, events: events, breaches: breaches, committedCycles: committedCycles,
-                unread: unread), meteredFrom: first, at: now)
+                unread: unread), meteredFrom: first, at: moment)
         book.keys = accounts.mapValues(\.key)
         for (key, total) in buckets {
             if let record = accounts[key.account] { book.restore(total, of: record.key, at: key.bucket.start) }
