@@ -46,7 +46,7 @@ extension Ledger {
     private mutating func replay(_ waiting: Pending, by keys: [AccountID: AccountKey]) {
         for (key, total) in waiting.buckets {
             guard let account = keys[key.account] else { continue }
-            planBook.restore(total, of: account, at: key.bucket.start)
+            planBook.book(total, at: key.bucket.start, for: planBook.counting(account))
         }
         for entry in waiting.spreads {
             guard let account = keys[entry.account] else { continue }

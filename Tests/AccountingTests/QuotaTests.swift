@@ -186,7 +186,88 @@ struct QuotaTests {
         #expect(metered.state.usedBytes == 180)
     }
 
+    @Test func whatWasSoBeforeAQuotaWasThereIsNoNews() {
+        var metered = Metered(Self.quota(.init(.day), warnAt: [500_000], rollover: 100))
+        for _ in 0..<5 { metered.carry(5000, after: 86_400) }
+        metered.carry(1, after: 86_400)
+        metered.world.store.events = []
+        metered.world.start()
+        metered.world.read()
+        #expect(metered.events.isEmpty, "only the open cycle counts for a quota that is new")
+    }
+
+    @Test func aCycleThatEndedInAGapIsJudgedByAllOfIt() {
+        var metered = Metered(Self.quota(.init(.day)))
+        metered.carry(950, after: 80_000)
+        metered.world.stop()
+        metered.world.carry(metered.device, received: 6400)
+        metered.world.pass(64_000)  // A tenth of it before midnight.
+        metered.world.start()
+        metered.world.read()
+        #expect(metered.events.map(\.kind) == [.breach, .breach])
+        #expect(metered.events.first.map { $0.usedBytes >= 950 + 630 && $0.usedBytes <= 950 + 650 } == true)
+    }
+
+    @Test func aPrepaidQuotaThatIsOverMakesNoCommits() throws {
+        let rule = CycleRule(
+            .once(from: try #require(CivilDate("2020-01-01")), until: try #require(CivilDate("2021-01-01"))))
+        var metered = Metered(Self.quota(rule))
+        metered.carry(1)
+        for _ in 0..<3 {
+            metered.world.pass(1)
+            let isUrgent = metered.world.ledger.notePlanEvents(at: metered.world.now.timestamp)
+            #expect(!isUrgent)
+        }
+    }
+
+    @Test(arguments: [400.0, 100_000, 4_000_000, -400, -100_000, -4_000_000])
+    func aClockThatIsWrongForAWhileChangesNothingWhenItIsRight(step: Double) {
+        var metered = Metered(Self.quota(.init(.day), limit: 100_000))
+        metered.carry(300, after: 50_000)
+        metered.world.wallSeconds += step
+        metered.carry(20)
+        metered.world.wallSeconds -= step
+        metered.carry(7)
+        let sameDay = step == 400 || step == -400
+        #expect(metered.state.usedBytes == (sameDay ? 327 : 307))
+        metered.world.start()
+        #expect(metered.state.usedBytes == (sameDay ? 327 : 307))
+    }
+
+    @Test func aCorrectionOfThePastDividesTheFiveMinutesThatItLiesIn() {
+        var metered = Metered(Self.quota(.init(.day), limit: 100_000))
+        metered.world.pass(3600)
+        metered.world.read()
+        for _ in 0..<290 { metered.carry(10) }
+        let moment = Timestamp(secondsSinceEpoch: 1_795_219_200 + 3600 + 100)
+        metered.world.adjust("q", .correction(usedBytes: 5000), at: moment)
+        #expect(metered.state.usedBytes == 5000 + 1900, "190 of the 290 seconds lie behind it")
+        metered.carry(10)
+        metered.world.start()
+        #expect(metered.state.usedBytes == 5000 + 1910)
+    }
+
+    @Test func aDeviceThatAPatternNamesLeavesItsClass() throws {
+        var rules = World.rules()
+        #expect(rules.account(for: DeviceName("veth12")) == .collapsed("veth*"))
+        rules.counted = ["veth1*", "v*"].compactMap { DevicePattern($0) }
+        #expect(rules.account(for: DeviceName("veth12")) == .device(DeviceName("veth12")))
+        #expect(rules.account(for: DeviceName("veth22")) == .collapsed("veth*"))
+        rules.counted = ["v*"].compactMap { DevicePattern($0) }
+        #expect(rules.account(for: DeviceName("veth12")) == .collapsed("veth*"), "all of the class is counted")
+    }
+
     // MARK: - Money
+
+    @Test func sumsThatAreTooLargeStopAndCanBeShown() {
+        let price = Price(
+            currency: .euro, base: .zero, perGigabyte: Money(millionths: 1_000_000_000_000_000_000),
+            overLimit: .init(blockBytes: 1, price: Money(millionths: 1_000_000_000_000_000_000), max: nil))
+        let cost = price.cost(ofUsed: saturationLimit, limit: 1)
+        #expect(cost.text(decimals: 2).count > 20 && cost.value > 1e20)
+        #expect(Share(millionths: 10_000_000).bytes(of: saturationLimit) == saturationLimit)
+        #expect(Share(millionths: 500_001).bytes(of: 1000) == 501)
+    }
 
     @Test func aCostIsExact() throws {
         let price = Price(

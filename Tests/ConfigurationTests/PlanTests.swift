@@ -194,7 +194,7 @@ struct PlanTests {
         arguments: [
             ("1 B", 1), ("1kB", 1000), ("1.5 KiB", 1536), ("312 GB", 312_000_000_000), ("0.1 KiB", 102),
             ("1.1 TiB", 1_209_462_790_554),
-            ("0 MB", 0), ("8 PiB", 9_007_199_254_740_992),
+            ("1.47573952589676412927 EiB", 1_701_411_834_604_692_317), ("0 MB", 0), ("8 PiB", 9_007_199_254_740_992),
         ] as [(String, UInt64)])
     func aSizeIsExact(_ text: String, size: UInt64) throws {
         #expect(try bytes(ofSize: text) == size)

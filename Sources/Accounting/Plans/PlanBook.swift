@@ -81,9 +81,11 @@ package struct PlanBook: Sendable {
         spread.forEachBucket(since: .earliest) { bucket, delta in book(Total(delta), at: bucket.start, for: counting) }
     }
 
-    /// Takes one of the store's bookings.
+    /// Takes one of the store's bookings, which is no news.
     package mutating func restore(_ total: Total, of key: AccountKey, at slot: Timestamp) {
-        book(total, at: slot, for: counting(key))
+        let counting = counting(key)
+        for place in counting.quotas { quotas[place].restore(total, at: slot) }
+        for place in counting.committedRates { committedRates[place].add(total, at: slot) }
     }
 
     /// Nothing was read in this time.
