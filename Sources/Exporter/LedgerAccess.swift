@@ -41,20 +41,30 @@ package struct LedgerAccess: Sendable {
     ///
     /// - Throws: `Failure`.
     package func plans() throws(Failure) -> PlansReport {
-        if let answer = try askDaemon(.init()) {
-            guard let report = answer.report else { throw .daemon(answer.error ?? "the daemon gave no answer") }
+        do throws(Failure) {
+            if let answer = try askDaemon(.init()) {
+                guard let report = answer.report else { throw .daemon(answer.error ?? "the daemon gave no answer") }
+                return report
+            }
+        } catch {
+            // Who may not ask the daemon may be allowed to look at the ledger: it shows the last commit.
+            guard case .daemon = error, let report = try? storedPlans() else { throw error }
             return report
         }
+        return try storedPlans()
+    }
+
+    private func storedPlans() throws(Failure) -> PlansReport {
         let setup = try setup()
         if !LedgerFile.exists(at: storagePath) {
             return PlansReport(setup.emptyBook, calendars: setup.calendars, at: setup.now)
         }
-        var book = try withFile { file throws(StoreError) in
-            var book = try file.planBook(setup.plans, calendars: setup.calendars, at: setup.now)
-            var scan = HistoryScan(book, at: setup.now)
-            while !scan.isDone { scan = try file.continueScan(scan) }
-            book.adopt(scan)
-            return book
+        var book: PlanBook
+        do throws(Failure) {
+            book = try withFile({ () throws(StoreError) in try LedgerFile(reading: storagePath) }, setup.book(of:))
+        } catch {
+            guard case .store(let problem) = error, problem.code == .older else { throw error }
+            book = try withFile({ () throws(StoreError) in try LedgerFile(path: storagePath) }, setup.book(of:))
         }
         book.advance(to: setup.now)
         return PlansReport(book, calendars: setup.calendars, at: setup.now)
@@ -75,18 +85,21 @@ package struct LedgerAccess: Sendable {
         } catch {
             throw .order(error)
         }
-        let adjustment = try withFile { file throws(StoreError) in try order.carryOut(in: file, at: setup.now) }
+        let open = { [storagePath] () throws(StoreError) in try LedgerFile(path: storagePath) }
+        let adjustment = try withFile(open) { file throws(StoreError) in
+            let adjustment = try order.carryOut(in: file, at: setup.now)
+            try? file.tidy()  // It is kept, in the log if not in the file.
+            return adjustment
+        }
         guard let adjustment else { throw .order(.nothingToUndo(order)) }
         return AdjustmentReport(adjustment, calendar: setup.calendar(ofQuota: adjustment.quota))
     }
 
-    /// Works with the ledger's file, which nobody else may have.
-    private func withFile<Value>(_ body: (LedgerFile) throws(StoreError) -> Value) throws(Failure) -> Value {
+    private func withFile<Value>(
+        _ open: () throws(StoreError) -> LedgerFile, _ body: (LedgerFile) throws(StoreError) -> Value
+    ) throws(Failure) -> Value {
         do throws(StoreError) {
-            let file = try LedgerFile(path: storagePath)
-            let value = try body(file)
-            try file.tidy()
-            return value
+            return try body(try open())
         } catch {
             throw .store(error)
         }
@@ -103,6 +116,15 @@ package struct LedgerAccess: Sendable {
         var emptyBook: PlanBook {
             var book = PlanBook(plans, calendars: calendars, records: .none, meteredFrom: .latest, at: now)
             book.complete()
+            return book
+        }
+
+        /// All that the ledger has about the plans.
+        func book(of file: LedgerFile) throws(StoreError) -> PlanBook {
+            var book = try file.planBook(plans, calendars: calendars, at: now)
+            var scan = HistoryScan(book, at: now)
+            while !scan.isDone { scan = try file.continueScan(scan) }
+            book.adopt(scan)
             return book
         }
 

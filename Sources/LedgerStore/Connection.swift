@@ -33,13 +33,24 @@ struct SQLiteError: Error {
 /// One connection to an SQLite file. Used by one thread at a time.
 final class Connection {
     private let handle: OpaquePointer
+    private let isReadOnly: Bool
+
+    /// Opens a file that is there, to look at it only.
+    ///
+    /// - Throws: `SQLiteError` when the file can't be opened.
+    convenience init(reading path: String) throws(SQLiteError) { try self.init(path: path, vfs: nil, isReadOnly: true) }
 
     /// Opens a file, or makes one. Closing it leaves the write-ahead log as it is; see ``copyLogOnClose()``.
     ///
     /// - Throws: `SQLiteError` when the file can't be opened.
-    init(path: String, vfs: String? = nil) throws(SQLiteError) {
+    convenience init(path: String, vfs: String? = nil) throws(SQLiteError) {
+        try self.init(path: path, vfs: vfs, isReadOnly: false)
+    }
+
+    private init(path: String, vfs: String?, isReadOnly: Bool) throws(SQLiteError) {
         var handle: OpaquePointer?
-        let access = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        let access = isReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        self.isReadOnly = isReadOnly
         let code = sqlite3_open_v2(path, &handle, access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs)
         guard code == SQLITE_OK, let handle else {
             let message = handle.map { String(cString: sqlite3_errmsg($0)) } ?? String(cString: sqlite3_errstr(code))
@@ -87,7 +98,7 @@ final class Connection {
 
     /// Runs `body` in one transaction: all of it is in the file afterwards, or nothing.
     func transaction<Value>(_ body: () throws -> Value) throws -> Value {
-        try execute("BEGIN IMMEDIATE")
+        try execute(isReadOnly ? "BEGIN" : "BEGIN IMMEDIATE")
         do {
             let value = try body()
             try execute("COMMIT")

@@ -10,7 +10,8 @@ package final class LedgerFile {
     // These three go in this order: closing the connection may write, and that takes the lock.
     private var statements: [String: Statement] = [:]
     private var openConnection: Connection?
-    private let lock: LedgerLock
+    /// `nil` when the file is only looked at.
+    private let lock: LedgerLock?
     let identity: Int64
     /// Whether anything was committed to it.
     package var isInUse: Bool
@@ -31,7 +32,7 @@ package final class LedgerFile {
         self.path = path
         self.vfs = vfs
         try Self.createDirectory(of: path)
-        lock = try LedgerLock(forLedgerAt: path)
+        let lock = try LedgerLock(forLedgerAt: path)
         do {
             try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
             let connection = try Self.connect(path: path, vfs: vfs)
@@ -47,6 +48,43 @@ package final class LedgerFile {
             throw StoreError(.unavailable, path: path, "the file vanished while it was opened")
         }
         self.inode = inode
+        self.lock = consume lock
+    }
+
+    /// Opens the ledger at `path` to look at it, also while another process writes it; it shows the last commit.
+    ///
+    /// - Throws: `StoreError`: `.older` when it must be brought up to date before it can be read.
+    package init(reading path: String) throws(StoreError) {
+        self.path = path
+        vfs = nil
+        lock = nil
+        guard let inode = FileIdentity(path: path) else {
+            throw StoreError(.unavailable, path: path, "there is no ledger yet")
+        }
+        self.inode = inode
+        try Self.checkHeader(path: path, wasUsedBefore: false)
+        let connection = try Self.connect(reading: path)
+        openConnection = connection
+        let stored = try Self.storedIdentity(connection, path: path)
+        isInUse = stored != nil
+        identity = stored ?? 0
+    }
+
+    private static func connect(reading path: String) throws(StoreError) -> Connection {
+        var connection: Connection?
+        let version: Int64
+        do throws(SQLiteError) {
+            let opened = try Connection(reading: path)
+            connection = opened
+            opened.setPatience(milliseconds: 5000)
+            version = try opened.integer("PRAGMA user_version") ?? 0
+            if version == Schema.version { return opened }
+        } catch {
+            throw storeError(error, on: connection, path: path)
+        }
+        throw StoreError(
+            version < Schema.version ? .older : .newer, path: path,
+            "written by another netusage (schema \(version), known: \(Schema.version))")
     }
 
     /// Lets go of the file until it is needed again, so that others can read it; it stays locked against writers.

@@ -418,3 +418,27 @@ def test_the_percentile_equals_an_independent_computation_across_a_clock_change(
         assert each["burst_remaining_seconds"] == max(0, whole - math.ceil(95 * whole / 100) - over) * 300
         assert each["open"]["cycle_start"] == "2026-10-01T00:00:00+02:00"
         assert each["open"]["cycle_end"] == "2026-11-01T00:00:00+01:00"
+
+
+def test_many_look_at_once_and_the_daemon_starts_meanwhile(home):
+    home.send(100)
+    home.daemon.stop()
+    arguments = [str(BINARY), "check", f"--storage.path={home.ledger}", home.configuration]
+    looking = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(10)]
+    home.start()
+    looking += [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(10)]
+    for each in looking:
+        out, _ = each.communicate(timeout=60)
+        assert each.returncode == 0 and "104.20 kB of 1.00 MB" in out, out
+    assert home.used() == 104_200
+
+
+def test_a_correction_just_now_and_another_in_the_same_second_lose_nothing(home):
+    since = 0
+    for number in range(4):
+        assert home.run("quota", "correct", "home", "--used", f"{number + 1} kB")[0] == 0
+        since = home.send(20)
+    assert home.used() == 4000 + since
+    home.daemon.kill()
+    home.start()
+    assert home.used() == 4000 + since
