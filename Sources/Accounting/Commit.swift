@@ -188,6 +188,8 @@ package struct Commit: Sendable {
     package var spreads: [GapSpread]
     /// What happened to quotas.
     package var events: [QuotaEvent]
+    /// Events whose programs are started once this is in the store.
+    package var starts: [QuotaEvent]
     /// What the owner told, for a store that was begun anew.
     package var adjustments: [Adjustment]
     /// What cycles of committed rates have given; it replaces what is stored.

@@ -17,6 +17,7 @@ extension Ledger {
                 sequence: sequence + 1, epoch: epoch, boot: boot, lastReading: lastReading, isClean: isFinal),
             folds: pending.folds, accounts: changedAccounts(), devices: [], removedDevices: [],
             buckets: pending.buckets, days: pending.days, spreads: pending.spreads, events: pending.events,
+            starts: pending.starts,
             adjustments: pending.adjustments, committedCycles: pending.committedCycles, unread: pending.unread)
         commit.devices = records.values.filter { persistedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
         commit.removedDevices = persistedDevices.keys.filter { records[$0] == nil }.sorted()
@@ -54,7 +55,7 @@ extension Ledger {
         unexposedInFlight = [:]
         persistedDevices = [:]
         pending = Pending()
-        pending.events = planBook.records.events.filter { event in !untold.contains { $0.asTold == event } } + untold
+        pending.events = planBook.records.events.filter { event in !untold.contains { $0.isSame(as: event) } } + untold
         pending.adjustments = planBook.records.adjustments
         pending.committedCycles = planBook.records.committedCycles
         // The finer grain of all that was before is lost.

@@ -10,6 +10,7 @@ extension Ledger {
         begin(book)
         replay(pending)
         planBook.note(pending.events)
+        for event in pending.starts { planBook.noteStart(for: event) }
         for span in pending.unread { planBook.noteUnread(span) }
     }
 
@@ -122,6 +123,12 @@ extension Ledger {
 
     /// Takes what the quotas carried in the last weeks, as the store has it.
     package mutating func adopt(_ scan: HistoryScan) { planBook.adopt(scan) }
+
+    /// The program of an event is to be started once the store knows.
+    package mutating func noteStart(for event: QuotaEvent) {
+        planBook.noteStart(for: event)
+        if isPersistent { pending.starts.append(event) }
+    }
 
     /// What may be told because it is in the store by now; or because there is none.
     package mutating func takeNews() -> [QuotaEvent] {

@@ -13,6 +13,8 @@ struct Pending {
     var spreads: [Commit.GapSpread] = []
     var folds: [Commit.Fold] = []
     var events: [QuotaEvent] = []
+    /// Events whose programs are about to be started.
+    var starts: [QuotaEvent] = []
     var adjustments: [Adjustment] = []
     var committedCycles: [CommittedCycle] = []
     /// Time in which nothing was read.

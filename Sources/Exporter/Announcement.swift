@@ -6,13 +6,13 @@ import Logging
 
 /// A quota's program that is to be started, and what it is told.
 struct Announcement: Sendable {
-    let quota: String
+    let event: QuotaEvent
     let command: [String]
     /// What is added to the environment.
     let variables: [(name: String, value: String)]
 
     init(_ event: QuotaEvent, of quota: Quota, calendar: LocalCalendar) {
-        self.quota = quota.name
+        self.event = event
         command = quota.run
         variables = [
             ("NETUSAGE_QUOTA", event.quota), ("NETUSAGE_EVENT", event.kind.rawValue),
@@ -24,35 +24,60 @@ struct Announcement: Sendable {
     }
 }
 
-/// Starts the programs of quotas, one after the other, and looks after them.
+/// Starts the programs of quotas and looks after them: of each quota one after the other, of all a few at a time.
 struct Announcer: Sendable {
     let logger: Logger
+    /// Told before a program is started; says whether it is to be.
+    let willStart: @Sendable (QuotaEvent) async -> Bool
 
     /// A program that takes longer is ended.
     private static let timeLimit = Duration.seconds(60)
+    /// How many run at a time.
+    private static let maximumPrograms = 8
 
     /// Runs until the stream ends.
     func run(_ announcements: AsyncStream<Announcement>) async {
-        for await announcement in announcements {
-            let metadata: Logger.Metadata = [
-                "quota": "\(announcement.quota)", "program": "\(announcement.command.joined(separator: " "))",
-            ]
-            do {
-                let end = try await Self.run(announcement)
-                guard let problem = end else {
-                    logger.info("a quota's program ended", metadata: metadata)
-                    continue
+        let permits = Permits(Self.maximumPrograms)
+        await withTaskGroup(of: Void.self) { quotas in
+            var queues: [String: AsyncStream<Announcement>.Continuation] = [:]
+            for await announcement in announcements {
+                let name = announcement.event.quota
+                if queues[name] == nil {
+                    let (queue, continuation) = AsyncStream.makeStream(of: Announcement.self)
+                    queues[name] = continuation
+                    quotas.addTask {
+                        for await announcement in queue {
+                            await permits.take()
+                            await run(announcement)
+                            await permits.give()
+                        }
+                    }
                 }
-                logger.error("a quota's program failed", metadata: metadata.merging(["error": "\(problem)"]) { $1 })
-            } catch {
-                return  // The daemon stops; the program goes on by itself.
+                queues[name]?.yield(announcement)
             }
+            quotas.cancelAll()
         }
+    }
+
+    private func run(_ announcement: Announcement) async {
+        if Task.isCancelled { return }
+        guard await willStart(announcement.event) else { return }
+        var metadata: Logger.Metadata = [
+            "quota": "\(announcement.event.quota)", "program": "\(announcement.command.joined(separator: " "))",
+        ]
+        do {
+            guard let problem = try await Self.end(of: announcement) else {
+                logger.info("a quota's program ended", metadata: metadata)
+                return
+            }
+            metadata["error"] = "\(problem)"
+            logger.error("a quota's program failed", metadata: metadata)
+        } catch {}  // The daemon stops; the program goes on by itself.
     }
 
     /// - Returns: What went wrong, or `nil`.
     /// - Throws: `CancellationError` when nobody waits any more.
-    private static func run(_ announcement: Announcement) async throws -> String? {
+    private static func end(of announcement: Announcement) async throws -> String? {
         let child: ChildProcess
         do throws(ChildProcess.Failure) {
             child = try ChildProcess(announcement.command, environment: environment(announcement))
@@ -87,6 +112,32 @@ struct Announcer: Sendable {
             entry += 1
         }
         return lines + announcement.variables.map { "\($0.name)=\($0.value)" }
+    }
+}
+
+/// How many may do something at a time.
+private actor Permits {
+    private var free: Int
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    init(_ count: Int) {
+        free = count
+    }
+
+    func take() async {
+        if free > 0 {
+            free -= 1
+        } else {
+            await withCheckedContinuation { waiting.append($0) }
+        }
+    }
+
+    func give() {
+        if waiting.isEmpty {
+            free += 1
+        } else {
+            waiting.removeFirst().resume()
+        }
     }
 }
 

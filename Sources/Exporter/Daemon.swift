@@ -101,7 +101,8 @@ package struct Daemon: Sendable {
             announce: { [logger] in
                 if case .dropped = announcement.yield($0) {
                     logger.error(
-                        "too many programs of quotas wait; this one isn't started", metadata: ["quota": "\($0.quota)"])
+                        "too many programs of quotas wait; this one isn't started",
+                        metadata: ["quota": "\($0.event.quota)"])
                 }
             })
         let control = ControlServer(path: Control.path(ofLedger: options.storagePath), meter: meter, logger: logger)
@@ -121,7 +122,9 @@ package struct Daemon: Sendable {
                 announcement.finish()
                 tasks.cancelAll()
             }
-            tasks.addTask { [logger] in await Announcer(logger: logger).run(announcements) }
+            tasks.addTask { [logger] in
+                await Announcer(logger: logger, willStart: { await meter.willStart(for: $0) }).run(announcements)
+            }
             tasks.addTask { await writer.run(storeWakeups) { opening.yield($0) } }
             // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
@@ -141,6 +144,7 @@ package struct Daemon: Sendable {
             logger.notice("netusage stops")
             try await loop.submit { server.value.close() }.get()
             await control.stop()
+            await meter.refuseStarts()
         }
         try await writer.finish()
     }

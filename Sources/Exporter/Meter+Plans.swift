@@ -14,8 +14,31 @@ extension Meter {
                     "quota": "\(event.quota)", "threshold": "\(event.share)", "used_bytes": "\(event.usedBytes)",
                     "limit_bytes": "\(event.limitBytes)", "cycle_end": "\(calendar.rfc3339(event.cycle.upperBound))",
                 ])
-            if !quota.run.isEmpty { announce(Announcement(event, of: quota, calendar: calendar)) }
+            if event.awaitsProgram { announce(Announcement(event, of: quota, calendar: calendar)) }
         }
+    }
+
+    /// Programs that were to be started when the daemon ended are started now.
+    func announceWaiting() {
+        for event in ledger.planBook.waitingEvents {
+            guard let quota = settings.plans.quotas.first(where: { $0.name == event.quota }), !quota.run.isEmpty else {
+                continue
+            }
+            let calendar = settings.calendars[quota.cycle.timezone] ?? settings.calendar
+            announce(Announcement(event, of: quota, calendar: calendar))
+        }
+    }
+
+    /// The program of an event may be started when this returns: the store knows, so that it isn't started again.
+    ///
+    /// - Returns: Whether it is to be started; otherwise it is when the daemon is started again.
+    func willStart(for event: QuotaEvent) async -> Bool {
+        if isEnding { return false }
+        ledger.noteStart(for: event)
+        guard ledger.isPersistent else { return true }
+        isUrgent = true
+        wakeStore.yield()
+        return await withCheckedContinuation { starts.append($0) }
     }
 
     /// How many orders may wait at a time; the owner gives one now and then.
@@ -79,6 +102,14 @@ extension Meter {
     func refuseOrders(_ error: OrderError) {
         for waiting in orders { waiting.answer.resume(returning: .failure(error)) }
         orders = []
+    }
+
+    /// No program is started any more.
+    func refuseStarts() {
+        isEnding = true
+        for start in starts + startsUnderWay { start.resume(returning: false) }
+        starts = []
+        startsUnderWay = []
     }
 
     /// The plans as they are now.

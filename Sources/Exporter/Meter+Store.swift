@@ -69,6 +69,10 @@ extension Meter {
         // What came after the commit that is tried again waits as urgently as before.
         let isRetry = ledger.hasCommitUnderWay
         guard let commit = ledger.takeCommit(isFinal: isFinal) else { return nil }
+        if !isRetry {
+            startsUnderWay += starts
+            starts = []
+        }
         isUrgent = isRetry
         let horizon = min(
             now.timestamp(before: settings.keepBuckets), ledger.planBook.bucketsNeededFrom(at: now.timestamp))
@@ -78,6 +82,8 @@ extension Meter {
     /// A commit is in the store.
     func committed(_ adopted: [AdoptedHistory], sizeBytes: Int64) {
         ledger.acknowledgeCommit()
+        for start in startsUnderWay { start.resume(returning: true) }
+        startsUnderWay = []
         for history in adopted { ledger.adopt(history) }
         tellNews()
         storeSucceeded(sizeBytes: sizeBytes)

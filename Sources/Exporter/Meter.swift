@@ -51,6 +51,10 @@ actor Meter {
     let announce: @Sendable (Announcement) -> Void
     /// What the owner tells, waiting for the store.
     var orders: [WaitingOrder] = []
+    /// Programs that wait for the store to know that they are started, and those of them whose commit is under way.
+    var starts: [CheckedContinuation<Bool, Never>] = []
+    var startsUnderWay: [CheckedContinuation<Bool, Never>] = []
+    var isEnding = false
     /// How far the quotas' past has been read.
     var scan: HistoryScan?
 
@@ -116,6 +120,7 @@ actor Meter {
         series = nil
         isUrgent = true
         storeStatus.sizeBytes = sizeBytes
+        announceWaiting()
         begin()
     }
 

@@ -231,7 +231,7 @@ extension LedgerFile {
     private func events(of quota: String, endingAfter moment: Timestamp) throws -> [QuotaEvent] {
         let rows = try statement(
             """
-            SELECT quota, cycle_start, cycle_end, kind, share, at, used, quota_limit FROM quota_event
+            SELECT quota, cycle_start, cycle_end, kind, share, at, used, quota_limit, awaits FROM quota_event
             WHERE quota = ?1 AND cycle_end > ?2 ORDER BY id
             """)
         try rows.bind([.text(quota), .integer(moment.secondsSinceEpoch)])
@@ -246,7 +246,7 @@ extension LedgerFile {
                     quota: rows.text(0), cycle: start..<max(start, Timestamp(secondsSinceEpoch: rows.integer(2))),
                     kind: kind, share: Share(millionths: UInt64(max(0, rows.integer(4)))),
                     at: Timestamp(secondsSinceEpoch: rows.integer(5)), usedBytes: UInt64(max(0, rows.integer(6))),
-                    limitBytes: UInt64(max(0, rows.integer(7)))))
+                    limitBytes: UInt64(max(0, rows.integer(7))), awaitsProgram: rows.integer(8) == 1))
         }
         return events
     }
@@ -262,14 +262,26 @@ extension LedgerFile {
     func add(_ event: QuotaEvent) throws {
         try statement(
             """
-            INSERT INTO quota_event (quota, cycle_start, cycle_end, kind, share, at, used, quota_limit)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            INSERT INTO quota_event (quota, cycle_start, cycle_end, kind, share, at, used, quota_limit, awaits)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
             """
         ).run(
             .text(event.quota), .integer(event.cycle.lowerBound.secondsSinceEpoch),
             .integer(event.cycle.upperBound.secondsSinceEpoch), .text(event.kind.rawValue),
             .integer(Int64(clamping: event.share.millionths)), .integer(event.at.secondsSinceEpoch),
-            .integer(Int64(clamping: event.usedBytes)), .integer(Int64(clamping: event.limitBytes)))
+            .integer(Int64(clamping: event.usedBytes)), .integer(Int64(clamping: event.limitBytes)),
+            .integer(event.awaitsProgram ? 1 : 0))
+    }
+
+    func noteStart(for event: QuotaEvent) throws {
+        try statement(
+            """
+            UPDATE quota_event SET awaits = 0
+            WHERE quota = ?1 AND cycle_end = ?2 AND kind = ?3 AND share = ?4 AND at = ?5
+            """
+        ).run(
+            .text(event.quota), .integer(event.cycle.upperBound.secondsSinceEpoch), .text(event.kind.rawValue),
+            .integer(Int64(clamping: event.share.millionths)), .integer(event.at.secondsSinceEpoch))
     }
 
     func add(_ adjustment: Adjustment) throws {

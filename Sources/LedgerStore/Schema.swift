@@ -95,7 +95,8 @@ enum Schema {
             share        INTEGER NOT NULL,   -- of the limit, in millionths: which threshold; 1000000 for a breach
             at           INTEGER NOT NULL,   -- when it was noticed
             used         INTEGER NOT NULL,
-            quota_limit  INTEGER NOT NULL
+            quota_limit  INTEGER NOT NULL,
+            awaits       INTEGER NOT NULL    -- 1 while a program is yet to be started for it
         ) STRICT;
         CREATE INDEX quota_event_cycle ON quota_event (quota, cycle_end);
         CREATE TABLE committed_cycle (       -- what cycles of committed rates have given, kept for ever

@@ -16,7 +16,8 @@ extension Commit {
                 isClean: false),
             folds: folds.map { .init(source: .init(rawValue: $0.source), target: .init(rawValue: $0.target)) },
             accounts: accounts, devices: devices, removedDevices: removed.map { DeviceIndex(rawValue: $0) },
-            buckets: [:], days: [:], spreads: [], events: [], adjustments: [], committedCycles: [], unread: [])
+            buckets: [:], days: [:], spreads: [], events: [], starts: [], adjustments: [], committedCycles: [],
+            unread: [])
     }
 
     /// The same bytes to a bucket and the day of its start.

@@ -296,12 +296,12 @@ def test_free_windows_are_not_counted(tmp_path, cable, exporter):
 
 def test_a_program_that_fails_or_hangs_is_told_of_and_holds_up_nothing(tmp_path, cable, exporter):
     near, _ = cable
-    configuration = write(tmp_path / "netusage.yaml", """
+    configuration = write(tmp_path / "netusage.yaml", f"""
         quotas:
-          - { name: missing, limit: 1 kB, run: [/nonexistent/program] }
-          - { name: failing, limit: 1 kB, run: [/bin/sh, -c, "exit 7"] }
-          - { name: killed, limit: 1 kB, run: [/bin/sh, -c, "kill -9 $$"] }
-          - { name: hanging, limit: 1 kB, run: [/bin/sleep, "1000"] }
+          - {{ name: missing, limit: 1 kB, run: [/nonexistent/program] }}
+          - {{ name: failing, limit: 1 kB, run: [/bin/sh, -c, "exit 7"] }}
+          - {{ name: killed, limit: 1 kB, run: [/bin/sh, -c, "kill -9 $$"] }}
+          - {{ name: hanging, limit: 1 kB, run: [/bin/sh, -c, "echo $$ > {tmp_path}/pid; exec sleep 1000"] }}
         """)
     daemon = exporter(near, configuration)
     near.send("10.0.0.2", 10)
@@ -312,7 +312,7 @@ def test_a_program_that_fails_or_hangs_is_told_of_and_holds_up_nothing(tmp_path,
     began = time.monotonic()
     daemon.stop()
     assert time.monotonic() - began < 10, "a program that hangs delays the end"
-    subprocess.run(["pkill", "-f", "^/bin/sleep 1000$"], check=False)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 def test_a_rate_limit_is_breached_by_what_lasts_and_ends_when_it_is_over(tmp_path, cable, exporter):
@@ -442,3 +442,32 @@ def test_a_correction_just_now_and_another_in_the_same_second_lose_nothing(home)
     home.daemon.kill()
     home.start()
     assert home.used() == 4000 + since
+
+
+def test_a_program_that_was_yet_to_be_started_is_started_after_a_restart_and_no_other(tmp_path, cable, exporter):
+    near, _ = cable
+    notes = tmp_path / "notes"
+    note = f'echo $NETUSAGE_QUOTA $NETUSAGE_EVENT $NETUSAGE_THRESHOLD >> {notes}'
+    configuration = write(tmp_path / "netusage.yaml", f"""
+        quotas:
+          - {{ name: slow, limit: 10 kB, warn_at: [50%, 80%], run: [/bin/sh, -c, "{note}; echo $$ >> {tmp_path}/pids; exec sleep 30"] }}
+          - {{ name: quick, limit: 10 kB, run: [/bin/sh, -c, "{note}"] }}
+        """)
+
+    def told():
+        return sorted(notes.read_text().splitlines()) if notes.exists() else []
+
+    daemon = exporter(near, configuration, ledger=tmp_path / "ledger.db")
+    near.send("10.0.0.2", 20)
+    daemon.metrics()
+    eventually(lambda: len(told()) == 2)
+    assert told() == ["quick breach 1", "slow warning 0.5"], "a slow program of one quota holds up no other"
+    time.sleep(0.3)
+    daemon.stop()
+    for ends in (lambda daemon: daemon.kill(), lambda daemon: daemon.stop(), lambda daemon: daemon.stop()):
+        daemon = exporter(near, configuration, ledger=tmp_path / "ledger.db")
+        time.sleep(1)
+        ends(daemon)
+    for pid in (tmp_path / "pids").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    assert told() == ["quick breach 1", "slow breach 1", "slow warning 0.5", "slow warning 0.8"]

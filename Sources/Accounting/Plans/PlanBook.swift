@@ -229,6 +229,12 @@ package struct PlanBook: Sendable {
         for place in quotas.indices { quotas[place].note(events) }
     }
 
+    /// The program of an event is about to be started.
+    mutating func noteStart(for event: QuotaEvent) { records.noteStart(for: event) }
+
+    /// Events whose programs are yet to be started.
+    package var waitingEvents: [QuotaEvent] { records.events.filter(\.awaitsProgram) }
+
     /// All is in it that the store has.
     package mutating func complete() { isComplete = true }
 

@@ -29,13 +29,18 @@ package struct PlanRecords: Sendable {
     /// As many events as are remembered: each quota has a few in a cycle.
     private static let maximumEvents = 20_000
 
+    /// The program of an event is about to be started.
+    mutating func noteStart(for event: QuotaEvent) {
+        for index in events.indices where events[index].isSame(as: event) { events[index].awaitsProgram = false }
+    }
+
     mutating func note(_ cycles: [CommittedCycle]) {
         committedCycles.removeAll { known in cycles.contains { $0.name == known.name && $0.cycle == known.cycle } }
         committedCycles += cycles
     }
 
     mutating func note(_ new: [QuotaEvent]) {
-        events += new.map { $0.asTold }
+        events += new.map(\.asNoted)
         if events.count > Self.maximumEvents { events.removeFirst(events.count - Self.maximumEvents) }
         for event in new where event.kind == .breach {
             breaches[event.quota] = saturatingSum(breaches[event.quota] ?? 0, 1)

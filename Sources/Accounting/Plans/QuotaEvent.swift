@@ -21,10 +21,12 @@ package struct QuotaEvent: Hashable, Sendable {
     package var limitBytes: UInt64
     /// Whether somebody is to be told: it is the first of its kind in its cycle. Not kept.
     package var isNews: Bool
+    /// Whether a program is to be started for it, and hasn't been.
+    package var awaitsProgram: Bool
 
     package init(
         quota: String, cycle: Range<Timestamp>, kind: Kind, share: Share, at: Timestamp, usedBytes: UInt64,
-        limitBytes: UInt64, isNews: Bool = false
+        limitBytes: UInt64, isNews: Bool = false, awaitsProgram: Bool = false
     ) {
         self.quota = quota
         self.cycle = cycle
@@ -34,12 +36,18 @@ package struct QuotaEvent: Hashable, Sendable {
         self.usedBytes = usedBytes
         self.limitBytes = limitBytes
         self.isNews = isNews
+        self.awaitsProgram = awaitsProgram
     }
 
-    /// The same, once it was told.
-    var asTold: QuotaEvent {
+    /// The same, which is no news any more.
+    var asNoted: QuotaEvent {
         var event = self
         event.isNews = false
         return event
+    }
+
+    /// Whether both are the same event, whatever has become of it.
+    func isSame(as other: QuotaEvent) -> Bool {
+        quota == other.quota && cycle == other.cycle && kind == other.kind && share == other.share && at == other.at
     }
 }

@@ -48,9 +48,10 @@ struct QuotaLog: Sendable {
     ) -> [QuotaEvent] {
         let log = cycles[span.lowerBound]
         func event(_ kind: QuotaEvent.Kind, _ share: Share) -> QuotaEvent {
-            QuotaEvent(
+            let isNews = kind == .warning || kind == .breach && log?.breachedAt == nil
+            return QuotaEvent(
                 quota: quota.name, cycle: span, kind: kind, share: share, at: now, usedBytes: used, limitBytes: limit,
-                isNews: kind == .warning || kind == .breach && log?.breachedAt == nil)
+                isNews: isNews, awaitsProgram: isNews && !quota.run.isEmpty)
         }
         var events = quota.warnAt.filter { log?.reached[$0] == nil && $0.isReached(by: used, of: limit) }
             .map { event(.warning, $0) }

@@ -86,10 +86,11 @@ CREATE TABLE quota_event (           -- what happened to quotas
     share        INTEGER NOT NULL,   -- of the limit, in millionths: which threshold; 1000000 for a breach
     at           INTEGER NOT NULL,   -- when it was noticed
     used         INTEGER NOT NULL,
-    quota_limit  INTEGER NOT NULL
+    quota_limit  INTEGER NOT NULL,
+    awaits       INTEGER NOT NULL    -- 1 while a program is yet to be started for it
 ) STRICT;
-INSERT INTO quota_event VALUES(1,'home',1793491200,1796083200,'warning',800000,1795219000,800000000000,1000000000000);
-INSERT INTO quota_event VALUES(2,'home',1793491200,1796083200,'breach',1000000,1795219100,1000000000000,1000000000000);
+INSERT INTO quota_event VALUES(1,'home',1793491200,1796083200,'warning',800000,1795219000,800000000000,1000000000000,0);
+INSERT INTO quota_event VALUES(2,'home',1793491200,1796083200,'breach',1000000,1795219100,1000000000000,1000000000000,1);
 CREATE TABLE committed_cycle (       -- what cycles of committed rates have given, kept for ever
     name         TEXT    NOT NULL,
     cycle_start  INTEGER NOT NULL,

@@ -32,6 +32,11 @@ package struct ModelStore {
         days.merge(commit.days) { $0.adding($1) }
         header = commit.header
         events += commit.events
+        for start in commit.starts {
+            for index in events.indices where events[index].at == start.at && events[index].share == start.share {
+                events[index].awaitsProgram = false
+            }
+        }
         adjustments += commit.adjustments
         for cycle in commit.committedCycles {
             committedCycles.removeAll { $0.name == cycle.name && $0.cycle.lowerBound == cycle.cycle.lowerBound }
