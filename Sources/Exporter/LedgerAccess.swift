@@ -115,7 +115,7 @@ package struct LedgerAccess: Sendable {
 
         var emptyBook: PlanBook {
             var book = PlanBook(plans, calendars: calendars, records: .none, meteredFrom: .latest, at: now)
-            book.complete()
+            book.complete(at: now)
             return book
         }
 

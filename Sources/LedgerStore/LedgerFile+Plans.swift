@@ -24,7 +24,7 @@ extension LedgerFile {
                     plans, calendars: calendars, records: try planRecords(of: plans, calendars, from: moment),
                     meteredFrom: try firstBooking(), at: moment)
                 try fill(&book, calendar: calendars[.local], at: moment)
-                book.complete()
+                book.complete(at: now)
                 return book
             }
         }

@@ -46,6 +46,8 @@ struct CommittedRateBook: Sendable {
     private var open: Range<Timestamp>
     /// What the open cycle's complete samples give, and of how many of them.
     private var known: (samples: Int, figures: Figures)?
+    /// Whether one of these samples has changed since.
+    private var isStale = false
 
     private struct Figures {
         var samples = 0
@@ -95,13 +97,13 @@ struct CommittedRateBook: Sendable {
         }
         cycles[index].isChanged = true
         // The open sample isn't among those that are known.
-        if let known, cycles[index].span == open, place < known.samples { self.known = nil }
+        if let known, cycles[index].span == open, place < known.samples { isStale = true }
     }
 
     /// Nothing was read in this time.
     mutating func noteUnread(_ span: Range<Timestamp>) {
         unread.append(span)
-        known = nil
+        isStale = true
         let oldest = cycles.first?.span.lowerBound ?? .earliest
         unread.removeAll { $0.upperBound <= oldest }
     }
@@ -174,8 +176,9 @@ struct CommittedRateBook: Sendable {
 
     /// Goes on to the cycle that holds this moment.
     ///
+    /// - Parameter computes: Whether there is time to look for the percentile, if it is due.
     /// - Returns: Cycles that are over and whose figures aren't told yet, or have changed.
-    mutating func advance(to now: Timestamp) -> [CommittedCycle] {
+    mutating func advance(to now: Timestamp, computes: Bool) -> [CommittedCycle] {
         let span = cycle(at: Bucket(containing: now).start)
         if span != open {
             open = span
@@ -198,11 +201,22 @@ struct CommittedRateBook: Sendable {
             closed.sort { $0.cycle.lowerBound < $1.cycle.lowerBound }
             news.append(cycle)
         }
-        guard let cycle = cycles.last(where: { $0.span == open }) else { return news }
-        // The samples that are complete.
-        let count = max(0, cycle.sampleCount(before: Bucket(containing: now).start))
-        if known?.samples != count { known = (count, figures(of: cycle, before: Bucket(containing: now).start)) }
+        if computes { refreshFigures(at: now) }
         return news
+    }
+
+    /// Looks for the percentile of the open cycle's complete samples, unless it is known.
+    mutating func refreshFigures(at now: Timestamp) {
+        guard isDue(at: now), let cycle = cycles.last(where: { $0.span == open }) else { return }
+        let end = Bucket(containing: now).start
+        known = (cycle.sampleCount(before: end), figures(of: cycle, before: end))
+        isStale = false
+    }
+
+    /// Whether there are samples that the figures don't have yet.
+    func isDue(at now: Timestamp) -> Bool {
+        guard let cycle = cycles.last(where: { $0.span == open }) else { return false }
+        return isStale || known?.samples != cycle.sampleCount(before: Bucket(containing: now).start)
     }
 
     /// The committed rate as it was when ``advance(to:)`` was called last.

@@ -145,7 +145,7 @@ package struct PlanBook: Sendable {
     package mutating func adopt(_ scan: HistoryScan) {
         let found = scan.quotas
         guard found.map(\.quota) == quotas.map(\.quota) else { return }  // Of other plans, by now.
-        for place in quotas.indices { quotas[place].prependHistories(of: found[place]) }
+        for place in quotas.indices { quotas[place].prependHistories(of: found[place], before: scan.end) }
         needsHistories = false
     }
 
@@ -214,11 +214,19 @@ package struct PlanBook: Sendable {
         }
     }
 
+    /// How many percentiles are looked for in a reading: a millisecond or two.
+    private static let percentilesPerReading = 4
+
     /// Cycles of committed rates that are over, with what they have given.
     mutating func takeCommittedCycles(at now: Timestamp) -> [CommittedCycle] {
         if !isComplete { return [] }
         var cycles: [CommittedCycle] = []
-        for place in committedRates.indices { cycles += committedRates[place].advance(to: now) }
+        var left = Self.percentilesPerReading
+        for place in committedRates.indices {
+            let isDue = committedRates[place].isDue(at: now)
+            cycles += committedRates[place].advance(to: now, computes: left > 0)
+            if isDue { left -= 1 }
+        }
         records.note(cycles)
         return cycles
     }
@@ -236,7 +244,10 @@ package struct PlanBook: Sendable {
     package var waitingEvents: [QuotaEvent] { records.events.filter(\.awaitsProgram) }
 
     /// All is in it that the store has.
-    package mutating func complete() { isComplete = true }
+    package mutating func complete(at now: Timestamp) {
+        isComplete = true
+        for place in committedRates.indices { committedRates[place].refreshFigures(at: now) }
+    }
 
     /// Goes on to this moment without telling anybody: for whoever looks only once.
     package mutating func advance(to now: Timestamp) {

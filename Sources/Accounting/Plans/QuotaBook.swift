@@ -130,8 +130,8 @@ struct QuotaBook: Sendable {
     }
 
     /// Puts what was found in the store before what has been remembered since.
-    mutating func prependHistories(of other: QuotaBook) {
-        for number in histories.indices { histories[number].prepend(other.histories[number]) }
+    mutating func prependHistories(of other: QuotaBook, before moment: Timestamp) {
+        for number in histories.indices { histories[number].prepend(other.histories[number], before: moment) }
         forecastHour = nil
     }
 

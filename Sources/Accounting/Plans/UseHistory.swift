@@ -38,11 +38,12 @@ struct UseHistory: Sendable {
         end = newEnd
     }
 
-    /// Takes what was carried before, and adds both where they overlap.
-    mutating func prepend(_ earlier: UseHistory) {
+    /// Takes what was carried before a moment. What is here of earlier hours is there too; the moment's hour is in both.
+    mutating func prepend(_ earlier: UseHistory, before moment: Timestamp) {
         var sum = earlier
         for (place, value) in values.enumerated() where value != 0 {
             let hour = end - Int64(values.count - place)
+            if hour < Self.hour(of: moment) { continue }
             sum.add(UInt64(min(value, Float(saturationLimit / 2))), at: Timestamp(secondsSinceEpoch: hour * 3600))
         }
         self = sum

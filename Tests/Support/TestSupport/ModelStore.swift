@@ -117,7 +117,7 @@ package struct ModelStore {
         for (key, total) in buckets {
             if let record = accounts[key.account] { book.restore(total, of: record.key, at: key.bucket.start) }
         }
-        book.complete()
+        book.complete(at: now)
         return book
     }
 
