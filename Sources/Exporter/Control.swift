@@ -147,7 +147,8 @@ extension Meter {
             if let order = request.order {
                 switch await carryOut(order) {
                 case .success(let adjustment):
-                    answer.adjustment = AdjustmentReport(adjustment, calendar: calendar(ofQuota: adjustment.quota))
+                    answer.adjustment = AdjustmentReport(
+                        adjustment, calendar: settings.calendar(ofQuota: adjustment.quota))
                 case .failure(let error): answer.error = error.description
                 }
             } else {
@@ -159,11 +160,6 @@ extension Meter {
         }
         let bytes = (try? JSONEncoder().encode(answer)).map(Array.init) ?? []  // Its values are all representable.
         return bytes + [UInt8(ascii: "\n")]
-    }
-
-    private func calendar(ofQuota name: String) -> LocalCalendar {
-        let quota = settings.plans.quotas.first { $0.name == name }
-        return quota.flatMap { settings.calendars[$0.cycle.timezone] } ?? settings.calendar
     }
 }
 
@@ -185,7 +181,8 @@ struct ControlClient {
     func ask(_ request: Control.Request) throws(Failure) -> Control.Answer {
         let socket = try connected()
         defer { close(socket) }
-        var line = Array((try? JSONEncoder().encode(request)) ?? Data()) + [UInt8(ascii: "\n")]  // Always representable.
+        // Its values are all representable.
+        var line = Array((try? JSONEncoder().encode(request)) ?? Data()) + [UInt8(ascii: "\n")]
         while !line.isEmpty {
             let count = send(socket, line, line.count, CInt(MSG_NOSIGNAL))
             if count <= 0 { throw .unusable("it doesn't take requests: \(String(cString: strerror(errno)))") }

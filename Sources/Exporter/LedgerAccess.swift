@@ -129,7 +129,7 @@ package struct LedgerAccess: Sendable {
         }
 
         func calendar(ofQuota name: String) -> LocalCalendar {
-            plans.quotas.first { $0.name == name }.flatMap { calendars[$0.cycle.timezone] } ?? .utc
+            plans.calendar(ofQuota: name, among: calendars) ?? .utc
         }
     }
 

@@ -7,7 +7,7 @@ extension Meter {
     func tellNews() {
         for event in ledger.takeNews() {
             guard let quota = settings.plans.quotas.first(where: { $0.name == event.quota }) else { continue }
-            let calendar = settings.calendars[quota.cycle.timezone] ?? settings.calendar
+            let calendar = settings.calendar(ofQuota: quota.name)
             logger.warning(
                 event.kind == .breach ? "a quota is breached" : "a quota's threshold is reached",
                 metadata: [
@@ -24,7 +24,7 @@ extension Meter {
             guard let quota = settings.plans.quotas.first(where: { $0.name == event.quota }), !quota.run.isEmpty else {
                 continue
             }
-            let calendar = settings.calendars[quota.cycle.timezone] ?? settings.calendar
+            let calendar = settings.calendar(ofQuota: quota.name)
             announce(Announcement(event, of: quota, calendar: calendar))
         }
     }

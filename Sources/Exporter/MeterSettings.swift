@@ -39,6 +39,9 @@ struct MeterSettings: Sendable {
             exclude: exclude, collapse: collapse, counted: plans.patterns, samplingInterval: samplingInterval)
     }
 
+    /// The calendar that a quota's cycles go by; local time for one that the configuration has no more.
+    func calendar(ofQuota name: String) -> LocalCalendar { plans.calendar(ofQuota: name, among: calendars) ?? calendar }
+
     /// An empty book of the plans.
     ///
     /// - Parameter records: What is known about them, where no store does.

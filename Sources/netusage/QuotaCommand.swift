@@ -30,7 +30,7 @@ struct QuotaCommand: ParsableCommand {
                 report.quotas.removeAll { $0.name != name }
                 report.rateLimits = []
                 report.committedRates = []
-                if report.quotas.isEmpty { throw CommandFailure.unknownQuota(name, known: known) }
+                if report.quotas.isEmpty { throw OrderError.unknownQuota(name, known: known) }
             }
             if json {
                 print(try jsonText(report))
@@ -125,20 +125,6 @@ private func parsedSize(_ text: String, _ name: String) throws -> UInt64 {
         return try bytes(ofSize: text)
     } catch {
         throw ValidationError("\(name): \(error)")
-    }
-}
-
-/// What a command can't do.
-enum CommandFailure: Error, CustomStringConvertible {
-    case unknownQuota(String, known: [String])
-
-    var description: String {
-        switch self {
-        case .unknownQuota(let name, let known):
-            known.isEmpty
-                ? "there is no quota \(name): the configuration has none; add it under quotas"
-                : "there is no quota \(name); the configuration has \(known.joined(separator: ", "))"
-        }
     }
 }
 

@@ -1,11 +1,12 @@
 """The configuration as its owner meets it: errors at start and on reload, and what a reload does."""
 
 import os
+import re
 import signal
 import subprocess
 import time
 
-from support import BINARY, PATIENCE, eventually
+from support import BINARY, PATIENCE, ROOT, eventually
 
 BAD = "sampling: { intervall: 1s }\nweek_starts: someday\ntimezone: Europe/Atlantis\n"
 COMPLAINTS = [":1:13: sampling.intervall:", ":2:14: week_starts:", ":3:11: timezone:"]
@@ -158,3 +159,14 @@ def test_wrong_flags_are_explained(tmp_path):
         assert done.returncode == 64 and expected in done.stderr, (flags, done.stderr)
     shown = subprocess.run([BINARY, "--version"], capture_output=True, text=True)
     assert shown.stdout.startswith("netusage, version ")
+
+
+def test_the_examples_of_the_readme_are_good(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.S) if "scrape_configs" not in block]
+    assert len(blocks) == 2
+    for block in [*blocks, "".join(blocks)]:
+        file = tmp_path / "netusage.yaml"
+        file.write_text(block)
+        done = subprocess.run([BINARY, "config", "check", file], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr

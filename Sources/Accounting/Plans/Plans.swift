@@ -21,6 +21,13 @@ package struct Plans: Hashable, Sendable {
     /// All that they name.
     package var patterns: [DevicePattern] { Array(Set(selections.flatMap(\.patterns))) }
 
+    /// The calendar that a quota's cycles go by; `nil` where there is no such quota.
+    package func calendar(
+        ofQuota name: String, among calendars: [TimeZoneSetting: LocalCalendar]
+    ) -> LocalCalendar? {
+        quotas.first { $0.name == name }.flatMap { calendars[$0.cycle.timezone] }
+    }
+
     /// The zones of all cycles.
     package var timezones: Set<TimeZoneSetting> {
         Set(quotas.map(\.cycle.timezone) + committedRates.map(\.cycle.timezone))
