@@ -130,6 +130,9 @@ extension Ledger {
         if isPersistent { pending.starts.append(event) }
     }
 
+    /// Programs that the store doesn't know of yet aren't started now.
+    package mutating func withdrawStarts() { pending.starts = [] }
+
     /// What may be told because it is in the store by now; or because there is none.
     package mutating func takeNews() -> [QuotaEvent] {
         if !isPersistent {

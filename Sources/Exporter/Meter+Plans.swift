@@ -104,11 +104,19 @@ extension Meter {
         orders = []
     }
 
-    /// No program is started any more.
+    /// No program is started any more, but those whose commit is under way: it may succeed. The others wait for the next
+    /// start of the daemon.
     func refuseStarts() {
         isEnding = true
-        for start in starts + startsUnderWay { start.resume(returning: false) }
+        ledger.withdrawStarts()
+        for start in starts { start.resume(returning: false) }
         starts = []
+        if failedAt != nil { refuseStartsUnderWay() }
+    }
+
+    /// The store can't take the commit that they wait for, and the daemon ends.
+    func refuseStartsUnderWay() {
+        for start in startsUnderWay { start.resume(returning: false) }
         startsUnderWay = []
     }
 

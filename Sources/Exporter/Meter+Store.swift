@@ -115,6 +115,7 @@ extension Meter {
         }
         storeStatus.isUp = false
         refuseOrders(.store(failure.error))
+        if isEnding { refuseStartsUnderWay() }
     }
 
     /// The rules allow ten seconds.

@@ -260,7 +260,7 @@ struct QuotaBook: Sendable {
     /// Whether there is more to go by than when the forecast was made.
     func isForecastDue(at now: Timestamp) -> Bool { forecastHour != UseHistory.hour(of: now) }
 
-    /// Makes the forecast anew, which takes a third of a millisecond.
+    /// Makes the forecast anew, which takes about a tenth of a millisecond.
     mutating func makeForecast(at now: Timestamp) {
         let hour = UseHistory.hour(of: now)
         forecastHour = hour
