@@ -33,9 +33,7 @@ package struct DevicePattern: Hashable, Sendable {
     }
 
     /// Whether no more than one name fits.
-    package var isLiteral: Bool {
-        elements.allSatisfy { if case .byte = $0 { true } else { false } }
-    }
+    package var isLiteral: Bool { literalName != nil }
 
     /// The only name that fits, if there is no more than one.
     package var literalName: DeviceName? {
