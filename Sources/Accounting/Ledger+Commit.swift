@@ -71,6 +71,23 @@ extension Ledger {
             let day = min(first, window.previousMonthStart).adding(days: -1)
             recommit(earlier, of: id, on: day)
         }
+        keepUse()
+    }
+
+    /// What quotas have used goes on as a correction where whole days don't tell it.
+    private mutating func keepUse() {
+        let now = lastReading.timestamp
+        // All that a day has is in its first slot: nothing of it must come after the correction.
+        if now == calendar.start(of: calendar.day(containing: now)) { return }
+        var told = planBook.emptied(at: now)
+        let keys = Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) })
+        for (key, total) in pending.buckets {
+            if let account = keys[key.account] { told.book(total, at: key.bucket.start, for: told.counting(account)) }
+        }
+        let corrections = planBook.corrections(of: told, at: now)
+        if corrections.isEmpty { return }
+        pending.adjustments += corrections
+        cut(at: now)
     }
 
     /// A day's bytes for a new file, all in its first bucket: the finer grain is lost with the old one.

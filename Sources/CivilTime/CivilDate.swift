@@ -60,11 +60,7 @@ package struct CivilDate: Hashable, Comparable, Sendable {
     }
 
     package var firstOfMonth: CivilDate { firstOfMonth(monthsLater: 0) }
-    package var firstOfNextMonth: CivilDate { firstOfMonth(monthsLater: 1) }
     package var firstOfPreviousMonth: CivilDate { firstOfMonth(monthsLater: -1) }
-
-    /// How many days the month of this date has, 28…31.
-    package var daysInMonth: Int { Int(Gregorian.dayCount(year: parts.year, month: parts.month)) }
 
     package static func < (left: CivilDate, right: CivilDate) -> Bool {
         left.daysSinceEpoch < right.daysSinceEpoch

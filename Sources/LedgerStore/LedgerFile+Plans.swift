@@ -206,7 +206,20 @@ extension LedgerFile {
             .integer(Int64(cycle.missing)))
     }
 
-    func addUnread(_ span: Range<Timestamp>) throws {
+    /// As many of the last records are kept, however old they seem: a clock that was wrong must not cost them.
+    private static let recordsKept: Int64 = 10_000
+
+    /// - Parameter horizon: Other time in which nothing was read goes if it was over by then: its buckets may be gone too.
+    func addUnread(_ span: Range<Timestamp>, forgettingBefore horizon: Timestamp) throws {
+        // What begins before all time says from when on the ledger has all.
+        try statement(
+            """
+            DELETE FROM unread
+            WHERE end_at <= ?1 AND start_at > ?2 AND rowid <= (SELECT max(rowid) FROM unread) - ?3
+            """
+        ).run(
+            .integer(horizon.secondsSinceEpoch), .integer(Timestamp.earliest.secondsSinceEpoch),
+            .integer(Self.recordsKept))
         try statement("INSERT INTO unread (start_at, end_at) VALUES (?1, ?2)").run(
             .integer(span.lowerBound.secondsSinceEpoch), .integer(span.upperBound.secondsSinceEpoch))
     }
@@ -259,7 +272,14 @@ extension LedgerFile {
         return breaches
     }
 
-    func add(_ event: QuotaEvent) throws {
+    /// - Parameter horizon: Other events of the quota go if their cycle was over by then, but for breaches, which are counted.
+    func add(_ event: QuotaEvent, forgettingBefore horizon: Timestamp) throws {
+        try statement(
+            """
+            DELETE FROM quota_event
+            WHERE quota = ?1 AND cycle_end <= ?2 AND kind <> 'breach' AND id <= (SELECT max(id) FROM quota_event) - ?3
+            """
+        ).run(.text(event.quota), .integer(horizon.secondsSinceEpoch), .integer(Self.recordsKept))
         try statement(
             """
             INSERT INTO quota_event (quota, cycle_start, cycle_end, kind, share, at, used, quota_limit, awaits)

@@ -4,7 +4,7 @@ import Exporter
 /// `netusage check`.
 struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Tell a monitoring system how the quotas are.",
+        commandName: "check", abstract: "Tell a monitoring system how the quotas are.",
         discussion: """
             Exits with 0 if all is well, 1 if a threshold is reached, 2 if a quota is breached, 3 if that can't be told, and \
             prints a line with performance data, as the plugins of Nagios, Icinga and others do.
@@ -47,6 +47,13 @@ struct Check: ParsableCommand {
         let worstFirst = quotas.sorted { Self.state(of: $0).rawValue > Self.state(of: $1).rawValue }
         let texts = worstFirst.map(Self.text).joined(separator: ", ")
         try end(state, "\(texts) | \(quotas.map(Self.performance).joined(separator: " "))")
+    }
+
+    /// Ends with the state that a monitoring system takes for "unknown" if the arguments are wrong; returns for other errors.
+    static func exit(onWrongUse error: any Error) {
+        if exitCode(for: error) != .validationFailure { return }
+        print("NETUSAGE \(State.unknown.word) - \(message(for: error))")
+        exit(withError: ExitCode(State.unknown.rawValue))
     }
 
     private func end(_ state: State, _ text: String) throws {

@@ -13,6 +13,20 @@ struct NetUsage: AsyncParsableCommand {
             """,
         version: "netusage, version \(Version.number) (revision: \(Version.revision))",
         subcommands: [Serve.self, QuotaCommand.self, Check.self, Config.self])
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            if CommandLine.arguments.dropFirst().first == Check.configuration.commandName { Check.exit(onWrongUse: error) }
+            exit(withError: error)
+        }
+    }
 }
 
 /// What every command takes after its name.

@@ -247,6 +247,26 @@ struct QuotaTests {
         #expect(metered.state.usedBytes == 5000 + 1910)
     }
 
+    @Test(arguments: [false, true], [nil, 600 as UInt64?])
+    func whatWasUsedOutlivesTheLossOfTheLedger(isNightFree: Bool, correction: UInt64?) {
+        let free = isNightFree ? [7200..<7560] : []  // Of Saturday, from midnight on.
+        var metered = Metered(Self.quota(.init(.month(day: 1)), free: free))
+        metered.carry(100, after: 8 * 3600 + 7)
+        if let correction { metered.world.adjust("q", .correction(usedBytes: correction)) }
+        metered.carry(10, after: 1000)
+        let before = metered.state
+        metered.world.store = ModelStore()
+        metered.world.ledger.recommitEverything()
+        metered.world.commit()
+        metered.carry(1, after: 1)
+        #expect(metered.state.usedBytes == before.usedBytes + 1)
+        metered.world.start()
+        #expect(metered.state.usedBytes == before.usedBytes + 1)
+        if free.isEmpty { #expect(metered.state.driftBytes == before.driftBytes) }
+        metered.carry(5)
+        #expect(metered.state.usedBytes == before.usedBytes + 6)
+    }
+
     @Test func aDeviceThatAPatternNamesLeavesItsClass() throws {
         var rules = World.rules()
         #expect(rules.account(for: DeviceName("veth12")) == .collapsed("veth*"))

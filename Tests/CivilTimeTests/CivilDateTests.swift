@@ -24,8 +24,6 @@ import Testing
                     expected = expected.adding(days: 1)
                     weekday = Weekday(rawValue: weekday.rawValue % 7 + 1)!
                 }
-                #expect(first.daysInMonth == length)
-                #expect(first.adding(days: length - 1).firstOfNextMonth == expected)
                 #expect(expected.firstOfPreviousMonth == first)
                 #expect(CivilDate(year: year, month: index + 1, day: length + 1) == nil)
             }
@@ -39,7 +37,6 @@ import Testing
         #expect(CivilDate(daysSinceEpoch: 0).weekday == .thursday)
         #expect(date("2026-11-20").daysSinceEpoch == 20_777)
         #expect(date("2026-11-20").weekday == .friday)
-        #expect(date("2000-02-29").firstOfNextMonth == date("2000-03-01"))
         #expect(date("2026-01-31").firstOfPreviousMonth == date("2025-12-01"))
         #expect(CivilDate(year: -1, month: 2, day: 3)?.description == "-000001-02-03")
         #expect(CivilDate(year: 12_026, month: 2, day: 3)?.description == "+012026-02-03")
@@ -53,9 +50,7 @@ import Testing
             #expect(CivilDate(year: end.year, month: end.month, day: end.day) == end)
             #expect(end.adding(days: .max) == .latest)
             #expect(end.adding(days: .min) == .earliest)
-            #expect((28...31).contains(end.daysInMonth))
         }
-        #expect(CivilDate.latest.firstOfNextMonth == .latest)
         #expect(CivilDate.earliest.firstOfMonth == .earliest)
         #expect(CivilDate.earliest.firstOfPreviousMonth == .earliest)
         for extreme in [Int.min, Int.max, 0, -1, 32] {

@@ -219,8 +219,9 @@ def test_check_speaks_as_monitoring_plugins_do(home):
     home.daemon.stop()
     code, out = check()
     assert code == 2 and out.startswith("NETUSAGE CRITICAL - home 125.0% used")
-    code, out = check("nope")
-    assert code == 3 and out.startswith("NETUSAGE UNKNOWN")
+    for wrong in ("nope", "--bogus"):
+        code, out = check(wrong)
+        assert code == 3 and out.startswith("NETUSAGE UNKNOWN") and wrong in out
 
 
 def test_what_people_see_has_colour_on_a_terminal_only_and_fits_it(home):
@@ -471,3 +472,31 @@ def test_a_program_that_was_yet_to_be_started_is_started_after_a_restart_and_no_
     for pid in (tmp_path / "pids").read_text().split():
         os.kill(int(pid), signal.SIGKILL)
     assert told() == ["quick breach 1", "slow breach 1", "slow warning 0.5", "slow warning 0.8"]
+
+
+def test_every_program_is_started_once_however_often_the_daemon_is_stopped_meanwhile(tmp_path, cable, exporter):
+    near, _ = cable
+    notes = tmp_path / "notes"
+    names = [f"quota-{number}" for number in range(60)]
+    quotas = "\n".join(
+        f'  - {{ name: {name}, limit: 10 kB, run: [/bin/sh, -c, "echo $NETUSAGE_QUOTA >> {notes}; sleep 0.05"] }}'
+        for name in names)
+    configuration = write(tmp_path / "netusage.yaml", f"quotas:\n{quotas}\n")
+
+    def told():
+        return notes.read_text().split() if notes.exists() else []
+
+    chance = random.Random(3)
+    daemon = exporter(near, configuration, ledger=tmp_path / "ledger.db")
+    near.send("10.0.0.2", 20)
+    daemon.metrics()
+    progress = []
+    while len(told()) < len(names) and len(progress) < 40:
+        time.sleep(chance.uniform(0, 0.1))
+        daemon.stop()
+        progress.append(len(told()))
+        daemon = exporter(near, configuration, ledger=tmp_path / "ledger.db")
+    assert len(set(progress)) > 3, "stopped in the midst of it"
+    eventually(lambda: len(told()) >= len(names))
+    time.sleep(0.3)
+    assert sorted(told()) == sorted(names)

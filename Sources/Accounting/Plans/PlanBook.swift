@@ -119,6 +119,27 @@ package struct PlanBook: Sendable {
         }
     }
 
+    /// A book of the same plans, with nothing booked.
+    func emptied(at now: Timestamp) -> PlanBook {
+        PlanBook(plans, calendars: calendars, records: records, meteredFrom: .latest, at: now)
+    }
+
+    /// Corrections by which a book of the same plans comes to show what this one does.
+    func corrections(of other: PlanBook, at now: Timestamp) -> [Adjustment] {
+        if !isComplete { return [] }
+        var corrections: [Adjustment] = []
+        var id = records.adjustments.map(\.id).max() ?? 0
+        for (known, told) in zip(quotas, other.quotas) where known.current.contains(now) {
+            let used = known.usedBytes(in: known.current)
+            if used == told.usedBytes(in: known.current) { continue }
+            id += 1
+            corrections.append(
+                Adjustment(
+                    id: id, quota: known.quota.name, kind: .correction(usedBytes: used), at: now, enteredAt: now))
+        }
+        return corrections
+    }
+
     // MARK: - What is usual
 
     /// Whether the past of some quota by the hour isn't known: it is to be read from the store.

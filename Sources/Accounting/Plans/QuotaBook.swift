@@ -38,8 +38,9 @@ struct QuotaBook: Sendable {
     private(set) var current: Range<Timestamp>
     /// Whether what is carried now isn't counted.
     private var isFree: Bool
-    /// What was left over for it.
+    /// What was left over for it, and since when that is counted.
     private(set) var rollover: UInt64?
+    private var countedFrom: Timestamp?
     /// Cycles that were over when they got bytes, by their starts.
     private var lateCycles: Set<Timestamp> = []
     /// What was counted by the hour, for each of the direction's series.
@@ -86,7 +87,7 @@ struct QuotaBook: Sendable {
 
     /// From when on the store's buckets must be kept: where local days don't tell what has been used.
     func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
-        let from = historyFrom(at: now)
+        let from = countedFrom ?? historyFrom(at: now)
         let rule = quota.cycle.rule
         if !quota.free.isEmpty || rule.secondsOfDay != 0 || quota.cycle.timezone != .local { return from }
         // The day of a correction is needed as a whole.
@@ -338,7 +339,10 @@ struct QuotaBook: Sendable {
             rollover = nil
             forecastHour = nil
         }
-        if rollover == nil { rollover = rolloverBytes(into: current) }
+        if rollover == nil {
+            rollover = rolloverBytes(into: current)
+            countedFrom = historyFrom(at: current.lowerBound)
+        }
         spans.append(current)
         var events: [QuotaEvent] = []
         for (index, span) in spans.enumerated() where !spans[..<index].contains(span) {
