@@ -210,7 +210,7 @@ struct LedgerPropertyTests {
         }
     }
 
-    @Test(arguments: 0..<300)
+    @Test(arguments: 0..<200)
     func everyByteIsBookedOnceWhateverHappens(number: UInt64) throws {
         let seed = number &* 0x9E37_79B9 &+ 17
         let zone = number % 3 == 0 ? try Zone(posix: "<+0545>-5:45") : .utc
@@ -246,7 +246,7 @@ struct LedgerPropertyTests {
         }
     }
 
-    @Test(arguments: 0..<200)
+    @Test(arguments: 0..<100)
     func whatAQuotaCountedNeverFallsButByACorrection(number: UInt64) {
         var history = History(seed: number &+ 5000, plans: History.plans)
         var last: [Timestamp: UInt64] = [:]
@@ -267,7 +267,7 @@ struct LedgerPropertyTests {
         }
     }
 
-    @Test(arguments: 0..<400)
+    @Test(arguments: 0..<200)
     func countersNeverStepBackWhileTheMachineRuns(number: UInt64) {
         var history = History(seed: number)
         var last: [AccountKey: (account: AccountID, counter: Counters)] = [:]

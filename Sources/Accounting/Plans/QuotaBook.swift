@@ -171,10 +171,13 @@ struct QuotaBook: Sendable {
     /// - Returns: The place of the slot's cycle; `nil` if what is carried in it isn't counted.
     private mutating func place(of slot: Timestamp) -> Int? {
         if let known, known.slot == slot { return known.cycle }
-        let span = cycle(at: slot)
-        // A cycle that comes once has a before and an after, which aren't counted.
-        let isFree = !span.contains(slot) || quota.free.contains(slot, in: calendar)
-        let place = isFree ? nil : index(ofCycle: span)
+        var place = cycles.lastIndex { $0.span.contains(slot) }
+        if place == nil {
+            let span = cycle(at: slot)
+            // A cycle that comes once has a before and an after, which aren't counted.
+            if span.contains(slot) { place = index(ofCycle: span) }
+        }
+        if quota.free.contains(slot, in: calendar) { place = nil }
         known = (slot, place)
         return place
     }

@@ -75,9 +75,9 @@ package struct ModelStore {
     }
 
     private mutating func prune(before horizon: Timestamp, atMost count: Int) {
-        for start in Set(buckets.keys.map(\.bucket)).sorted().prefix(count) where start.end <= horizon {
-            buckets = buckets.filter { $0.key.bucket != start }
-        }
+        if horizon == .earliest { return }
+        let over = Set(buckets.keys.map(\.bucket).filter { $0.end <= horizon })
+        for start in over.sorted().prefix(count) { buckets = buckets.filter { $0.key.bucket != start } }
     }
 
     package func load(daysFrom: CivilDate, names: Set<DeviceName>) -> StoredLedger {
