@@ -59,7 +59,9 @@ extension Ledger {
         pending.adjustments = planBook.records.adjustments
         pending.committedCycles = planBook.records.committedCycles
         // The finer grain of all that was before is lost.
-        pending.unread = [.earliest..<lastReading.timestamp]
+        let known = planBook.records.meteredFrom ?? firstBooking
+        let begin = max(known, calendar.start(of: window.previousMonthStart))
+        pending.unread = [.earliest..<begin, begin.adding(seconds: 1)..<max(begin.adding(seconds: 1), lastReading.timestamp)]
         for index in accounts.indices {
             accounts[index].persisted = nil
             let id = accounts[index].id
@@ -72,6 +74,12 @@ extension Ledger {
             recommit(earlier, of: id, on: day)
         }
         keepUse()
+    }
+
+    /// When the first day with bytes that is known began; it may have been metered in part only.
+    private var firstBooking: Timestamp {
+        let first = accounts.compactMap { $0.days.entries.first?.day }.min()
+        return first.map { calendar.start(of: $0).adding(seconds: 1) } ?? lastReading.timestamp
     }
 
     /// What quotas have used goes on as a correction where whole days don't tell it.
@@ -150,6 +158,7 @@ extension Ledger {
             }
         }
         planBook.isComplete = !isPersistent
+        if !isPersistent { planBook.takePastAsKnown() }
     }
 
     private mutating func restore(_ entry: StoredLedger.StoredAccount) -> Int {

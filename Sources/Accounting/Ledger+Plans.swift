@@ -114,11 +114,26 @@ extension Ledger {
         return isTurning || !events.isEmpty || !cycles.isEmpty
     }
 
-    /// Notes that nothing was read from one moment to another, if any five minutes lie in between.
+    /// Notes that nothing was read from one moment to another, if any five minutes lie in between. From the beginning of
+    /// all time it says when metering began.
     mutating func noteUnread(from start: Timestamp, to end: Timestamp) {
         if start >= end || Bucket(containing: start).end >= end { return }
         if isPersistent { pending.unread.append(start..<end) }
         planBook.noteUnread(start..<end)
+    }
+
+    /// The clock was set: what it said until now of time in which nothing was read was wrong.
+    mutating func noteClockStep(at now: Moment) {
+        // Other cycles may be open by this clock than those that the book was made for.
+        isPlanBookOutdated = true
+        let former = now.timestamp(before: now.sinceBoot.elapsed(since: lastReading.sinceBoot))
+        pending.unread = pending.unread.map { $0.clamped(to: .earliest..<max($0.lowerBound, former)) }
+            .filter { !$0.isEmpty }
+        if let begunAt {
+            noteUnread(from: .earliest, to: now.timestamp(before: now.sinceBoot.elapsed(since: begunAt)))
+        } else {
+            noteUnread(from: lastReading.timestamp, to: former)
+        }
     }
 
     /// Takes what the quotas carried in the last weeks, as the store has it.

@@ -103,6 +103,7 @@ extension Ledger {
         origin = nil
         isPersistent = false
         planBook.isComplete = true
+        planBook.takePastAsKnown()
         pending = Pending()
         unexposed = [:]
     }
@@ -124,7 +125,7 @@ extension Ledger {
             if let place = number[key.account].flatMap({ places[$0] }) { accounts[place].days.add(total, on: key.day) }
         }
         replay(waiting, of: later)
-        for span in later.pending.unread where span.lowerBound > .earliest {
+        for span in later.pending.unread where span.lowerBound > .earliest || begunAt != nil {
             noteUnread(from: span.lowerBound, to: span.upperBound)
         }
         rules = later.rules
@@ -219,6 +220,9 @@ extension Ledger {
         let isSameEpoch = stored.header?.epoch == epoch
         let span = catchUpSpan(since: stored.header, at: now)
         noteUnread(from: stored.header?.lastReading.timestamp ?? .earliest, to: now.timestamp)
+        if stored.header == nil { begunAt = now.sinceBoot }
+        // The clock was ahead when the ledger was written; what it said is corrected by the first commit.
+        if let header = stored.header, header.lastReading.timestamp > now.timestamp { isPlanBookOutdated = true }
         let indices = Set(present.map(\.device.index))
         var byName: [DeviceName: DeviceRecord] = [:]
         for record in stored.devices where !isSameEpoch || !indices.contains(record.index) {

@@ -53,6 +53,8 @@ package struct Ledger: Sendable {
     var cutsSpan = Timestamp.earliest..<Timestamp.earliest
     /// What has happened to quotas and is in the store, but was told to nobody yet.
     var news: [QuotaEvent] = []
+    /// When it began to meter, if the store had nothing then.
+    var begunAt: BootTime?
     /// How it began, while what the store has isn't known yet.
     var origin: Origin?
     /// Whether the last commit was the one that the program ended with.
@@ -176,8 +178,7 @@ package struct Ledger: Sendable {
     @discardableResult
     package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) -> Bool {
         refreshCuts(at: now.timestamp)
-        // Other cycles may be open by this clock than those that the book was made for.
-        if abs(now.step(since: lastReading)) >= Double(Bucket.seconds) { isPlanBookOutdated = true }
+        if abs(now.step(since: lastReading)) >= Double(Bucket.seconds) { noteClockStep(at: now) }
         let span = bookingSpan(until: now)
         if case .spread(let from, let to, _, _, isGap: true) = span { noteUnread(from: from, to: to) }
         var isUrgent = false

@@ -44,6 +44,12 @@ package struct CycleRule: Hashable, Sendable {
         }
     }
 
+    /// Whether there is no cycle any more.
+    package func isOver(at moment: Timestamp, in calendar: LocalCalendar) -> Bool {
+        guard case .once = kind else { return false }
+        return moment >= cycle(containing: moment, in: calendar).upperBound
+    }
+
     private static let firstMoment = Timestamp(secondsSinceEpoch: -62_135_596_800)
     private static let lastMoment = Timestamp(secondsSinceEpoch: 253_402_300_799)
 

@@ -32,6 +32,8 @@ struct Announcer: Sendable {
 
     /// A program that takes longer is ended.
     private static let timeLimit = Duration.seconds(60)
+    /// How many of a quota's may wait; the ledger knows of more.
+    private static let maximumWaiting = 256
     /// How many run at a time.
     private static let maximumPrograms = 8
 
@@ -43,7 +45,8 @@ struct Announcer: Sendable {
             for await announcement in announcements {
                 let name = announcement.event.quota
                 if queues[name] == nil {
-                    let (queue, continuation) = AsyncStream.makeStream(of: Announcement.self)
+                    let (queue, continuation) = AsyncStream.makeStream(
+                        of: Announcement.self, bufferingPolicy: .bufferingOldest(Self.maximumWaiting))
                     queues[name] = continuation
                     quotas.addTask {
                         for await announcement in queue {
@@ -53,7 +56,11 @@ struct Announcer: Sendable {
                         }
                     }
                 }
-                queues[name]?.yield(announcement)
+                if case .dropped = queues[name]?.yield(announcement) {
+                    logger.error(
+                        "too many programs of a quota wait; this one waits for the next start of netusage",
+                        metadata: ["quota": "\(name)"])
+                }
             }
             quotas.cancelAll()
         }

@@ -263,7 +263,7 @@ struct Catalogue: Sendable {
             .number(Double($0.cycle.upperBound.secondsSinceEpoch))
         },
         .quota("projected_bytes", .gauge, "Expected use at the end of the cycle.") {
-            .integer($0.projectedBytes)
+            $0.projectedBytes.map { .integer($0) }
         },
         .quota("exhaustion_timestamp_seconds", .gauge, "When the limit is expected to be reached in this cycle.") {
             $0.exhaustion.map { .number(Double($0.secondsSinceEpoch)) }

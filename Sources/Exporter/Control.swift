@@ -53,6 +53,8 @@ actor ControlServer {
     private let meter: Meter
     private let logger: Logger
     private var listener: (any Channel)?
+    /// How many requests have no answer yet.
+    private var answering: NIOLoopBoundBox<Int>?
 
     init(path: String, meter: Meter, logger: Logger) {
         self.path = path
@@ -70,6 +72,8 @@ actor ControlServer {
         guard let short = ShortSocketPath(path) else { return }
         unlink(path)
         let count = NIOLoopBoundBox.makeBoxSendingValue(0, eventLoop: loop)
+        let answering = NIOLoopBoundBox.makeBoxSendingValue(0, eventLoop: loop)
+        self.answering = answering
         do {
             listener = try await ServerBootstrap(group: loop)
                 .serverChannelOption(.backlog, value: 16)
@@ -79,7 +83,9 @@ actor ControlServer {
                         count.value += 1
                         channel.closeFuture.whenComplete { _ in count.value -= 1 }
                         let timeout = IdleStateHandler(allTimeout: .seconds(60))
-                        try channel.pipeline.syncOperations.addHandlers([timeout, ControlHandler(meter: meter)])
+                        try channel.pipeline.syncOperations.addHandlers([
+                            timeout, ControlHandler(meter: meter, answering: answering),
+                        ])
                     }
                 }
                 .bind(unixDomainSocketPath: short.text).get()
@@ -98,6 +104,16 @@ actor ControlServer {
         try? await listener.close()  // It ends with the process anyway.
         await meter.refuseOrders(.busy)
     }
+
+    /// Waits for the last answers to be on their way, for a second at most; the store must have done its work.
+    func finish() async {
+        guard let answering else { return }
+        for _ in 0..<50 {
+            let count = try? await answering.eventLoop.submit { answering.value }.get()
+            if count ?? 0 == 0 { return }
+            try? await Task.sleep(for: .milliseconds(20))  // Nobody cancels it.
+        }
+    }
 }
 
 /// Reads a line, answers it, and closes.
@@ -106,11 +122,13 @@ private final class ControlHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let meter: Meter
+    private let answering: NIOLoopBoundBox<Int>
     private var line = ByteBuffer()
     private var isAnswered = false
 
-    init(meter: Meter) {
+    init(meter: Meter, answering: NIOLoopBoundBox<Int>) {
         self.meter = meter
+        self.answering = answering
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -132,27 +150,29 @@ private final class ControlHandler: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
     private func answer(_ line: [UInt8], _ channel: any Channel) {
-        let answer = channel.eventLoop.makeFutureWithTask { [meter] in await meter.answer(line) }
+        answering.value += 1
+        channel.closeFuture.whenComplete { [answering] _ in answering.value -= 1 }
+        let answer = channel.eventLoop.makeFutureWithTask { [meter] in await Control.answer(line, of: meter) }
         answer.whenSuccess { bytes in
             channel.writeAndFlush(ByteBuffer(bytes: bytes)).whenComplete { _ in channel.close(promise: nil) }
         }
     }
 }
 
-extension Meter {
-    /// Answers a line of the control socket.
-    fileprivate func answer(_ line: [UInt8]) async -> [UInt8] {
-        var answer = Control.Answer()
-        if let request = try? JSONDecoder().decode(Control.Request.self, from: Data(line)) {
+extension Control {
+    /// Answers a line of the socket; what takes long for many quotas isn't done on the meter's thread.
+    fileprivate static func answer(_ line: [UInt8], of meter: Meter) async -> [UInt8] {
+        var answer = Answer()
+        if let request = try? JSONDecoder().decode(Request.self, from: Data(line)) {
             if let order = request.order {
-                switch await carryOut(order) {
+                switch await meter.carryOut(order) {
                 case .success(let adjustment):
-                    answer.adjustment = AdjustmentReport(
-                        adjustment, calendar: settings.calendar(ofQuota: adjustment.quota))
+                    let calendar = await meter.settings.calendar(ofQuota: adjustment.quota)
+                    answer.adjustment = AdjustmentReport(adjustment, calendar: calendar)
                 case .failure(let error): answer.error = error.description
                 }
             } else {
-                answer.report = plansReport()
+                answer.report = await meter.plansReport()
             }
         } else {
             // It comes from another version of the program.
@@ -180,12 +200,14 @@ struct ControlClient {
     /// - Throws: `Failure`.
     func ask(_ request: Control.Request) throws(Failure) -> Control.Answer {
         let socket = try connected()
+        // Once it is sent, nobody knows.
+        let doubt = request.order == nil ? "" : "; look with netusage quota whether it was done"
         defer { close(socket) }
         // Its values are all representable.
         var line = Array((try? JSONEncoder().encode(request)) ?? Data()) + [UInt8(ascii: "\n")]
         while !line.isEmpty {
             let count = send(socket, line, line.count, CInt(MSG_NOSIGNAL))
-            if count <= 0 { throw .unusable("it doesn't take requests: \(String(cString: strerror(errno)))") }
+            if count <= 0 { throw .unusable("it doesn't take requests: \(String(cString: strerror(errno)))\(doubt)") }
             line.removeFirst(count)
         }
         var answer: [UInt8] = []
@@ -193,14 +215,18 @@ struct ControlClient {
         while true {
             let count = recv(socket, &chunk, chunk.count, 0)
             if count == 0 { break }
-            if count < 0 { throw .unusable("it doesn't answer: \(String(cString: strerror(errno)))") }
+            if count < 0 {
+                let isLate = errno == EAGAIN || errno == EWOULDBLOCK
+                let problem = isLate ? "no word for \(Self.patienceSeconds) s" : String(cString: strerror(errno))
+                throw .unusable("it doesn't answer: \(problem)\(doubt)")
+            }
             answer += chunk[..<count]
         }
         if answer.isEmpty {
-            throw .unusable("it ended before it answered; look whether it was done with netusage quota")
+            throw .unusable("it ended before it answered\(doubt)")
         }
         guard let decoded = try? JSONDecoder().decode(Control.Answer.self, from: Data(answer)) else {
-            throw .unusable("its answer makes no sense; restart it, so that both are of one version")
+            throw .unusable("its answer makes no sense; restart it, so that both are of one version\(doubt)")
         }
         return decoded
     }
@@ -224,6 +250,7 @@ struct ControlClient {
         let reason = errno
         close(descriptor)
         if reason == ENOENT || reason == ECONNREFUSED { throw .nobody }
+        if reason == EACCES { throw .unusable("only the daemon's user and group may; run it as one of them, or with sudo") }
         throw .unusable("its socket can't be used: \(String(cString: strerror(reason)))")
     }
 }

@@ -101,7 +101,7 @@ package struct Daemon: Sendable {
             announce: { [logger] in
                 if case .dropped = announcement.yield($0) {
                     logger.error(
-                        "too many programs of quotas wait; this one isn't started",
+                        "too many programs of quotas wait; this one waits for the next start of netusage",
                         metadata: ["quota": "\($0.event.quota)"])
                 }
             })
@@ -131,6 +131,7 @@ package struct Daemon: Sendable {
             await meter.begin()
             let server = try await startServer(on: loop, meter, manager, reloader)
             manager.ready()
+            await meter.startAnnouncing()
             netusage_release_startup_code()
             await watch.run(meter) { occurrence in
                 switch occurrence {
@@ -142,11 +143,12 @@ package struct Daemon: Sendable {
             }
             manager.stopping()
             logger.notice("netusage stops")
-            try await loop.submit { server.value.close() }.get()
-            await control.stop()
             await meter.refuseStarts()
+            await control.stop()
+            try await loop.submit { server.value.close() }.get()
         }
         try await writer.finish()
+        await control.finish()
     }
 
     /// The first element of a stream, if it comes in time.

@@ -56,23 +56,29 @@ package struct LedgerAccess: Sendable {
 
     private func storedPlans() throws(Failure) -> PlansReport {
         let setup = try setup()
-        if !LedgerFile.exists(at: storagePath) {
-            return PlansReport(setup.emptyBook, calendars: setup.calendars, at: setup.now)
-        }
-        var book: PlanBook
-        do throws(Failure) {
-            book = try withFile({ () throws(StoreError) in try LedgerFile(reading: storagePath) }, setup.book(of:))
-        } catch {
-            guard case .store(let problem) = error, problem.code == .older else { throw error }
-            book = try withFile({ () throws(StoreError) in try LedgerFile(path: storagePath) }, setup.book(of:))
+        var (book, lastReading) = (setup.emptyBook, Timestamp?.none)
+        if LedgerFile.exists(at: storagePath) {
+            do throws(Failure) {
+                let open = { [storagePath] () throws(StoreError) in try LedgerFile(reading: storagePath) }
+                (book, lastReading) = try withFile(open, setup.book(of:))
+            } catch {
+                guard case .store(let problem) = error, problem.code == .older else { throw error }
+                let open = { [storagePath] () throws(StoreError) in try LedgerFile(path: storagePath) }
+                (book, lastReading) = try withFile(open, setup.book(of:))
+            }
         }
         book.advance(to: setup.now)
-        return PlansReport(book, calendars: setup.calendars, at: setup.now)
+        var report = PlansReport(book, calendars: setup.calendars, at: setup.now)
+        report.rateLimits = []  // They are of the moment: only the daemon knows.
+        report.meteredUntil = lastReading.map(setup.localCalendar.rfc3339)
+        let age = lastReading.map { setup.now.secondsSinceEpoch - $0.secondsSinceEpoch }
+        report.isStale = age.map { $0 > setup.freshSeconds } ?? true
+        return report
     }
 
     /// Tells the ledger something about a quota.
     ///
-    /// - Throws: `Failure`; then nothing was kept.
+    /// - Throws: `Failure`; then nothing was kept, unless it says that nobody knows.
     package func carryOut(_ request: QuotaRequest) throws(Failure) -> AdjustmentReport {
         if let answer = try askDaemon(.init(order: request)) {
             guard let adjustment = answer.adjustment else { throw .daemon(answer.error ?? "the daemon gave no answer") }
@@ -112,20 +118,25 @@ package struct LedgerAccess: Sendable {
         let plans: Plans
         let calendars: [TimeZoneSetting: LocalCalendar]
         let now: Timestamp
+        /// What is older than this isn't as it is now.
+        let freshSeconds: Int64
 
         var emptyBook: PlanBook {
             var book = PlanBook(plans, calendars: calendars, records: .none, meteredFrom: .latest, at: now)
+            book.takePastAsKnown()
             book.complete(at: now)
             return book
         }
 
-        /// All that the ledger has about the plans.
-        func book(of file: LedgerFile) throws(StoreError) -> PlanBook {
+        var localCalendar: LocalCalendar { calendars[.local] ?? .utc }
+
+        /// All that the ledger has about the plans, and when it was metered last.
+        func book(of file: LedgerFile) throws(StoreError) -> (PlanBook, lastReading: Timestamp?) {
             var book = try file.planBook(plans, calendars: calendars, at: now)
             var scan = HistoryScan(book, at: now)
             while !scan.isDone { scan = try file.continueScan(scan) }
             book.adopt(scan)
-            return book
+            return (book, try file.lastReading())
         }
 
         func calendar(ofQuota name: String) -> LocalCalendar {
@@ -160,7 +171,8 @@ package struct LedgerAccess: Sendable {
             let zones = try Zones.load(configuration)
             return Setup(
                 plans: configuration.plans, calendars: zones.calendars(weekStart: configuration.weekStarts),
-                now: SystemClock.now().timestamp)
+                now: SystemClock.now().timestamp,
+                freshSeconds: max(900, Int64(configuration.storage.flushInterval.seconds) * 3))
         } catch let error as ConfigurationErrors {
             throw .configuration(error)
         } catch let error as ZoneError {

@@ -14,7 +14,7 @@ extension Meter {
                     "quota": "\(event.quota)", "threshold": "\(event.share)", "used_bytes": "\(event.usedBytes)",
                     "limit_bytes": "\(event.limitBytes)", "cycle_end": "\(calendar.rfc3339(event.cycle.upperBound))",
                 ])
-            if event.awaitsProgram { announce(Announcement(event, of: quota, calendar: calendar)) }
+            if event.awaitsProgram { start(Announcement(event, of: quota, calendar: calendar)) }
         }
     }
 
@@ -25,7 +25,7 @@ extension Meter {
                 continue
             }
             let calendar = settings.calendar(ofQuota: quota.name)
-            announce(Announcement(event, of: quota, calendar: calendar))
+            start(Announcement(event, of: quota, calendar: calendar))
         }
     }
 
@@ -77,7 +77,8 @@ extension Meter {
         } else if case .success = result {
             ledger.outdatePlanBook()
         }
-        if !orders.isEmpty { orders.removeFirst().answer.resume(returning: result) }
+        orderUnderWay?.answer.resume(returning: result)
+        orderUnderWay = nil
         if ledger.notePlanEvents(at: SystemClock.now().timestamp) { isUrgent = true }
     }
 
@@ -98,7 +99,7 @@ extension Meter {
         if scan.isDone { ledger.adopt(scan) }
     }
 
-    /// The store can't carry out anything now.
+    /// The store can't carry out anything now, but for what it is at.
     func refuseOrders(_ error: OrderError) {
         for waiting in orders { waiting.answer.resume(returning: .failure(error)) }
         orders = []

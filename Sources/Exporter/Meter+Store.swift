@@ -54,7 +54,9 @@ extension Meter {
                 settings.calendar, request)
         }
         let needsHistory = wantsAnotherCalendar || wantsAnotherPlanBook || ledger.needsHistory
-        if let waiting = orders.first, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
+        if !orders.isEmpty, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
+            let waiting = orders.removeFirst()
+            orderUnderWay = waiting
             return .adjust(waiting.order, enteredAt: waiting.enteredAt, request)
         }
         guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else {
@@ -93,6 +95,10 @@ extension Meter {
     func storeBegunAnew() {
         ledger.recommitEverything()
         isUrgent = true
+        guard let order = orderUnderWay else { return }
+        orderUnderWay = nil
+        orders.insert(order, at: 0)
+        if isEnding { refuseOrders(.busy) }
     }
 
     /// The history that was asked for.

@@ -48,9 +48,12 @@ actor Meter {
     /// Something happened that a crash must not undo.
     var isUrgent = true
     let wakeStore: AsyncStream<Void>.Continuation
-    let announce: @Sendable (Announcement) -> Void
-    /// What the owner tells, waiting for the store.
+    private let announce: @Sendable (Announcement) -> Void
+    /// Programs that are to be started once it is certain that this daemon serves.
+    private var heldAnnouncements: [Announcement]? = []
+    /// What the owner tells, waiting for the store, and what of it the store is at.
     var orders: [WaitingOrder] = []
+    var orderUnderWay: WaitingOrder?
     /// Programs that wait for the store to know that they are started, and those of them whose commit is under way.
     var starts: [CheckedContinuation<Bool, Never>] = []
     var startsUnderWay: [CheckedContinuation<Bool, Never>] = []
@@ -128,6 +131,22 @@ actor Meter {
     func goWithoutStore() {
         ledger.giveUpStore()
         begin()
+    }
+
+    /// The daemon serves from here on: programs are started.
+    func startAnnouncing() {
+        let held = heldAnnouncements ?? []
+        heldAnnouncements = nil
+        for announcement in held { announce(announcement) }
+    }
+
+    /// Has a quota's program started.
+    func start(_ announcement: Announcement) {
+        if heldAnnouncements == nil {
+            announce(announcement)
+        } else {
+            heldAnnouncements?.append(announcement)
+        }
     }
 
     private static func device(for link: Link) -> Device {

@@ -5,7 +5,9 @@ import Configuration
 /// What the meter needs of the configuration.
 struct MeterSettings: Sendable {
     var calendar: LocalCalendar
-    var plans: Plans
+    let plans: Plans
+    /// What the plans name, gathered once.
+    private let counted: [DevicePattern]
     /// For the zones of the plans' cycles.
     var calendars: [TimeZoneSetting: LocalCalendar]
     var interval: Span
@@ -21,6 +23,7 @@ struct MeterSettings: Sendable {
     init(_ configuration: Configuration, _ zones: Zones) {
         calendar = LocalCalendar(zone: zones.local.zone, weekStart: configuration.weekStarts)
         plans = configuration.plans
+        counted = configuration.plans.patterns
         calendars = zones.calendars(weekStart: configuration.weekStarts)
         interval = configuration.sampling.interval
         intervalOnBattery = configuration.sampling.onBattery
@@ -36,7 +39,7 @@ struct MeterSettings: Sendable {
 
     var rules: AccountingRules {
         AccountingRules(
-            exclude: exclude, collapse: collapse, counted: plans.patterns, samplingInterval: samplingInterval)
+            exclude: exclude, collapse: collapse, counted: counted, samplingInterval: samplingInterval)
     }
 
     /// The calendar that a quota's cycles go by; local time for one that the configuration has no more.

@@ -7,12 +7,17 @@ package struct PlansReport: Codable, Sendable {
     package var quotas: [QuotaReport]
     package var rateLimits: [RateLimitReport]
     package var committedRates: [CommittedRateReport]
+    /// Up to when everything is counted; absent if nothing was ever.
+    package var meteredUntil: String?
+    /// Whether that is long ago, and no daemon runs.
+    package var isStale = false
 
     /// - Parameter calendars: For the zones of all cycles.
     package init(_ book: PlanBook, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp) {
         quotas = book.quotaStates(at: now).map { state in
             QuotaReport(state, calendar: calendars[state.quota.cycle.timezone] ?? .utc, at: now)
         }
+        meteredUntil = (calendars[.local] ?? .utc).rfc3339(now)
         rateLimits = book.rateLimitStates.map { RateLimitReport($0) }
         committedRates = book.committedRateStates.map { state in
             CommittedRateReport(state, calendar: calendars[state.committedRate.cycle.timezone] ?? .utc)
@@ -106,6 +111,8 @@ package struct QuotaReport: Codable, Sendable {
     package var cycleStart: String
     package var cycleEnd: String
     package var cycleSecondsLeft: Int64
+    /// How long it is until the cycle begins, for one that comes once.
+    package var cycleSecondsAhead: Int64
     package var limitBytes: UInt64
     package var rolloverBytes: UInt64
     package var topUpBytes: UInt64
@@ -119,7 +126,8 @@ package struct QuotaReport: Codable, Sendable {
     package var breachedAt: String?
     package var breaches: UInt64
     package var thresholds: [Threshold]
-    package var projectedBytes: UInt64
+    /// Absent while the daemon starts.
+    package var projectedBytes: UInt64?
     package var exhaustion: String?
     package var safePerDayBytes: UInt64
     package var cost: Cost?
@@ -133,6 +141,7 @@ package struct QuotaReport: Codable, Sendable {
         cycleStart = calendar.rfc3339(state.cycle.lowerBound)
         cycleEnd = calendar.rfc3339(state.cycle.upperBound)
         cycleSecondsLeft = max(0, state.cycle.upperBound.secondsSinceEpoch - now.secondsSinceEpoch)
+        cycleSecondsAhead = max(0, state.cycle.lowerBound.secondsSinceEpoch - now.secondsSinceEpoch)
         limitBytes = state.limitBytes
         rolloverBytes = state.rolloverBytes
         topUpBytes = state.topUpBytes

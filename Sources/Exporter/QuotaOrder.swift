@@ -8,8 +8,8 @@ package struct QuotaOrder: Sendable {
         /// The provider counted so much; at a moment in the past, or now.
         case correct(usedBytes: UInt64, at: Timestamp?)
         case topUp(bytes: UInt64)
-        /// Takes back the correction or top-up with this number, or the last one.
-        case undo(id: Int64?)
+        /// Takes back the correction or top-up with this number, or the last one that holds from this moment on.
+        case undo(id: Int64?, from: Timestamp)
     }
 
     package var quota: String
@@ -28,7 +28,7 @@ package struct QuotaOrder: Sendable {
         case .correct(let used, let moment):
             try file.adjust(quota, .correction(usedBytes: used), at: moment ?? now, enteredAt: now)
         case .topUp(let bytes): try file.adjust(quota, .topUp(bytes: bytes), at: now, enteredAt: now)
-        case .undo(let id): try file.undo(quota, id: id, at: now)
+        case .undo(let id, let start): try file.undo(quota, id: id, from: start, at: now)
         }
     }
 }
@@ -62,9 +62,15 @@ package struct QuotaRequest: Codable, Sendable {
     func order(
         plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
     ) throws(OrderError) -> QuotaOrder {
-        // What was told about a quota can be taken back even when the configuration has it no more.
-        if kind == .undo { return QuotaOrder(quota: quota, kind: .undo(id: id)) }
-        guard let plan = plans.quotas.first(where: { $0.name == quota }), let calendar = calendars[plan.cycle.timezone]
+        let known = plans.quotas.first { $0.name == quota }
+        if kind == .undo {
+            // What was told about a quota can be taken back even when the configuration has it no more.
+            let start = known.flatMap { plan in
+                calendars[plan.cycle.timezone].map { plan.cycle.rule.cycle(containing: now, in: $0).lowerBound }
+            }
+            return QuotaOrder(quota: quota, kind: .undo(id: id, from: start ?? .earliest))
+        }
+        guard let plan = known, let calendar = calendars[plan.cycle.timezone]
         else { throw .unknownQuota(quota, known: plans.quotas.map(\.name)) }
         let cycle = plan.cycle.rule.cycle(containing: now, in: calendar)
         if !cycle.contains(now) { throw .notRunning(quota) }
@@ -138,10 +144,10 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
         case .tooEarly(let moment, let start):
             "\(moment) lies before the open cycle, which began at \(start); what the provider says must be of this cycle"
         case .nothingToUndo(let order):
-            if case .undo(let id?) = order.kind {
-                "\(order.quota) has no correction or top-up number \(id) that holds; netusage quota --json lists them"
+            if case .undo(let id?, _) = order.kind {
+                "\(order.quota) has no correction or top-up number \(id) that holds; netusage quota lists those of the open cycle"
             } else {
-                "\(order.quota) has no correction or top-up that holds, so there is nothing to undo"
+                "\(order.quota) has no correction or top-up in the open cycle; take back an earlier one by its number, with --id"
             }
         case .noLedger: "there is no ledger to keep it in; see what the daemon's log says about its file"
         case .busy: "the daemon is busy with other orders; try again in a moment"

@@ -37,8 +37,21 @@ final class Connection {
 
     /// Opens a file that is there, to look at it only.
     ///
+    /// - Parameter isAtRest: Whether nobody writes it, so that no lock and no index of its log is needed:
+    ///   <https://sqlite.org/uri.html#uriimmutable>.
     /// - Throws: `SQLiteError` when the file can't be opened.
-    convenience init(reading path: String) throws(SQLiteError) { try self.init(path: path, vfs: nil, isReadOnly: true) }
+    convenience init(reading path: String, isAtRest: Bool = false) throws(SQLiteError) {
+        try self.init(path: isAtRest ? Self.uri(ofFileAtRest: path) : path, vfs: nil, isReadOnly: true)
+    }
+
+    private static func uri(ofFileAtRest path: String) -> String {
+        let escaped = path.utf8.map { byte -> String in
+            let isSpecial = byte == UInt8(ascii: "%") || byte == UInt8(ascii: "?") || byte == UInt8(ascii: "#")
+            let hex = String(byte, radix: 16, uppercase: true)
+            return isSpecial || byte >= 0x80 ? "%\(hex)" : String(UnicodeScalar(byte))
+        }.joined()
+        return "file:\(escaped)?immutable=1"
+    }
 
     /// Opens a file, or makes one. Closing it leaves the write-ahead log as it is; see ``copyLogOnClose()``.
     ///
@@ -51,7 +64,7 @@ final class Connection {
         var handle: OpaquePointer?
         let access = isReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         self.isReadOnly = isReadOnly
-        let code = sqlite3_open_v2(path, &handle, access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs)
+        let code = sqlite3_open_v2(path, &handle, access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | (isReadOnly ? SQLITE_OPEN_URI : 0), vfs)
         guard code == SQLITE_OK, let handle else {
             let message = handle.map { String(cString: sqlite3_errmsg($0)) } ?? String(cString: sqlite3_errstr(code))
             sqlite3_close(handle)

@@ -34,6 +34,10 @@ extension LedgerFile {
                 let adopted = try commit.accounts.compactMap { try apply($0) }
                 lastAdoption = (commit.header.sequence, adopted)
                 try applyDevices(commit)
+                let former = try connection.integer("SELECT read_at_ns FROM ledger") ?? .min
+                if former > commit.header.lastReading.wallNanoseconds {
+                    try clipUnread(at: commit.header.lastReading.timestamp)
+                }
                 try apply(commit.header)
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
                 for event in commit.events { try add(event, forgettingBefore: horizon) }

@@ -41,8 +41,7 @@ extension LedgerFile {
         let keys = Dictionary(uniqueKeysWithValues: try loadAccounts().map { ($0.id, $0.key) })
         book.keys = keys
         let complete = Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
-        // Where buckets may be gone there are no samples. It isn't the beginning of all time, which is when metering began.
-        if complete > .earliest { book.noteUnread(Timestamp.earliest.adding(seconds: 1)..<complete) }
+        book.omitSamples(before: complete)
         let source = PlanRestore(try days(calendar: calendar, bucketsFrom: complete), for: book, at: now)
         let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
         var kept: [AccountID: Total] = [:]
@@ -211,17 +210,26 @@ extension LedgerFile {
 
     /// - Parameter horizon: Other time in which nothing was read goes if it was over by then: its buckets may be gone too.
     func addUnread(_ span: Range<Timestamp>, forgettingBefore horizon: Timestamp) throws {
-        // What begins before all time says from when on the ledger has all.
+        let beginning = Timestamp.earliest
+        if span.lowerBound == beginning {
+            try statement("DELETE FROM unread WHERE start_at = ?1").run(.integer(beginning.secondsSinceEpoch))
+        }
         try statement(
             """
             DELETE FROM unread
             WHERE end_at <= ?1 AND start_at > ?2 AND rowid <= (SELECT max(rowid) FROM unread) - ?3
             """
         ).run(
-            .integer(horizon.secondsSinceEpoch), .integer(Timestamp.earliest.secondsSinceEpoch),
-            .integer(Self.recordsKept))
+            .integer(horizon.secondsSinceEpoch), .integer(beginning.secondsSinceEpoch), .integer(Self.recordsKept))
         try statement("INSERT INTO unread (start_at, end_at) VALUES (?1, ?2)").run(
             .integer(span.lowerBound.secondsSinceEpoch), .integer(span.upperBound.secondsSinceEpoch))
+    }
+
+    /// The clock was set back to this moment: nothing later has gone by yet.
+    func clipUnread(at moment: Timestamp) throws {
+        let end = SQLValue.integer(moment.secondsSinceEpoch)
+        try statement("DELETE FROM unread WHERE start_at >= ?1").run(end)
+        try statement("UPDATE unread SET end_at = ?1 WHERE end_at > ?1").run(end)
     }
 
     private func adjustments() throws -> [Adjustment] {
@@ -340,15 +348,17 @@ extension LedgerFile {
 
     /// Takes back a correction or a top-up.
     ///
-    /// - Parameter id: Which; `nil` for the one that was entered last of those that hold.
+    /// - Parameters:
+    ///   - id: Which; `nil` for the one that was entered last of those that hold.
+    ///   - start: Without a number, only of this moment or a later one.
     /// - Returns: It, or `nil` when there is none.
     /// - Throws: `StoreError`; then it holds on.
-    package func undo(_ quota: String, id: Int64?, at now: Timestamp) throws(StoreError) -> Adjustment? {
+    package func undo(_ quota: String, id: Int64?, from start: Timestamp, at now: Timestamp) throws(StoreError) -> Adjustment? {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
                 let holding = try adjustments().filter { $0.quota == quota && $0.undoneAt == nil }
-                guard var adjustment = id.map({ id in holding.first { $0.id == id } }) ?? holding.last else {
+                guard var adjustment = id.map({ id in holding.first { $0.id == id } }) ?? holding.last(where: { $0.at >= start }) else {
                     return nil
                 }
                 adjustment.undoneAt = now

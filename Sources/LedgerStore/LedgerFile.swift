@@ -70,21 +70,36 @@ package final class LedgerFile {
         identity = stored ?? 0
     }
 
-    private static func connect(reading path: String) throws(StoreError) -> Connection {
+    private static func connect(reading path: String, isAtRest: Bool = false) throws(StoreError) -> Connection {
         var connection: Connection?
         let version: Int64
         do throws(SQLiteError) {
-            let opened = try Connection(reading: path)
+            let opened = try Connection(reading: path, isAtRest: isAtRest)
             connection = opened
             opened.setPatience(milliseconds: 5000)
             version = try opened.integer("PRAGMA user_version") ?? 0
             if version == Schema.version { return opened }
         } catch {
+            // Who may not write to the directory can't make an index of the log; without a log none is needed.
+            let isDenied = error.primaryCode == SQLITE_READONLY || error.primaryCode == SQLITE_CANTOPEN
+            if isDenied, !isAtRest, size(path + "-wal") == 0 { return try connect(reading: path, isAtRest: true) }
+            if isDenied {
+                throw StoreError(
+                    .unavailable, path: path,
+                    "it can be read only by those who may write to its directory, where SQLite keeps an index of the log")
+            }
             throw storeError(error, on: connection, path: path)
         }
         throw StoreError(
             version < Schema.version ? .older : .newer, path: path,
             "written by another netusage (schema \(version), known: \(Schema.version))")
+    }
+
+    /// When the counters were read last for what is in it; `nil` before the first commit.
+    ///
+    /// - Throws: `StoreError`.
+    package func lastReading() throws(StoreError) -> Timestamp? {
+        try translatingErrors { try loadHeader()?.lastReading.timestamp }
     }
 
     /// Lets go of the file until it is needed again, so that others can read it; it stays locked against writers.

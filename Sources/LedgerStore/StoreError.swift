@@ -41,10 +41,10 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
         case .foreign: "name another file with --storage.path; this one is left as it is"
         case .damaged: "it is moved aside and a new ledger is begun"
         case .replaced: "restart netusage to take up the file that is there now"
-        case .busy: "end the program that has it locked; bookings wait in memory until then"
-        case .full: "free some space; bookings wait in memory until then"
+        case .busy: "end the program that has it locked"
+        case .full: "free some space on its disk"
         case .unavailable:
-            "check the disk and the permissions, or name another file with --storage.path; bookings wait in memory until then"
+            "check the disk and the permissions, or name another file with --storage.path"
         }
     }
 }

@@ -6,8 +6,8 @@ struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Tell a monitoring system how the quotas are.",
         discussion: """
-            Exits with 0 if all is well, 1 if a threshold is reached, 2 if a quota is breached, 3 if that can't be told, and \
-            prints a line with performance data, as the plugins of Nagios, Icinga and others do.
+            Exits with 0 if all is well, 1 if a threshold is reached, 2 if a quota is breached, 3 if that can't be told (also \
+            when no daemon has metered for a quarter of an hour), and prints a line with performance data, as the plugins of Nagios, Icinga and others do.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -33,19 +33,23 @@ struct Check: ParsableCommand {
     }
 
     mutating func run() throws {
-        let quotas: [QuotaReport]
+        let report: PlansReport
         do throws(LedgerAccess.Failure) {
-            quotas = try common.ledgerAccess.plans().quotas.filter { name == nil || $0.name == name }
+            report = try common.ledgerAccess.plans()
         } catch {
             try end(.unknown, error.description.split(separator: "\n").joined(separator: "; "))
             return
         }
+        let quotas = report.quotas.filter { name == nil || $0.name == name }
         if quotas.isEmpty {
             try end(.unknown, name.map { "there is no quota \($0)" } ?? "the configuration has no quotas")
         }
-        let state = quotas.map(Self.state).max { $0.rawValue < $1.rawValue } ?? .unknown
+        var state = quotas.map(Self.state).max { $0.rawValue < $1.rawValue } ?? .unknown
+        // A limit that is reached stays so; whether another one is by now can't be told.
+        if report.isStale, state != .critical { state = .unknown }
         let worstFirst = quotas.sorted { Self.state(of: $0).rawValue > Self.state(of: $1).rawValue }
-        let texts = worstFirst.map(Self.text).joined(separator: ", ")
+        var texts = worstFirst.map(Self.text).joined(separator: ", ")
+        if report.isStale { texts = "nothing metered since \(report.meteredUntil ?? "the beginning"), " + texts }
         try end(state, "\(texts) | \(quotas.map(Self.performance).joined(separator: " "))")
     }
 

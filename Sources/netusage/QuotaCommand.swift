@@ -68,6 +68,10 @@ struct QuotaCommand: ParsableCommand {
             let access = common.ledgerAccess
             let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
             print("\(kept.quota): \(sizeText(kept.bytes)) used as of \(kept.at) (correction \(kept.id))")
+            let quota = try? access.plans().quotas.first { $0.name == name }
+            if let last = quota?.adjustments.last(where: { $0.kind == kept.kind }), last.id != kept.id {
+                print("Correction \(last.id) goes on to hold, for it is of a later moment, \(last.at).")
+            }
         }
     }
 
@@ -100,21 +104,21 @@ struct QuotaCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take back a correction or a top-up.",
             discussion:
-                "Without --id it is the last one that holds. Also of a quota that the configuration has no more.")
+                "Without --id it is the last one of the open cycle. With it also of a quota that the configuration has no more.")
 
         @OptionGroup var common: CommonOptions
 
         @Argument(help: "The quota.")
         var name: String
 
-        @Option(help: "The number of the correction or top-up, as netusage quota lists it.")
+        @Option(help: "The number of the correction or top-up, as netusage quota said it.")
         var id: Int64?
 
         mutating func run() throws {
             let access = common.ledgerAccess
             let request = QuotaRequest(quota: name, kind: .undo, id: id)
             let undone = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
-            print("\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) is taken back")
+            print("\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) of \(undone.at) is taken back")
         }
     }
 }

@@ -9,8 +9,14 @@ struct QuotaTable {
     }
 
     func text(_ report: PlansReport) -> String {
+        let note = report.isStale ? "\(terminal.coloured(stale(report), .yellow))\n\n" : ""
         let blocks = report.quotas.map(block) + report.committedRates.map(block) + report.rateLimits.map(block)
-        return blocks.map { $0.joined(separator: "\n") + "\n" }.joined(separator: "\n")
+        return note + blocks.map { $0.joined(separator: "\n") + "\n" }.joined(separator: "\n")
+    }
+
+    private func stale(_ report: PlansReport) -> String {
+        let since = report.meteredUntil.map { "Nothing was metered since \(minute($0))." } ?? "Nothing was metered yet."
+        return "\(since) No netusage serve runs."
     }
 
     private func block(_ quota: QuotaReport) -> [String] {
@@ -22,7 +28,8 @@ struct QuotaTable {
     // MARK: - The first line
 
     private func headline(_ quota: QuotaReport) -> String {
-        let left = timeLeft(quota.cycleSecondsLeft)
+        let isAhead = quota.cycleSecondsAhead > 0
+        let left = isAhead ? "begins \(day(quota.cycleStart))" : timeLeft(quota.cycleSecondsLeft)
         let when = "\(quota.cycle), \(left)"
         let isTooLong = width(when) + width(quota.name) + 2 > terminal.columns
         return headline(quota.name, quota.count, quota.direction, when: isTooLong ? left : when)
@@ -133,7 +140,7 @@ struct QuotaTable {
         var entries: [(label: String, value: String)] = [
             ("used", "\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes))"),
             ("left", sizeText(quota.leftBytes)),
-            ("projected", sizeText(quota.projectedBytes)),
+            ("projected", quota.projectedBytes.map { sizeText($0) } ?? "not yet known"),
             ("safe per day", sizeText(quota.safePerDayBytes)),
             ("cycle", "\(day(quota.cycleStart)) to \(day(quota.cycleEnd))"),
         ]

@@ -234,6 +234,93 @@ struct QuotaTests {
         #expect(metered.state.usedBytes == (sameDay ? 327 : 307))
     }
 
+    @Test(arguments: [-840_000_000.0, 300_000_000], [true, false])
+    func aClockThatIsWrongAtTheVeryFirstStartInventsNoPast(step: Double, isFast: Bool) {
+        let plans = Plans(
+            quotas: Self.quota(.init(.month(day: 1)), rollover: 5000).quotas, rateLimits: [],
+            committedRates: [
+                CommittedRate(
+                    name: "c", count: .devices(["eth0"].compactMap { DevicePattern($0) }), direction: .total,
+                    limitBitsPerSecond: 1000, cycle: Cycle(.init(.month(day: 1))), missing: .skip)
+            ])
+        var world = World(plans: plans)
+        world.store = ModelStore()
+        world.kernel[DeviceIndex(rawValue: 1)] = (DeviceName("eth0"), .zero)
+        world.wallSeconds += step
+        world.start()
+        world.run(seconds: 20)
+        world.wallSeconds -= step
+        world.run(seconds: isFast ? 2 : 700)
+        for _ in 0..<2 {
+            #expect(world.quota("q")?.limitBytes == 1000, "no month before was metered")
+            let rate = world.ledger.planBook.committedRateStates[0]
+            #expect(rate.samples == (isFast ? 0 : 2))
+            #expect(rate.closed.isEmpty)
+            world.commit()
+            world.start()
+            world.read()
+        }
+    }
+
+    @Test func timeThatTheClockSkipsWasNotRead() {
+        let rate = CommittedRate(
+            name: "c", count: .devices(["eth0"].compactMap { DevicePattern($0) }), direction: .total,
+            limitBitsPerSecond: 1000, cycle: Cycle(.init(.day)), missing: .skip)
+        var metered = Metered(Plans(quotas: [], rateLimits: [], committedRates: [rate]))
+        metered.world.run(seconds: 600)
+        metered.world.stop()
+        metered.world.start()
+        metered.world.wallSeconds += 36_000
+        metered.world.run(seconds: 600)
+        let state = metered.world.ledger.planBook.committedRateStates[0]
+        #expect(state.samples == 4 && state.missing == 120)
+        metered.world.commit()
+        metered.world.start()
+        metered.world.read()
+        #expect(metered.world.ledger.planBook.committedRateStates[0].missing == 120)
+    }
+
+    @Test func samplesOfCyclesThatBeginWithinFiveMinutesBelongToOneCycleEach() {
+        let rate = CommittedRate(
+            name: "c", count: .devices(["eth0"].compactMap { DevicePattern($0) }), direction: .total,
+            limitBitsPerSecond: 1000, cycle: Cycle(.init(.day, at: 120)), missing: .zero)
+        var metered = Metered(Plans(quotas: [], rateLimits: [], committedRates: [rate]))
+        for _ in 0..<(3 * 288) {
+            metered.world.pass(300)
+            metered.world.read()
+        }
+        let closed = metered.world.ledger.planBook.committedRateStates[0].closed
+        #expect(closed.suffix(2).map(\.samples) == [288, 288], "as many as a day has five minutes")
+    }
+
+    @Test func aPrepaidQuotaThatIsOverIsBreachedNoMoreAndKeepsNoBuckets() throws {
+        let rule = CycleRule(
+            .once(from: try #require(CivilDate("2026-11-20")), until: try #require(CivilDate("2026-11-22"))), at: 3600)
+        var metered = Metered(Self.quota(rule, warnAt: [500_000]))
+        metered.carry(1000, after: 10)
+        #expect(metered.state.isBreached && metered.state.thresholds[0].isReached)
+        let open = metered.world.ledger.planBook.bucketsNeededFrom(at: metered.world.now.timestamp)
+        #expect(open == metered.state.cycle.lowerBound)
+        metered.carry(1, after: 2 * 86_400)
+        #expect(!metered.state.isBreached && !metered.state.thresholds[0].isReached && metered.state.usedBytes == 1000)
+        #expect(metered.state.breaches == 1)
+        #expect(metered.world.ledger.planBook.bucketsNeededFrom(at: metered.world.now.timestamp) == .latest)
+    }
+
+    @Test func correctionsThatLaterOnesReplacedChangeNothing() {
+        var metered = Metered(Self.quota(.init(.day), limit: 100_000))
+        for used: UInt64 in [500, 400, 300] {
+            metered.carry(10, after: 500)
+            metered.world.adjust("q", .correction(usedBytes: used))
+            metered.world.adjust("q", .topUp(bytes: 5))
+            metered.carry(7)
+            #expect(metered.state.usedBytes == used + 7)
+        }
+        #expect(metered.state.adjustments.count == 6 && metered.state.limitBytes == 100_015)
+        metered.world.start()
+        #expect(metered.state.usedBytes == 307)
+    }
+
     @Test func aCorrectionOfThePastDividesTheFiveMinutesThatItLiesIn() {
         var metered = Metered(Self.quota(.init(.day), limit: 100_000))
         metered.world.pass(3600)

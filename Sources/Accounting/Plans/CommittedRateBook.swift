@@ -38,6 +38,7 @@ struct CommittedRateBook: Sendable {
     private var cycles: [Cycle] = []
     /// Time in which nothing was read; ascending.
     private var unread: [Range<Timestamp>] = []
+    private var meteredFrom: Timestamp
     /// The cycles that are over, as they were told; ascending.
     private(set) var closed: [CommittedCycle]
     /// From when on all samples are here: an earlier cycle can't be told.
@@ -66,6 +67,7 @@ struct CommittedRateBook: Sendable {
         closed = records.committedCycles.filter { $0.name == committedRate.name }
             .sorted { $0.cycle.lowerBound < $1.cycle.lowerBound }
         unread = records.unread
+        meteredFrom = records.meteredFrom ?? .earliest
     }
 
     private func cycle(at moment: Timestamp) -> Range<Timestamp> {
@@ -75,10 +77,19 @@ struct CommittedRateBook: Sendable {
     /// From when on the store's buckets are wanted: those of the cycle before too, unless it is known what they gave.
     func historyFrom(at now: Timestamp) -> Timestamp { Self.historyFrom(committedRate, calendar, closed, at: now) }
 
+    /// From when on the store's buckets must be kept. What came once and is over has had a day to be told.
+    func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
+        let rule = committedRate.cycle.rule
+        return rule.isOver(at: now.adding(seconds: -86_400), in: calendar) ? .latest : historyFrom(at: now)
+    }
+
     private static func historyFrom(
         _ rate: CommittedRate, _ calendar: LocalCalendar, _ closed: [CommittedCycle], at now: Timestamp
     ) -> Timestamp {
         let open = rate.cycle.rule.cycle(containing: now, in: calendar)
+        if rate.cycle.rule.isOver(at: now, in: calendar) {
+            return closed.contains { $0.name == rate.name && $0.cycle == open } ? .latest : open.lowerBound
+        }
         let former = rate.cycle.rule.cycle(containing: open.lowerBound.adding(seconds: -1), in: calendar)
         return closed.contains { $0.name == rate.name && $0.cycle == former } ? open.lowerBound : former.lowerBound
     }
@@ -102,6 +113,10 @@ struct CommittedRateBook: Sendable {
 
     /// Nothing was read in this time.
     mutating func noteUnread(_ span: Range<Timestamp>) {
+        if span.lowerBound == .earliest {
+            unread.removeAll { $0.lowerBound == .earliest }
+            meteredFrom = span.upperBound
+        }
         unread.append(span)
         isStale = true
         let oldest = cycles.first?.span.lowerBound ?? .earliest
@@ -190,7 +205,7 @@ struct CommittedRateBook: Sendable {
         var news: [CommittedCycle] = []
         for index in cycles.indices where cycles[index].isChanged && cycles[index].span.upperBound <= now {
             cycles[index].isChanged = false
-            if cycles[index].span.lowerBound < knownFrom { continue }
+            if cycles[index].span.lowerBound < knownFrom || cycles[index].span.upperBound <= meteredFrom { continue }
             let figures = figures(of: cycles[index], before: cycles[index].span.upperBound)
             let cycle = CommittedCycle(
                 name: committedRate.name, cycle: cycles[index].span,

@@ -91,10 +91,16 @@ package struct PlanBook: Sendable {
     /// Nothing was read in this time.
     package mutating func noteUnread(_ span: Range<Timestamp>) {
         if span.isEmpty { return }
-        records.unread.append(span)
+        records.noteUnread(span)
         for place in committedRates.indices { committedRates[place].noteUnread(span) }
-        if span.lowerBound > .earliest { return }
-        for place in quotas.indices { quotas[place].meter(from: span.upperBound) }
+        for place in quotas.indices { quotas[place].noteUnread(span) }
+    }
+
+    /// Buckets from before this moment may be gone: there are no samples.
+    package mutating func omitSamples(before moment: Timestamp) {
+        // It isn't the beginning of all time, which is when metering began.
+        let span = Timestamp.earliest.adding(seconds: 1)..<max(moment, Timestamp.earliest.adding(seconds: 1))
+        if !span.isEmpty { for place in committedRates.indices { committedRates[place].noteUnread(span) } }
     }
 
     /// Takes the mean rates of an interval, by the accounts' plans.
@@ -143,7 +149,12 @@ package struct PlanBook: Sendable {
     // MARK: - What is usual
 
     /// Whether the past of some quota by the hour isn't known: it is to be read from the store.
-    package private(set) var needsHistories = true
+    package var needsHistories: Bool { quotas.contains { !$0.knowsPast } }
+
+    /// There is no store that knows more of the past.
+    package mutating func takePastAsKnown() {
+        for place in quotas.indices { quotas[place].takePastAsKnown() }
+    }
 
     mutating func remember(_ total: Total, at slot: Timestamp, for counting: Counting) {
         for place in counting.quotas { quotas[place].rememberOnly(total, at: slot) }
@@ -153,26 +164,29 @@ package struct PlanBook: Sendable {
         for place in quotas.indices { quotas[place].forgetHistories() }
     }
 
-    /// Quotas take their past by the hour from another book, if it knows of all of them.
+    /// Quotas take their past by the hour from another book, where it knows it.
     mutating func adoptHistories(of former: PlanBook) {
-        if former.needsHistories { return }
-        let known = quotas.map { quota in former.quotas.first { quota.remembersLike($0) } }
-        if known.contains(where: { $0 == nil }) { return }
-        for (place, former) in known.enumerated() { if let former { quotas[place].adoptHistories(of: former) } }
-        needsHistories = false
+        let byName = Dictionary(former.quotas.map { ($0.quota.name, $0) }, uniquingKeysWith: { first, _ in first })
+        for place in quotas.indices {
+            guard let known = byName[quotas[place].quota.name], known.knowsPast, quotas[place].remembersLike(known)
+            else { continue }
+            quotas[place].adoptHistories(of: known)
+        }
     }
 
     /// Takes what was found in the store.
     package mutating func adopt(_ scan: HistoryScan) {
         let found = scan.quotas
         guard found.map(\.quota) == quotas.map(\.quota) else { return }  // Of other plans, by now.
-        for place in quotas.indices { quotas[place].prependHistories(of: found[place], before: scan.end) }
-        needsHistories = false
+        for place in quotas.indices where !quotas[place].knowsPast {
+            quotas[place].prependHistories(of: found[place], before: scan.end)
+        }
     }
 
     /// From when on the store's buckets must be kept: where days don't tell what a cycle has used.
     package func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
-        (quotas.map { $0.bucketsNeededFrom(at: now) } + committedRates.map { $0.historyFrom(at: now) }).min() ?? .latest
+        let ofQuotas = quotas.map { $0.bucketsNeededFrom(at: now, local: calendars[.local]) }
+        return (ofQuotas + committedRates.map { $0.bucketsNeededFrom(at: now) }).min() ?? .latest
     }
 
     /// Whether it is about these plans, in these zones.
@@ -213,7 +227,7 @@ package struct PlanBook: Sendable {
     }
 
     /// How many forecasts are made in a reading: a few milliseconds, however many quotas there are.
-    private static let forecastsPerReading = 8
+    private static let forecastsPerReading = 16
 
     /// Makes some of the forecasts that are due.
     mutating func refreshForecasts(at now: Timestamp) {

@@ -9,7 +9,7 @@ package struct PlanRecords: Sendable {
     package var breaches: [String: UInt64]
     /// What earlier cycles of committed rates have given.
     package var committedCycles: [CommittedCycle]
-    /// Time in which nothing was read; ascending.
+    /// Time in which nothing was read. What begins with all time ends when metering began.
     package var unread: [Range<Timestamp>]
 
     package static let none = PlanRecords(
@@ -24,6 +24,14 @@ package struct PlanRecords: Sendable {
         self.adjustments = adjustments
         self.events = events
         self.breaches = breaches
+    }
+
+    /// When metering began, if that was noted.
+    var meteredFrom: Timestamp? { unread.last { $0.lowerBound == .earliest }?.upperBound }
+
+    mutating func noteUnread(_ span: Range<Timestamp>) {
+        if span.lowerBound == .earliest { unread.removeAll { $0.lowerBound == .earliest } }
+        unread.append(span)
     }
 
     /// As many events as are remembered: each quota has a few in a cycle.

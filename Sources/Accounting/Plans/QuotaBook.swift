@@ -29,10 +29,14 @@ struct QuotaBook: Sendable {
     let calendar: LocalCalendar
     /// Ascending; cycles without bytes may be missing.
     private(set) var cycles: [CycleUse] = []
-    /// Those that hold, in the order of their moments.
+    /// Those that count, in the order of their moments: of corrections the last one of each cycle.
     let adjustments: [Adjustment]
+    /// All that hold, in this order.
+    let heldAdjustments: [Adjustment]
     /// From when on the ledger has all: what it has of an earlier cycle isn't all that was used.
     private var meteredFrom: Timestamp
+    /// Time in which nothing was read.
+    private var unread: [Range<Timestamp>]
     private(set) var log: QuotaLog
     /// The cycle that holds the moment up to which it has been looked at what happened.
     private(set) var current: Range<Timestamp>
@@ -45,8 +49,11 @@ struct QuotaBook: Sendable {
     private var lateCycles: Set<Timestamp> = []
     /// What was counted by the hour, for each of the direction's series.
     private var histories: [UseHistory]
-    /// What is expected of each, and since which hour.
+    /// Whether that goes back as far as the ledger does.
+    private(set) var knowsPast = false
+    /// What is expected of each, if that was looked for yet, and since which hour.
     private var forecasts: [Forecast]
+    private(set) var hasForecast = false
     private var forecastHour: Int64?
     /// When the limit will be reached in this cycle, and since which minute that is known.
     private(set) var exhaustion: Timestamp?
@@ -59,20 +66,23 @@ struct QuotaBook: Sendable {
     ) {
         self.quota = quota
         self.calendar = calendar
-        adjustments = records.adjustments.filter { $0.quota == quota.name && $0.undoneAt == nil }
+        let held = records.adjustments.filter { $0.quota == quota.name && $0.undoneAt == nil }
             .sorted { ($0.at, $0.id) < ($1.at, $1.id) }
+        heldAdjustments = held
+        adjustments = quota.counting(held, in: calendar)
         log = QuotaLog(records, of: quota.name)
-        self.meteredFrom = records.unread.filter { $0.lowerBound == .earliest }.map(\.upperBound).reduce(
-            meteredFrom, min)
+        self.meteredFrom = records.meteredFrom ?? meteredFrom
+        unread = records.unread
         current = quota.cycle.rule.cycle(containing: now, in: calendar)
         isFree = quota.free.contains(now, in: calendar)
         histories = Array(repeating: UseHistory(), count: quota.direction.seriesCount)
         forecasts = Array(repeating: .none, count: quota.direction.seriesCount)
     }
 
-    /// Metering begins now, if it didn't before.
-    mutating func meter(from moment: Timestamp) {
-        meteredFrom = min(meteredFrom, moment)
+    /// Nothing was read in this time.
+    mutating func noteUnread(_ span: Range<Timestamp>) {
+        if span.lowerBound == .earliest { meteredFrom = span.upperBound }
+        unread.append(span)
         rollover = nil
     }
 
@@ -85,11 +95,16 @@ struct QuotaBook: Sendable {
         return cycles(before: open).first?.lowerBound ?? open.lowerBound
     }
 
+    /// Whether its only cycle is over.
+    func isOver(at now: Timestamp) -> Bool { quota.cycle.rule.isOver(at: now, in: calendar) }
+
     /// From when on the store's buckets must be kept: where local days don't tell what has been used.
-    func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
+    ///
+    /// - Parameter local: By which days are booked.
+    func bucketsNeededFrom(at now: Timestamp, local: LocalCalendar?) -> Timestamp {
+        if isOver(at: now) { return .latest }
         let from = countedFrom ?? historyFrom(at: now)
-        let rule = quota.cycle.rule
-        if !quota.free.isEmpty || rule.secondsOfDay != 0 || quota.cycle.timezone != .local { return from }
+        if !quota.free.isEmpty || quota.cycle.rule.secondsOfDay != 0 || calendar != local { return from }
         // The day of a correction is needed as a whole.
         let correction = adjustments.first { $0.isCorrection && $0.at >= from }
         return correction.map { $0.at.adding(seconds: -2 * 86_400) } ?? .latest
@@ -112,10 +127,9 @@ struct QuotaBook: Sendable {
         if quota.free.isEmpty || place(of: slot) != nil { remember(total, at: slot) }
     }
 
-    mutating func forgetHistories() {
-        histories = Array(repeating: UseHistory(), count: histories.count)
-        forecastHour = nil
-    }
+    mutating func forgetHistories() { histories = Array(repeating: UseHistory(), count: histories.count) }
+
+    mutating func takePastAsKnown() { knowsPast = true }
 
     /// Whether both remember the same bytes.
     func remembersLike(_ other: QuotaBook) -> Bool {
@@ -126,13 +140,17 @@ struct QuotaBook: Sendable {
     /// Takes the past from a book that remembers the same bytes.
     mutating func adoptHistories(of other: QuotaBook) {
         histories = other.histories
+        knowsPast = true
         forecasts = other.forecasts
+        hasForecast = other.hasForecast
         forecastHour = nil
+        exhaustion = other.exhaustion
     }
 
     /// Puts what was found in the store before what has been remembered since.
     mutating func prependHistories(of other: QuotaBook, before moment: Timestamp) {
         for number in histories.indices { histories[number].prepend(other.histories[number], before: moment) }
+        knowsPast = true
         forecastHour = nil
     }
 
@@ -238,10 +256,10 @@ struct QuotaBook: Sendable {
     func rolloverBytes(into span: Range<Timestamp>) -> UInt64 {
         guard let maximum = quota.rolloverMaximumBytes else { return 0 }
         return cycles(before: span).reduce(0) { carried, past in
-            let isKnown =
-                past.lowerBound >= meteredFrom || adjustments.contains { $0.isCorrection && past.contains($0.at) }
             let limit = saturatingSum(ownLimitBytes(in: past), carried)
             let used = usedBytes(in: past)
+            let isMetered = past.lowerBound >= meteredFrom && (used > 0 || !unread.contains { $0.clamped(to: past) == past })
+            let isKnown = isMetered || adjustments.contains { $0.isCorrection && past.contains($0.at) }
             return isKnown && limit > used ? min(maximum, limit - used) : 0
         }
     }
@@ -262,12 +280,13 @@ struct QuotaBook: Sendable {
     // MARK: - Forecast
 
     /// Whether there is more to go by than when the forecast was made.
-    func isForecastDue(at now: Timestamp) -> Bool { forecastHour != UseHistory.hour(of: now) }
+    func isForecastDue(at now: Timestamp) -> Bool { knowsPast && forecastHour != UseHistory.hour(of: now) }
 
     /// Makes the forecast anew, which takes about a tenth of a millisecond.
     mutating func makeForecast(at now: Timestamp) {
         let hour = UseHistory.hour(of: now)
         forecastHour = hour
+        hasForecast = true
         let remaining = (current.upperBound.secondsSinceEpoch - now.secondsSinceEpoch + 3599) / 3600
         let elapsed = hour - UseHistory.hour(of: current.lowerBound)
         for number in histories.indices {
@@ -282,7 +301,7 @@ struct QuotaBook: Sendable {
     /// Finds out when the limit will be reached, once a minute.
     mutating func refreshExhaustion(at now: Timestamp) {
         let minute = now.secondsSinceEpoch / 60
-        if exhaustionMinute == minute { return }
+        if !hasForecast || exhaustionMinute == minute { return }
         exhaustionMinute = minute
         let limit = limitBytes(in: current)
         exhaustion = nil
@@ -354,5 +373,27 @@ struct QuotaBook: Sendable {
             events += log.takeEvents(of: quota, in: span, used: used, limit: limit, at: now)
         }
         return events
+    }
+}
+
+extension Quota {
+    /// Without the corrections that later ones of the same cycle have replaced.
+    fileprivate func counting(_ held: [Adjustment], in calendar: LocalCalendar) -> [Adjustment] {
+        var counting: [Adjustment] = []
+        var last: (place: Int, cycle: Range<Timestamp>)?
+        for adjustment in held {
+            guard adjustment.isCorrection else {
+                counting.append(adjustment)
+                continue
+            }
+            if let known = last, known.cycle.contains(adjustment.at) {
+                counting.remove(at: known.place)
+                last = (counting.count, known.cycle)
+            } else {
+                last = (counting.count, cycle.rule.cycle(containing: adjustment.at, in: calendar))
+            }
+            counting.append(adjustment)
+        }
+        return counting
     }
 }

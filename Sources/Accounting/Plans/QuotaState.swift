@@ -21,7 +21,8 @@ package struct QuotaState: Sendable {
     package var breachedAt: Timestamp?
     package var breaches: UInt64
     package var thresholds: [Threshold]
-    package var projectedBytes: UInt64
+    /// What is expected to be used at the end of the cycle; `nil` while it isn't known what is usual.
+    package var projectedBytes: UInt64?
     /// When the limit will be reached, if it will in this cycle and isn't already.
     package var exhaustion: Timestamp?
     package var cost: Money?
@@ -47,19 +48,20 @@ extension QuotaBook {
     func state(at now: Timestamp) -> QuotaState {
         let used = usedBytes(in: current)
         let limit = limitBytes(in: current)
-        let own = adjustments.filter { current.contains($0.at) }
+        let own = heldAdjustments.filter { current.contains($0.at) }
         let rollover = rollover ?? rolloverBytes(into: current)
         let correction = own.last(where: \.isCorrection)
+        let isOver = isOver(at: now)
         return QuotaState(
             quota: quota, cycle: current, usedBytes: used, measuredBytes: measuredBytes(in: current), limitBytes: limit,
             rolloverBytes: rollover, topUpBytes: limit - min(limit, saturatingSum(quota.limitBytes, rollover)),
-            isBreached: used >= limit, breachedAt: log.breachedAt(in: current), breaches: log.breaches,
+            isBreached: used >= limit && !isOver, breachedAt: log.breachedAt(in: current), breaches: log.breaches,
             thresholds: quota.warnAt.map {
                 .init(
-                    share: $0, isReached: $0.isReached(by: used, of: limit),
+                    share: $0, isReached: $0.isReached(by: used, of: limit) && !isOver,
                     reachedAt: log.reachedAt($0, in: current))
             },
-            projectedBytes: projectedBytes(until: current.upperBound, from: now),
+            projectedBytes: hasForecast ? projectedBytes(until: current.upperBound, from: now) : nil,
             exhaustion: used >= limit ? nil : exhaustion,
             cost: quota.price?.cost(ofUsed: used, limit: limit), adjustments: own,
             driftBytes: correction.map { drift(of: $0) })

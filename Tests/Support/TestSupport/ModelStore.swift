@@ -30,6 +30,10 @@ package struct ModelStore {
             }
         }
         days.merge(commit.days) { $0.adding($1) }
+        if let header, header.lastReading.wallNanoseconds > commit.header.lastReading.wallNanoseconds {
+            let now = commit.header.lastReading.timestamp
+            unread = unread.filter { $0.lowerBound < now }.map { $0.lowerBound..<min($0.upperBound, now) }
+        }
         header = commit.header
         events += commit.events
         for start in commit.starts {
@@ -42,7 +46,10 @@ package struct ModelStore {
             committedCycles.removeAll { $0.name == cycle.name && $0.cycle.lowerBound == cycle.cycle.lowerBound }
             committedCycles.append(cycle)
         }
-        unread += commit.unread
+        for span in commit.unread {
+            if span.lowerBound == .earliest { unread.removeAll { $0.lowerBound == .earliest } }
+            unread.append(span)
+        }
         prune(before: horizon, atMost: Set(commit.buckets.keys.map(\.bucket)).count + 2)
         return adopted
     }
