@@ -61,7 +61,9 @@ extension Ledger {
         // The finer grain of all that was before is lost.
         let known = planBook.records.meteredFrom ?? firstBooking
         let begin = max(known, calendar.start(of: window.previousMonthStart))
-        pending.unread = [.earliest..<begin, begin.adding(seconds: 1)..<max(begin.adding(seconds: 1), lastReading.timestamp)]
+        pending.unread = [
+            .earliest..<begin, begin.adding(seconds: 1)..<max(begin.adding(seconds: 1), lastReading.timestamp),
+        ]
         for index in accounts.indices {
             accounts[index].persisted = nil
             let id = accounts[index].id

@@ -250,7 +250,9 @@ struct ControlClient {
         let reason = errno
         close(descriptor)
         if reason == ENOENT || reason == ECONNREFUSED { throw .nobody }
-        if reason == EACCES { throw .unusable("only the daemon's user and group may; run it as one of them, or with sudo") }
+        if reason == EACCES {
+            throw .unusable("only the daemon's user and group may; run it as one of them, or with sudo")
+        }
         throw .unusable("its socket can't be used: \(String(cString: strerror(reason)))")
     }
 }

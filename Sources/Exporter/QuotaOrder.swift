@@ -147,7 +147,7 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
             if case .undo(let id?, _) = order.kind {
                 "\(order.quota) has no correction or top-up number \(id) that holds; netusage quota lists those of the open cycle"
             } else {
-                "\(order.quota) has no correction or top-up in the open cycle; take back an earlier one by its number, with --id"
+                "\(order.quota) has no correction or top-up in the open cycle, so there is nothing to undo; --id names an earlier one"
             }
         case .noLedger: "there is no ledger to keep it in; see what the daemon's log says about its file"
         case .busy: "the daemon is busy with other orders; try again in a moment"

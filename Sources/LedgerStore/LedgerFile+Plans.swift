@@ -353,12 +353,17 @@ extension LedgerFile {
     ///   - start: Without a number, only of this moment or a later one.
     /// - Returns: It, or `nil` when there is none.
     /// - Throws: `StoreError`; then it holds on.
-    package func undo(_ quota: String, id: Int64?, from start: Timestamp, at now: Timestamp) throws(StoreError) -> Adjustment? {
+    package func undo(_ quota: String, id: Int64?, from start: Timestamp, at now: Timestamp) throws(StoreError)
+        -> Adjustment?
+    {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
                 let holding = try adjustments().filter { $0.quota == quota && $0.undoneAt == nil }
-                guard var adjustment = id.map({ id in holding.first { $0.id == id } }) ?? holding.last(where: { $0.at >= start }) else {
+                guard
+                    var adjustment = id.map({ id in holding.first { $0.id == id } })
+                        ?? holding.last(where: { $0.at >= start })
+                else {
                     return nil
                 }
                 adjustment.undoneAt = now

@@ -86,7 +86,8 @@ package final class LedgerFile {
             if isDenied {
                 throw StoreError(
                     .unavailable, path: path,
-                    "it can be read only by those who may write to its directory, where SQLite keeps an index of the log")
+                    "it can be read only by those who may write to its directory, where SQLite keeps an index of the log"
+                )
             }
             throw storeError(error, on: connection, path: path)
         }

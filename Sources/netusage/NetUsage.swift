@@ -23,7 +23,9 @@ struct NetUsage: AsyncParsableCommand {
                 try command.run()
             }
         } catch {
-            if CommandLine.arguments.dropFirst().first == Check.configuration.commandName { Check.exit(onWrongUse: error) }
+            if CommandLine.arguments.dropFirst().first == Check.configuration.commandName {
+                Check.exit(onWrongUse: error)
+            }
             exit(withError: error)
         }
     }

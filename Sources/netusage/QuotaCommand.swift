@@ -104,7 +104,8 @@ struct QuotaCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take back a correction or a top-up.",
             discussion:
-                "Without --id it is the last one of the open cycle. With it also of a quota that the configuration has no more.")
+                "Without --id it is the last one of the open cycle. With it also of a quota that the configuration has no more."
+        )
 
         @OptionGroup var common: CommonOptions
 
@@ -118,7 +119,9 @@ struct QuotaCommand: ParsableCommand {
             let access = common.ledgerAccess
             let request = QuotaRequest(quota: name, kind: .undo, id: id)
             let undone = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
-            print("\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) of \(undone.at) is taken back")
+            print(
+                "\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) of \(undone.at) is taken back"
+            )
         }
     }
 }

@@ -307,6 +307,21 @@ struct QuotaTests {
         #expect(metered.world.ledger.planBook.bucketsNeededFrom(at: metered.world.now.timestamp) == .latest)
     }
 
+    @Test func whatIsCarriedWhileACorrectionIsOnItsWayToTheStoreComesAfterIt() {
+        var metered = Metered(Self.quota(.init(.day), limit: 100_000))
+        metered.carry(10, after: 500)
+        let now = metered.world.now.timestamp
+        metered.world.ledger.cut(at: now)
+        metered.carry(7)
+        metered.world.commit()
+        metered.world.store.adjustments = [
+            Adjustment(id: 1, quota: "q", kind: .correction(usedBytes: 500), at: now, enteredAt: now)
+        ]
+        metered.carry(3)
+        metered.world.ledger.use(metered.world.storedPlanBook)
+        #expect(metered.state.usedBytes == 510)
+    }
+
     @Test func correctionsThatLaterOnesReplacedChangeNothing() {
         var metered = Metered(Self.quota(.init(.day), limit: 100_000))
         for used: UInt64 in [500, 400, 300] {
@@ -416,6 +431,7 @@ struct QuotaTests {
         }
         #expect(
             states([101, 101, 100, 101, 101, 101]) == [false, false, false, false, false, true], "100 isn't over it")
+        #expect(states([95, 95, 95, 95]) == [true, true, true, true], "still near it")
         #expect(states([95, 101, 95, 90, 90, 91, 90, 90, 90]).last == false)
         #expect(states([101, 101]) == [false, false] && book.breaches == 1)
         #expect(states([101]) == [true] && book.breaches == 2)

@@ -500,3 +500,80 @@ def test_every_program_is_started_once_however_often_the_daemon_is_stopped_meanw
     eventually(lambda: len(told()) >= len(names))
     time.sleep(0.3)
     assert sorted(told()) == sorted(names)
+
+
+def test_an_order_that_is_refused_as_the_daemon_ends_was_not_kept(home):
+    home.daemon.stop()
+    rows = ",".join(f"({number}, 'gone', 'top-up', 0, 1, 0, NULL)" for number in range(1, 100_001))
+    with sqlite3.connect(home.ledger) as ledger:
+        ledger.execute(f"INSERT INTO adjustment VALUES {rows}")  # So that the store is at an order for a while.
+
+    def kept():
+        with sqlite3.connect(home.ledger) as ledger:
+            return ledger.execute("SELECT count(*) FROM adjustment WHERE quota = 'home'").fetchone()[0]
+
+    answers = []
+    for turn in range(6):
+        home.start()
+        order = subprocess.Popen([str(BINARY), "quota", "top-up", "home", "1 GB", f"--storage.path={home.ledger}", home.configuration],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.02 + 0.04 * turn)
+        before = len(answers)
+        home.daemon.stop()
+        out, errors = order.communicate(timeout=60)
+        answers.append(order.returncode)
+        assert order.returncode == 0 or "busy" in errors or "look with netusage quota" in errors, errors
+        if "look with" not in errors:
+            assert kept() == answers.count(0), (before, out, errors)
+    assert 0 in answers
+
+
+def test_without_the_daemon_what_only_it_knows_is_not_told(tmp_path, cable, exporter):
+    near, _ = cable
+    ledger = tmp_path / "ledger.db"
+    configuration = write(tmp_path / "netusage.yaml", """
+        quotas: [{ name: home, count: [wan0], limit: 1 MB, warn_at: [50%], cycle: { every: year } }]
+        rate_limits: [{ name: busy, count: [wan0], limit: 1 MB/s, for: 10s }]
+        """)
+
+    def run(*arguments, prefix=()):
+        return command(*arguments, ledger=ledger, configuration=configuration, prefix=prefix)
+
+    assert run("check")[0] == 3 and "Nothing was metered yet" in run("quota")[1]
+    daemon = exporter(near, configuration, ledger=ledger)
+    near.send("10.0.0.2", 100)
+    daemon.metrics()
+    assert "busy" in run("quota")[1]
+    assert run("quota", "correct", "home", "--used", "700 kB")[0] == 0
+    code, out, _ = run("quota", "correct", "home", "--used", "10 kB", "--at", "00:00")
+    assert code == 0 and "Correction 1 goes on to hold" in out
+    daemon.stop()
+    assert "busy" not in run("quota")[1] and run("check")[0] == 1
+    # Somebody who may only read the file.
+    for directory in [tmp_path, *tmp_path.parents]:
+        if directory.stat().st_uid == os.getuid() and directory != directory.parent:
+            directory.chmod(directory.stat().st_mode | 0o555)
+    ledger.chmod(0o644)
+    stranger = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    code, out, errors = run("quota", "--json", prefix=stranger)
+    assert code == 0 and json.loads(out)["quotas"][0]["used_bytes"] == 700_000, errors
+    daemon = exporter(near, configuration, ledger=ledger)
+    code, out, errors = run("quota", prefix=stranger)  # It depends on whether SQLite has an index of the log just then.
+    assert "70.0 %" in out if code == 0 else "only the daemon's user and group may" in errors and "bookings" not in errors
+    daemon.stop()
+    # Ten days later.
+    with sqlite3.connect(ledger) as database:
+        database.execute("UPDATE ledger SET read_at_ns = read_at_ns - 10 * 86400 * 1000000000")
+    code, out, _ = run("check")
+    assert code == 3 and "nothing metered since" in out
+    assert "No netusage serve runs" in run("quota")[1]
+    with sqlite3.connect(ledger) as database:
+        database.execute("UPDATE adjustment SET bytes = 2000000 WHERE id = 1")
+    assert run("check")[0] == 2, "a limit that is reached stays so"
+    # What was told of an earlier cycle isn't taken back unseen.
+    with sqlite3.connect(ledger) as database:
+        database.execute("UPDATE adjustment SET at = at - 400 * 86400")
+    code, out, errors = run("quota", "undo", "home")
+    assert code == 1 and "nothing to undo" in errors
+    code, out, errors = run("quota", "undo", "home", "--id", "1")
+    assert code == 0 and "correction 1 of 2.00 MB" in out

@@ -258,7 +258,8 @@ struct QuotaBook: Sendable {
         return cycles(before: span).reduce(0) { carried, past in
             let limit = saturatingSum(ownLimitBytes(in: past), carried)
             let used = usedBytes(in: past)
-            let isMetered = past.lowerBound >= meteredFrom && (used > 0 || !unread.contains { $0.clamped(to: past) == past })
+            let isMetered =
+                past.lowerBound >= meteredFrom && (used > 0 || !unread.contains { $0.clamped(to: past) == past })
             let isKnown = isMetered || adjustments.contains { $0.isCorrection && past.contains($0.at) }
             return isKnown && limit > used ? min(maximum, limit - used) : 0
         }
