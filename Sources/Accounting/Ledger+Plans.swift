@@ -148,6 +148,9 @@ extension Ledger {
     /// Programs that the store doesn't know of yet aren't started now.
     package mutating func withdrawStarts() { pending.starts = [] }
 
+    /// Rate limits whose state has changed since this was asked last.
+    package mutating func takeRateLimitNews() -> [RateLimitState] { planBook.takeRateLimitNews() }
+
     /// What may be told because it is in the store by now; or because there is none.
     package mutating func takeNews() -> [QuotaEvent] {
         if !isPersistent {

@@ -316,9 +316,11 @@ package struct Ledger: Sendable {
     }
 
     private func spread(from start: Timestamp, to end: Timestamp, elapsed: Span, isGap: Bool) -> BookingSpan {
+        // Also one before, in the same five minutes: the slot that it began is the first one.
+        let first = Bucket(containing: start).start
         // Those that the book doesn't know yet wait for the store.
-        let known = start < end ? planBook.cuts(in: start..<end) : []
-        let cuts = Set(known + cuts.filter { $0 > start && $0 < end }).sorted()
+        let known = first < end ? planBook.cuts(in: first..<end) : []
+        let cuts = Set(known + cuts.filter { $0 > first && $0 < end }).sorted()
         return .spread(from: start, to: end, cuts: cuts, elapsed: elapsed, isGap: isGap)
     }
 

@@ -8,6 +8,7 @@ struct PlanContext {
     let zoneProblem: (String) -> String?
     /// Whether a device is there now that fits a pattern.
     let isPresent: (DevicePattern) -> Bool
+    let isProgram: (String) -> Bool
 }
 
 extension Plans {
@@ -70,11 +71,19 @@ extension Quota {
             cycle: Cycle(&reader, context))
         warnAt = reader.list("warn_at", share, limit: 20, default: []).sorted()
         free = FreeTime(&reader)
-        rolloverMaximumBytes = reader.optionalMapping("rollover") {
+        rolloverMaximumBytes = reader.optionalMapping("rollover", example: "{ max: 100 GB }") {
             $0.required("max", size, remedy: "say how much may be carried over, as max: 100 GB", default: 1)
         }
-        price = reader.optionalMapping("price") { Price(&$0) }
-        run = (reader.sequence("run", argument, limit: 64) ?? []).map(\.item)
+        price = reader.optionalMapping("price", example: "{ currency: EUR, base: 9.90 }") { Price(&$0) }
+        let remedy = { "write the program and each of its arguments as an item, such as \(wordList($0))" }
+        run = (reader.sequence("run", argument, limit: 64, remedy: remedy) ?? []).map(\.item)
+        if let program = run.first, program.hasPrefix("/"), !context.isProgram(program) {
+            reader.note(
+                about: "run", item: 0,
+                Complaint(
+                    problem: "\(quoted(program)) isn't a program that this user can start now",
+                    remedy: "see that it is there and may be executed before the quota needs it"))
+        }
         if let program = run.first, !program.hasPrefix("/") {
             reader.complain(
                 about: "run",
@@ -83,6 +92,11 @@ extension Quota {
                     remedy: "write the whole path, such as /usr/local/bin/on-quota; there is no shell"))
         }
     }
+}
+
+/// The words of a command as a list of YAML.
+private func wordList(_ command: String) -> String {
+    "[\(command.split(separator: " ").map { quoted(String($0)) }.joined(separator: ", "))]"
 }
 
 private func argument(_ node: YAMLNode) throws(Complaint) -> String {
@@ -102,7 +116,7 @@ extension Price {
                 default: .euro),
             base: reader.value("base", money, default: .zero),
             perGigabyte: reader.value("per_gb", money, default: .zero),
-            overLimit: reader.optionalMapping("over_limit") { Blocks(&$0) })
+            overLimit: reader.optionalMapping("over_limit", example: "{ per: 50 GB, price: 6 }") { Blocks(&$0) })
     }
 }
 
@@ -231,7 +245,7 @@ private func countedDevice(_ node: YAMLNode) throws(Complaint) -> DevicePattern 
 
 extension Cycle {
     fileprivate init(_ reader: inout MappingReader, _ context: PlanContext) {
-        self = reader.mapping("cycle") { Cycle(keysOf: &$0, context) }
+        self = reader.mapping("cycle", example: "{ every: month }") { Cycle(keysOf: &$0, context) }
     }
 
     private init(keysOf cycle: inout MappingReader, _ context: PlanContext) {

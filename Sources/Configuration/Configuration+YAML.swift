@@ -9,11 +9,13 @@ extension Configuration {
     ///   - zoneProblem: says what is wrong with a named time zone, in words that can follow a colon, or nil. The name
     ///     has only letters, digits and `_+-/`, and can't lead out of the zone database.
     ///   - isPresent: whether there is a device now that fits a pattern; where there is none, that is noted.
+    ///   - isProgram: whether a program can be started now; where it can't, that is noted.
     /// - Throws: `ConfigurationErrors` with everything that is wrong; a syntax error stands there alone, as what comes
     ///   after one can't be read.
     package init(
         yaml bytes: [UInt8], file: String, zoneProblem: @escaping (String) -> String?,
-        isPresent: @escaping (DevicePattern) -> Bool = { _ in true }
+        isPresent: @escaping (DevicePattern) -> Bool = { _ in true },
+        isProgram: @escaping (String) -> Bool = { _ in true }
     ) throws(ConfigurationErrors) {
         let document: YAMLDocument
         do throws(Finding) {
@@ -22,7 +24,7 @@ extension Configuration {
             throw ConfigurationErrors(file: file, finding: error)
         }
         var reader = MappingReader(document.root, path: .root)
-        self.init(&reader, zoneProblem: zoneProblem, isPresent: isPresent)
+        self.init(&reader, zoneProblem: zoneProblem, isPresent: isPresent, isProgram: isProgram)
         reader.rejectUnknownKeys()
         if let errors = ConfigurationErrors(file: file, findings: document.findings + reader.findings) { throw errors }
         notes = ConfigurationErrors(file: file, findings: reader.notes)?.entries ?? []
@@ -30,7 +32,7 @@ extension Configuration {
 
     private init(
         _ file: inout MappingReader, zoneProblem: @escaping (String) -> String?,
-        isPresent: @escaping (DevicePattern) -> Bool
+        isPresent: @escaping (DevicePattern) -> Bool, isProgram: @escaping (String) -> Bool
     ) {
         let defaults = Configuration.defaults
         timezone = file.value(
@@ -44,7 +46,8 @@ extension Configuration {
         plans = Plans(
             &file,
             PlanContext(
-                weekStarts: weekStarts, exclude: devices.exclude, zoneProblem: zoneProblem, isPresent: isPresent))
+                weekStarts: weekStarts, exclude: devices.exclude, zoneProblem: zoneProblem, isPresent: isPresent,
+                isProgram: isProgram))
         notes = []
     }
 }

@@ -14,7 +14,9 @@ struct MappingReader {
     private var knownKeys: [String] = []
 
     /// Nothing and null count as an empty mapping, anything else that isn't one is a finding.
-    init(_ node: YAMLNode?, path: SettingPath) {
+    ///
+    /// - Parameter example: How such a mapping may look.
+    init(_ node: YAMLNode?, path: SettingPath, example: String? = nil) {
         self.path = path
         place = node?.place ?? .start
         if let node, !node.isNull, case .mapping = node.content {
@@ -31,10 +33,10 @@ struct MappingReader {
         case .rejected: entries = []
         case .scalar(let text, isPlain: _):
             entries = []
-            findings = [Finding(at: node.place, path, .notAMapping(quoted(text) + " stands here"))]
+            findings = [Finding(at: node.place, path, .notAMapping(quoted(text) + " stands here", example))]
         case .sequence:
             entries = []
-            findings = [Finding(at: node.place, path, .notAMapping("a list stands here"))]
+            findings = [Finding(at: node.place, path, .notAMapping("a list stands here", example))]
         }
     }
 
@@ -85,8 +87,10 @@ struct MappingReader {
     }
 
     /// A key with further keys under it; `nil` when it isn't there.
-    mutating func optionalMapping<Value>(_ key: String, _ decode: (inout MappingReader) -> Value) -> Value? {
-        has(key) ? mapping(key, decode) : nil
+    mutating func optionalMapping<Value>(
+        _ key: String, example: String, _ decode: (inout MappingReader) -> Value
+    ) -> Value? {
+        has(key) ? mapping(key, example: example, decode) : nil
     }
 
     /// A key with a list of mappings.
@@ -99,14 +103,16 @@ struct MappingReader {
     }
 
     /// A key with further keys under it; what they are when the key isn't there is the defaults of these.
-    mutating func mapping<Value>(_ key: String, _ decode: (inout MappingReader) -> Value) -> Value {
-        decoded(node(of: key), path.key(key), decode)
+    mutating func mapping<Value>(
+        _ key: String, example: String? = nil, _ decode: (inout MappingReader) -> Value
+    ) -> Value {
+        decoded(node(of: key), path.key(key), example: example, decode)
     }
 
     private mutating func decoded<Value>(
-        _ node: YAMLNode?, _ path: SettingPath, _ decode: (inout MappingReader) -> Value
+        _ node: YAMLNode?, _ path: SettingPath, example: String? = nil, _ decode: (inout MappingReader) -> Value
     ) -> Value {
-        var reader = MappingReader(node, path: path)
+        var reader = MappingReader(node, path: path, example: example)
         let value = decode(&reader)
         reader.rejectUnknownKeys()
         findings += reader.findings
@@ -133,11 +139,14 @@ struct MappingReader {
     }
 
     /// A key with a list of anything; `nil` when there is none. Items that are wrong are left out.
+    ///
+    /// - Parameter remedy: What to write for a text that stands there instead of a list.
     mutating func sequence<Item>(
-        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int
+        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, remedy: ((String) -> String)? = nil
     ) -> [(item: Item, index: Int, place: FilePlace)]? {
         guard let node = node(of: key),
-            let nodes = read(node, path.key(key), { node throws(Complaint) in try node.items(limit: limit) })
+            let nodes = read(
+                node, path.key(key), { node throws(Complaint) in try node.items(limit: limit, remedy: remedy) })
         else { return nil }
         return nodes.enumerated().compactMap { index, node in
             read(node, path.key(key).item(index), decode).map { ($0, index, node.place) }
@@ -185,13 +194,17 @@ struct MappingReader {
 
 extension YAMLNode {
     /// The items of a list.
-    fileprivate func items(limit: Int, example: String = "[lo, wg0]") throws(Complaint) -> [YAMLNode] {
+    fileprivate func items(
+        limit: Int, example: String = "[lo, wg0]", remedy: ((String) -> String)? = nil
+    ) throws(Complaint) -> [YAMLNode] {
         switch content {
         case .rejected: return []
         case .mapping: throw Complaint(problem: "this is a mapping, not a list", remedy: "write a list, as \(example)")
         case .scalar(let text, isPlain: _):
             guard isNull else {
-                throw Complaint(problem: "\(quoted(text)) is not a list", remedy: "write a list, as [\(quoted(text))]")
+                throw Complaint(
+                    problem: "\(quoted(text)) is not a list",
+                    remedy: remedy?(text) ?? "write a list, as [\(quoted(text))]")
             }
             throw Complaint(problem: "has no value", remedy: "write [] for an empty list, or leave it out")
         case .sequence(let items):
@@ -205,9 +218,10 @@ extension YAMLNode {
 }
 
 extension Complaint {
-    fileprivate static func notAMapping(_ problem: String) -> Complaint {
+    fileprivate static func notAMapping(_ problem: String, _ example: String?) -> Complaint {
         Complaint(
-            problem: "\(problem), where keys and values should", remedy: "write a name, a colon, a space and the value")
+            problem: "\(problem), where keys and values should",
+            remedy: example.map { "write them as \($0)" } ?? "write a name, a colon, a space and the value")
     }
 
     fileprivate static func duplicateItem(first: FilePlace) -> Complaint {

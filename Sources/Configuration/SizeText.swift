@@ -107,6 +107,10 @@ private func amount(_ text: String, in units: [(name: String, factor: Int128)], 
     guard let (number, name) = numberAndUnit(text) else {
         throw Complaint(problem: "\(quoted(text)) is not \(kind.name)", remedy: kind.remedy)
     }
+    if name.hasPrefix(",") {
+        throw Complaint(
+            problem: "\(quoted(text)) has a comma in it", remedy: "write decimals with a point, such as 1.5 GB")
+    }
     let names = units.map(\.name)
     if name.isEmpty {
         throw Complaint(problem: "\(quoted(text)) has no unit", remedy: "add one of \(names.joined(separator: ", "))")

@@ -54,6 +54,9 @@ package enum ConfigurationFile {
             }
         } isPresent: { pattern in
             present.contains { pattern.matches($0) }
+        } isProgram: { path in
+            var status = stat()
+            return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG && access(path, X_OK) == 0
         }
     }
 }

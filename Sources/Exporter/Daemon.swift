@@ -51,7 +51,7 @@ package struct Daemon: Sendable {
                 options.configurationPath, isRequired: options.isConfigurationRequired)
             zones = try Zones.load(configuration)
         } catch {
-            logger.error("the configuration has errors", metadata: ["error": "\(error)"])
+            logger.tell("the configuration has errors", error)
             return 78
         }
         guard Self.spareDescriptors() >= Self.neededDescriptors else {
@@ -62,13 +62,19 @@ package struct Daemon: Sendable {
                 ])
             return 1
         }
+        if LedgerFile.isDirectory(options.storagePath) {
+            logger.error(
+                "the ledger's path is that of a directory",
+                metadata: ["path": "\(options.storagePath)", "remedy": "name a file in it with --storage.path"])
+            return 1
+        }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 3)
         let code: CInt
         do {
             try await serve(configuration, zones, serveOn: group.next(), storeOn: group.next(), watchOn: group.next())
             code = 0
         } catch let error as ConfigurationErrors {
-            logger.error("the web configuration has errors", metadata: ["error": "\(error)"])
+            logger.tell("the web configuration has errors", error)
             code = 78
         } catch {
             logger.error("netusage ends", metadata: ["error": "\(error)"])

@@ -70,6 +70,8 @@ package struct LedgerAccess: Sendable {
         book.advance(to: setup.now)
         var report = PlansReport(book, calendars: setup.calendars, at: setup.now)
         report.rateLimits = []  // They are of the moment: only the daemon knows.
+        report.configuration = configurationName
+        report.isLive = false
         report.meteredUntil = lastReading.map(setup.localCalendar.rfc3339)
         let age = lastReading.map { setup.now.secondsSinceEpoch - $0.secondsSinceEpoch }
         report.isStale = age.map { $0 > setup.freshSeconds } ?? true
@@ -87,7 +89,8 @@ package struct LedgerAccess: Sendable {
         let setup = try setup()
         let order: QuotaOrder
         do throws(OrderError) {
-            order = try request.order(plans: setup.plans, calendars: setup.calendars, at: setup.now)
+            order = try request.order(
+                plans: setup.plans, of: configurationName, calendars: setup.calendars, at: setup.now)
         } catch {
             throw .order(error)
         }
@@ -109,6 +112,12 @@ package struct LedgerAccess: Sendable {
         } catch {
             throw .store(error)
         }
+    }
+
+    /// The configuration that holds where no daemon runs, for people.
+    private var configurationName: String {
+        ConfigurationFile.exists(configurationPath)
+            ? configurationPath : "\(configurationPath) isn't there, and the default"
     }
 
     // MARK: - One of the two ways

@@ -92,6 +92,14 @@ package struct Log: LogHandler {
 }
 
 extension Logger {
+    /// Tells what is wrong with the configuration, a line for each error.
+    func tell(_ message: Logger.Message, _ error: any Error) {
+        guard let errors = error as? ConfigurationErrors else {
+            return self.error(message, metadata: ["error": "\(error)"])
+        }
+        for entry in errors.entries { self.error(message, metadata: ["error": "\(entry)"]) }
+    }
+
     /// Tells what isn't wrong with the configuration but may not be meant.
     func note(_ notes: [ConfigurationErrors.Entry]) {
         for note in notes { info("a note on the configuration", metadata: ["note": "\(note)"]) }

@@ -8,8 +8,8 @@ extension Meter {
         for event in ledger.takeNews() {
             guard let quota = settings.plans.quotas.first(where: { $0.name == event.quota }) else { continue }
             let calendar = settings.calendar(ofQuota: quota.name)
-            logger.warning(
-                event.kind == .breach ? "a quota is breached" : "a quota's threshold is reached",
+            logger.log(
+                level: event.kind == .lift ? .notice : .warning, "\(event.message)",
                 metadata: [
                     "quota": "\(event.quota)", "threshold": "\(event.share)", "used_bytes": "\(event.usedBytes)",
                     "limit_bytes": "\(event.limitBytes)", "cycle_end": "\(calendar.rfc3339(event.cycle.upperBound))",
@@ -52,7 +52,8 @@ extension Meter {
         let now = SystemClock.now().timestamp
         let order: QuotaOrder
         do throws(OrderError) {
-            order = try request.order(plans: settings.plans, calendars: settings.calendars, at: now)
+            order = try request.order(
+                plans: settings.plans, of: PlansReport.daemonsConfiguration, calendars: settings.calendars, at: now)
         } catch {
             return .failure(error)
         }
@@ -70,8 +71,30 @@ extension Meter {
         return await withCheckedContinuation { orders.append(.init(order: order, enteredAt: now, answer: $0)) }
     }
 
+    /// Tells of rate limits that were breached, or no longer are.
+    func tellRateLimits() {
+        for state in ledger.takeRateLimitNews() {
+            logger.log(
+                level: state.isBreached ? .warning : .notice,
+                state.isBreached ? "a rate limit is breached" : "a rate limit is kept again",
+                metadata: [
+                    "rate_limit": "\(state.rateLimit.name)",
+                    "bytes_per_second": "\(state.rateLimit.limitBytesPerSecond)",
+                ])
+        }
+    }
+
     /// An order was carried out by the store, or not.
     func adjusted(_ result: Result<Adjustment, OrderError>, _ book: PlanBook?) {
+        if case .success(let adjustment) = result {
+            let report = AdjustmentReport(adjustment, calendar: settings.calendar(ofQuota: adjustment.quota))
+            logger.notice(
+                adjustment.undoneAt == nil ? "a quota was adjusted" : "an adjustment of a quota was taken back",
+                metadata: [
+                    "quota": "\(report.quota)", "kind": "\(report.kind)", "number": "\(report.id)",
+                    "bytes": "\(report.bytes)", "at": "\(report.at)",
+                ])
+        }
         if let book {
             ledger.use(book)
         } else if case .success = result {
@@ -126,5 +149,16 @@ extension Meter {
         read(endsInterval: false)
         let now = SystemClock.now().timestamp
         return PlansReport(ledger.planBook, calendars: settings.calendars, at: now)
+    }
+}
+
+extension QuotaEvent {
+    /// What happened, for the log.
+    fileprivate var message: String {
+        switch kind {
+        case .warning: "a quota's threshold is reached"
+        case .breach: isFirst ? "a quota is breached" : "a quota is breached again"
+        case .lift: "a quota isn't breached any more"
+        }
     }
 }

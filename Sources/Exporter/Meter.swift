@@ -222,6 +222,7 @@ actor Meter {
         let now = SystemClock.now().timestamp
         if ledger.notePlanEvents(at: now, makesForecasts: endsInterval) { isUrgent = true }
         if !ledger.isPersistent { tellNews() }
+        tellRateLimits()
         if isUrgent || ledger.needsHistory || ledger.isPlanBookOutdated { wakeStore.yield() }
     }
 

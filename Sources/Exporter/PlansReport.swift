@@ -9,8 +9,17 @@ package struct PlansReport: Codable, Sendable {
     package var committedRates: [CommittedRateReport]
     /// Up to when everything is counted; absent if nothing was ever.
     package var meteredUntil: String?
-    /// Whether that is long ago, and no daemon runs.
+    /// Whether a daemon says so.
+    package var isLive = true
+    /// Whether no daemon does, and the figures are old.
     package var isStale = false
+    /// Where the plans are from, for people.
+    package var configuration = daemonsConfiguration
+
+    static let daemonsConfiguration = "the daemon's configuration"
+
+    /// Whether there is nothing to tell of.
+    package var isEmpty: Bool { quotas.isEmpty && rateLimits.isEmpty && committedRates.isEmpty }
 
     /// - Parameter calendars: For the zones of all cycles.
     package init(_ book: PlanBook, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp) {

@@ -58,9 +58,10 @@ package struct QuotaRequest: Codable, Sendable {
 
     /// The order that is meant, by the wall clocks of the quota's zone.
     ///
+    /// - Parameter configuration: Where the plans are from, for people.
     /// - Throws: `OrderError` when it can't be carried out.
     func order(
-        plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
+        plans: Plans, of configuration: String, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
     ) throws(OrderError) -> QuotaOrder {
         let known = plans.quotas.first { $0.name == quota }
         if kind == .undo {
@@ -71,7 +72,7 @@ package struct QuotaRequest: Codable, Sendable {
             return QuotaOrder(quota: quota, kind: .undo(id: id, from: start ?? .earliest))
         }
         guard let plan = known, let calendar = calendars[plan.cycle.timezone]
-        else { throw .unknownQuota(quota, known: plans.quotas.map(\.name)) }
+        else { throw .unknownQuota(quota, known: plans.quotas.map(\.name), in: configuration) }
         let cycle = plan.cycle.rule.cycle(containing: now, in: calendar)
         if !cycle.contains(now) { throw .notRunning(quota) }
         if kind == .topUp { return QuotaOrder(quota: quota, kind: .topUp(bytes: bytes ?? 0)) }
@@ -119,7 +120,8 @@ extension Character {
 
 /// Why an order wasn't carried out.
 package enum OrderError: Error, Sendable, CustomStringConvertible {
-    case unknownQuota(String, known: [String])
+    /// Not in this configuration.
+    case unknownQuota(String, known: [String], in: String)
     /// Its only cycle is over, or hasn't begun.
     case notRunning(String)
     case notATime(String)
@@ -133,10 +135,10 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .unknownQuota(let name, let known):
+        case .unknownQuota(let name, let known, let configuration):
             known.isEmpty
-                ? "there is no quota \(name): the configuration has none; add it under quotas"
-                : "there is no quota \(name); the configuration has \(known.joined(separator: ", "))"
+                ? "there is no quota \(name): \(configuration) has none; add it there under quotas, or name another file with --config.file"
+                : "there is no quota \(name); \(configuration) has \(known.joined(separator: ", "))"
         case .notRunning(let name): "\(name) isn't running now: its only cycle is over or hasn't begun"
         case .notATime(let text):
             "\(text) is not a time; write 09:00 for today, \"2026-11-20 09:00\", or RFC 3339 such as 2026-11-20T09:00:00+01:00"

@@ -43,7 +43,7 @@ actor Reloader {
             return nil
         } catch {
             await meter.reloadFailed()
-            logger.error("the configuration has errors; the former one goes on", metadata: ["error": "\(error)"])
+            logger.tell("the configuration has errors; the former one goes on", error)
             return "\(error)\n"
         }
     }

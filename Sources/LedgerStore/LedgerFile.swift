@@ -32,6 +32,7 @@ package final class LedgerFile {
         self.path = path
         self.vfs = vfs
         try Self.createDirectory(of: path)
+        if Self.isDirectory(path) { throw StoreError(.foreign, path: path, "it is a directory, not a ledger") }
         let lock = try LedgerLock(forLedgerAt: path)
         do {
             try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
@@ -359,6 +360,12 @@ struct FileIdentity: Equatable {
 
 extension LedgerFile {
     package static func exists(at path: String) -> Bool { FileIdentity(path: path) != nil }
+
+    /// Whether a directory is at a path, which can't become a ledger.
+    package static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
 
     /// Whether another process writes the ledger at a path now, as far as this one can tell.
     package static func isLocked(at path: String) -> Bool { LedgerLock.isHeld(forLedgerAt: path) }

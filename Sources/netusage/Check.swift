@@ -42,7 +42,7 @@ struct Check: ParsableCommand {
         }
         let quotas = report.quotas.filter { name == nil || $0.name == name }
         if quotas.isEmpty {
-            try end(.unknown, name.map { "there is no quota \($0)" } ?? "the configuration has no quotas")
+            try end(.unknown, "\(report.configuration) has no quota\(name.map { " " + $0 } ?? "s")")
         }
         var state = quotas.map(Self.state).max { $0.rawValue < $1.rawValue } ?? .unknown
         // A limit that is reached stays so; whether another one is by now can't be told.
@@ -72,8 +72,9 @@ struct Check: ParsableCommand {
 
     private static func text(_ quota: QuotaReport) -> String {
         let percent = decimalText(Double(quota.usedBytes) / Double(quota.limitBytes) * 100, decimals: 1)
+        let isOver = quota.cycleSecondsLeft == 0 ? "is over, " : ""
         return
-            "\(quota.name.withoutBars) \(percent)% used (\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes)))"
+            "\(quota.name.withoutBars) \(isOver)\(percent)% used (\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes)))"
     }
 
     /// `'label'=value;warning;critical;minimum`.

@@ -8,7 +8,7 @@ struct NetUsage: AsyncParsableCommand {
         commandName: "netusage",
         abstract: "Meters what network interfaces carry, in the calendar their owner is billed in.",
         discussion: """
-            The daemon shows per-device counters, rates, day and month totals to Prometheus at /metrics and keeps the
+            The daemon shows per-device counters, rates, day and month totals to Prometheus at /metrics and keeps the \
             ledger in SQLite. Without a configuration file it meters every device but lo.
             """,
         version: "netusage, version \(Version.number) (revision: \(Version.revision))",

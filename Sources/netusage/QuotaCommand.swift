@@ -7,6 +7,10 @@ import FoundationEssentials
 struct QuotaCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "quota", abstract: "Show the quotas, and tell the ledger what the provider says.",
+        discussion: """
+            Without a subcommand it shows them: netusage quota [NAME] [--json]. Exits with 1 if it can't be done, with 64 for wrong \
+            arguments, with 78 if the configuration has errors.
+            """,
         subcommands: [Show.self, Correct.self, TopUp.self, Undo.self], defaultSubcommand: Show.self)
 
     /// `netusage quota [NAME]`.
@@ -16,7 +20,7 @@ struct QuotaCommand: ParsableCommand {
 
         @OptionGroup var common: CommonOptions
 
-        @Argument(help: "Only this quota.")
+        @Argument(help: "Only the quota, rate limit or committed rate of this name.")
         var name: String?
 
         @Flag(help: "For programs: bytes as integers, times in RFC 3339.")
@@ -28,14 +32,16 @@ struct QuotaCommand: ParsableCommand {
             if let name {
                 let known = report.quotas.map(\.name)
                 report.quotas.removeAll { $0.name != name }
-                report.rateLimits = []
-                report.committedRates = []
-                if report.quotas.isEmpty { throw OrderError.unknownQuota(name, known: known) }
+                report.rateLimits.removeAll { $0.name != name }
+                report.committedRates.removeAll { $0.name != name }
+                if report.isEmpty { throw OrderError.unknownQuota(name, known: known, in: report.configuration) }
             }
             if json {
                 print(try jsonText(report))
-            } else if report.quotas.isEmpty, report.rateLimits.isEmpty, report.committedRates.isEmpty {
-                print("There are no quotas. Add one to the configuration, under quotas; the README shows how.")
+            } else if report.isEmpty {
+                print(
+                    "There are no quotas: \(report.configuration) has none. Add one under quotas; the README shows how."
+                )
             } else {
                 print(QuotaTable(Terminal.standardOutput).text(report), terminator: "")
             }
@@ -47,7 +53,7 @@ struct QuotaCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Say what the provider has counted in this cycle.",
             discussion: """
-                From that moment on, used is what the provider said and what was metered since, until the cycle ends. It is
+                From that moment on, used is what the provider said and what was metered since, until the cycle ends. It is \
                 kept in the ledger; netusage quota undo takes it back.
                 """)
 
@@ -62,6 +68,8 @@ struct QuotaCommand: ParsableCommand {
         @Option(
             help: "When that was so: 09:00 for today, \"2026-11-20 09:00\", or RFC 3339. (default: now)")
         var at: String?
+
+        mutating func validate() throws { _ = try parsedSize(used, "--used") }
 
         mutating func run() throws {
             let request = QuotaRequest(quota: name, kind: .correct, bytes: try parsedSize(used, "--used"), at: at)
@@ -89,11 +97,15 @@ struct QuotaCommand: ParsableCommand {
         @Argument(help: "By how much, such as \"50 GB\".")
         var size: String
 
+        mutating func validate() throws {
+            if try parsedSize(size, "SIZE") == 0 {
+                throw ValidationError("SIZE \(size): write a size above 0, such as \"50 GB\"")
+            }
+        }
+
         mutating func run() throws {
-            let bytes = try parsedSize(size, "SIZE")
-            if bytes == 0 { throw ValidationError("SIZE \(size): write a size above 0, such as \"50 GB\"") }
             let access = common.ledgerAccess
-            let request = QuotaRequest(quota: name, kind: .topUp, bytes: bytes)
+            let request = QuotaRequest(quota: name, kind: .topUp, bytes: try parsedSize(size, "SIZE"))
             let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
             print("\(kept.quota): \(sizeText(kept.bytes)) more in this cycle (top-up \(kept.id))")
         }

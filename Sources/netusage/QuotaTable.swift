@@ -9,14 +9,15 @@ struct QuotaTable {
     }
 
     func text(_ report: PlansReport) -> String {
-        let note = report.isStale ? "\(terminal.coloured(stale(report), .yellow))\n\n" : ""
+        let note = report.isLive ? "" : "\(stale(report))\n\n"
         let blocks = report.quotas.map(block) + report.committedRates.map(block) + report.rateLimits.map(block)
         return note + blocks.map { $0.joined(separator: "\n") + "\n" }.joined(separator: "\n")
     }
 
     private func stale(_ report: PlansReport) -> String {
-        let since = report.meteredUntil.map { "Nothing was metered since \(minute($0))." } ?? "Nothing was metered yet."
-        return "\(since) No netusage serve runs."
+        let since = report.meteredUntil.map { "Metered until \(minute($0))." } ?? "Nothing was metered yet."
+        let text = "\(since) No netusage serve runs on this ledger."
+        return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
     }
 
     private func block(_ quota: QuotaReport) -> [String] {
@@ -64,7 +65,7 @@ struct QuotaTable {
             ("95th percentile", bitsText(open.p95BytesPerSecond)), ("bought", bitsText(open.limitBytesPerSecond)),
             ("burst left", hoursText(rate.burstRemainingSeconds)),
             ("samples", "\(open.samples), \(open.missing) missing"),
-            ("cycle", "\(day(open.cycleStart)) to \(day(open.cycleEnd))"),
+            ("cycle", "\(start(open.cycleStart)) to \(start(open.cycleEnd))"),
         ]
         if let last = rate.closed.first { entries.append(("cycle before", bitsText(last.p95BytesPerSecond))) }
         return [headline(rate.name, rate.count, rate.direction, when: "committed rate, \(rate.cycle)")]
@@ -108,6 +109,8 @@ struct QuotaTable {
     }
 
     private func state(of quota: QuotaReport) -> (word: String, colour: Terminal.Colour) {
+        if quota.cycleSecondsAhead > 0 { return ("not begun", .green) }
+        if quota.cycleSecondsLeft == 0 { return ("over", .green) }
         if quota.breached { return ("BREACHED", .red) }
         if let reached = quota.thresholds.last(where: \.reached) {
             return ("over \(percentText(reached.threshold)) %", .yellow)
@@ -140,11 +143,14 @@ struct QuotaTable {
         var entries: [(label: String, value: String)] = [
             ("used", "\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes))"),
             ("left", sizeText(quota.leftBytes)),
-            ("projected", quota.projectedBytes.map { sizeText($0) } ?? "not yet known"),
-            ("safe per day", sizeText(quota.safePerDayBytes)),
-            ("cycle", "\(day(quota.cycleStart)) to \(day(quota.cycleEnd))"),
         ]
-        if let exhaustion = quota.exhaustion, !quota.breached { entries.append(("limit reached", minute(exhaustion))) }
+        let isOpen = quota.cycleSecondsAhead == 0 && quota.cycleSecondsLeft > 0
+        if isOpen {
+            entries.append(("projected", quota.projectedBytes.map { sizeText($0) } ?? "not yet known"))
+            entries.append(("safe per day", sizeText(quota.safePerDayBytes)))
+        }
+        entries.append(("cycle", "\(start(quota.cycleStart)) to \(start(quota.cycleEnd))"))
+        if isOpen, let exhaustion = quota.exhaustion { entries.append(("limit reached", minute(exhaustion))) }
         if let breachedAt = quota.breachedAt { entries.append(("breached", minute(breachedAt))) }
         if let cost = quota.cost { entries.append(("cost", "\(cost.amount) \(cost.currency)")) }
         if quota.rolloverBytes > 0 { entries.append(("rolled over", sizeText(quota.rolloverBytes))) }
@@ -156,20 +162,34 @@ struct QuotaTable {
             + quota.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minute($0.at))" }
     }
 
-    /// In two columns, or in one where there is no room for two.
+    /// In two columns where there is room for two; what is too long for its column has a line of its own.
     private func columns(_ entries: [(label: String, value: String)]) -> [String] {
         let perLine = terminal.columns >= 72 ? 2 : 1
         let length = (terminal.columns - 2) / perLine
-        return stride(from: 0, to: entries.count, by: perLine).map { start in
-            let line = entries[start..<min(start + perLine, entries.count)].map { entry in
-                padded(padded(entry.label, to: 15) + entry.value, to: length)
-            }.joined()
-            return "  " + line.trimmingEnd()
+        var lines: [String] = []
+        var left: String?
+        for entry in entries {
+            let text = padded(entry.label, to: 15) + entry.value
+            if let open = left, width(open) < length, width(text) <= length {
+                lines.append(padded(open, to: length) + text)
+                left = nil
+            } else {
+                if let open = left { lines.append(open) }
+                left = text
+            }
+            if perLine == 1 || width(text) >= length, let open = left {
+                lines.append(open)
+                left = nil
+            }
         }
+        return (lines + [left].compactMap { $0 }).map { "  " + $0 }
     }
 
     /// The date of a time in RFC 3339.
     private func day(_ text: String) -> String { String(text.prefix { $0 != "T" }) }
+
+    /// When a cycle begins: the time only if it isn't midnight.
+    private func start(_ text: String) -> String { text.contains("T00:00:00") ? day(text) : minute(text) }
 
     /// A time in RFC 3339 to the minute.
     private func minute(_ text: String) -> String {

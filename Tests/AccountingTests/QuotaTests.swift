@@ -65,11 +65,13 @@ struct QuotaTests {
         metered.carry(1000)
         metered.world.adjust("q", .topUp(bytes: 500))
         metered.world.read()
-        #expect(!metered.state.isBreached && metered.state.breaches == 1 && metered.state.limitBytes == 1500)
+        #expect(!metered.state.isBreached && metered.state.breachedAt == nil)
+        #expect(metered.state.breaches == 1 && metered.state.limitBytes == 1500)
         metered.carry(500)
         #expect(metered.state.isBreached && metered.state.breaches == 2)
         #expect(metered.events.map(\.kind) == [.breach, .lift, .breach])
-        #expect(metered.events.filter(\.isNews).count == 1)
+        #expect(metered.events.filter(\.isFirst).count == 1)
+        #expect(metered.state.breachedAt == metered.events.last?.at, "the breach that is in force")
     }
 
     @Test func aNewCycleBeginsAtZeroAndTellsAnew() {
@@ -322,6 +324,20 @@ struct QuotaTests {
         #expect(metered.state.usedBytes == 510)
     }
 
+    @Test(arguments: [true, false])
+    func whatIsCarriedInAGapAfterACorrectionComesAfterItInTheSameFiveMinutesToo(isCrash: Bool) {
+        var metered = Metered(Self.quota(.init(.day), limit: 100_000))
+        metered.carry(100, after: 3610)
+        metered.world.adjust("q", .correction(usedBytes: 500))
+        metered.carry(7, after: 5)
+        metered.world.commit()
+        metered.world.carry(metered.device, received: 1000)
+        metered.world.pass(30)
+        if isCrash { metered.world.start() }
+        metered.world.read()
+        #expect(metered.state.usedBytes == 1507)
+    }
+
     @Test func correctionsThatLaterOnesReplacedChangeNothing() {
         var metered = Metered(Self.quota(.init(.day), limit: 100_000))
         for used: UInt64 in [500, 400, 300] {
@@ -367,6 +383,29 @@ struct QuotaTests {
         if free.isEmpty { #expect(metered.state.driftBytes == before.driftBytes) }
         metered.carry(5)
         #expect(metered.state.usedBytes == before.usedBytes + 6)
+    }
+
+    @Test func aCorrectionOfThePastKnowsWhereSlotsWereCut() {
+        var metered = Metered(Self.quota(.init(.day), limit: 100_000))
+        metered.carry(0, after: 3600)
+        metered.carry(1000, after: 30)
+        metered.world.adjust("q", .correction(usedBytes: 500))
+        let moment = metered.world.now.timestamp
+        metered.carry(70, after: 30)
+        metered.world.commit()
+        metered.world.store.adjustments[0].undoneAt = metered.world.now.timestamp
+        metered.world.adjust("q", .correction(usedBytes: 600), at: moment)
+        #expect(metered.state.usedBytes == 670, "the same moment again")
+        metered.carry(5, after: 10)
+        metered.world.commit()
+        metered.world.store.adjustments[1].undoneAt = metered.world.now.timestamp
+        metered.world.adjust("q", .correction(usedBytes: 700), at: moment.adding(seconds: -15))
+        let used = metered.state.usedBytes
+        #expect(used > 700 + 75 + 450 && used < 700 + 75 + 550, "half of what was carried in the first 30 s")
+        metered.carry(10, after: 400)
+        #expect(metered.state.usedBytes == used + 10)
+        metered.world.start()
+        #expect(metered.state.usedBytes == used + 10)
     }
 
     @Test func aDeviceThatAPatternNamesLeavesItsClass() throws {

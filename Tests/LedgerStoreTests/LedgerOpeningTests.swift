@@ -80,7 +80,8 @@ struct LedgerOpeningTests {
 
     @Test func aDirectoryAtThePathIsTold() throws {
         _ = try LedgerFile(path: path + "/ledger.db")
-        #expect(failure() == .unavailable)
+        #expect(failure() == .foreign)
+        #expect(access(path + ".lock", F_OK) != 0, "nothing is left beside it")
     }
 
     @Test func aPathThroughAFileIsTold() throws {

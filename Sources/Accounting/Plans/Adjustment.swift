@@ -31,6 +31,9 @@ package struct Adjustment: Hashable, Sendable {
 }
 
 extension Adjustment {
+    /// Whether bytes from before and after it weren't told apart when they were carried.
+    var isOfThePast: Bool { isCorrection && at != enteredAt }
+
     var isCorrection: Bool {
         switch kind {
         case .correction: true

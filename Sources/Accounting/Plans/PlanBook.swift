@@ -44,6 +44,20 @@ package struct PlanBook: Sendable {
             let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
             return CommittedRateBook($0, calendar: calendar, records: records, at: now)
         }
+        for place in quotas.indices {
+            for correction in quotas[place].adjustments where correction.isOfThePast {
+                quotas[place].divisions += divisions(of: Bucket(containing: correction.at))
+            }
+        }
+    }
+
+    /// Where slots begin within a bucket, by what is known of corrections, cycles and free windows, and since when.
+    private func divisions(of bucket: Bucket) -> [(slot: Timestamp, moment: Timestamp)] {
+        let span = bucket.start.adding(seconds: 1)..<bucket.end
+        var edges: Set<Timestamp> = []
+        for quota in quotas { quota.addEdges(in: span, to: &edges) }
+        let corrections = records.adjustments.filter { $0.isCorrection && span.contains($0.at) }
+        return edges.map { ($0, $0) } + corrections.map { ($0.at, max($0.at, $0.enteredAt)) }
     }
 
     /// Places of the plans that count an account.
@@ -295,8 +309,11 @@ package struct PlanBook: Sendable {
     package func quotaStates(at now: Timestamp) -> [QuotaState] { isComplete ? quotas.map { $0.state(at: now) } : [] }
 
     /// The rate limits as they are now, in the order of the configuration.
-    package var rateLimitStates: [RateLimitState] {
-        rateLimits.map { .init(rateLimit: $0.rateLimit, isBreached: $0.isBreached, breaches: $0.breaches) }
+    package var rateLimitStates: [RateLimitState] { rateLimits.map(\.state) }
+
+    /// Rate limits whose state has changed since this was asked last.
+    mutating func takeRateLimitNews() -> [RateLimitState] {
+        rateLimits.indices.compactMap { rateLimits[$0].takeNews() }
     }
 
     /// The committed rates as they are now, in the order of the configuration; none while it isn't complete.

@@ -33,6 +33,8 @@ struct QuotaBook: Sendable {
     let adjustments: [Adjustment]
     /// All that hold, in this order.
     let heldAdjustments: [Adjustment]
+    /// Where slots begin within the five minutes of corrections of the past, and since when bytes have gone there.
+    var divisions: [(slot: Timestamp, moment: Timestamp)] = []
     /// From when on the ledger has all: what it has of an earlier cycle isn't all that was used.
     private var meteredFrom: Timestamp
     /// Time in which nothing was read.
@@ -160,14 +162,12 @@ struct QuotaBook: Sendable {
 
     /// A slot that holds a moment which was corrected afterwards is divided there by time, as its bytes weren't told apart.
     private func parts(of total: Total, at slot: Timestamp) -> [(start: Timestamp, total: Total)] {
-        let bucketEnd = Bucket(start: slot).end
-        guard
-            let correction = adjustments.last(where: {
-                $0.isCorrection && $0.at != $0.enteredAt && $0.at > slot && $0.at < min(bucketEnd, $0.enteredAt)
-            })
+        if divisions.isEmpty { return [(slot, total)] }
+        let end = divisions.filter { $0.slot > slot }.map(\.moment).reduce(Bucket(start: slot).end, min)
+        guard let correction = adjustments.last(where: { $0.isOfThePast && $0.at > slot && $0.at < end })
         else { return [(slot, total)] }
         let delta = Delta(received: total.received, transmitted: total.transmitted)
-        let spread = Spread(delta, from: slot, to: min(bucketEnd, correction.enteredAt))
+        let spread = Spread(delta, from: divisions.first { $0.slot == slot }?.moment ?? slot, to: end)
         return [
             (slot, Total(spread.share(from: slot, to: correction.at))),
             (correction.at, Total(spread.share(from: correction.at, to: .latest))),

@@ -19,14 +19,17 @@ package struct QuotaEvent: Hashable, Sendable {
     package var at: Timestamp
     package var usedBytes: UInt64
     package var limitBytes: UInt64
-    /// Whether somebody is to be told: it is the first of its kind in its cycle. Not kept.
+    /// Whether it hasn't been told yet. Not kept.
     package var isNews: Bool
+    /// Whether it is the first of its kind in its cycle. Not kept.
+    package var isFirst: Bool
     /// Whether a program is to be started for it, and hasn't been.
     package var awaitsProgram: Bool
 
     package init(
         quota: String, cycle: Range<Timestamp>, kind: Kind, share: Share, at: Timestamp, usedBytes: UInt64,
-        limitBytes: UInt64, isNews: Bool = false, awaitsProgram: Bool = false
+        limitBytes: UInt64, isNews: Bool = false, isFirst: Bool = false,
+        awaitsProgram: Bool = false
     ) {
         self.quota = quota
         self.cycle = cycle
@@ -36,6 +39,7 @@ package struct QuotaEvent: Hashable, Sendable {
         self.usedBytes = usedBytes
         self.limitBytes = limitBytes
         self.isNews = isNews
+        self.isFirst = isFirst
         self.awaitsProgram = awaitsProgram
     }
 

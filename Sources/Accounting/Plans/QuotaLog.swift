@@ -5,8 +5,10 @@ struct QuotaLog: Sendable {
     private struct CycleLog {
         /// When each threshold was reached first.
         var reached: [Share: Timestamp] = [:]
-        var breachedAt: Timestamp?
         var isBreached = false
+        /// When the breach that is in force began.
+        var breachedAt: Timestamp?
+        var wasEverBreached = false
     }
 
     private var cycles: [Timestamp: CycleLog] = [:]
@@ -31,8 +33,11 @@ struct QuotaLog: Sendable {
         case .warning: log.reached[event.share] = log.reached[event.share] ?? event.at
         case .breach:
             log.isBreached = true
-            log.breachedAt = log.breachedAt ?? event.at
-        case .lift: log.isBreached = false
+            log.breachedAt = event.at
+            log.wasEverBreached = true
+        case .lift:
+            log.isBreached = false
+            log.breachedAt = nil
         }
         cycles[event.cycle.lowerBound] = log
     }
@@ -40,7 +45,7 @@ struct QuotaLog: Sendable {
     /// When a threshold was reached first in a cycle.
     func reachedAt(_ share: Share, in span: Range<Timestamp>) -> Timestamp? { cycles[span.lowerBound]?.reached[share] }
 
-    /// When the limit was reached first in a cycle.
+    /// When the breach of a cycle began that is in force.
     func breachedAt(in span: Range<Timestamp>) -> Timestamp? { cycles[span.lowerBound]?.breachedAt }
 
     mutating func takeEvents(
@@ -48,10 +53,10 @@ struct QuotaLog: Sendable {
     ) -> [QuotaEvent] {
         let log = cycles[span.lowerBound]
         func event(_ kind: QuotaEvent.Kind, _ share: Share) -> QuotaEvent {
-            let isNews = kind == .warning || kind == .breach && log?.breachedAt == nil
+            let isFirst = kind == .warning || kind == .breach && log?.wasEverBreached != true
             return QuotaEvent(
                 quota: quota.name, cycle: span, kind: kind, share: share, at: now, usedBytes: used, limitBytes: limit,
-                isNews: isNews, awaitsProgram: isNews && !quota.run.isEmpty)
+                isNews: true, isFirst: isFirst, awaitsProgram: isFirst && !quota.run.isEmpty)
         }
         var events = quota.warnAt.filter { log?.reached[$0] == nil && $0.isReached(by: used, of: limit) }
             .map { event(.warning, $0) }

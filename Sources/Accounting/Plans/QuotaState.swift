@@ -18,6 +18,7 @@ package struct QuotaState: Sendable {
     package var rolloverBytes: UInt64
     package var topUpBytes: UInt64
     package var isBreached: Bool
+    /// When the breach that is in force began.
     package var breachedAt: Timestamp?
     package var breaches: UInt64
     package var thresholds: [Threshold]
@@ -55,7 +56,8 @@ extension QuotaBook {
         return QuotaState(
             quota: quota, cycle: current, usedBytes: used, measuredBytes: measuredBytes(in: current), limitBytes: limit,
             rolloverBytes: rollover, topUpBytes: limit - min(limit, saturatingSum(quota.limitBytes, rollover)),
-            isBreached: used >= limit && !isOver, breachedAt: log.breachedAt(in: current), breaches: log.breaches,
+            isBreached: used >= limit && !isOver, breachedAt: isOver ? nil : log.breachedAt(in: current),
+            breaches: log.breaches,
             thresholds: quota.warnAt.map {
                 .init(
                     share: $0, isReached: $0.isReached(by: used, of: limit) && !isOver,

@@ -9,11 +9,21 @@ struct RateLimitBook: Sendable {
     let rateLimit: RateLimit
     private(set) var isBreached = false
     private(set) var breaches: UInt64 = 0
+    /// Whether the state has changed since that was told.
+    private var isNews = false
     /// For how long it has been what would change the state.
     private var sustained = Span.zero
 
     init(_ rateLimit: RateLimit) {
         self.rateLimit = rateLimit
+    }
+
+    var state: RateLimitState { RateLimitState(rateLimit: rateLimit, isBreached: isBreached, breaches: breaches) }
+
+    /// The state, if it has changed since this was asked last.
+    mutating func takeNews() -> RateLimitState? {
+        defer { isNews = false }
+        return isNews ? state : nil
     }
 
     /// Takes the mean rate of an interval of this length.
@@ -29,6 +39,7 @@ struct RateLimitBook: Sendable {
         if sustained < rateLimit.hold { return }
         sustained = .zero
         isBreached.toggle()
+        isNews = true
         if isBreached { breaches = saturatingSum(breaches, 1) }
     }
 }
