@@ -167,7 +167,7 @@ def test_a_correction_and_a_top_up_do_what_they_say_and_can_be_undone(home, runs
 def test_orders_that_make_no_sense_are_refused(home):
     tomorrow = (datetime.datetime.now() + datetime.timedelta(days=1)).strftime("%Y-%m-%d %H:%M")
     for arguments, code, says in [
-            (("correct", "nope", "--used", "1 GB"), 1, "no quota nope; the configuration has home"),
+            (("correct", "nope", "--used", "1 GB"), 1, "no quota nope; the daemon's configuration has home"),
             (("correct", "home", "--used", "1 gb"), 64, "did you mean GB?"),
             (("correct", "home", "--used=-1 GB"), 64, "negative"),
             (("correct", "home", "--used", "1 GB", "--at", "noon"), 1, "not a time"),
