@@ -59,6 +59,28 @@ struct LedgerPropertyTests {
             }
         }
 
+        /// The configuration is read again: quotas come, go, or have another cycle.
+        private mutating func reload() {
+            if world.plans == .none { return }
+            if world.ledger.isAwaitingStore { world.storeReturns() }
+            world.read()
+            let rules: [CycleRule] = [
+                .init(.day, at: 37_000), .init(.week(.friday)), .init(.month(day: 15)), .init(.year(month: 12, day: 1)),
+            ]
+            world.plans = Self.plans
+            world.plans.quotas = Self.plans.quotas.compactMap { quota in
+                var quota = quota
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0 where quota.name != "all": return nil
+                case 1: if let rule = rules.randomElement(using: &random) { quota.cycle.rule = rule }
+                case 2: quota.free = FreeTime([3000..<3100, 8000..<8007])
+                default: break
+                }
+                return quota
+            }
+            world.renewPlanBook()
+        }
+
         var alive: [DeviceIndex] { world.kernel.keys.sorted() }
 
         func account(_ index: DeviceIndex) -> String {
@@ -100,7 +122,7 @@ struct LedgerPropertyTests {
                 world.read()
             case 93..<95: resetDriver()
             case 95..<96: reboot()
-            case 96: adjust()
+            case 96: if Bool.random(using: &random) { adjust() } else { reload() }
             case 97:
                 world.pass(Double.random(in: 20...200_000, using: &random))
                 world.read()
@@ -251,12 +273,14 @@ struct LedgerPropertyTests {
         var history = History(seed: number &+ 5000, plans: History.plans)
         var last: [Timestamp: UInt64] = [:]
         var adjustments = 0
+        var plans = history.world.plans
         for step in 0..<300 {
             history.step()
             history.world.read()
             guard let state = history.world.quota("all") else { continue }
-            if history.world.store.adjustments.count != adjustments { last = [:] }
+            if history.world.store.adjustments.count != adjustments || history.world.plans != plans { last = [:] }
             adjustments = history.world.store.adjustments.count
+            plans = history.world.plans
             let former = last[state.cycle.lowerBound] ?? 0
             #expect(
                 state.usedBytes >= former,
