@@ -84,19 +84,19 @@ extension Ledger {
         return first.map { calendar.start(of: $0).adding(seconds: 1) } ?? lastReading.timestamp
     }
 
-    /// What quotas have used goes on as a correction where whole days don't tell it.
+    /// What quotas have used, and may use, goes on as corrections and top-ups where whole days don't tell it.
     private mutating func keepUse() {
         let now = lastReading.timestamp
         // All that a day has is in its first slot: nothing of it must come after the correction.
         if now == calendar.start(of: calendar.day(containing: now)) { return }
-        var told = planBook.emptied(at: now)
+        var told = planBook.emptied(unread: pending.unread, at: now)
         let keys = Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) })
         for (key, total) in pending.buckets {
             if let account = keys[key.account] { told.book(total, at: key.bucket.start, for: told.counting(account)) }
         }
-        let corrections = planBook.corrections(of: told, at: now)
-        if corrections.isEmpty { return }
-        pending.adjustments += corrections
+        let adjustments = planBook.adjustments(of: told, at: now)
+        if adjustments.isEmpty { return }
+        pending.adjustments += adjustments
         cut(at: now)
     }
 

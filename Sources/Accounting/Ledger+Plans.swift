@@ -8,10 +8,10 @@ extension Ledger {
     package mutating func use(_ book: PlanBook) {
         precondition(inFlight == nil, "a plan book can't be replaced while a commit is under way")
         begin(book)
+        for span in pending.unread where planBook.noteUnread(span) { isPlanBookOutdated = true }
         replay(pending)
         planBook.note(pending.events)
         for event in pending.starts { planBook.noteStart(for: event) }
-        for span in pending.unread { planBook.noteUnread(span) }
     }
 
     /// A book that needs nothing added.
@@ -119,7 +119,7 @@ extension Ledger {
     mutating func noteUnread(from start: Timestamp, to end: Timestamp) {
         if start >= end || Bucket(containing: start).end >= end { return }
         if isPersistent { pending.unread.append(start..<end) }
-        planBook.noteUnread(start..<end)
+        if planBook.noteUnread(start..<end) { isPlanBookOutdated = true }
     }
 
     /// The clock was set: what it said until now of time in which nothing was read was wrong.
@@ -127,14 +127,19 @@ extension Ledger {
         // Other cycles may be open by this clock than those that the book was made for.
         isPlanBookOutdated = true
         let former = now.timestamp(before: now.sinceBoot.elapsed(since: lastReading.sinceBoot))
-        pending.unread = pending.unread.map { $0.clamped(to: .earliest..<max($0.lowerBound, former)) }
-            .filter { !$0.isEmpty }
-        if let begunAt {
+        pending.unread = pending.unread.map { span in
+            span.lowerBound == .earliest ? span : span.clamped(to: .earliest..<max(span.lowerBound, former))
+        }.filter { !$0.isEmpty }
+        if let begunAt, now.sinceBoot.elapsed(since: begunAt) < Self.longestStart {
             noteUnread(from: .earliest, to: now.timestamp(before: now.sinceBoot.elapsed(since: begunAt)))
         } else {
-            noteUnread(from: lastReading.timestamp, to: former)
+            // A clock that was behind for a while comes back to time that was read.
+            noteUnread(from: max(meteredUntil, planBook.records.meteredUntil), to: former)
         }
     }
+
+    /// A clock that is set so soon after metering began was wrong when it began.
+    private static let longestStart = Span(seconds: 3600)
 
     /// Takes what the quotas carried in the last weeks, as the store has it.
     package mutating func adopt(_ scan: HistoryScan) { planBook.adopt(scan) }

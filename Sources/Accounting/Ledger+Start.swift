@@ -125,7 +125,10 @@ extension Ledger {
             if let place = number[key.account].flatMap({ places[$0] }) { accounts[place].days.add(total, on: key.day) }
         }
         replay(waiting, of: later)
-        for span in later.pending.unread where span.lowerBound > .earliest || begunAt != nil {
+        if abs(later.lastReading.step(since: lastReading)) >= Double(Bucket.seconds) {
+            noteClockStep(at: later.lastReading)
+        }
+        for span in later.pending.unread where span.lowerBound > .earliest {
             noteUnread(from: span.lowerBound, to: span.upperBound)
         }
         rules = later.rules
@@ -221,6 +224,7 @@ extension Ledger {
         let span = catchUpSpan(since: stored.header, at: now)
         noteUnread(from: stored.header?.lastReading.timestamp ?? .earliest, to: now.timestamp)
         if stored.header == nil { begunAt = now.sinceBoot }
+        meteredUntil = max(stored.header?.lastReading.timestamp ?? .earliest, now.timestamp)
         // The clock was ahead when the ledger was written; what it said is corrected by the first commit.
         if let header = stored.header, header.lastReading.timestamp > now.timestamp { isPlanBookOutdated = true }
         let indices = Set(present.map(\.device.index))

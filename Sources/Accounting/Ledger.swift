@@ -55,6 +55,8 @@ package struct Ledger: Sendable {
     var news: [QuotaEvent] = []
     /// When it began to meter, if the store had nothing then.
     var begunAt: BootTime?
+    /// The latest moment, by whatever clock, up to which anything was metered.
+    var meteredUntil = Timestamp.earliest
     /// How it began, while what the store has isn't known yet.
     var origin: Origin?
     /// Whether the last commit was the one that the program ended with.
@@ -184,6 +186,7 @@ package struct Ledger: Sendable {
         var isUrgent = false
         for reading in readings where record(reading, over: span) { isUrgent = true }
         lastReading = now
+        meteredUntil = max(meteredUntil, now.timestamp)
         settleNewAccounts()
         advance(to: now.timestamp)
         if endsInterval { sampleRates(at: now.sinceBoot) }

@@ -102,7 +102,7 @@ actor ControlServer {
         guard let listener else { return }
         unlink(path)
         try? await listener.close()  // It ends with the process anyway.
-        await meter.refuseOrders(.busy)
+        await meter.refuseOrders(.ending)
     }
 
     /// Waits for the last answers to be on their way, for a second at most; the store must have done its work.

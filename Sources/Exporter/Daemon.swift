@@ -153,7 +153,12 @@ package struct Daemon: Sendable {
             await control.stop()
             try await loop.submit { server.value.close() }.get()
         }
-        try await writer.finish()
+        do {
+            try await writer.finish()
+        } catch {
+            await control.finish()
+            throw error
+        }
         await control.finish()
     }
 

@@ -41,6 +41,7 @@ package struct LedgerAccess: Sendable {
     ///
     /// - Throws: `Failure`.
     package func plans() throws(Failure) -> PlansReport {
+        try checkDirectory()
         do throws(Failure) {
             if let answer = try askDaemon(.init()) {
                 guard let report = answer.report else { throw .daemon(answer.error ?? "the daemon gave no answer") }
@@ -48,7 +49,8 @@ package struct LedgerAccess: Sendable {
             }
         } catch {
             // Who may not ask the daemon may be allowed to look at the ledger: it shows the last commit.
-            guard case .daemon = error, let report = try? storedPlans() else { throw error }
+            guard case .daemon(let problem) = error, var report = try? storedPlans() else { throw error }
+            report.note = problem
             return report
         }
         return try storedPlans()
@@ -71,7 +73,7 @@ package struct LedgerAccess: Sendable {
         var report = PlansReport(book, calendars: setup.calendars, at: setup.now)
         report.rateLimits = []  // They are of the moment: only the daemon knows.
         report.configuration = configurationName
-        report.isLive = false
+        report.note = "no netusage serve runs on this ledger"
         report.meteredUntil = lastReading.map(setup.localCalendar.rfc3339)
         let age = lastReading.map { setup.now.secondsSinceEpoch - $0.secondsSinceEpoch }
         report.isStale = age.map { $0 > setup.freshSeconds } ?? true
@@ -82,6 +84,7 @@ package struct LedgerAccess: Sendable {
     ///
     /// - Throws: `Failure`; then nothing was kept, unless it says that nobody knows.
     package func carryOut(_ request: QuotaRequest) throws(Failure) -> AdjustmentReport {
+        try checkDirectory()
         if let answer = try askDaemon(.init(order: request)) {
             guard let adjustment = answer.adjustment else { throw .daemon(answer.error ?? "the daemon gave no answer") }
             return adjustment
@@ -118,6 +121,12 @@ package struct LedgerAccess: Sendable {
     private var configurationName: String {
         ConfigurationFile.exists(configurationPath)
             ? configurationPath : "\(configurationPath) isn't there, and the default"
+    }
+
+    /// - Throws: `Failure` when this user may not even see whether there is a ledger.
+    private func checkDirectory() throws(Failure) {
+        if access(storagePath, F_OK) == 0 || errno != EACCES { return }
+        throw .daemon("this user may not enter the directory of \(storagePath); use the daemon's user, or sudo")
     }
 
     // MARK: - One of the two ways
@@ -171,7 +180,7 @@ package struct LedgerAccess: Sendable {
             }
             usleep(100_000)
         }
-        return nil
+        throw .daemon("the daemon that has \(storagePath) doesn't listen now, as while it starts or ends; try again")
     }
 
     private func setup() throws(Failure) -> Setup {

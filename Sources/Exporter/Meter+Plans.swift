@@ -46,6 +46,7 @@ extension Meter {
 
     /// Keeps what the owner tells, or says why that can't be.
     func carryOut(_ request: QuotaRequest) async -> Result<Adjustment, OrderError> {
+        if isEnding { return .failure(.ending) }
         guard ledger.isPersistent else { return .failure(.noLedger) }
         guard orders.count < Self.maximumOrders else { return .failure(.busy) }
         read(endsInterval: false)

@@ -95,10 +95,13 @@ extension Meter {
     func storeBegunAnew() {
         ledger.recommitEverything()
         isUrgent = true
-        guard let order = orderUnderWay else { return }
+        guard var order = orderUnderWay else { return }
         orderUnderWay = nil
+        // It comes after what the new file was told that quotas have used.
+        order.enteredAt = max(order.enteredAt, ledger.lastReading.timestamp)
+        ledger.cut(at: order.enteredAt)
         orders.insert(order, at: 0)
-        if isEnding { refuseOrders(.busy) }
+        if isEnding { refuseOrders(.ending) }
     }
 
     /// The history that was asked for.

@@ -63,7 +63,7 @@ actor Meter {
 
     struct WaitingOrder {
         let order: QuotaOrder
-        let enteredAt: Timestamp
+        var enteredAt: Timestamp
         let answer: CheckedContinuation<Result<Adjustment, OrderError>, Never>
     }
 

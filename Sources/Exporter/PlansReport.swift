@@ -9,8 +9,8 @@ package struct PlansReport: Codable, Sendable {
     package var committedRates: [CommittedRateReport]
     /// Up to when everything is counted; absent if nothing was ever.
     package var meteredUntil: String?
-    /// Whether a daemon says so.
-    package var isLive = true
+    /// Why it is the ledger's last commit and not what a daemon says now, if so.
+    package var note: String?
     /// Whether no daemon does, and the figures are old.
     package var isStale = false
     /// Where the plans are from, for people.

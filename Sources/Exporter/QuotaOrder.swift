@@ -131,6 +131,7 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
     case nothingToUndo(QuotaOrder)
     case noLedger
     case busy
+    case ending
     case store(StoreError)
 
     package var description: String {
@@ -153,6 +154,7 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
             }
         case .noLedger: "there is no ledger to keep it in; see what the daemon's log says about its file"
         case .busy: "the daemon is busy with other orders; try again in a moment"
+        case .ending: "the daemon ends just now; try again in a moment"
         case .store(let error): "\(error)"
         }
     }

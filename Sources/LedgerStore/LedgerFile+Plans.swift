@@ -155,9 +155,12 @@ extension LedgerFile {
             let start = quota.cycle.rule.cycle(containing: moment, in: calendar).lowerBound
             recent += try events(of: quota.name, endingAfter: start)
         }
-        return PlanRecords(
+        var records = PlanRecords(
             adjustments: try adjustments(), events: recent, breaches: try breaches(),
             committedCycles: try committedCycles(), unread: try unread())
+        let last = try connection.integer("SELECT max(start) FROM bucket")
+        records.meteredUntil = last.map { Timestamp(secondsSinceEpoch: $0) } ?? .earliest
+        return records
     }
 
     private func committedCycles() throws -> [CommittedCycle] {
@@ -225,11 +228,12 @@ extension LedgerFile {
             .integer(span.lowerBound.secondsSinceEpoch), .integer(span.upperBound.secondsSinceEpoch))
     }
 
-    /// The clock was set back to this moment: nothing later has gone by yet.
+    /// The clock was set back to this moment: nothing later has gone by yet. When metering began is told by the ledger.
     func clipUnread(at moment: Timestamp) throws {
         let end = SQLValue.integer(moment.secondsSinceEpoch)
+        let beginning = SQLValue.integer(Timestamp.earliest.secondsSinceEpoch)
         try statement("DELETE FROM unread WHERE start_at >= ?1").run(end)
-        try statement("UPDATE unread SET end_at = ?1 WHERE end_at > ?1").run(end)
+        try statement("UPDATE unread SET end_at = ?1 WHERE end_at > ?1 AND start_at > ?2").run(end, beginning)
     }
 
     private func adjustments() throws -> [Adjustment] {

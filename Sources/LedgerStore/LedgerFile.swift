@@ -84,7 +84,7 @@ package final class LedgerFile {
             // Who may not write to the directory can't make an index of the log; without a log none is needed.
             let isDenied = error.primaryCode == SQLITE_READONLY || error.primaryCode == SQLITE_CANTOPEN
             if isDenied, !isAtRest, size(path + "-wal") == 0 { return try connect(reading: path, isAtRest: true) }
-            if isDenied {
+            if isDenied, access(path, R_OK) == 0 {
                 throw StoreError(
                     .unavailable, path: path,
                     "it can be read only by those who may write to its directory, where SQLite keeps an index of the log"

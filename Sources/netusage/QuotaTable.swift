@@ -9,14 +9,14 @@ struct QuotaTable {
     }
 
     func text(_ report: PlansReport) -> String {
-        let note = report.isLive ? "" : "\(stale(report))\n\n"
+        let note = report.note.map { "\(stale(report, $0))\n\n" } ?? ""
         let blocks = report.quotas.map(block) + report.committedRates.map(block) + report.rateLimits.map(block)
         return note + blocks.map { $0.joined(separator: "\n") + "\n" }.joined(separator: "\n")
     }
 
-    private func stale(_ report: PlansReport) -> String {
-        let since = report.meteredUntil.map { "Metered until \(minute($0))." } ?? "Nothing was metered yet."
-        let text = "\(since) No netusage serve runs on this ledger."
+    private func stale(_ report: PlansReport, _ reason: String) -> String {
+        let since = report.meteredUntil.map { "Metered until \(minute($0))" } ?? "Nothing was metered yet"
+        let text = "\(since): \(reason)."
         return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
     }
 

@@ -338,6 +338,28 @@ struct QuotaTests {
         #expect(metered.state.usedBytes == 1507)
     }
 
+    @Test func whatIsFoundAfterAGapKnowsACorrectionThatWasToldMeanwhile() {
+        var metered = Metered(Self.quota(.init(.day), limit: 100_000))
+        metered.carry(0, after: 3600)
+        metered.world.stop()
+        metered.world.pass(4 * 3600)
+        metered.world.store.adjustments = [
+            Adjustment(
+                id: 1, quota: "q", kind: .correction(usedBytes: 500),
+                at: metered.world.now.timestamp.adding(seconds: -2 * 3600 + 120), enteredAt: metered.world.now.timestamp
+            )
+        ]
+        metered.world.pass(4 * 3600)
+        metered.world.carry(metered.device, received: 28_800)
+        for _ in 0..<2 {
+            metered.world.start()
+            metered.world.read()
+            metered.world.commit()
+            let used = metered.state.usedBytes
+            #expect(used >= 500 + 21_480 - 1 && used <= 500 + 21_480 + 1, "a byte a second since then")
+        }
+    }
+
     @Test func correctionsThatLaterOnesReplacedChangeNothing() {
         var metered = Metered(Self.quota(.init(.day), limit: 100_000))
         for used: UInt64 in [500, 400, 300] {

@@ -566,7 +566,7 @@ def test_without_the_daemon_what_only_it_knows_is_not_told(tmp_path, cable, expo
         database.execute("UPDATE ledger SET read_at_ns = read_at_ns - 10 * 86400 * 1000000000")
     code, out, _ = run("check")
     assert code == 3 and "nothing metered since" in out
-    assert "No netusage serve runs" in run("quota")[1]
+    assert "no netusage serve runs" in run("quota")[1]
     with sqlite3.connect(ledger) as database:
         database.execute("UPDATE adjustment SET bytes = 2000000 WHERE id = 1")
     assert run("check")[0] == 2, "a limit that is reached stays so"

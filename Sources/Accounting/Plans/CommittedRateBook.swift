@@ -236,7 +236,12 @@ struct CommittedRateBook: Sendable {
 
     /// The committed rate as it was when ``advance(to:)`` was called last.
     var state: CommittedRateState {
-        let figures = known?.figures ?? Figures()
+        var figures = known?.figures ?? Figures()
+        if let told = closed.last(where: { $0.cycle == open }) {
+            // It came once and is over: what it gave then counts, not what is left of its samples.
+            figures = Figures(
+                samples: told.samples, missing: told.missing, percentile: told.percentileBytes, over: .max / 2)
+        }
         var total = Cycle(open, seriesCount: 1).sampleCount(before: open.upperBound)
         if committedRate.missing == .skip { total -= min(total, figures.missing) }
         let allowed = total - Self.rank(of: total)

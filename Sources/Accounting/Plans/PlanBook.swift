@@ -44,20 +44,28 @@ package struct PlanBook: Sendable {
             let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
             return CommittedRateBook($0, calendar: calendar, records: records, at: now)
         }
-        for place in quotas.indices {
-            for correction in quotas[place].adjustments where correction.isOfThePast {
-                quotas[place].divisions += divisions(of: Bucket(containing: correction.at))
-            }
+        let corrected = quotas.flatMap { quota in
+            quota.adjustments.filter(\.isOfThePast).map { Bucket(containing: $0.at) }
         }
+        if corrected.isEmpty { return }
+        let found = Dictionary(uniqueKeysWithValues: Set(corrected).map { ($0.start, divisions(of: $0)) })
+        for place in quotas.indices { quotas[place].divisions = found }
     }
 
-    /// Where slots begin within a bucket, by what is known of corrections, cycles and free windows, and since when.
-    private func divisions(of bucket: Bucket) -> [(slot: Timestamp, moment: Timestamp)] {
+    /// Where slots begin within a bucket, by what is known of corrections, cycles and free windows.
+    private func divisions(of bucket: Bucket) -> [QuotaBook.Division] {
         let span = bucket.start.adding(seconds: 1)..<bucket.end
         var edges: Set<Timestamp> = []
         for quota in quotas { quota.addEdges(in: span, to: &edges) }
         let corrections = records.adjustments.filter { $0.isCorrection && span.contains($0.at) }
-        return edges.map { ($0, $0) } + corrections.map { ($0.at, max($0.at, $0.enteredAt)) }
+        return edges.map { ($0, $0) }
+            + corrections.map { correction in
+                // What was found after a gap, when the correction was known, was told apart.
+                let isGap = records.unread.contains {
+                    $0.contains(bucket.start) && $0.upperBound >= max(bucket.end, correction.enteredAt)
+                }
+                return (correction.at, isGap ? correction.at : max(correction.at, correction.enteredAt))
+            }
     }
 
     /// Places of the plans that count an account.
@@ -103,11 +111,16 @@ package struct PlanBook: Sendable {
     }
 
     /// Nothing was read in this time.
-    package mutating func noteUnread(_ span: Range<Timestamp>) {
-        if span.isEmpty { return }
+    ///
+    /// - Returns: Whether bytes that are booked already count otherwise now, so that the book has to be made anew.
+    @discardableResult
+    package mutating func noteUnread(_ span: Range<Timestamp>) -> Bool {
+        if span.isEmpty { return false }
         records.noteUnread(span)
         for place in committedRates.indices { committedRates[place].noteUnread(span) }
+        let isAffected = quotas.first?.divisions.keys.contains { span.contains($0) } ?? false
         for place in quotas.indices { quotas[place].noteUnread(span) }
+        return isAffected
     }
 
     /// Buckets from before this moment may be gone: there are no samples.
@@ -140,24 +153,31 @@ package struct PlanBook: Sendable {
     }
 
     /// A book of the same plans, with nothing booked.
-    func emptied(at now: Timestamp) -> PlanBook {
-        PlanBook(plans, calendars: calendars, records: records, meteredFrom: .latest, at: now)
+    ///
+    /// - Parameter unread: Time in which nothing was read.
+    func emptied(unread: [Range<Timestamp>], at now: Timestamp) -> PlanBook {
+        var records = records
+        records.unread = unread
+        return PlanBook(plans, calendars: calendars, records: records, meteredFrom: .latest, at: now)
     }
 
-    /// Corrections by which a book of the same plans comes to show what this one does.
-    func corrections(of other: PlanBook, at now: Timestamp) -> [Adjustment] {
+    /// Corrections and top-ups by which a book of the same plans comes to show what this one does.
+    func adjustments(of other: PlanBook, at now: Timestamp) -> [Adjustment] {
         if !isComplete { return [] }
-        var corrections: [Adjustment] = []
+        var adjustments: [Adjustment] = []
         var id = records.adjustments.map(\.id).max() ?? 0
+        func add(_ kind: Adjustment.Kind, to quota: Quota) {
+            id += 1
+            adjustments.append(Adjustment(id: id, quota: quota.name, kind: kind, at: now, enteredAt: now))
+        }
         for (known, told) in zip(quotas, other.quotas) where known.current.contains(now) {
             let used = known.usedBytes(in: known.current)
-            if used == told.usedBytes(in: known.current) { continue }
-            id += 1
-            corrections.append(
-                Adjustment(
-                    id: id, quota: known.quota.name, kind: .correction(usedBytes: used), at: now, enteredAt: now))
+            if used != told.usedBytes(in: known.current) { add(.correction(usedBytes: used), to: known.quota) }
+            let limit = known.limitBytes(in: known.current)
+            let limitTold = told.limitBytes(in: known.current)
+            if limit > limitTold { add(.topUp(bytes: limit - limitTold), to: known.quota) }
         }
-        return corrections
+        return adjustments
     }
 
     // MARK: - What is usual

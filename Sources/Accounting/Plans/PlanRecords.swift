@@ -12,6 +12,9 @@ package struct PlanRecords: Sendable {
     /// Time in which nothing was read. What begins with all time ends when metering began.
     package var unread: [Range<Timestamp>]
 
+    /// The beginning of the last bucket that there is.
+    package var meteredUntil = Timestamp.earliest
+
     package static let none = PlanRecords(
         adjustments: [], events: [], breaches: [:], committedCycles: [], unread: [])
 

@@ -33,11 +33,14 @@ struct QuotaBook: Sendable {
     let adjustments: [Adjustment]
     /// All that hold, in this order.
     let heldAdjustments: [Adjustment]
-    /// Where slots begin within the five minutes of corrections of the past, and since when bytes have gone there.
-    var divisions: [(slot: Timestamp, moment: Timestamp)] = []
+    /// Where a slot begins within its five minutes, and since when bytes have gone there.
+    typealias Division = (slot: Timestamp, moment: Timestamp)
+
+    /// Those in which a correction of the past lies, by their beginnings.
+    var divisions: [Timestamp: [Division]] = [:]
     /// From when on the ledger has all: what it has of an earlier cycle isn't all that was used.
     private var meteredFrom: Timestamp
-    /// Time in which nothing was read.
+    /// Time in which nothing was read, where a whole cycle may lie in it.
     private var unread: [Range<Timestamp>]
     private(set) var log: QuotaLog
     /// The cycle that holds the moment up to which it has been looked at what happened.
@@ -74,7 +77,7 @@ struct QuotaBook: Sendable {
         adjustments = quota.counting(held, in: calendar)
         log = QuotaLog(records, of: quota.name)
         self.meteredFrom = records.meteredFrom ?? meteredFrom
-        unread = records.unread
+        unread = quota.rolloverMaximumBytes == nil ? [] : records.unread.filter { Self.mayHoldCycle($0) }
         current = quota.cycle.rule.cycle(containing: now, in: calendar)
         isFree = quota.free.contains(now, in: calendar)
         histories = Array(repeating: UseHistory(), count: quota.direction.seriesCount)
@@ -84,8 +87,13 @@ struct QuotaBook: Sendable {
     /// Nothing was read in this time.
     mutating func noteUnread(_ span: Range<Timestamp>) {
         if span.lowerBound == .earliest { meteredFrom = span.upperBound }
-        unread.append(span)
+        if Self.mayHoldCycle(span), quota.rolloverMaximumBytes != nil { unread.append(span) }
         rollover = nil
+    }
+
+    /// A day has 23 hours at least, but where a zone moves over the date line; a day that is skipped has none.
+    private static func mayHoldCycle(_ span: Range<Timestamp>) -> Bool {
+        span.upperBound.adding(seconds: -20 * 3600) > span.lowerBound
     }
 
     func cycle(at moment: Timestamp) -> Range<Timestamp> { quota.cycle.rule.cycle(containing: moment, in: calendar) }
@@ -108,7 +116,7 @@ struct QuotaBook: Sendable {
         let from = countedFrom ?? historyFrom(at: now)
         if !quota.free.isEmpty || quota.cycle.rule.secondsOfDay != 0 || calendar != local { return from }
         // The day of a correction is needed as a whole.
-        let correction = adjustments.first { $0.isCorrection && $0.at >= from }
+        let correction = heldAdjustments.first { $0.isCorrection && $0.at >= from }
         return correction.map { $0.at.adding(seconds: -2 * 86_400) } ?? .latest
     }
 
@@ -162,7 +170,7 @@ struct QuotaBook: Sendable {
 
     /// A slot that holds a moment which was corrected afterwards is divided there by time, as its bytes weren't told apart.
     private func parts(of total: Total, at slot: Timestamp) -> [(start: Timestamp, total: Total)] {
-        if divisions.isEmpty { return [(slot, total)] }
+        guard let divisions = divisions[Bucket(containing: slot).start] else { return [(slot, total)] }
         let end = divisions.filter { $0.slot > slot }.map(\.moment).reduce(Bucket(start: slot).end, min)
         guard let correction = adjustments.last(where: { $0.isOfThePast && $0.at > slot && $0.at < end })
         else { return [(slot, total)] }
@@ -349,6 +357,8 @@ struct QuotaBook: Sendable {
 
     /// What happened since the last time, each only once for a cycle, whatever was forgotten meanwhile.
     mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {
+        // What came once has been told; of its past only whole days may be left.
+        if isOver(at: now.adding(seconds: -86_400)) { return [] }
         var spans = lateCycles.isEmpty ? [] : cycles.map(\.span).filter { lateCycles.contains($0.lowerBound) }
         lateCycles = []
         if hasTurned(at: now) {

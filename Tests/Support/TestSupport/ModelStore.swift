@@ -32,7 +32,9 @@ package struct ModelStore {
         days.merge(commit.days) { $0.adding($1) }
         if let header, header.lastReading.wallNanoseconds > commit.header.lastReading.wallNanoseconds {
             let now = commit.header.lastReading.timestamp
-            unread = unread.filter { $0.lowerBound < now }.map { $0.lowerBound..<min($0.upperBound, now) }
+            unread = unread.filter { $0.lowerBound < now }.map {
+                $0.lowerBound == .earliest ? $0 : $0.lowerBound..<min($0.upperBound, now)
+            }
         }
         header = commit.header
         events += commit.events
@@ -115,11 +117,11 @@ package struct ModelStore {
         let first =
             days.keys.map(\.day).min().map { calendars[.local]?.start(of: $0).adding(seconds: 1) ?? .latest } ?? .latest
         let moment = min(now, header?.lastReading.timestamp ?? now)
-        var book = PlanBook(
-            plans, calendars: calendars,
-            records: PlanRecords(
-                adjustments: adjustments, events: events, breaches: breaches, committedCycles: committedCycles,
-                unread: unread), meteredFrom: first, at: moment)
+        var records = PlanRecords(
+            adjustments: adjustments, events: events, breaches: breaches, committedCycles: committedCycles,
+            unread: unread)
+        records.meteredUntil = buckets.keys.map(\.bucket.start).max() ?? .earliest
+        var book = PlanBook(plans, calendars: calendars, records: records, meteredFrom: first, at: moment)
         book.keys = accounts.mapValues(\.key)
         for (key, total) in buckets {
             if let record = accounts[key.account] { book.restore(total, of: record.key, at: key.bucket.start) }
