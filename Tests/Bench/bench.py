@@ -233,12 +233,11 @@ def plans(directory, rows, devices=1000, days=62):
                     exporter.stop()
             if flags:
                 # The past by the hour is read after the start; each quota has its forecast then.
-                while any(value == shown[series.replace("projected", "used")] for series, value in shown.items()
-                          if series.startswith("netusage_quota_projected_bytes")) and time.monotonic() - started < 300:
+                while (sum(series.startswith("netusage_quota_projected_bytes") for series in shown) < devices
+                       and time.monotonic() - started < 300):
                     time.sleep(1)
                     shown = exporter.metrics()
                 rows.append((f"s until all forecasts, {devices} quotas", f"{time.monotonic() - started:.0f}", "", ""))
-                time.sleep(devices / 8 + 10)  # They are made anew when all of the past is read.
             what = f"{devices} devices, {devices if flags else 'no'} quotas, {days} days of buckets"
             rows.append((f"ms from start to first scrape, {what}", f"{statistics.median(starts) * 1e3:.0f}", "", ""))
             rates[bool(flags)] = load(namespace, exporter.process.pid, "http://127.0.0.1:10073/metrics", [])["rate"]
