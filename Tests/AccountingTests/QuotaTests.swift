@@ -295,6 +295,34 @@ struct QuotaTests {
         #expect(closed.suffix(2).map(\.samples) == [288, 288], "as many as a day has five minutes")
     }
 
+    @Test func aCycleThatWasToldIsNotToldAgainFromSomeOfItsSamples() {
+        func rate(_ name: String, _ rule: CycleRule) -> CommittedRate {
+            CommittedRate(
+                name: name, count: .devices(["eth0"].compactMap { DevicePattern($0) }), direction: .total,
+                limitBitsPerSecond: 1000, cycle: Cycle(rule), missing: .zero)
+        }
+        let now = Timestamp(secondsSinceEpoch: 1_795_219_200 + 3600)
+        let yesterday = now.adding(seconds: -90_000)..<now.adding(seconds: -3600)
+        var records = PlanRecords.none
+        records.committedCycles = [
+            CommittedCycle(
+                name: "day", cycle: yesterday, limitBitsPerSecond: 1000, percentileBytes: 77, samples: 288, missing: 0)
+        ]
+        var book = PlanBook(
+            Plans(
+                quotas: [], rateLimits: [],
+                committedRates: [rate("day", .init(.day)), rate("month", .init(.month(day: 1)))]),
+            calendars: [.local: LocalCalendar(zone: .utc, weekStart: .monday)], records: records,
+            meteredFrom: .earliest, at: now)
+        // The month wants it.
+        book.restore(
+            Total(Delta(received: 5, transmitted: 0)), of: .device(DeviceName("eth0")),
+            at: yesterday.upperBound.adding(seconds: -600))
+        book.complete(at: now)
+        #expect(!book.takeCommittedCycles(at: now).contains { $0.name == "day" })
+        #expect(book.committedRateStates[0].closed.map(\.percentileBytes) == [77])
+    }
+
     @Test func aPrepaidQuotaThatIsOverIsBreachedNoMoreAndKeepsNoBuckets() throws {
         let rule = CycleRule(
             .once(from: try #require(CivilDate("2026-11-20")), until: try #require(CivilDate("2026-11-22"))), at: 3600)
