@@ -227,11 +227,3 @@ func width(_ text: String) -> Int {
         return columns + (wide.contains { $0.contains(scalar.value) } ? 2 : 1)
     }
 }
-
-extension String {
-    fileprivate func trimmingEnd() -> String {
-        var text = self
-        while text.last == " " { text.removeLast() }
-        return text
-    }
-}

@@ -186,7 +186,11 @@ struct QuotaBook: Sendable {
     private mutating func count(_ total: Total, at slot: Timestamp) -> Bool {
         if total.isZero { return false }
         guard let place = place(of: slot) else { return false }
-        for (start, part) in parts(of: total, at: slot) { cycles[place].add(part, at: start) }
+        if divisions.isEmpty {
+            cycles[place].add(total, at: slot)
+        } else {
+            for (start, part) in parts(of: total, at: slot) { cycles[place].add(part, at: start) }
+        }
         let span = cycles[place].span
         if span == current { return true }
         rollover = nil
