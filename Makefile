@@ -9,7 +9,7 @@ RELEASE := -c release --product netusage --manifest-cache none --disable-build-m
 PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata
-TEST_PACKAGES := faketime iproute2 openssl procps prometheus python3-venv shellcheck sqlite3 util-linux
+TEST_PACKAGES := faketime iproute2 openssl procps prometheus prometheus-alertmanager python3-venv shellcheck sqlite3 util-linux
 BENCH_PACKAGES := prometheus-node-exporter vnstat wrk
 
 # Installs the Debian packages that are missing; $(1) is their names.

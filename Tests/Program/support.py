@@ -79,6 +79,17 @@ class Namespace:
         with self.entered():
             return socket.socket(*arguments)
 
+    def get(self, port, path, method="GET", headers=None, timeout=10):
+        """What a server on the namespace's loopback address answers, with its whole body in `.body`."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout * PATIENCE)
+        with self.entered():
+            connection.connect()
+        with contextlib.closing(connection):
+            connection.request(method, path, headers=headers or {})
+            answer = connection.getresponse()
+            answer.body = answer.read()
+            return answer
+
     def veth(self, name, peer, peer_name, number=0):
         """A cable between two namespaces: 10.N.0.1 here, 10.N.0.2 there, with fixed neighbours, so that nothing but
         what the test sends is on it."""
@@ -166,15 +177,7 @@ class Exporter:
         return False
 
     def get(self, path, method="GET", headers=None, timeout=10):
-        """An answer, with its whole body in `.body`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * PATIENCE)
-        with self.namespace.entered():
-            connection.connect()
-        with contextlib.closing(connection):
-            connection.request(method, path, headers=headers or {})
-            answer = connection.getresponse()
-            answer.body = answer.read()
-            return answer
+        return self.namespace.get(self.port, path, method, headers, timeout)
 
     def metrics(self):
         answer = self.get("/metrics")
@@ -200,6 +203,25 @@ class Exporter:
     def close(self):
         if self.process.poll() is None:
             self.kill()
+
+
+class FakeClock:
+    """A wall clock that can be set while a program runs that was started with `environment`; the monotonic clocks stay."""
+
+    LIBRARY = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+    def __init__(self, directory):
+        assert self.LIBRARY, "install the package faketime"
+        self.offset = directory / "clock-offset"
+        self.environment = {
+            "LD_PRELOAD": str(self.LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(self.offset), "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        self.set(0)
+
+    def set(self, seconds):
+        """Sets it to so many seconds after the true time."""
+        self.offset.with_suffix(".new").write_text(f"{seconds:+d}\n")
+        self.offset.with_suffix(".new").rename(self.offset)
 
 
 def reset_connection(connection):

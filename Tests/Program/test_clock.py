@@ -1,13 +1,10 @@
 """A wall clock that is set while the program runs, by libfaketime: no total changes, nothing ends, no rate is absurd."""
 
-import pathlib
 import time
 
 import pytest
 
-from support import PATIENCE, eventually
-
-LIBRARY = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+from support import PATIENCE, FakeClock, eventually
 
 HOUR, DAY = 3600, 86400
 STEPS = {
@@ -19,22 +16,9 @@ STEPS = {
 
 @pytest.fixture
 def faked(cable, exporter, tmp_path):
-    """A cable, a function that starts exporters, and one that sets their wall clock, by writing to a file."""
-    assert LIBRARY, "install the package faketime"
-    near, far = cable
-    offset = tmp_path / "offset"
-
-    def set_clock(seconds):
-        offset.with_suffix(".new").write_text(f"{seconds:+d}\n")
-        offset.with_suffix(".new").rename(offset)
-
-    def start():
-        return exporter(near, environment={
-            "LD_PRELOAD": str(LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "Europe/Berlin"})
-
-    set_clock(0)
-    return near, start, set_clock
+    """A cable, a function that starts exporters, and one that sets their wall clock."""
+    clock = FakeClock(tmp_path)
+    return cable[0], lambda: exporter(cable[0], environment={**clock.environment, "TZ": "Europe/Berlin"}), clock.set
 
 
 @pytest.mark.parametrize("name", STEPS)

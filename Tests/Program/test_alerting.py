@@ -1,0 +1,82 @@
+"""What is shipped for Prometheus and Alertmanager: right by their own tools, about metrics that there are, each alert with its page."""
+
+import json
+import os
+import re
+
+import pytest
+
+from servers import DEPLOY
+from support import run
+
+RULES = sorted((DEPLOY / "prometheus").glob("*.rules.yml"))
+
+
+def alerts(path):
+    return re.findall(r"^ +- alert: (\w+)$", path.read_text(), re.MULTILINE)
+
+
+def test_prometheus_takes_the_configuration_and_the_rules():
+    assert len(RULES) == 2
+    run("promtool", "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+    run("promtool", "check", "rules", *RULES)
+
+
+def test_each_alert_fires_when_it_should_and_ends_when_it_is_over():
+    tests = sorted((DEPLOY / "prometheus" / "tests").glob("*.test.yml"))
+    run("promtool", "test", "rules", *tests)
+    tried = "".join(path.read_text() for path in tests)
+    for name in [name for path in RULES for name in alerts(path)]:
+        expectations = re.findall(rf"alertname: {name}\b(.*)", tried)
+        assert any("exp_alerts: []" in text for text in expectations), f"{name} is never expected to be silent"
+        assert any("exp_alerts: []" not in text for text in expectations), f"{name} is never expected to fire"
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+def test_each_alert_has_its_page_in_the_runbook(path):
+    pages = re.findall(r"^## (\w+)$", (DEPLOY / "RUNBOOK.md").read_text(), re.MULTILINE)
+    assert len(pages) == len(set(pages))
+    for name in alerts(path):
+        assert name.startswith("Netusage") and name in pages
+        assert f"runbook_url: deploy/RUNBOOK.md#{name.lower()}\n" in path.read_text()
+
+
+def test_the_rules_name_only_metrics_that_there_are():
+    readme = (DEPLOY.parent / "README.md").read_text()
+    table = readme[readme.index("## Metrics"):readme.index("## How it counts")]
+    known = set(re.findall(r"[a-z][a-z0-9_]+", table))
+    for path in RULES:
+        text = re.sub(r"^ *#.*$", "", path.read_text(), flags=re.MULTILINE)
+        for name in set(re.findall(r"(?<![:\w])netusage_([a-z0-9_]+)(?![:\w])", text)):
+            assert name in known or any(name.endswith(suffix) and name.removesuffix(suffix) in known for suffix in ("_total",)), name
+
+
+def test_alertmanager_takes_the_configuration():
+    assert "SUCCESS" in run("amtool", "check-config", DEPLOY / "alertmanager" / "alertmanager.yml")
+
+
+def test_a_message_reads_well(tmp_path):
+    def alert(summary):
+        return {"status": "resolved", "startsAt": "2026-11-21T10:00:00Z", "endsAt": "2026-12-01T00:00:00Z",
+                "annotations": {"summary": summary, "description": "1TB of 1TB are used.", "runbook_url": "deploy/RUNBOOK.md#x"}}
+
+    def rendered(template, **data):
+        (tmp_path / "data.json").write_text(json.dumps(data))
+        return run("amtool", "template", "render", f"--template.glob={DEPLOY}/alertmanager/netusage.tmpl",
+                   f"--template.text={{{{ template \"netusage.{template}\" . }}}}", f"--template.data={tmp_path}/data.json",
+                   env={**os.environ, "TZ": "Europe/Berlin"})
+
+    breached = alert("Quota home on nas is breached")
+    assert rendered("subject", status="firing", alerts=[breached]).strip() == "Quota home on nas is breached"
+    assert rendered("subject", status="resolved", alerts=[breached, alert("B"), alert("C")]).strip() == \
+        "Over: Quota home on nas is breached (and 2 more)"
+    paragraph = """Quota home on nas is breached.
+1TB of 1TB are used.
+Since 2026-11-21 11:00 CET{}.
+What to do: deploy/RUNBOOK.md#x
+"""
+    end = "To silence it: http://nas:9093/#/silences\n"
+    assert rendered("text", status="resolved", alerts=2 * [breached], externalURL="http://nas:9093").strip("\n") + "\n" == \
+        2 * ("Over: " + paragraph.format(", until 2026-12-01 01:00 CET") + "\n") + end
+    assert rendered("text", status="firing", alerts=[{**breached, "status": "firing"}], externalURL="http://nas:9093").strip("\n") == \
+        paragraph.format("") + "\n" + end.strip("\n")
