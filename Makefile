@@ -9,7 +9,9 @@ RELEASE := -c release --product netusage --manifest-cache none --disable-build-m
 PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata
-TEST_PACKAGES := faketime iproute2 openssl procps prometheus prometheus-alertmanager python3-venv shellcheck sqlite3 util-linux
+DEB_PACKAGES := debhelper dpkg-dev help2man
+TEST_PACKAGES := $(DEB_PACKAGES) chromium debootstrap faketime iproute2 lintian openssl procps prometheus \
+	prometheus-alertmanager python3-venv shellcheck sqlite3 systemd systemd-container util-linux
 BENCH_PACKAGES := prometheus-node-exporter vnstat wrk
 
 # Installs the Debian packages that are missing; $(1) is their names.
@@ -60,6 +62,11 @@ python:
 	@[ -x $(PYTHON) ] || python3 -m venv .build/python
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement Tests/Program/requirements.txt
 
+.PHONY: deb
+deb: build ## Build the Debian package.
+	@$(call install,$(DEB_PACKAGES))
+	deploy/debian/build $(BINARY) $$($(BINARY) --version | sed -E 's/.*version ([^ ]+).*/\1/') .build/deb
+
 .PHONY: bench
 bench: build ## Measure against node_exporter and vnstat, side by side.
 	swift build -c release --product backtest
@@ -74,4 +81,4 @@ format: ## Format the sources.
 lint: ## Check the format of the sources.
 	swift format lint --strict --recursive Sources Tests Package.swift
 	@$(call install,shellcheck)
-	shellcheck .ci/run
+	shellcheck .ci/run deploy/debian/build deploy/debian/postrm deploy/debian/prerm

@@ -1,0 +1,215 @@
+"""The Debian package and the service, in throw-away machines: Debian's own base system, with and without systemd, booted for real."""
+
+import contextlib
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from servers import DEPLOY
+from support import BINARY, PATIENCE, ROOT, Exporter, Metrics, eventually, run
+
+UNITS = ["netusage.service", "netusage.socket"]
+LEDGER = "var/lib/netusage/ledger.db"
+# What stays of any package that Debian has removed, or changes by itself.
+KEPT = re.compile(r"\./(etc/(passwd|group|g?shadow|subuid|subgid)-?|var/(lib/dpkg|cache|log|lib/apt)/.*|tmp/.*|dev/.*|run/.*|proc/.*|sys/.*)")
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """The package, and the next version of it."""
+    directory = tmp_path_factory.mktemp("packages")
+    first = pathlib.Path(run(DEPLOY / "debian" / "build", BINARY, "0.1.0", directory, cwd=ROOT).strip())
+    second = directory / first.name.replace("0.1.0", "0.2.0")
+    run("dpkg-deb", "--raw-extract", first, directory / "tree")
+    control = directory / "tree" / "DEBIAN" / "control"
+    control.write_text(control.read_text().replace("Version: 0.1.0\n", "Version: 0.2.0\n"))
+    run("dpkg-deb", "--build", "-Znone", directory / "tree", second)
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """Debian's smallest system, with what the package depends on, but no systemd."""
+    directory = tmp_path_factory.mktemp("base")
+    suite = re.search(r"^VERSION_CODENAME=(\w+)$", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE)[1]
+    depends = "libdeflate0,libsqlite3-0,libyaml-0-2,systemd-standalone-sysusers,systemd-standalone-tmpfiles,tzdata"
+    run("debootstrap", "--variant=minbase", f"--include={depends}", suite, directory)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def layer(below, directory):
+    """A root of its own over another one, which stays as it is."""
+    top, work, root = (directory / name for name in ("top", "work", "root"))
+    for each in (top, work, root):
+        each.mkdir(parents=True)
+    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={below},upperdir={top},workdir={work}", root)
+    run("mount", "-t", "proc", "proc", root / "proc")
+    try:
+        yield root
+    finally:
+        run("umount", root / "proc", root)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def root(base, packages, tmp_path):
+    with layer(base, tmp_path / "plain") as root:
+        for package in packages:
+            shutil.copy(package, root / "tmp")
+        yield root
+
+
+def files(root):
+    """Every file with its mode and owner, but those that change by themselves."""
+    shown = run("find", ".", "-xdev", "-printf", r"%p %m %u %g\n", cwd=root).splitlines()
+    return {line for line in shown if not KEPT.match(line)}
+
+
+def lifetime(metrics):
+    return metrics.pair("lifetime", "wan0")
+
+
+def test_lintian_finds_nothing(packages):
+    done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", str(packages[0])], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_systemd_it_installs_is_upgraded_with_its_ledger_and_purged(root, packages, cable, tmp_path):
+    near, far = cable
+
+    def inside(*command):
+        return run("chroot", root, *command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
+
+    def daemon():
+        """As an init script of one's own would start it."""
+        return Exporter(near, tmp_path, ledger=f"/{LEDGER}", binary="/usr/bin/netusage",
+                        prefix=["chroot", "--userspec=netusage:netusage", str(root)])
+
+    before = files(root)
+    inside("dpkg", "--install", f"/tmp/{packages[0].name}")
+    assert inside("stat", "-c", "%a %U %G", "/var/lib/netusage") == "750 netusage netusage\n"
+    assert inside("netusage", "config", "check") == "/etc/netusage/netusage.yaml: good\n"
+    first = daemon()
+    sent = near.send("10.0.0.2")
+    first.stop()
+    with open(root / "etc/netusage/netusage.yaml", "a") as configuration:
+        configuration.write("week_starts: sunday\n")
+    inside("dpkg", "--install", f"/tmp/{packages[1].name}")
+    assert (root / "etc/netusage/netusage.yaml").read_text().endswith("week_starts: sunday\n")
+    sent += near.send("10.0.0.2")
+    second = daemon()
+    assert lifetime(second.metrics()) == (0, sent)
+    second.stop()
+    inside("dpkg", "--remove", "netusage")
+    assert (root / LEDGER).exists()
+    inside("dpkg", "--purge", "netusage")
+    assert files(root) == before
+
+
+class Booted:
+    """A root whose systemd runs, with the network of a namespace."""
+
+    def __init__(self, root, namespace, log):
+        self.namespace = namespace
+        with open(log, "w") as output:
+            self.process = subprocess.Popen(
+                ["systemd-nspawn", "--quiet", "--boot", f"--directory={root}", "--register=no", "--keep-unit", "--console=pipe",
+                 f"--network-namespace-path={namespace.path}"], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self.leader = eventually(self._leader, 20)
+        eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() == "running", 60)
+
+    def _leader(self):
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return children and children[0]
+
+    def try_(self, *command):
+        return subprocess.run(["nsenter", f"--target={self.leader}", "--all", "--", *command], capture_output=True, text=True,
+                              env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
+
+    def run(self, *command):
+        done = self.try_(*command)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def metrics(self):
+        answer = self.namespace.get(10073, "/metrics")
+        assert answer.status == 200
+        return Metrics(answer.body.decode())
+
+    def service(self, what):
+        return self.run("systemctl", "show", f"--property={what}", "--value", "netusage.service").strip()
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(60 * PATIENCE)
+
+
+@pytest.fixture
+def booted(root, cable, tmp_path):
+    run("chroot", root, "apt-get", "install", "--yes", "--no-install-recommends", "systemd", env={
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
+    # A boot mounts over /tmp.
+    for package in (root / "tmp").glob("*.deb"):
+        package.rename(root / "root" / package.name)
+    machine = Booted(root, cable[0], tmp_path / "boot.log")
+    yield machine
+    machine.close()
+
+
+def test_with_systemd_it_starts_is_upgraded_with_its_ledger_and_purged(booted, packages, cable):
+    near, far = cable
+    booted.run("dpkg", "--install", f"/root/{packages[0].name}")
+    assert booted.service("ActiveState") == "active" and booted.service("User") == "netusage"
+    assert booted.run("systemd-analyze", "verify", *UNITS) == ""
+    sent = near.send("10.0.0.2")
+    assert lifetime(booted.metrics()) == (0, sent)
+    # Its group may look and give orders.
+    booted.run("useradd", "--groups", "netusage", "anna")
+    shown = booted.run("runuser", "--user", "anna", "--", "netusage", "quota", "--json", f"--storage.path=/{LEDGER}")
+    assert json.loads(shown)["quotas"] == []
+    first = booted.service("MainPID")
+    booted.run("dpkg", "--install", f"/root/{packages[1].name}")
+    assert booted.service("ActiveState") == "active" and booted.service("MainPID") != first
+    sent += near.send("10.0.0.2")
+    assert lifetime(booted.metrics()) == (0, sent)
+    # A reload that fails changes nothing, and a good one counts.
+    booted.run("sh", "-c", "echo 'quotas: [{ name: home, limit: 1 GB }]' >> /etc/netusage/netusage.yaml")
+    booted.run("systemctl", "reload", "netusage")
+    eventually(lambda: "netusage_quota_limit_bytes{quota=\"home\"}" in booted.metrics())
+    booted.run("systemctl", "stop", "netusage.service")
+    booted.run("systemctl", "enable", "--now", "netusage.socket")
+    sent += near.send("10.0.0.2")
+    assert lifetime(booted.metrics()) == (0, sent), "the socket starts the service"
+    booted.run("dpkg", "--remove", "netusage")
+    booted.run("test", "-s", f"/{LEDGER}")
+    booted.run("dpkg", "--purge", "netusage")
+    left = booted.run("find", "/", "-xdev", "-name", "*netusage*", "-not", "-path", "/proc/*", "-not", "-path", "/root/*",
+                      "-not", "-path", "/run/*", "-not", "-path", "/var/log/*")
+    assert left == ""
+    assert booted.run("systemctl", "list-units", "--all", "--no-legend", "netusage*") == ""
+    assert booted.run("systemctl", "--failed", "--no-legend") == ""
+
+
+def test_the_service_is_shut_in():
+    run("systemd-analyze", "security", "--offline=true", "--threshold=15", DEPLOY / "systemd" / "netusage.service")
+
+
+def test_the_example_configuration_is_good_with_and_without_its_comments(tmp_path):
+    shipped = (DEPLOY / "netusage.yaml").read_text()
+    (tmp_path / "all.yaml").write_text(re.sub(r"^#(?=[^ ]|  )", "", shipped, flags=re.MULTILINE))
+    for path, settings in ((DEPLOY / "netusage.yaml", 0), (tmp_path / "all.yaml", 9)):
+        run(BINARY, "config", "check", path)
+        assert len(re.findall(r"^\w+:", path.read_text(), re.MULTILINE)) == settings
+
+
+def test_shellcheck_finds_nothing_in_the_scripts():
+    tracked = run("git", "ls-files", cwd=ROOT).split()
+    scripts = [name for name in tracked if re.match(rb"#!.*\b(ba)?sh\b", (ROOT / name).read_bytes()[:40])]
+    assert ".ci/run" in scripts and len(scripts) > 3
+    run("shellcheck", *scripts, cwd=ROOT)
