@@ -10,7 +10,7 @@ PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata
 DEB_PACKAGES := debhelper dpkg-dev help2man
-TEST_PACKAGES := $(DEB_PACKAGES) chromium debootstrap faketime iproute2 lintian openssl procps prometheus \
+TEST_PACKAGES := $(DEB_PACKAGES) chromium debootstrap iproute2 lintian openssl procps prometheus \
 	prometheus-alertmanager python3-venv shellcheck sqlite3 systemd systemd-container util-linux
 BENCH_PACKAGES := prometheus-node-exporter vnstat wrk
 
@@ -41,6 +41,11 @@ run: build ## Build and start the exporter on the loopback address.
 	@echo "Starting: see http://127.0.0.1:10073/metrics, and http://127.0.0.1:10073/ for people. Ctrl-C ends it."
 	$(BINARY) serve
 
+.PHONY: demo
+demo: build ## Show a breach alert arrive: netusage, Prometheus and Alertmanager on the loopback address.
+	@$(call install,prometheus prometheus-alertmanager python3)
+	@python3 deploy/demo.py $(BINARY)
+
 .PHONY: test
 test: build test-units test-program ## Run all tests.
 
@@ -66,6 +71,10 @@ python:
 deb: build ## Build the Debian package.
 	@$(call install,$(DEB_PACKAGES))
 	deploy/debian/build $(BINARY) $$($(BINARY) --version | sed -E 's/.*version ([^ ]+).*/\1/') .build/deb
+
+.PHONY: dashboards
+dashboards: ## Make Grafana's dashboards from their source.
+	python3 grafana/source/build.py
 
 .PHONY: bench
 bench: build ## Measure against node_exporter and vnstat, side by side.

@@ -48,3 +48,17 @@ def exporter(tmp_path):
     yield start
     for each in started:
         each.close()
+
+
+@pytest.fixture
+def serve():
+    """Starts what servers.py has, and ends it: serve(Prometheus, namespace, …)."""
+    started = []
+
+    def start(kind, *arguments, **options):
+        started.append(kind(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for each in reversed(started):
+        each.close()

@@ -1,4 +1,4 @@
-"""A wall clock that is set while the program runs, by libfaketime: no total changes, nothing ends, no rate is absurd."""
+"""A wall clock that is set while the program runs: no total changes, nothing ends, no rate is absurd."""
 
 import time
 

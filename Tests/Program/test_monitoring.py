@@ -14,27 +14,17 @@ DAY = 86400
 
 
 @pytest.fixture
-def chain(tmp_path, cable):
-    """Starts Prometheus, and Alertmanager with a webhook, in the first namespace of the cable; ends them."""
-    near, started = cable[0], []
-
-    def start(targets=("127.0.0.1:10073",), alertmanager=True):
+def prometheus(tmp_path, cable, serve):
+    """Starts Prometheus in the first namespace of the cable."""
+    def start(targets=("127.0.0.1:10073",)):
         configuration = shipped("prometheus/prometheus.yml", **SECOND).replace('["127.0.0.1:10073"]', json.dumps(list(targets)))
-        if alertmanager:
-            started.append(Webhook(near))
-            started.append(Alertmanager(
-                near, tmp_path, shipped("alertmanager/alertmanager.yml", group_wait="2s", group_interval="1s"),
-                [DEPLOY / "alertmanager" / "netusage.tmpl"]))
         (tmp_path / "netusage-fleet.rules.yml").write_text(shipped("prometheus/netusage-fleet.rules.yml", interval="1s"))
-        started.append(Prometheus(near, tmp_path, configuration, [DEPLOY / "prometheus" / "netusage.rules.yml"]))
-        return started
+        return serve(Prometheus, cable[0], tmp_path, configuration, [DEPLOY / "prometheus" / "netusage.rules.yml"])
 
-    yield start
-    for each in reversed(started):
-        each.close()
+    return start
 
 
-def test_a_breach_is_told_once_without_its_warnings_and_is_over_with_the_cycle(tmp_path, cable, exporter, chain):
+def test_a_breach_is_told_once_without_its_warnings_and_is_over_with_the_cycle(tmp_path, cable, exporter, serve, prometheus):
     near, far = cable
     clock = FakeClock(tmp_path)
     (tmp_path / "netusage.yaml").write_text("""
@@ -42,7 +32,11 @@ def test_a_breach_is_told_once_without_its_warnings_and_is_over_with_the_cycle(t
           - { name: home, count: [wan0], direction: transmit, limit: 1 MB, warn_at: [50%, 80%], cycle: { every: month } }
         """)
     exporter(near, f"--config.file={tmp_path}/netusage.yaml", environment=clock.environment)
-    webhook, alertmanager, prometheus = chain()
+    webhook = serve(Webhook, near)
+    alertmanager = serve(
+        Alertmanager, near, tmp_path, shipped("alertmanager/alertmanager.yml", group_wait="2s", group_interval="1s"),
+        [DEPLOY / "alertmanager" / "netusage.tmpl"])
+    prometheus = prometheus()
     eventually(lambda: prometheus.query("netusage_quota_breached == 0"), 30)
     near.send("10.0.0.2", packets=1000)
     eventually(lambda: prometheus.alerts() == ["NetusageQuotaBreached"] + 2 * ["NetusageQuotaThresholdReached"], 30)
@@ -65,7 +59,7 @@ def test_a_breach_is_told_once_without_its_warnings_and_is_over_with_the_cycle(t
     assert prometheus.complaints == [] and alertmanager.complaints == []
 
 
-def test_machines_that_share_a_quota_are_added_up_also_when_one_is_off(tmp_path, cable, exporter, chain):
+def test_machines_that_share_a_quota_are_added_up_also_when_one_is_off(tmp_path, cable, exporter, prometheus):
     near, far = cable
     clock = FakeClock(tmp_path)
     clock.set(-40 * DAY)
@@ -80,7 +74,7 @@ def test_machines_that_share_a_quota_are_added_up_also_when_one_is_off(tmp_path,
         running[name] = exporter(near, f"--config.file={directory}/netusage.yaml", directory=directory, port=10072 + number,
                                  environment=clock.environment if name == "stray" else None)
         sent[name] = near.send(f"10.{number}.0.9", packets=1000 * number)
-    prometheus, = chain([f"127.0.0.1:{each.port}" for each in running.values()], alertmanager=False)
+    prometheus = prometheus([f"127.0.0.1:{each.port}" for each in running.values()])
 
     def right():
         return prometheus.query("sum by (quota) (quota:netusage_quota_used_bytes:sum)") == {

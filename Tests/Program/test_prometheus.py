@@ -17,11 +17,9 @@ scrape_configs:
 
 
 @pytest.fixture
-def prometheus(cable, exporter, tmp_path):
+def prometheus(cable, exporter, serve, tmp_path):
     exporter(cable[0])
-    server = Prometheus(cable[0], tmp_path, CONFIGURATION)
-    yield server
-    server.close()
+    return serve(Prometheus, cable[0], tmp_path, CONFIGURATION)
 
 
 def test_prometheus_scrapes_without_a_complaint(cable, prometheus):

@@ -15,7 +15,7 @@ import zoneinfo
 
 import pytest
 
-from support import BINARY, UDP_OVERHEAD, Namespace, eventually
+from support import BINARY, UDP_OVERHEAD, FakeClock, Namespace, eventually
 
 
 def write(path, text):
@@ -393,8 +393,10 @@ def test_the_percentile_equals_an_independent_computation_across_a_clock_change(
             midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=BERLIN).timestamp()
             ledger.execute("INSERT INTO day_start VALUES (?, ?)", (number, int(midnight)))
     ledger.close()
+    clock = FakeClock(tmp_path)
+    clock.set(int(now - time.time()))
     code, out, errors = command("quota", "--json", ledger=daemon.ledger, configuration=configuration,
-                                prefix=("faketime", "-f", f"@{datetime.datetime.fromtimestamp(now):%Y-%m-%d %H:%M:%S}"))
+                                environment=clock.environment)
     assert code == 0, errors
     shown = {each["name"]: each for each in json.loads(out)["committed_rates"]}
 

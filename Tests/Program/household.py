@@ -1,0 +1,122 @@
+"""Three machines with a past, replayed through the real program, in a real Prometheus that goes on scraping them."""
+
+import math
+import time
+
+from history import History
+from servers import DEPLOY, Prometheus, shipped
+from support import Exporter, eventually
+
+DAY = 86400
+
+PLANS = """
+timezone: Europe/Berlin
+quotas:
+  - name: home
+    limit: HOME GB
+    cycle: { every: month, day: 15 }
+    warn_at: [25%, 80%]
+    price: { currency: EUR, base: 29.90, per_gb: 0.50 }
+  - { name: family, limit: FAMILY GB, cycle: { every: month } }
+rate_limits:
+  - { name: busy, count: [wan0], limit: 10 GB/s, for: 10s }
+committed_rates:
+  - { name: transit, count: [wan0], direction: greater, limit: TRANSIT kbit/s, cycle: { every: month }, missing: skip }
+"""
+SHARED = "timezone: Europe/Berlin\nquotas: [{ name: family, limit: FAMILY GB, cycle: { every: month } }]\n"
+
+
+def appetite(moment):
+    """How much is used at a time, about 1 on the mean: evenings and weekends more, with a ripple."""
+    hour, day = moment / 3600 % 24, moment // DAY % 7
+    evening = 0.3 + 1.7 * math.exp(-((hour - 19) / 3.5) ** 2) + 0.5 * math.exp(-((hour - 12) / 2) ** 2)
+    return evening * (1.5 if day in (2, 3) else 0.8) * (1 + 0.35 * math.sin(moment / 1700) + 0.3 * math.sin(moment / 71000))
+
+
+class Household:
+    """`nas` has days of a past, `laptop` and `desktop` one; the laptop is off in the end. At scale 1 each uses about 60 MB a day."""
+
+    def __init__(self, namespaces, directory, days=4, months=0, scale=1, forecasts=False):
+        self.directory, self.scale = directory, scale
+        self.near, self.far = namespaces(), namespaces()
+        self.near.veth("wan0", self.far, "far0")
+        for namespace, device in ((self.near, "wan0"), (self.far, "far0")):
+            namespace.ip("link", "set", device, "mtu", "65535")
+        self.near.ip("route", "add", "default", "via", "10.0.0.2")
+        self.near.bridge("lan0", 1)
+        self.near.bridge("guest0", 2)
+        self.now = time.time()
+        self.history = History(directory)
+        self.machines = {}
+        try:
+            self._replay(days, months, forecasts)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, name, port, plans):
+        directory = self.directory / name
+        directory.mkdir()
+        for word, size in (("HOME", 2.2), ("FAMILY", 2.5), ("TRANSIT", 25)):
+            plans = plans.replace(word, f"{size * self.scale:g}")
+        (directory / "netusage.yaml").write_text(plans)
+        self.machines[name] = Exporter(
+            self.near, directory, f"--config.file={directory}/netusage.yaml",
+            environment=self.history.clock.environment, port=port)
+
+    def _carry(self, moment, seconds):
+        received = int(appetite(moment) * seconds * 900 * self.scale)
+        for namespace, address, size in (
+                (self.far, "10.0.0.1", received), (self.near, "10.0.0.2", received // 6), (self.near, "10.1.0.9", received // 9),
+                (self.near, "10.2.0.9", received // 40)):
+            whole, rest = divmod(size, 60000)
+            if whole:
+                namespace.send(address, packets=whole, size=60000)
+            namespace.send(address, packets=1, size=max(rest, 1))
+
+    def _replay(self, days, months, forecasts):
+        moment = self.now - max(months * 30, days) * DAY
+        self.history.set(moment)
+        self._start("nas", 10073, PLANS)
+        while moment < self.now:
+            # Coarse where only days and months are looked at, fine where rates are.
+            age = self.now - moment
+            step = 3600 if age > days * DAY else 300 if age > DAY else 60
+            if age <= DAY and len(self.machines) == 1:
+                self._start("laptop", 10083, SHARED)
+                self._start("desktop", 10093, SHARED)
+            self.history.set(moment)
+            self._carry(moment, step)
+            if forecasts and age < 31 * DAY and moment % 14400 >= 14100:
+                # A step of the clock drops a forecast, until the past is read again.
+                eventually(lambda: "quota_projected" in self.machines["nas"].get("/metrics").body.decode())
+            for name, machine in self.machines.items():
+                # The laptop was off in the afternoon.
+                if name != "laptop" or not 0.1 < age / DAY < 0.25:
+                    self.history.scrape(machine, moment, name)
+            moment += step
+        self.history.clock.set(0)
+        self.history.blocks(self.directory / "data")
+
+    def prometheus(self):
+        """Goes on where the past ends, with the shipped rules, but for shorter intervals."""
+        targets = "\n".join(
+            f"      - {{ targets: ['127.0.0.1:{machine.port}'], labels: {{ instance: {name} }} }}" for name, machine in self.machines.items())
+        configuration = shipped("prometheus/prometheus.yml", scrape_interval="1s", evaluation_interval="1s").replace(
+            '      - targets: ["127.0.0.1:10073"]', targets)
+        (self.directory / "netusage-fleet.rules.yml").write_text(shipped("prometheus/netusage-fleet.rules.yml", interval="1s"))
+        return Prometheus(self.near, self.directory, configuration, [
+            DEPLOY / "prometheus" / "netusage.rules.yml"], flags=["--storage.tsdb.retention.time=10y"])
+
+    def live(self, prometheus, seconds):
+        """Carries at the pace of the hour for so long; then the laptop goes off."""
+        for _ in range(seconds):
+            self._carry(time.time(), 1)
+            time.sleep(1)
+        eventually(lambda: prometheus.query("quota:netusage_quota_hosts:count == 3"), 30)
+        self.machines["laptop"].stop()
+        eventually(lambda: prometheus.query("up == 0"), 30)
+
+    def close(self):
+        for machine in self.machines.values():
+            machine.close()

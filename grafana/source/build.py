@@ -1,0 +1,18 @@
+"""Writes the dashboards' JSON from their source: `python3 grafana/source/build.py`, or `… DIRECTORY` for another place."""
+
+import json
+import pathlib
+import sys
+
+import fleet
+import overview
+import quotas
+
+
+def main():
+    directory = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parents[1] / "dashboards"
+    for dashboard in (overview.DASHBOARD, quotas.DASHBOARD, fleet.DASHBOARD):
+        (directory / f"{dashboard['uid']}.json").write_text(json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n")
+
+
+main()

@@ -1,0 +1,57 @@
+"""Many machines: who is there, who used most, and what they share."""
+
+from panels import *
+
+ALL = 'job=~"$job",instance=~"$instance"'
+QUOTAS = ALL + ',quota=~"$quota"'
+SHARE = thresholds((GREEN, None), (ORANGE, 0.8), (RED, 1))
+
+
+def uplink(period):
+    return f"netusage_uplink_{period}receive_bytes{{{ALL}}} + netusage_uplink_{period}transmit_bytes{{{ALL}}}"
+
+
+PANELS = [
+    stat("Machines", "How many Prometheus can scrape, and how many it can't.", "none",
+         [now(f'count(up{{{ALL}}} == 1)', "up"), now(f'count(up{{{ALL},job=~"netusage.*"}} == 0) or vector(0)', "down")], (6, 4), named=True,
+         overrides=[override("down", color={"mode": "thresholds"}, thresholds=thresholds((GREEN, None), (RED, 1)))]),
+    stat("Offline", "Machines without a usable default route.", "none", [now(f"count(netusage_online{{{ALL}}} == 0) or vector(0)")], (6, 4),
+         defaults={"color": {"mode": "thresholds"}, "thresholds": thresholds((GREEN, None), (ORANGE, 1))}),
+    stat("Quotas breached", "Quotas whose limit is reached, on whatever machine.", "none",
+         [now(f"count(netusage_quota_breached{{{QUOTAS}}} == 1) or vector(0)")], (6, 4),
+         defaults={"color": {"mode": "thresholds"}, "thresholds": thresholds((GREEN, None), (RED, 1))}),
+    stat("All machines now", "What the uplinks of all machines carry, both directions together.", "Bps",
+         [query(f"sum(netusage_uplink_receive_bytes_per_second{{{ALL}}}) + sum(netusage_uplink_transmit_bytes_per_second{{{ALL}}})")],
+         (6, 4), graph=True),
+
+    bargauge("Shared allowances", "Quotas of the same name, added up over all machines: what share of the limit is used. A machine that is off "
+             "keeps its last value until its cycle ends.", "percentunit",
+             [now('quota:netusage_quota_used_bytes:sum{quota=~"$quota"} / quota:netusage_quota_limit_bytes:max', "{{quota}}")], (8, 6),
+             defaults={"min": 0, "max": 1, "color": {"mode": "thresholds"}, "thresholds": SHARE}),
+    matrix("Machines and quotas", "What share of each quota each machine has used by itself.", "percentunit",
+           f"netusage_quota_used_bytes{{{QUOTAS}}} / netusage_quota_limit_bytes{{{QUOTAS}}}", "instance", "quota", (16, 6),
+           defaults={"color": {"mode": "thresholds"}, "thresholds": SHARE}, custom={"cellOptions": {"type": "color-text"}}),
+
+    bargauge("Most today", "The ten machines whose uplinks carried most since their local midnight.", "decbytes",
+             [now(f"sort_desc(topk(10, {uplink('day_')}))", "{{instance}}")], (8, 7),
+             defaults={"min": 0, "color": {"mode": "fixed", "fixedColor": BLUE}}),
+    bargauge("Most this month", "The ten machines whose uplinks carried most since the 1st.", "decbytes",
+             [now(f"sort_desc(topk(10, {uplink('month_')}))", "{{instance}}")], (8, 7),
+             defaults={"min": 0, "color": {"mode": "fixed", "fixedColor": BLUE}}),
+    timeseries("Shares of allowances", "What each machine has added to the quotas of its name; those that are off are there with their last "
+               "value.", "decbytes",
+               [query('netusage:quota_used_bytes:last{' + QUOTAS + '}', "{{quota}}: {{instance}}")], (8, 7), stacked=True),
+
+    timeseries("Rates", "The uplink of each machine, both directions together.", "Bps",
+               [query(f"rate(netusage_uplink_receive_bytes_total{{{ALL}}}[$__rate_interval]) + "
+                      f"rate(netusage_uplink_transmit_bytes_total{{{ALL}}}[$__rate_interval])", "{{instance}}")], (12, 7), stacked=True),
+    states("Online", "Whether each machine had a usable default route; nothing where it wasn't scraped.",
+           [query(f"netusage_online{{{ALL}}}", "{{instance}}")], (12, 7), words(_0=("offline", RED), _1=("online", GREEN))),
+]
+
+DASHBOARD = dashboard(
+    "netusage-fleet", "netusage: Fleet", "Many machines, and the allowances that they share. Needs the rules of netusage-fleet.rules.yml.",
+    [variable("job", "label_values(netusage_build_info, job)"),
+     variable("instance", 'label_values(netusage_build_info{job=~"$job"}, instance)'),
+     variable("quota", f"label_values(netusage_quota_limit_bytes{{{ALL}}}, quota)")],
+    PANELS, "now-24h")
