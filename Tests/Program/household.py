@@ -47,7 +47,7 @@ class Household:
         self.near.bridge("guest0", 2)
         self.now = time.time()
         self.history = History(directory)
-        self.machines = {}
+        self.machines, self.closed = {}, False
         try:
             self._replay(days, months, forecasts)
         except BaseException:
@@ -110,13 +110,18 @@ class Household:
 
     def live(self, prometheus, seconds):
         """Carries at the pace of the hour for so long; then the laptop goes off."""
-        for _ in range(seconds):
-            self._carry(time.time(), 1)
-            time.sleep(1)
+        self.carry_on(seconds)
         eventually(lambda: prometheus.query("quota:netusage_quota_hosts:count == 3"), 30)
         self.machines["laptop"].stop()
         eventually(lambda: prometheus.query("up == 0"), 30)
 
+    def carry_on(self, seconds=600):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.closed:
+            self._carry(time.time(), 1)
+            time.sleep(1)
+
     def close(self):
+        self.closed = True
         for machine in self.machines.values():
             machine.close()

@@ -11,6 +11,9 @@ import math
 import pathlib
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 import zoneinfo
 
 from dashboards import PATHS, Filled, legend
@@ -169,9 +172,11 @@ def draw_barchart(panel, answers, size, span, step):
 def draw_stat(panel, answers, size, span, step):
     defaults, parts = panel["fieldConfig"]["defaults"], []
     found = list(series(answers))
+    special = {item["matcher"]["options"]: {each["id"]: each["value"] for each in item["properties"]}
+               for item in panel["fieldConfig"]["overrides"]}
     for place, (name, points) in enumerate(found):
         label = f"<small>{html.escape(name)}</small> " if panel["options"]["textMode"] == "value_and_name" else ""
-        parts.append(f'<div class="stat" style="color:{color_of(defaults, points[-1][1], place)}">{label}'
+        parts.append(f'<div class="stat" style="color:{color_of({**defaults, **special.get(name, {})}, points[-1][1], place)}">{label}'
                      f'{shown(points[-1][1], defaults["unit"], defaults.get("decimals"))}</div>')
     if panel["options"]["graphMode"] == "area" and found:
         points = found[0][1]
@@ -285,11 +290,8 @@ def picture(filled, path):
 
 
 def main(directory):
-    import tempfile
-    import time
-
     from household import Household
-    from support import Namespace, eventually
+    from support import Namespace
 
     made = []
 
@@ -302,6 +304,7 @@ def main(directory):
         household = Household(namespaces, pathlib.Path(temporary), days=62, months=4, scale=10, forecasts=True)
         prometheus = household.prometheus()
         household.live(prometheus, 150)
+        threading.Thread(target=household.carry_on, daemon=True).start()
         for path in PATHS:
             picture(Filled(path, prometheus, time.time()), directory / f"{path.stem}.png")
         prometheus.close()

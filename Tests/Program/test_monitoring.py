@@ -1,12 +1,17 @@
 """The whole chain as it is shipped: the real program, its rules in a real Prometheus, its configuration in a real Alertmanager."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from servers import DEPLOY, Alertmanager, Prometheus, Webhook, shipped
-from support import PATIENCE, FakeClock, eventually
+from support import BINARY, PATIENCE, ROOT, FakeClock, eventually, run
 
 # Only the waiting is shorter than in the files that are shipped.
 SECOND = {"scrape_interval": "1s", "evaluation_interval": "1s"}
@@ -92,3 +97,28 @@ def test_machines_that_share_a_quota_are_added_up_also_when_one_is_off(tmp_path,
     near.send("10.1.0.9", packets=5000)
     eventually(lambda: "NetusageSharedQuotaBreached" in prometheus.alerts(), 30)
     assert "NetusageQuotaBreached" not in prometheus.alerts()
+
+
+def test_the_demonstration_shows_a_breach_and_leaves_nothing(namespaces, tmp_path):
+    place = namespaces()
+    with open(tmp_path / "out", "w") as out:
+        demo = subprocess.Popen(["ip", "netns", "exec", place.name, sys.executable, DEPLOY / "demo.py", BINARY], stdout=out, stderr=out,
+                                env={**os.environ, "TMPDIR": str(tmp_path)})
+    shown = (tmp_path / "out").read_text
+    try:
+        eventually(lambda: "CRITICAL  Quota demo on 127.0.0.1:10083 is breached" in shown(), 90, every=0.5)
+        assert "WARNING  Quota demo on 127.0.0.1:10083 has reached 50% of its limit" in shown()
+        top_up = re.search(r"quota top-up demo .*", shown())[0].replace('"1 GB"', "1GB").split()
+        run(BINARY, *top_up)
+        eventually(lambda: "RESOLVED  Quota demo on 127.0.0.1:10083 is breached" in shown(), 60, every=0.5)
+    finally:
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30 * PATIENCE) == 0, shown()
+    assert run("ip", "netns", "pids", place.name) == "" and [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_containers_mount_what_there_is():
+    compose = (DEPLOY / "container" / "compose.yaml").read_text()
+    for path in re.findall(r"- (\.\.[^:]*):", compose):
+        assert (DEPLOY / "container" / path).exists(), path
+    assert (ROOT / re.search(r"dockerfile: (.*)", compose)[1]).exists()

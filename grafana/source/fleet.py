@@ -11,6 +11,11 @@ def uplink(period):
     return f"netusage_uplink_{period}receive_bytes{{{ALL}}} + netusage_uplink_{period}transmit_bytes{{{ALL}}}"
 
 
+def last(what):
+    """What the rules keep of machines that are off; without the rules, of those that are on."""
+    return f"(netusage:quota_{what}_bytes:last{{{QUOTAS}}} or netusage_quota_{what}_bytes{{{QUOTAS}}})"
+
+
 PANELS = [
     stat("Machines", "How many Prometheus can scrape, and how many it can't.", "none",
          [now(f'count(up{{{ALL}}} == 1)', "up"), now(f'count(up{{{ALL},job=~"netusage.*"}} == 0) or vector(0)', "down")], (6, 4), named=True,
@@ -28,8 +33,8 @@ PANELS = [
              "keeps its last value until its cycle ends.", "percentunit",
              [now('quota:netusage_quota_used_bytes:sum{quota=~"$quota"} / quota:netusage_quota_limit_bytes:max', "{{quota}}")], (8, 6),
              defaults={"min": 0, "max": 1, "color": {"mode": "thresholds"}, "thresholds": SHARE}),
-    matrix("Machines and quotas", "What share of each quota each machine has used by itself.", "percentunit",
-           f"netusage_quota_used_bytes{{{QUOTAS}}} / netusage_quota_limit_bytes{{{QUOTAS}}}", "instance", "quota", (16, 6),
+    matrix("Machines and quotas", "What share of each quota each machine has used by itself; the last word of those that are off.",
+           "percentunit", f"{last('used')} / {last('limit')}", "instance", "quota", (16, 6),
            defaults={"color": {"mode": "thresholds"}, "thresholds": SHARE}, custom={"cellOptions": {"type": "color-text"}}),
 
     bargauge("Most today", "The ten machines whose uplinks carried most since their local midnight.", "decbytes",
