@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A demonstration on the loopback address: netusage with a small quota, Prometheus, Alertmanager and traffic that breaches it.
 
-`make demo` runs it. What Alertmanager sends arrives here and is printed. Ctrl-C ends all of it, and nothing stays.
+`make demo` runs it. What Alertmanager sends arrives here and is printed. Ctrl-C ends all of it. Of the packages that `make demo`
+installs, Debian starts services of their own, at ports 9090 and 9093; the demonstration has others.
 """
 
 import http.server
@@ -26,7 +27,7 @@ devices: { exclude: [] }
 quotas:
   - { name: demo, count: [lo], direction: transmit, limit: 2 MB, warn_at: [50%], cycle: { every: month } }
 """
-COLORS = {"critical": "31", "warning": "33", "resolved": "32"} if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else {}
+COLORS = {"critical": "31", "warning": "33", "over": "32"} if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else {}
 
 
 def say(text, color=None):
@@ -42,9 +43,11 @@ class Webhook(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         for alert in told["alerts"]:
-            kind = alert["labels"]["severity"] if alert["status"] == "firing" else "resolved"
+            fires = alert["status"] == "firing"
+            kind = alert["labels"]["severity"] if fires else "over"
             say(f"\n{time.strftime('%H:%M:%S')}  {kind.upper()}  {alert['annotations']['summary']}", kind)
-            say(f"          {alert['annotations']['description']}")
+            if fires:
+                say(f"          {alert['annotations']['description']}")
 
     def log_message(self, *_):
         pass
@@ -113,7 +116,8 @@ def main():
     if len(sys.argv) != 2 or not os.access(sys.argv[1], os.X_OK):
         sys.exit("demo: name the netusage binary: python3 deploy/demo.py .build/release/netusage (or run `make demo`)")
     require_free(NETUSAGE, PROMETHEUS, ALERTMANAGER, WEBHOOK)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
     processes = {}
     with tempfile.TemporaryDirectory(prefix="netusage-demo-") as name:
         directory = pathlib.Path(name)

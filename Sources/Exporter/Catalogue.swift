@@ -298,6 +298,12 @@ struct Catalogue: Sendable {
         .committedRate(
             "burst_remaining_seconds", "How much longer the rate may be exceeded before the cycle's percentile is."
         ) { .number(Double($0.burstRemainingSeconds)) },
+        .committedRate("cycle_start_timestamp_seconds", "When the open cycle began.") {
+            .number(Double($0.cycle.lowerBound.secondsSinceEpoch))
+        },
+        .committedRate("cycle_end_timestamp_seconds", "When the open cycle ends.") {
+            .number(Double($0.cycle.upperBound.secondsSinceEpoch))
+        },
     ]
 
     private static let program: [Metric] = [

@@ -89,6 +89,12 @@ package struct LedgerAccess: Sendable {
             guard let adjustment = answer.adjustment else { throw .daemon(answer.error ?? "the daemon gave no answer") }
             return adjustment
         }
+        // A new one would be nobody's: who may not see the daemon's has named none, and means that.
+        guard LedgerFile.exists(at: storagePath) else {
+            throw .daemon(
+                "\(storagePath): there is no ledger; netusage serve begins one, and --storage.path names another (the service's is \(StoragePath.system))"
+            )
+        }
         let setup = try setup()
         let order: QuotaOrder
         do throws(OrderError) {

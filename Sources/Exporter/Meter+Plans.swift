@@ -80,7 +80,7 @@ extension Meter {
                 state.isBreached ? "a rate limit is breached" : "a rate limit is kept again",
                 metadata: [
                     "rate_limit": "\(state.rateLimit.name)",
-                    "bytes_per_second": "\(state.rateLimit.limitBytesPerSecond)",
+                    "limit_bytes_per_second": "\(state.rateLimit.limitBytesPerSecond)",
                 ])
         }
     }

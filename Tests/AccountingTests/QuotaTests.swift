@@ -39,6 +39,13 @@ struct QuotaTests {
         }
 
         var state: QuotaState { world.quota("q")! }
+
+        /// The state with a forecast by all that is known.
+        var forecast: QuotaState {
+            var book = world.ledger.planBook
+            book.advance(to: world.now.timestamp)
+            return book.quotaStates(at: world.now.timestamp)[0]
+        }
         var events: [QuotaEvent] { world.store.events }
     }
 
@@ -551,6 +558,22 @@ struct QuotaTests {
             last = bytes
         }
         #expect(forecast.bytes(from: now, to: now - 1) == 0)
+    }
+
+    @Test func inTheFirstHoursTheMeanSoFarGoesOn() {
+        var metered = Metered(Self.quota(.init(.day), limit: 10_000_000))
+        // A hundred bytes a second since midnight, when metering began.
+        for _ in 0..<6 { metered.carry(60_000, after: 600) }
+        #expect(abs(Double(metered.forecast.projectedBytes ?? 0) - 8_640_000) < 20_000)
+        #expect(metered.forecast.exhaustion == nil)
+        metered.carry(600_000, after: 600)
+        #expect(metered.forecast.exhaustion != nil)
+    }
+
+    @Test func aFewSecondsAreNoMean() {
+        var metered = Metered(Self.quota(.init(.day), limit: 10_000_000))
+        metered.carry(100_000, after: 1)
+        #expect((200_000..<10_000_000).contains(metered.forecast.projectedBytes ?? 0))
     }
 
     @Test func aSteadyRateGoesOnAndAWeeklyPatternIsFound() {

@@ -21,11 +21,14 @@ def seconds(text):
 
 
 class Filled:
-    """A dashboard over its own span, with its variables filled in: all there is, and `only` where just one can be chosen."""
+    """A dashboard over its own span, with its variables filled in: all there is, and `only` where just one can be chosen.
 
-    def __init__(self, path, prometheus, now, scrape_interval=15, only="nas"):
+    With `ahead` spans end with the step that is under way, not with the last whole one as Grafana's do: what has just begun is seen.
+    """
+
+    def __init__(self, path, prometheus, now, scrape_interval=15, only="nas", ahead=False):
         self.dashboard = load(path)
-        self.prometheus, self.now, self.scrape_interval = prometheus, now, scrape_interval
+        self.prometheus, self.now, self.scrape_interval, self.ahead = prometheus, now, scrape_interval, ahead
         self.values = {each["name"]: ".+" if each["multi"] else only
                        for each in self.dashboard["templating"]["list"] if each["type"] == "query"}
 
@@ -52,8 +55,7 @@ class Filled:
         text = self.expression(target["expr"], step)
         if target["instant"]:
             return self.prometheus.ask(text, time=self.now)
-        # Whole steps, as Grafana takes them; but to the one that is under way, so that what has just begun is seen.
-        end = -(-self.now // step) * step
+        end = (-(-self.now // step) if self.ahead else self.now // step) * step
         return self.prometheus.ask(text, start=end - self.span(panel) // step * step, end=end, step=step)
 
     def answers(self, panel):

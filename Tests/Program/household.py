@@ -104,9 +104,8 @@ class Household:
             f"      - {{ targets: ['127.0.0.1:{machine.port}'], labels: {{ instance: {name} }} }}" for name, machine in self.machines.items())
         configuration = shipped("prometheus/prometheus.yml", scrape_interval="1s", evaluation_interval="1s").replace(
             '      - targets: ["127.0.0.1:10073"]', targets)
-        (self.directory / "netusage-fleet.rules.yml").write_text(shipped("prometheus/netusage-fleet.rules.yml", interval="1s"))
-        return Prometheus(self.near, self.directory, configuration, [
-            DEPLOY / "prometheus" / "netusage.rules.yml"], flags=["--storage.tsdb.retention.time=10y"])
+        return Prometheus(self.near, self.directory, configuration, sorted((DEPLOY / "prometheus").glob("*.rules.yml")),
+                          flags=["--storage.tsdb.retention.time=10y"])
 
     def live(self, prometheus, seconds):
         """Carries at the pace of the hour for so long; then the laptop goes off."""

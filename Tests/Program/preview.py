@@ -306,7 +306,7 @@ def main(directory):
         household.live(prometheus, 150)
         threading.Thread(target=household.carry_on, daemon=True).start()
         for path in PATHS:
-            picture(Filled(path, prometheus, time.time()), directory / f"{path.stem}.png")
+            picture(Filled(path, prometheus, time.time(), ahead=True), directory / f"{path.stem}.png")
         prometheus.close()
         household.close()
         for namespace in made:

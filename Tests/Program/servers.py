@@ -9,7 +9,7 @@ import subprocess
 import threading
 import urllib.parse
 
-from support import PATIENCE, ROOT, eventually
+from support import PATIENCE, ROOT, ended_on_error, eventually
 
 DEPLOY = ROOT / "deploy"
 
@@ -22,7 +22,8 @@ class Server:
         self.log_path = directory / f"{pathlib.Path(command[0]).name}.log"
         with open(self.log_path, "w") as log:
             self.process = subprocess.Popen(["ip", "netns", "exec", namespace.name, *map(str, command)], stdout=log, stderr=log)
-        eventually(self.answers, 30)
+        with ended_on_error(self.process):
+            eventually(self.answers, 30)
 
     def answers(self):
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.log_path.read_text()}"

@@ -44,6 +44,17 @@ def eventually(condition, seconds=10.0, every=0.02):
         time.sleep(every)
 
 
+@contextlib.contextmanager
+def ended_on_error(process):
+    """What isn't a fixture's yet is ended here."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
 class Namespace:
     """A network namespace of its own, with loopback up and without IPv6 chatter."""
 
@@ -169,7 +180,8 @@ class Exporter:
             self.process = subprocess.Popen(command, stderr=stderr or log, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(environment or {})})
         if wait:
-            eventually(self.answers, 20)
+            with ended_on_error(self.process):
+                eventually(self.answers, 20)
 
     def answers(self):
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.log}"

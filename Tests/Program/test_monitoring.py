@@ -23,8 +23,7 @@ def prometheus(tmp_path, cable, serve):
     """Starts Prometheus in the first namespace of the cable."""
     def start(targets=("127.0.0.1:10073",)):
         configuration = shipped("prometheus/prometheus.yml", **SECOND).replace('["127.0.0.1:10073"]', json.dumps(list(targets)))
-        (tmp_path / "netusage-fleet.rules.yml").write_text(shipped("prometheus/netusage-fleet.rules.yml", interval="1s"))
-        return serve(Prometheus, cable[0], tmp_path, configuration, [DEPLOY / "prometheus" / "netusage.rules.yml"])
+        return serve(Prometheus, cable[0], tmp_path, configuration, sorted((DEPLOY / "prometheus").glob("*.rules.yml")))
 
     return start
 
@@ -110,7 +109,7 @@ def test_the_demonstration_shows_a_breach_and_leaves_nothing(namespaces, tmp_pat
         assert "WARNING  Quota demo on 127.0.0.1:10083 has reached 50% of its limit" in shown()
         top_up = re.search(r"quota top-up demo .*", shown())[0].replace('"1 GB"', "1GB").split()
         run(BINARY, *top_up)
-        eventually(lambda: "RESOLVED  Quota demo on 127.0.0.1:10083 is breached" in shown(), 60, every=0.5)
+        eventually(lambda: "OVER  Quota demo on 127.0.0.1:10083 is breached" in shown(), 60, every=0.5)
     finally:
         demo.send_signal(signal.SIGINT)
         assert demo.wait(30 * PATIENCE) == 0, shown()

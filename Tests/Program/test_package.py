@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from servers import DEPLOY
-from support import BINARY, PATIENCE, ROOT, Exporter, Metrics, eventually, run
+from support import BINARY, PATIENCE, ROOT, Exporter, Metrics, ended_on_error, eventually, run
 
 UNITS = ["netusage.service", "netusage.socket"]
 LEDGER = "var/lib/netusage/ledger.db"
@@ -48,13 +48,13 @@ def layer(below, directory):
     top, work, root = (directory / name for name in ("top", "work", "root"))
     for each in (top, work, root):
         each.mkdir(parents=True)
-    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={below},upperdir={top},workdir={work}", root)
-    run("mount", "-t", "proc", "proc", root / "proc")
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(shutil.rmtree, directory)
+        for kind, options, place in (
+                ("overlay", f"lowerdir={below},upperdir={top},workdir={work}", root), ("proc", "defaults", root / "proc")):
+            run("mount", "-t", kind, kind, "-o", options, place)
+            undo.callback(run, "umount", place)
         yield root
-    finally:
-        run("umount", root / "proc", root)
-        shutil.rmtree(directory)
 
 
 @pytest.fixture
@@ -95,6 +95,10 @@ def test_without_systemd_it_installs_is_upgraded_with_its_ledger_and_purged(root
     inside("dpkg", "--install", f"/tmp/{packages[0].name}")
     assert inside("stat", "-c", "%a %U %G", "/var/lib/netusage") == "750 netusage netusage\n"
     assert inside("netusage", "config", "check") == "/etc/netusage/netusage.yaml: good\n"
+    # Whoever tried it as root before leaves a ledger of root's.
+    inside("sh", "-c", "rm -r /var/lib/netusage; mkdir /var/lib/netusage; touch /var/lib/netusage/ledger.db")
+    inside("dpkg-reconfigure", "netusage")
+    assert inside("stat", "-c", "%U", "/var/lib/netusage/ledger.db") == "netusage\n"
     first = daemon()
     sent = near.send("10.0.0.2")
     first.stop()
@@ -121,8 +125,9 @@ class Booted:
             self.process = subprocess.Popen(
                 ["systemd-nspawn", "--quiet", "--boot", f"--directory={root}", "--register=no", "--keep-unit", "--console=pipe",
                  f"--network-namespace-path={namespace.path}"], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        self.leader = eventually(self._leader, 20)
-        eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() == "running", 60)
+        with ended_on_error(self.process):
+            self.leader = eventually(self._leader, 20)
+            eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() == "running", 60)
 
     def _leader(self):
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
@@ -178,6 +183,19 @@ def test_with_systemd_it_starts_is_upgraded_with_its_ledger_and_purged(booted, p
     assert booted.service("ActiveState") == "active" and booted.service("MainPID") != first
     sent += near.send("10.0.0.2")
     assert lifetime(booted.metrics()) == (0, sent)
+    # In the order that units start there is no circle, also where the network comes before the rest of the system.
+    booted.run("sh", "-c", """cat > /etc/systemd/system/early-network.service <<END
+[Unit]
+DefaultDependencies=no
+Before=sysinit.target network.target
+After=network-pre.target local-fs.target
+[Service]
+ExecStart=/bin/true
+[Install]
+WantedBy=sysinit.target
+END
+systemctl enable early-network.service""")
+    assert "cycle" not in booted.try_("systemd-analyze", "verify", "multi-user.target").stderr
     # A reload that fails changes nothing, and a good one counts.
     booted.run("sh", "-c", "echo 'quotas: [{ name: home, limit: 1 GB }]' >> /etc/netusage/netusage.yaml")
     booted.run("systemctl", "reload", "netusage")
@@ -186,6 +204,9 @@ def test_with_systemd_it_starts_is_upgraded_with_its_ledger_and_purged(booted, p
     booted.run("systemctl", "enable", "--now", "netusage.socket")
     sent += near.send("10.0.0.2")
     assert lifetime(booted.metrics()) == (0, sent), "the socket starts the service"
+    booted.run("dpkg", "--install", f"/root/{packages[0].name}")
+    assert booted.run("systemctl", "is-active", "netusage.socket") == "active\n", "also after another version is installed"
+    assert lifetime(booted.metrics()) == (0, sent)
     booted.run("dpkg", "--remove", "netusage")
     booted.run("test", "-s", f"/{LEDGER}")
     booted.run("dpkg", "--purge", "netusage")

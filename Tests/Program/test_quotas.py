@@ -120,6 +120,13 @@ def test_what_was_carried_while_stopped_breaches_at_the_start(home):
     eventually(lambda: [note.split()[1] for note in home.notes()] == ["warning", "warning", "breach"])
 
 
+def test_nothing_is_told_to_a_ledger_that_nobody_has(tmp_path):
+    configuration = write(tmp_path / "netusage.yaml", "quotas: [{ name: home, limit: 1 MB }]\n")
+    code, out, errors = command("quota", "correct", "home", "--used", "1 MB", ledger=tmp_path / "none.db", configuration=configuration)
+    assert code == 1 and out == "" and "there is no ledger" in errors and "--storage.path" in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["netusage.yaml"]
+
+
 @pytest.mark.parametrize("runs", [True, False], ids=["beside the daemon", "without it"])
 def test_a_correction_and_a_top_up_do_what_they_say_and_can_be_undone(home, runs):
     sent = home.send(1000)

@@ -44,7 +44,8 @@ PANELS = [
                        "thresholds": thresholds((GREEN, None), (ORANGE, 0.8), (RED, 1))}),
 
     bars("Each day", "What the uplink carried on each local day, from midnight to midnight where the machine is, changes of the clock "
-         "included; as far back as Prometheus keeps data. The dates are right if Grafana shows times in the machine's zone.", "decbytes",
+         "included; as far back as Prometheus keeps data. Where netusage didn't run for the whole day after, it is what the day had when it ran "
+         "last. The dates are right if Grafana shows times in the machine's zone.", "decbytes",
          [query(local_days("netusage_uplink_PERIOD_receive_bytes", HERE), "Received"),
           query(local_days("netusage_uplink_PERIOD_transmit_bytes", HERE), "Sent")], (16, 9), "D MMM",
          interval="1h", maxDataPoints=2000, timeFrom="31d"),

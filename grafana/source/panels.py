@@ -125,8 +125,8 @@ def variable(name, question, *, many=True):
         "type": "query", "name": name, "label": name.capitalize(), "datasource": DATASOURCE,
         "query": {"query": question, "refId": f"variable-{name}"}, "refresh": 2, "sort": 1, "multi": many, "includeAll": many,
         **({"current": {"text": ["All"], "value": ["$__all"]}} if many else {"current": {}}),
-        # There may be thousands of them; of jobs and instances "all" means all of netusage's.
-        **({"allValue": ".+"} if name in ("device", "quota") else {})}
+        # Of jobs "all" means all of netusage's; of others all there are, also those that were there before the span.
+        **({"allValue": ".+"} if many and name != "job" else {})}
 
 
 def dashboard(uid, title, description, variables, panels, span):
@@ -145,7 +145,7 @@ def dashboard(uid, title, description, variables, panels, span):
                   "refresh": 1}
     return {
         "uid": uid, "title": title, "description": description, "tags": ["netusage"], "schemaVersion": 39, "version": 1,
-        "editable": False, "graphTooltip": 1, "timezone": "browser", "refresh": "30s", "time": {"from": span, "to": "now"},
+        "editable": False, "graphTooltip": 1, "timezone": "browser", "refresh": "1m", "time": {"from": span, "to": "now"},
         "timepicker": {}, "weekStart": "", "annotations": {"list": []},
         "links": [{"type": "dashboards", "title": "netusage", "tags": ["netusage"], "asDropdown": False, "includeVars": True,
                    "keepTime": False, "icon": "external link", "targetBlank": False, "tooltip": "", "url": ""}],

@@ -20,9 +20,11 @@ def totals(selector, family, previous, start, *, step, first, whole, both):
     # was off since.
     known = f"({last(previous, first, both)} and on (job, instance) {last(start, first, both)} > time())"
     total = f"({known} or {last(family, 0, whole)})"
-    age = f"time() - min_over_time({start}{{{selector}}}[{whole}h] offset -{whole}h)"
-    first_step = f"({age}) >= 0 and on (job, instance) ({age}) < {step * 3600}"
-    return f"sum without (job, instance) ({total} and on (job, instance) {first_step})"
+    # When this one began, by its last word before any next one can begin: a clock that is some seconds off, or was wrong for a
+    # while, doesn't matter. A machine that ran only in its last hours has said it there.
+    begun = (f"({last(start, 0, first)} or "
+             f"min_over_time({start}{{{selector}}}[{whole - first}h] offset -{whole}h))")
+    return f"sum without (job, instance) ({total} and on (job, instance) floor((time() - {begun}) / {step * 3600}) == 0)"
 
 
 def local_days(family, selector):

@@ -337,11 +337,24 @@ struct QuotaBook: Sendable {
         if let correction, case .correction(let used) = correction.kind { told = used }
         let metered = use(in: current)?.total(from: correction?.at ?? .earliest) ?? .zero
         let start = Double(max(now, current.lowerBound).secondsSinceEpoch) / 3600
-        let future = zip(quota.direction.series(of: metered), forecasts).map { sum, forecast in
-            Double(sum) + forecast.bytes(from: start, to: Double(end.secondsSinceEpoch) / 3600)
-        }
+        let expected = expectedBytes(from: start, to: Double(end.secondsSinceEpoch) / 3600, now: now)
+        let future = zip(quota.direction.series(of: metered), expected).map { Double($0) + $1 }
         return saturatingSum(told, UInt64(min(future.max() ?? 0, Double(saturationLimit / 2))))
     }
+
+    /// What each series of the direction is expected to carry from one moment to a later one, in hours since 1970.
+    private func expectedBytes(from start: Double, to end: Double, now: Timestamp) -> [Double] {
+        if UseHistory.hour(of: now) - UseHistory.hour(of: meteredFrom) >= 2 {
+            return forecasts.map { $0.bytes(from: start, to: end) }
+        }
+        // No hour is complete yet, so there is the mean so far. Of some minutes nobody should make too much.
+        let begin = max(current.lowerBound, meteredFrom)
+        let seconds = max(now.secondsSinceEpoch - begin.secondsSinceEpoch, Self.leastSecondsOfMean)
+        let soFar = use(in: current)?.total(from: .earliest) ?? .zero
+        return quota.direction.series(of: soFar).map { Double($0) / Double(seconds) * max(0, end - start) * 3600 }
+    }
+
+    private static let leastSecondsOfMean: Int64 = 900
 
     // MARK: - Events
 
