@@ -9,7 +9,7 @@ RELEASE := -c release --product netusage --manifest-cache none --disable-build-m
 PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata
-DEB_PACKAGES := debhelper dpkg-dev help2man
+DEB_PACKAGES := build-essential debhelper help2man
 TEST_PACKAGES := $(DEB_PACKAGES) chromium debootstrap iproute2 lintian openssl procps prometheus \
 	prometheus-alertmanager python3-venv shellcheck sqlite3 systemd systemd-container util-linux
 BENCH_PACKAGES := prometheus-node-exporter vnstat wrk

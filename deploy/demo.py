@@ -98,8 +98,8 @@ def require_free(*ports):
                 sys.exit(f"demo: something else listens at 127.0.0.1:{port}; end it, then try again")
 
 
-def carry_until_breached(processes, directory):
-    """Sends 50 kB a second from loopback to loopback until the quota is breached; then just waits."""
+def carry(processes, directory):
+    """Sends 50 kB a second from loopback to loopback for a minute, more than the quota has; then just waits."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as source:
         sink.bind(("127.0.0.1", 0))
         for second in itertools.count():
@@ -141,7 +141,7 @@ Lift the breach from another terminal, and it is told that it is over:
     {os.path.relpath(sys.argv[1])} quota top-up demo "1 GB" --storage.path={directory}/ledger.db
 
 Ctrl-C ends all of it. Notifications:""")
-            carry_until_breached(processes, directory)
+            carry(processes, directory)
         except KeyboardInterrupt:
             say("\nThe end.")
         finally:

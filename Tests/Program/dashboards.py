@@ -21,15 +21,15 @@ def seconds(text):
 
 
 class Filled:
-    """A dashboard over its own span, with its variables filled in: all there is, and `only` where just one can be chosen.
+    """A dashboard over its own span, with its variables filled in: all there is, and `nas` where just one can be chosen.
 
     With `ahead` spans end with the step that is under way, not with the last whole one as Grafana's do: what has just begun is seen.
     """
 
-    def __init__(self, path, prometheus, now, scrape_interval=15, only="nas", ahead=False):
+    def __init__(self, path, prometheus, now, scrape_interval=15, ahead=False):
         self.dashboard = load(path)
         self.prometheus, self.now, self.scrape_interval, self.ahead = prometheus, now, scrape_interval, ahead
-        self.values = {each["name"]: ".+" if each["multi"] else only
+        self.values = {each["name"]: ".+" if each["multi"] else "nas"
                        for each in self.dashboard["templating"]["list"] if each["type"] == "query"}
 
     def span(self, panel):
@@ -45,7 +45,7 @@ class Filled:
         for name, value in self.values.items():
             text = text.replace(f"${name}", value)
         rate = max(step + self.scrape_interval, 4 * self.scrape_interval)
-        text = text.replace("$__rate_interval", f"{rate}s").replace("$__interval", f"{step}s")
+        text = text.replace("$__rate_interval", f"{rate}s")
         assert "$" not in text, text
         return text
 

@@ -1,6 +1,5 @@
 """Days of real scrapes in a minute: the real program under a clock that is set on between them, as blocks for a real Prometheus."""
 
-import subprocess
 import time
 
 from support import FakeClock, run
@@ -13,7 +12,6 @@ class History:
         self.clock = FakeClock(directory)
         self.path = directory / "history.om"
         self.file = open(self.path, "w")
-        self.count = 0
 
     def set(self, moment):
         self.clock.set(int(moment - time.time()))
@@ -21,7 +19,6 @@ class History:
     def scrape(self, exporter, moment, instance):
         """One scrape, with the moment at which Prometheus would have made it. The clock must have been set there."""
         body = exporter.get("/metrics").body.decode()
-        # Labels come after the name, or there are none yet.
         labels = f'job="netusage",instance="{instance}"'
         for line in body.splitlines():
             if not line.startswith("#"):
@@ -29,7 +26,6 @@ class History:
                 name, brace, rest = series.partition("{")
                 self.file.write(f"{name}{{{labels}{',' + rest if brace else '}'} {value} {int(moment)}\n")
         self.file.write(f"up{{{labels}}} 1 {int(moment)}\n")
-        self.count += 1
 
     def blocks(self, directory):
         """Makes Prometheus's blocks of it."""

@@ -223,7 +223,7 @@ class FakeClock:
 
     def __init__(self, directory):
         library = directory / "clock.so"
-        run("clang", "-shared", "-fPIC", "-O1", "-o", library, pathlib.Path(__file__).with_name("clock.c"))
+        run("gcc", "-shared", "-fPIC", "-O1", "-o", library, pathlib.Path(__file__).with_name("clock.c"))
         path = directory / "clock"
         path.write_bytes(bytes(8))
         with open(path, "r+b") as file:

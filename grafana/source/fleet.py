@@ -56,7 +56,5 @@ PANELS = [
 
 DASHBOARD = dashboard(
     "netusage-fleet", "netusage: Fleet", "Many machines, and the allowances that they share. Needs the rules of netusage-fleet.rules.yml.",
-    [variable("job", "label_values(netusage_build_info, job)"),
-     variable("instance", 'label_values(netusage_build_info{job=~"$job"}, instance)'),
-     variable("quota", f"label_values(netusage_quota_limit_bytes{{{ALL}}}, quota)")],
+    [*machines(), variable("quota", f"label_values(netusage_quota_limit_bytes{{{ALL}}}, quota)")],
     PANELS, "now-24h")

@@ -78,8 +78,6 @@ PANELS = [
 
 DASHBOARD = dashboard(
     "netusage-overview", "netusage: Overview", "What one machine's network interfaces carry, in its own calendar.",
-    [variable("job", "label_values(netusage_build_info, job)"),
-     variable("instance", 'label_values(netusage_build_info{job=~"$job"}, instance)', many=False),
-     variable("device", f"label_values(netusage_lifetime_receive_bytes{{{HERE}}}, device)"),
+    [*machines(many=False), variable("device", f"label_values(netusage_lifetime_receive_bytes{{{HERE}}}, device)"),
      variable("quota", f"label_values(netusage_quota_limit_bytes{{{HERE}}}, quota)")],
     PANELS, "now-24h")

@@ -129,6 +129,12 @@ def variable(name, question, *, many=True):
         **({"allValue": ".+"} if many and name != "job" else {})}
 
 
+def machines(*, many=True):
+    """The choices that each dashboard begins with."""
+    return [variable("job", "label_values(netusage_build_info, job)"),
+            variable("instance", 'label_values(netusage_build_info{job=~"$job"}, instance)', many=many)]
+
+
 def dashboard(uid, title, description, variables, panels, span):
     """Lays the panels out from left to right, in rows as high as the panels in them."""
     x = y = height = 0

@@ -65,7 +65,5 @@ PANELS = [
 
 DASHBOARD = dashboard(
     "netusage-quotas", "netusage: Quotas and billing", "What is used of each plan, what it costs, and how it will end.",
-    [variable("job", "label_values(netusage_build_info, job)"),
-     variable("instance", 'label_values(netusage_build_info{job=~"$job"}, instance)'),
-     variable("quota", f"label_values(netusage_quota_limit_bytes{{{PLANS}}}, quota)")],
+    [*machines(), variable("quota", f"label_values(netusage_quota_limit_bytes{{{PLANS}}}, quota)")],
     PANELS, "now-30d")
