@@ -26,10 +26,14 @@ extension Ledger {
         var view = AccountView(
             key: account.key, isLive: account.isLive, counter: account.counter, rate: account.rate.current,
             peak: account.rate.peak, periods: account.periods, lifetime: account.lifetime, events: account.events)
-        for total in [unexposed[index], unexposedInFlight[index]] {
-            if let total { hide(total, in: &view) }
-        }
+        if let total = hiddenTotal(at: index) { hide(total, in: &view) }
         return view
+    }
+
+    /// What of the account at a place isn't shown until it is in the store; `nil` if that is nothing.
+    func hiddenTotal(at index: Int) -> Total? {
+        guard let total = unexposed[index] ?? unexposedInFlight[index] else { return nil }
+        return unexposed[index] == nil ? total : total.adding(unexposedInFlight[index] ?? .zero)
     }
 
     package var uplinkPlace: Int { uplinkAccount }

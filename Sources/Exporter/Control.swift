@@ -10,15 +10,25 @@ import NIOPosix
 ///
 /// Whoever may use it, by its file's permissions, may do what the daemon's owner may. Nothing of it is HTTP.
 package enum Control {
-    struct Request: Codable, Sendable {
-        /// What is to be done; `nil` to look only.
-        var order: QuotaRequest?
+    enum Request: Codable, Sendable {
+        case plans
+        case order(QuotaRequest)
+        case usage(UsageQuery)
+
+        /// Whether it is only looked at something.
+        var isHarmless: Bool {
+            switch self {
+            case .plans, .usage: true
+            case .order: false
+            }
+        }
     }
 
     struct Answer: Codable, Sendable {
         var error: String?
-        var report: PlansReport?
+        var plans: PlansReport?
         var adjustment: AdjustmentReport?
+        var usage: UsageReport?
     }
 
     /// Lines longer than this aren't requests.
@@ -51,14 +61,16 @@ struct ShortSocketPath: ~Copyable {
 actor ControlServer {
     private let path: String
     private let meter: Meter
+    private let ledger: LiveLedger
     private let logger: Logger
     private var listener: (any Channel)?
     /// How many requests have no answer yet.
     private var answering: NIOLoopBoundBox<Int>?
 
-    init(path: String, meter: Meter, logger: Logger) {
+    init(path: String, meter: Meter, ledger: LiveLedger, logger: Logger) {
         self.path = path
         self.meter = meter
+        self.ledger = ledger
         self.logger = logger
     }
 
@@ -77,14 +89,14 @@ actor ControlServer {
         do {
             listener = try await ServerBootstrap(group: loop)
                 .serverChannelOption(.backlog, value: 16)
-                .childChannelInitializer { [meter] channel in
+                .childChannelInitializer { [meter, ledger] channel in
                     channel.eventLoop.makeCompletedFuture {
                         if count.value >= Self.maximumConnections { throw ChannelError.ioOnClosedChannel }
                         count.value += 1
                         channel.closeFuture.whenComplete { _ in count.value -= 1 }
                         let timeout = IdleStateHandler(allTimeout: .seconds(60))
                         try channel.pipeline.syncOperations.addHandlers([
-                            timeout, ControlHandler(meter: meter, answering: answering),
+                            timeout, ControlHandler(meter: meter, ledger: ledger, answering: answering),
                         ])
                     }
                 }
@@ -122,12 +134,14 @@ private final class ControlHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let meter: Meter
+    private let ledger: LiveLedger
     private let answering: NIOLoopBoundBox<Int>
     private var line = ByteBuffer()
     private var isAnswered = false
 
-    init(meter: Meter, answering: NIOLoopBoundBox<Int>) {
+    init(meter: Meter, ledger: LiveLedger, answering: NIOLoopBoundBox<Int>) {
         self.meter = meter
+        self.ledger = ledger
         self.answering = answering
     }
 
@@ -152,7 +166,9 @@ private final class ControlHandler: ChannelInboundHandler {
     private func answer(_ line: [UInt8], _ channel: any Channel) {
         answering.value += 1
         channel.closeFuture.whenComplete { [answering] _ in answering.value -= 1 }
-        let answer = channel.eventLoop.makeFutureWithTask { [meter] in await Control.answer(line, of: meter) }
+        let answer = channel.eventLoop.makeFutureWithTask { [meter, ledger] in
+            await Control.answer(line, of: meter, ledger)
+        }
         answer.whenSuccess { bytes in
             channel.writeAndFlush(ByteBuffer(bytes: bytes)).whenComplete { _ in channel.close(promise: nil) }
         }
@@ -161,25 +177,37 @@ private final class ControlHandler: ChannelInboundHandler {
 
 extension Control {
     /// Answers a line of the socket; what takes long for many quotas isn't done on the meter's thread.
-    fileprivate static func answer(_ line: [UInt8], of meter: Meter) async -> [UInt8] {
+    fileprivate static func answer(_ line: [UInt8], of meter: Meter, _ ledger: LiveLedger) async -> [UInt8] {
         var answer = Answer()
         if let request = try? JSONDecoder().decode(Request.self, from: Data(line)) {
-            if let order = request.order {
-                switch await meter.carryOut(order) {
-                case .success(let adjustment):
-                    let calendar = await meter.settings.calendar(ofQuota: adjustment.quota)
-                    answer.adjustment = AdjustmentReport(adjustment, calendar: calendar)
-                case .failure(let error): answer.error = error.description
-                }
-            } else {
-                answer.report = await meter.plansReport()
-            }
+            answer = await Self.answer(request, of: meter, ledger)
         } else {
             // It comes from another version of the program.
             answer.error = "the daemon doesn't understand the request; restart it, so that both are of one version"
         }
         let bytes = (try? JSONEncoder().encode(answer)).map(Array.init) ?? []  // Its values are all representable.
         return bytes + [UInt8(ascii: "\n")]
+    }
+
+    private static func answer(_ request: Request, of meter: Meter, _ ledger: LiveLedger) async -> Answer {
+        var answer = Answer()
+        switch request {
+        case .plans: answer.plans = await meter.plansReport()
+        case .order(let order):
+            switch await meter.carryOut(order) {
+            case .success(let adjustment):
+                let calendar = await meter.settings.calendar(ofQuota: adjustment.quota)
+                answer.adjustment = AdjustmentReport(adjustment, calendar: calendar)
+            case .failure(let error): answer.error = error.description
+            }
+        case .usage(let query):
+            do {
+                answer.usage = try await ledger.usage(query)
+            } catch {
+                answer.error = "\(error)"
+            }
+        }
+        return answer
     }
 }
 
@@ -201,7 +229,7 @@ struct ControlClient {
     func ask(_ request: Control.Request) throws(Failure) -> Control.Answer {
         let socket = try connected()
         // Once it is sent, nobody knows.
-        let doubt = request.order == nil ? "" : "; look with netusage quota whether it was done"
+        let doubt = request.isHarmless ? "" : "; look with netusage quota whether it was done"
         defer { close(socket) }
         // Its values are all representable.
         var line = Array((try? JSONEncoder().encode(request)) ?? Data()) + [UInt8(ascii: "\n")]

@@ -111,10 +111,12 @@ package struct Daemon: Sendable {
                         metadata: ["quota": "\($0.event.quota)"])
                 }
             })
-        let control = ControlServer(path: Control.path(ofLedger: options.storagePath), meter: meter, logger: logger)
+        let store = Store(on: storeLoop, path: options.storagePath, logger: logger)
+        let ledger = LiveLedger(meter: meter, store: store)
+        let control = ControlServer(
+            path: Control.path(ofLedger: options.storagePath), meter: meter, ledger: ledger, logger: logger)
         let writer = LedgerWriter(
-            store: Store(on: storeLoop, path: options.storagePath, logger: logger), meter: meter, logger: logger,
-            opened: { await control.start(on: loop) })
+            store: store, meter: meter, logger: logger, opened: { await control.start(on: loop) })
         let reloader = Reloader(
             path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
             zones: zones, meter: meter, manager: manager, logger: logger)

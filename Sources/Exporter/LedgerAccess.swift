@@ -25,6 +25,8 @@ package struct LedgerAccess: Sendable {
         case order(OrderError)
         /// A daemon has the ledger but can't be asked.
         case daemon(String)
+        /// There is no answer to what was asked.
+        case refused(String)
 
         package var description: String {
             switch self {
@@ -32,7 +34,7 @@ package struct LedgerAccess: Sendable {
             case .zone(let error): error.description
             case .store(let error): error.description
             case .order(let error): error.description
-            case .daemon(let problem): problem
+            case .daemon(let problem), .refused(let problem): problem
             }
         }
     }
@@ -43,8 +45,8 @@ package struct LedgerAccess: Sendable {
     package func plans() throws(Failure) -> PlansReport {
         try checkDirectory()
         do throws(Failure) {
-            if let answer = try askDaemon(.init()) {
-                guard let report = answer.report else { throw .daemon(answer.error ?? "the daemon gave no answer") }
+            if let answer = try askDaemon(.plans) {
+                guard let report = answer.plans else { throw .daemon(answer.error ?? "the daemon gave no answer") }
                 return report
             }
         } catch {
@@ -56,18 +58,67 @@ package struct LedgerAccess: Sendable {
         return try storedPlans()
     }
 
+    /// What was carried: live when the daemon runs, otherwise as of the ledger's last commit.
+    ///
+    /// - Throws: `Failure`.
+    package func usage(_ query: UsageQuery) async throws(Failure) -> UsageReport {
+        try checkDirectory()
+        do throws(Failure) {
+            if let answer = try askDaemon(.usage(query)) {
+                guard let report = answer.usage else { throw .refused(answer.error ?? "the daemon gave no answer") }
+                return report
+            }
+        } catch {
+            guard case .daemon(let problem) = error, var report = try? await storedUsage(query) else { throw error }
+            report.note = problem
+            return report
+        }
+        return try await storedUsage(query)
+    }
+
+    private func storedUsage(_ query: UsageQuery) async throws(Failure) -> UsageReport {
+        let setup = try setup()
+        do {
+            let reader = StoredLedgerReader(
+                file: try openedForReading(), now: setup.now, calendar: setup.localCalendar, collapse: setup.collapse)
+            var report = try await reader.usage(query)
+            let age = try reader.basis().asOf.map { setup.now.secondsSinceEpoch - $0.secondsSinceEpoch }
+            report.isStale = age.map { $0 > setup.freshSeconds } ?? true
+            let notes = ["no netusage serve runs on this ledger", report.note].compactMap { $0 }
+            report.note = notes.joined(separator: "; ")
+            return report
+        } catch let error as Failure {
+            throw error
+        } catch let error as StoreError {
+            throw .store(error)
+        } catch {
+            throw .refused("\(error)")
+        }
+    }
+
+    /// The ledger as of its last commit; an older one is brought up to date first.
+    ///
+    /// - Throws: `Failure`.
+    private func openedForReading() throws(Failure) -> LedgerFile {
+        guard LedgerFile.exists(at: storagePath) else { throw noLedger }
+        do throws(StoreError) {
+            return try LedgerFile(reading: storagePath)
+        } catch {
+            guard error.code == .older else { throw .store(error) }
+        }
+        do throws(StoreError) {
+            return try LedgerFile(path: storagePath)
+        } catch {
+            throw .store(error)
+        }
+    }
+
     private func storedPlans() throws(Failure) -> PlansReport {
         let setup = try setup()
         var (book, lastReading) = (setup.emptyBook, Timestamp?.none)
         if LedgerFile.exists(at: storagePath) {
-            do throws(Failure) {
-                let open = { [storagePath] () throws(StoreError) in try LedgerFile(reading: storagePath) }
-                (book, lastReading) = try withFile(open, setup.book(of:))
-            } catch {
-                guard case .store(let problem) = error, problem.code == .older else { throw error }
-                let open = { [storagePath] () throws(StoreError) in try LedgerFile(path: storagePath) }
-                (book, lastReading) = try withFile(open, setup.book(of:))
-            }
+            let file = try openedForReading()
+            (book, lastReading) = try reportingFailures { () throws(StoreError) in try setup.book(of: file) }
         }
         book.advance(to: setup.now)
         var report = PlansReport(book, calendars: setup.calendars, at: setup.now)
@@ -85,16 +136,12 @@ package struct LedgerAccess: Sendable {
     /// - Throws: `Failure`; then nothing was kept, unless it says that nobody knows.
     package func carryOut(_ request: QuotaRequest) throws(Failure) -> AdjustmentReport {
         try checkDirectory()
-        if let answer = try askDaemon(.init(order: request)) {
+        if let answer = try askDaemon(.order(request)) {
             guard let adjustment = answer.adjustment else { throw .daemon(answer.error ?? "the daemon gave no answer") }
             return adjustment
         }
         // A new one would be nobody's: who may not see the daemon's has named none, and means that.
-        guard LedgerFile.exists(at: storagePath) else {
-            throw .daemon(
-                "\(storagePath): there is no ledger; netusage serve begins one, and --storage.path names another (the service's is \(StoragePath.system))"
-            )
-        }
+        guard LedgerFile.exists(at: storagePath) else { throw noLedger }
         let setup = try setup()
         let order: QuotaOrder
         do throws(OrderError) {
@@ -103,8 +150,8 @@ package struct LedgerAccess: Sendable {
         } catch {
             throw .order(error)
         }
-        let open = { [storagePath] () throws(StoreError) in try LedgerFile(path: storagePath) }
-        let adjustment = try withFile(open) { file throws(StoreError) in
+        let adjustment = try reportingFailures { () throws(StoreError) in
+            let file = try LedgerFile(path: storagePath)
             let adjustment = try order.carryOut(in: file, at: setup.now)
             try? file.tidy()  // It is kept, in the log if not in the file.
             return adjustment
@@ -113,11 +160,15 @@ package struct LedgerAccess: Sendable {
         return AdjustmentReport(adjustment, calendar: setup.calendar(ofQuota: adjustment.quota))
     }
 
-    private func withFile<Value>(
-        _ open: () throws(StoreError) -> LedgerFile, _ body: (LedgerFile) throws(StoreError) -> Value
-    ) throws(Failure) -> Value {
+    private var noLedger: Failure {
+        .refused(
+            "\(storagePath): there is no ledger; netusage serve begins one, and --storage.path names another (the service's is \(StoragePath.system))"
+        )
+    }
+
+    private func reportingFailures<Value>(_ body: () throws(StoreError) -> Value) throws(Failure) -> Value {
         do throws(StoreError) {
-            return try body(try open())
+            return try body()
         } catch {
             throw .store(error)
         }
@@ -141,6 +192,8 @@ package struct LedgerAccess: Sendable {
     private struct Setup {
         let plans: Plans
         let calendars: [TimeZoneSetting: LocalCalendar]
+        /// Under `devices` in the configuration.
+        let collapse: [DevicePattern]
         let now: Timestamp
         /// What is older than this isn't as it is now.
         let freshSeconds: Int64
@@ -195,7 +248,7 @@ package struct LedgerAccess: Sendable {
             let zones = try Zones.load(configuration)
             return Setup(
                 plans: configuration.plans, calendars: zones.calendars(weekStart: configuration.weekStarts),
-                now: SystemClock.now().timestamp,
+                collapse: configuration.devices.collapse, now: SystemClock.now().timestamp,
                 freshSeconds: max(900, Int64(configuration.storage.flushInterval.seconds) * 3))
         } catch let error as ConfigurationErrors {
             throw .configuration(error)

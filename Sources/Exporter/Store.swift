@@ -74,6 +74,29 @@ actor Store {
         }
     }
 
+    // MARK: - For reports
+
+    /// Every account with its days from a date on, as of the last commit.
+    func days(from first: CivilDate) throws(StoreError) -> StoredDays {
+        try look { file throws(StoreError) in try file.days(from: first) }
+    }
+
+    /// Some buckets, as of the last commit.
+    func buckets(from start: Timestamp, before end: Timestamp) throws(StoreError) -> StoredBuckets {
+        try look { file throws(StoreError) in
+            try file.buckets(from: start, before: end, rowsPerPage: BucketPage.rows)
+        }
+    }
+
+    /// Whatever is wrong with the file, the next commit finds it too and does something about it.
+    private func look<Value>(_ body: (LedgerFile) throws(StoreError) -> Value) throws(StoreError) -> Value {
+        guard let file else { throw StoreError(.unavailable, path: path, "the ledger isn't open now") }
+        defer { file.rest() }
+        return try body(file)
+    }
+
+    // MARK: - For plans
+
     /// Goes on with reading what quotas carried in the last weeks.
     func scan(_ scan: HistoryScan) -> Outcome {
         withFile { file throws(StoreError) in .scanned(try file.continueScan(scan)) }

@@ -12,7 +12,15 @@ struct NetUsage: AsyncParsableCommand {
             ledger in SQLite. Without a configuration file it meters every device but lo.
             """,
         version: "netusage, version \(Version.number) (revision: \(Version.revision))",
-        subcommands: [Serve.self, QuotaCommand.self, Check.self, Config.self])
+        subcommands: [Serve.self, Config.self],
+        groupedSubcommands: [
+            CommandGroup(
+                name: "History",
+                subcommands: [
+                    Today.self, Week.self, Month.self, Year.self, Summary.self, Days.self, Months.self, Recent.self,
+                ]),
+            CommandGroup(name: "Quotas", subcommands: [QuotaCommand.self, Check.self]),
+        ])
 
     static func main() async {
         do {

@@ -152,10 +152,23 @@ func orExit<Value>(_ body: () throws(LedgerAccess.Failure) -> Value) throws -> V
     do throws(LedgerAccess.Failure) {
         return try body()
     } catch {
-        StandardError.print("\(error)")
-        if case .configuration = error { throw ExitCode(78) }
-        throw ExitCode(1)
+        throw told(error)
     }
+}
+
+/// The same for what takes its time.
+func orExit<Value>(_ body: () async throws(LedgerAccess.Failure) -> Value) async throws -> Value {
+    do throws(LedgerAccess.Failure) {
+        return try await body()
+    } catch {
+        throw told(error)
+    }
+}
+
+private func told(_ failure: LedgerAccess.Failure) -> ExitCode {
+    StandardError.print("\(failure)")
+    if case .configuration = failure { return ExitCode(78) }
+    return ExitCode(1)
 }
 
 /// A value as people's programs want it: keys in snake case and in order.

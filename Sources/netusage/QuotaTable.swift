@@ -15,7 +15,7 @@ struct QuotaTable {
     }
 
     private func stale(_ report: PlansReport, _ reason: String) -> String {
-        let since = report.meteredUntil.map { "Metered until \(minute($0))" } ?? "Nothing was metered yet"
+        let since = report.meteredUntil.map { "Metered until \(minuteText($0))" } ?? "Nothing was metered yet"
         let text = "\(since): \(reason)."
         return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
     }
@@ -30,7 +30,7 @@ struct QuotaTable {
 
     private func headline(_ quota: QuotaReport) -> String {
         let isAhead = quota.cycleSecondsAhead > 0
-        let left = isAhead ? "begins \(day(quota.cycleStart))" : timeLeft(quota.cycleSecondsLeft)
+        let left = isAhead ? "begins \(dateText(quota.cycleStart))" : timeLeft(quota.cycleSecondsLeft)
         let when = "\(quota.cycle), \(left)"
         let isTooLong = width(when) + width(quota.name) + 2 > terminal.columns
         return headline(quota.name, quota.count, quota.direction, when: isTooLong ? left : when)
@@ -38,7 +38,7 @@ struct QuotaTable {
 
     private func headline(_ name: String, _ count: [String], _ direction: String, when: String) -> String {
         let what = "\(count.joined(separator: ", ")), \(direction)"
-        let name = clipped(name, to: max(8, terminal.columns - width(when) - 2))
+        let name = terminal.clipped(name, to: max(8, terminal.columns - width(when) - 2))
         let room = terminal.columns - width(name) - width(when)
         let middle = room >= width(what) + 4 ? "  \(what)" : ""
         let gap = String(repeating: " ", count: max(2, room - width(middle)))
@@ -65,7 +65,7 @@ struct QuotaTable {
             ("95th percentile", bitsText(open.p95BytesPerSecond)), ("bought", bitsText(open.limitBytesPerSecond)),
             ("burst left", hoursText(rate.burstRemainingSeconds)),
             ("samples", "\(open.samples), \(open.missing) missing"),
-            ("cycle", "\(start(open.cycleStart)) to \(start(open.cycleEnd))"),
+            ("cycle", "\(startText(open.cycleStart)) to \(startText(open.cycleEnd))"),
         ]
         if let last = rate.closed.first { entries.append(("cycle before", bitsText(last.p95BytesPerSecond))) }
         return [headline(rate.name, rate.count, rate.direction, when: "committed rate, \(rate.cycle)")]
@@ -82,16 +82,6 @@ struct QuotaTable {
                 ),
                 ("breaches", "\(limit.breaches)"),
             ])
-    }
-
-    /// Bytes per second as people speak of links: in bits.
-    private func bitsText(_ bytesPerSecond: Double) -> String {
-        var value = bytesPerSecond * 8
-        for unit in ["bit/s", "kbit/s", "Mbit/s"] {
-            if value < 999.995 { return "\(decimalText(value)) \(unit)" }
-            value /= 1000
-        }
-        return "\(decimalText(value)) Gbit/s"
     }
 
     private func hoursText(_ seconds: Int64) -> String { "\(seconds / 3600) h \(seconds % 3600 / 60) min" }
@@ -149,9 +139,9 @@ struct QuotaTable {
             entries.append(("projected", quota.projectedBytes.map { sizeText($0) } ?? "not yet known"))
             entries.append(("safe per day", sizeText(quota.safePerDayBytes)))
         }
-        entries.append(("cycle", "\(start(quota.cycleStart)) to \(start(quota.cycleEnd))"))
-        if isOpen, let exhaustion = quota.exhaustion { entries.append(("limit reached", minute(exhaustion))) }
-        if let breachedAt = quota.breachedAt { entries.append(("breached", minute(breachedAt))) }
+        entries.append(("cycle", "\(startText(quota.cycleStart)) to \(startText(quota.cycleEnd))"))
+        if isOpen, let exhaustion = quota.exhaustion { entries.append(("limit reached", minuteText(exhaustion))) }
+        if let breachedAt = quota.breachedAt { entries.append(("breached", minuteText(breachedAt))) }
         if let cost = quota.cost { entries.append(("cost", "\(cost.amount) \(cost.currency)")) }
         if quota.rolloverBytes > 0 { entries.append(("rolled over", sizeText(quota.rolloverBytes))) }
         if quota.breaches > 0 { entries.append(("breaches", "\(quota.breaches)")) }
@@ -159,7 +149,7 @@ struct QuotaTable {
             entries.append(("drift", (drift < 0 ? "-" : "+") + sizeText(drift.magnitude)))
         }
         return columns(entries)
-            + quota.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minute($0.at))" }
+            + quota.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minuteText($0.at))" }
     }
 
     /// In two columns where there is room for two; what is too long for its column has a line of its own.
@@ -183,47 +173,5 @@ struct QuotaTable {
             }
         }
         return (lines + [left].compactMap { $0 }).map { "  " + $0 }
-    }
-
-    /// The date of a time in RFC 3339.
-    private func day(_ text: String) -> String { String(text.prefix { $0 != "T" }) }
-
-    /// When a cycle begins: the time only if it isn't midnight.
-    private func start(_ text: String) -> String { text.contains("T00:00:00") ? day(text) : minute(text) }
-
-    /// A time in RFC 3339 to the minute.
-    private func minute(_ text: String) -> String {
-        let parts = text.split(separator: "T")
-        return parts.count == 2 ? "\(parts[0]) \(parts[1].prefix(5))" : text
-    }
-
-    // MARK: - Widths
-
-    private func padded(_ text: String, to length: Int) -> String {
-        text + String(repeating: " ", count: max(1, length - width(text)))
-    }
-
-    private func clipped(_ text: String, to length: Int) -> String {
-        if width(text) <= length { return text }
-        var clipped = text
-        while !clipped.isEmpty, width(clipped) > length - 1 { clipped.removeLast() }
-        return clipped + (terminal.hasUnicode ? "…" : "~")
-    }
-}
-
-/// How many columns of a terminal a text takes: two for wide letters, none for marks that go with another.
-///
-/// Source: Unicode's East Asian Width (UAX #11), ranges that are wide as a whole.
-func width(_ text: String) -> Int {
-    text.unicodeScalars.reduce(0) { columns, scalar in
-        switch scalar.properties.generalCategory {
-        case .nonspacingMark, .enclosingMark, .format, .control: return columns
-        default: break
-        }
-        let wide: [ClosedRange<UInt32>] = [
-            0x1100...0x115F, 0x2E80...0x303E, 0x3041...0xA4CF, 0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE6F,
-            0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x1F300...0x1F64F, 0x1F900...0x1F9FF, 0x20000...0x3FFFD,
-        ]
-        return columns + (wide.contains { $0.contains(scalar.value) } ? 2 : 1)
     }
 }

@@ -31,6 +31,7 @@ struct Terminal {
         case red = 31
         case green = 32
         case yellow = 33
+        case blue = 34
     }
 
     func coloured(_ text: String, _ colour: Colour) -> String {
@@ -40,6 +41,19 @@ struct Terminal {
     func bold(_ text: String) -> String { hasColour ? "\u{1B}[1m\(text)\u{1B}[0m" : text }
 
     func dim(_ text: String) -> String { hasColour ? "\u{1B}[2m\(text)\u{1B}[0m" : text }
+
+    /// A text that takes so many columns at most.
+    func clipped(_ text: String, to length: Int) -> String {
+        if width(text) <= length { return text }
+        var clipped = text
+        while !clipped.isEmpty, width(clipped) > length - 1 { clipped.removeLast() }
+        return clipped + (hasUnicode ? "…" : "~")
+    }
+
+    /// A line with one text at its beginning and another at its end.
+    func line(_ left: String, _ right: String) -> String {
+        left + String(repeating: " ", count: max(2, columns - width(left) - width(right))) + right
+    }
 }
 
 /// Bytes for people: in powers of 1000, two decimals, as "612.40 GB".
@@ -61,4 +75,58 @@ func decimalText(_ number: Double, decimals: Int = 2) -> String {
     if decimals == 0 { return whole }
     let padded = String(repeating: "0", count: max(0, decimals + 1 - whole.count)) + whole
     return "\(padded.dropLast(decimals)).\(padded.suffix(decimals))"
+}
+
+/// Bytes per second for people.
+func rateText(_ bytesPerSecond: Double, inBits: Bool) -> String {
+    inBits ? bitsText(bytesPerSecond) : sizeText(UInt64(min(max(0, bytesPerSecond), 9e18))) + "/s"
+}
+
+/// Bytes per second as people speak of links: in bits.
+func bitsText(_ bytesPerSecond: Double) -> String {
+    var value = bytesPerSecond * 8
+    for unit in ["bit/s", "kbit/s", "Mbit/s"] {
+        if value < 999.995 { return "\(decimalText(value)) \(unit)" }
+        value /= 1000
+    }
+    return "\(decimalText(value)) Gbit/s"
+}
+
+/// The date of a time in RFC 3339.
+func dateText(_ time: String) -> String { String(time.prefix { $0 != "T" }) }
+
+/// A time in RFC 3339 to the minute.
+func minuteText(_ time: String) -> String {
+    let parts = time.split(separator: "T")
+    return parts.count == 2 ? "\(parts[0]) \(parts[1].prefix(5))" : time
+}
+
+/// When something begins: the time only if it isn't midnight.
+func startText(_ time: String) -> String { time.contains("T00:00:00") ? dateText(time) : minuteText(time) }
+
+/// A text that takes so many columns at least, and one more than it has.
+func padded(_ text: String, to length: Int) -> String {
+    text + String(repeating: " ", count: max(1, length - width(text)))
+}
+
+/// A text at the end of so many columns.
+func aligned(_ text: String, to length: Int) -> String {
+    String(repeating: " ", count: max(0, length - width(text))) + text
+}
+
+/// How many columns of a terminal a text takes: two for wide letters, none for marks that go with another.
+///
+/// Source: Unicode's East Asian Width (UAX #11), ranges that are wide as a whole.
+func width(_ text: String) -> Int {
+    text.unicodeScalars.reduce(0) { columns, scalar in
+        switch scalar.properties.generalCategory {
+        case .nonspacingMark, .enclosingMark, .format, .control: return columns
+        default: break
+        }
+        let wide: [ClosedRange<UInt32>] = [
+            0x1100...0x115F, 0x2E80...0x303E, 0x3041...0xA4CF, 0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE6F,
+            0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x1F300...0x1F64F, 0x1F900...0x1F9FF, 0x20000...0x3FFFD,
+        ]
+        return columns + (wide.contains { $0.contains(scalar.value) } ? 2 : 1)
+    }
 }

@@ -124,12 +124,22 @@ struct StoredWorld {
     }
 
     mutating func commit(isFinal: Bool = false) throws {
-        guard let file, let commit = ledger.takeCommit(isFinal: isFinal) else { return }
+        guard let file else { return }
+        let first: CivilDate? =
+            Int.random(in: 0..<4, using: &random) == 0
+            ? calendar.day(containing: now.timestamp).adding(days: -Int.random(in: 0...400, using: &random)) : nil
+        var reports = try [first.map { try reported(by: file, from: $0) }]
+        guard let commit = ledger.takeCommit(isFinal: isFinal) else { return }
+        reports.append(try first.map { try reported(by: file, from: $0) })
+        let stale = try file.days(from: .earliest)
         let adopted = try file.apply(commit, calendar: calendar, horizon: horizon)
         let expected = model.apply(commit, horizon: horizon)
         #expect(adopted.map(Normalized.init) == expected.map(Normalized.init))
+        reports.append(try first.map { try reported(by: file, from: $0) })
         ledger.acknowledgeCommit()
         for history in adopted { ledger.adopt(history) }
+        #expect(ledger.history(with: stale) == nil, "what was read before a commit must be read again")
+        if let first { try check(reports.compactMap { $0 }, file, from: first) }
     }
 
     private mutating func reboot() {
@@ -210,6 +220,63 @@ struct StoredWorld {
                 mine.limitBytes(in: mine.current) == theirs.limitBytes(in: theirs.current),
                 "\(mine.quota.name): \(comment)")
         }
+    }
+
+    /// What reports are told was the same before a commit and while it was under way, and is what the file alone tells.
+    private func check(_ reports: [Reported], _ file: LedgerFile, from first: CivilDate) throws {
+        let after = try reported(by: file, from: first)
+        for report in reports {
+            #expect(report.days == after.days || report.hidesBytes)
+            #expect(report.lifetimes == after.lifetimes || report.hidesBytes)
+            if keepsBucketsSeconds == nil { #expect(report.buckets == after.buckets) }
+        }
+        let inMemory = Reported(ledger.history(), from: ledger.daysInMemoryFrom)
+        for (key, days) in inMemory.days {
+            #expect(
+                days.filter { $0.key >= first } == after.days[key]?.filter { $0.key >= ledger.daysInMemoryFrom } ?? [:])
+            #expect(inMemory.lifetimes[key] == after.lifetimes[key])
+        }
+        let alone = Reported(DayHistory(try file.days(from: first)), from: first)
+        #expect(alone.days == after.days)
+        #expect(alone.lifetimes == after.lifetimes)
+    }
+
+    private struct Reported {
+        /// Whether the last bytes of a device aren't shown yet.
+        var hidesBytes = false
+        var days: [AccountKey: [CivilDate: Total]] = [:]
+        var lifetimes: [AccountKey: Total] = [:]
+        var buckets: [AccountKey: [Timestamp: Total]] = [:]
+
+        init(_ history: DayHistory, from first: CivilDate) {
+            for entry in history.entries where !entry.lifetime.isZero {
+                #expect(lifetimes[entry.key] == nil, "an account comes once")
+                lifetimes[entry.key] = entry.lifetime
+                #expect(entry.days.map(\.day) == entry.days.map(\.day).sorted())
+                for (day, total) in entry.days where day >= first && !total.isZero {
+                    days[entry.key, default: [:]][day] = total
+                }
+            }
+        }
+    }
+
+    private func reported(by file: LedgerFile, from first: CivilDate) throws -> Reported {
+        let history = try #require(ledger.history(with: try file.days(from: first)))
+        var reported = Reported(history, from: first)
+        reported.hidesBytes = !ledger.unexposed.isEmpty || !ledger.unexposedInFlight.isEmpty
+        for entry in try #require(ledger.history(with: try file.days(from: .earliest))).entries {
+            #expect(entry.days.reduce(into: Total.zero) { $0 += $1.total } == entry.lifetime, "days tile the lifetime")
+        }
+        var start = Timestamp.earliest
+        while start < .latest {
+            let page = try file.buckets(from: start, before: .latest, rowsPerPage: 100)
+            for row in try #require(ledger.buckets(with: page)) {
+                #expect(row.start >= start && row.start < page.until)
+                reported.buckets[row.key, default: [:]][row.start, default: .zero] += row.total
+            }
+            start = page.until
+        }
+        return reported
     }
 
     mutating func close() throws {

@@ -1,0 +1,250 @@
+import CivilTime
+
+/// Every account's bytes by local days, for reports.
+package struct DayHistory: Sendable {
+    package struct Entry: Sendable {
+        package var key: AccountKey
+        /// Whether it is shown even if it has carried nothing: its device is there, or may come back.
+        package var isLive: Bool
+        package var lifetime: Total
+        /// Those with bytes, ascending.
+        package var days: [(day: CivilDate, total: Total)]
+
+        package init(key: AccountKey, isLive: Bool, lifetime: Total, days: [(day: CivilDate, total: Total)]) {
+            self.key = key
+            self.isLive = isLive
+            self.lifetime = lifetime
+            self.days = days
+        }
+    }
+
+    package var entries: [Entry]
+}
+
+/// Days of the store at one of its commits.
+package struct StoredDays: Sendable {
+    /// Which commit, see ``LedgerHeader/sequence``; 0 before the first.
+    package var sequence: Int64
+    package var accounts: [AccountID: AccountKey]
+    package var lifetimes: [AccountID: Total]
+    /// Ascending by day.
+    package var days: [StoredLedger.StoredDay]
+
+    package init(
+        sequence: Int64, accounts: [AccountID: AccountKey], lifetimes: [AccountID: Total],
+        days: [StoredLedger.StoredDay]
+    ) {
+        self.sequence = sequence
+        self.accounts = accounts
+        self.lifetimes = lifetimes
+        self.days = days
+    }
+}
+
+/// Buckets of the store at one of its commits, a page of them.
+package struct StoredBuckets: Sendable {
+    package typealias Row = (bucket: Bucket, account: AccountID, total: Total)
+
+    package var sequence: Int64
+    package var accounts: [AccountID: AccountKey]
+    /// Ascending by time.
+    package var rows: [Row]
+    /// From where on the page holds all.
+    package var from: Timestamp
+    /// Up to where, exclusive.
+    package var until: Timestamp
+    /// Buckets that start before aren't kept any more, or not all.
+    package var keptFrom: Timestamp
+
+    package init(
+        sequence: Int64, accounts: [AccountID: AccountKey], rows: [Row], from: Timestamp, until: Timestamp,
+        keptFrom: Timestamp
+    ) {
+        self.sequence = sequence
+        self.accounts = accounts
+        self.rows = rows
+        self.from = from
+        self.until = until
+        self.keptFrom = keptFrom
+    }
+}
+
+/// Bytes of one account from a moment on, in one bucket.
+package struct BucketRow: Hashable, Sendable {
+    package var start: Timestamp
+    package var key: AccountKey
+    package var total: Total
+}
+
+extension DayHistory {
+    /// What the store has, where no program has anything beside it.
+    package init(_ stored: StoredDays) {
+        var days: [AccountID: [(day: CivilDate, total: Total)]] = [:]
+        for entry in stored.days { days[entry.account, default: []].append((entry.day, entry.total)) }
+        entries = stored.accounts.map { id, key in
+            Entry(key: key, isLive: key == .uplink, lifetime: stored.lifetimes[id] ?? .zero, days: days[id] ?? [])
+        }
+    }
+}
+
+extension StoredBuckets {
+    /// With their accounts' names, where no program has anything beside it.
+    package var named: [BucketRow] {
+        rows.compactMap { row in
+            accounts[row.account].map { BucketRow(start: row.bucket.start, key: $0, total: row.total) }
+        }
+    }
+}
+
+// MARK: - While the program runs
+
+extension Ledger {
+    /// Days before this one are in the store only, but for what waits to get there.
+    package var daysInMemoryFrom: CivilDate { isPersistent ? historyFrom : .earliest }
+
+    /// Whether there is more to read in the store.
+    package var hasStore: Bool { isPersistent && !isAwaitingStore }
+
+    /// Every account's days from ``daysInMemoryFrom`` on, as ``view(at:)`` shows their sums. Accounts that have carried
+    /// nothing since aren't among them.
+    package func history() -> DayHistory {
+        DayHistory(
+            entries: accounts.indices.compactMap { index in
+                guard let view = view(at: index) else { return nil }
+                let days = accounts[index].days.entries.filter { $0.day >= daysInMemoryFrom }
+                return .init(
+                    key: view.key, isLive: view.isLive, lifetime: view.lifetime, days: shown(days, of: index))
+            })
+    }
+
+    /// Every account's days: what the store has, with what waits to be stored, as ``view(at:)`` shows their sums.
+    ///
+    /// - Returns: `nil` if `stored` isn't of the last commit: it must be read again.
+    package func history(with stored: StoredDays) -> DayHistory? {
+        guard let uncommitted = uncommitted(since: stored.sequence) else { return nil }
+        var keys = stored.accounts
+        var places: [AccountKey: Int] = [:]
+        for (index, account) in accounts.enumerated() where !account.isFolded {
+            keys[account.id] = account.key
+            places[account.key] = index
+        }
+        // By name: an account that is new here is the next part of one that the store has under the same.
+        var lifetimes = places.mapValues { _ in Total.zero }
+        var days: [AccountKey: [CivilDate: Total]] = [:]
+        for (id, key) in stored.accounts where uncommitted.foldTargets[id] == nil {
+            lifetimes[keys[id] ?? key, default: .zero] += Total.zero
+        }
+        for (id, total) in stored.lifetimes {
+            if let key = keys[uncommitted.target(id)] { lifetimes[key, default: .zero] += total }
+        }
+        for entry in stored.days {
+            if let key = keys[uncommitted.target(entry.account)] {
+                days[key, default: [:]][entry.day, default: .zero] += entry.total
+            }
+        }
+        for (slot, total) in uncommitted.days {
+            guard let key = keys[slot.account] else { continue }
+            lifetimes[key, default: .zero] += total
+            days[key, default: [:]][slot.day, default: .zero] += total
+        }
+        let entries = lifetimes.map { key, lifetime in
+            let sorted = (days[key] ?? [:]).sorted { $0.key < $1.key }.map { (day: $0.key, total: $0.value) }
+            guard let place = places[key], let view = view(at: place) else {
+                return DayHistory.Entry(key: key, isLive: false, lifetime: lifetime, days: sorted)
+            }
+            return DayHistory.Entry(
+                key: key, isLive: view.isLive, lifetime: lifetime.without(hiddenTotal(at: place) ?? .zero),
+                days: shown(sorted, of: place))
+        }
+        return DayHistory(entries: entries)
+    }
+
+    /// Days without what isn't shown yet, which counts as today's.
+    private func shown(_ days: [(day: CivilDate, total: Total)], of index: Int) -> [(day: CivilDate, total: Total)] {
+        guard var hidden = hiddenTotal(at: index), let last = days.lastIndex(where: { $0.day <= window.today }) else {
+            return days
+        }
+        var days = days
+        for place in days[...last].indices.reversed() {
+            let rest = hidden.without(days[place].total)
+            days[place].total = days[place].total.without(hidden)
+            hidden = rest
+        }
+        return days
+    }
+
+    /// A page of the store's buckets with what waits to be stored.
+    ///
+    /// - Returns: Ascending by time; `nil` if the page isn't of the last commit: it must be read again.
+    package func buckets(with page: StoredBuckets) -> [BucketRow]? {
+        guard let uncommitted = uncommitted(since: page.sequence) else { return nil }
+        var keys = page.accounts
+        for account in accounts where !account.isFolded { keys[account.id] = account.key }
+        var totals: [Commit.BucketKey: Total] = [:]
+        for (key, total) in uncommitted.buckets(from: page.from, before: page.until) {
+            totals[key, default: .zero] += total
+        }
+        if totals.isEmpty, uncommitted.foldTargets.isEmpty {
+            return page.rows.compactMap { row in
+                keys[row.account].map { BucketRow(start: row.bucket.start, key: $0, total: row.total) }
+            }
+        }
+        for row in page.rows {
+            totals[.init(account: uncommitted.target(row.account), bucket: row.bucket), default: .zero] += row.total
+        }
+        return totals.sorted { ($0.key.bucket, $0.key.account) < ($1.key.bucket, $1.key.account) }.compactMap { entry in
+            keys[entry.key.account].map { BucketRow(start: entry.key.bucket.start, key: $0, total: entry.value) }
+        }
+    }
+
+    /// What a store at this commit doesn't have; `nil` if that is none of the last two.
+    private func uncommitted(since sequence: Int64) -> Uncommitted? {
+        if let inFlight, sequence == inFlight.header.sequence { return Uncommitted([pending]) }
+        guard sequence == self.sequence else { return nil }
+        guard let inFlight else { return Uncommitted([pending]) }
+        var first = Pending()
+        first.buckets = inFlight.buckets
+        first.days = inFlight.days
+        first.spreads = inFlight.spreads
+        first.folds = inFlight.folds
+        return Uncommitted([first, pending])
+    }
+}
+
+/// Bookings that a store doesn't have yet.
+private struct Uncommitted {
+    let foldTargets: [AccountID: AccountID]
+    private(set) var days: [Commit.DayKey: Total] = [:]
+    private var buckets: [Commit.BucketKey: Total] = [:]
+    private var spreads: [Commit.GapSpread] = []
+
+    /// - Parameter parts: In the order in which they will be stored.
+    init(_ parts: [Pending]) {
+        var folds = Pending()
+        folds.folds = parts.flatMap(\.folds)
+        foldTargets = folds.foldTargets
+        for part in parts {
+            for (key, total) in part.buckets {
+                buckets[.init(account: target(key.account), bucket: key.bucket), default: .zero] += total
+            }
+            for (key, total) in part.days {
+                days[.init(account: target(key.account), day: key.day), default: .zero] += total
+            }
+            spreads += part.spreads.map { .init(account: target($0.account), spread: $0.spread) }
+        }
+    }
+
+    func target(_ account: AccountID) -> AccountID { foldTargets[account] ?? account }
+
+    func buckets(from start: Timestamp, before end: Timestamp) -> [Commit.BucketKey: Total] {
+        var totals = buckets.filter { $0.key.bucket.start >= start && $0.key.bucket.start < end }
+        for entry in spreads where entry.spread.end >= start && Bucket(containing: entry.spread.start).start < end {
+            entry.spread.forEachBucket(since: start) { bucket, delta in
+                if bucket.start >= start, bucket.start < end {
+                    totals[.init(account: entry.account, bucket: bucket), default: .zero] += Total(delta)
+                }
+            }
+        }
+        return totals
+    }
+}

@@ -1,0 +1,122 @@
+import Accounting
+import CivilTime
+import LedgerStore
+
+/// Where reports get what the ledger has: from the daemon's meter and store, from the file alone, or from a daemon that is
+/// asked by another process.
+protocol LedgerReader {
+    /// The moment, and by which calendar reports go.
+    func basis() async throws -> ReportBasis
+
+    /// Every account's days from a date on.
+    ///
+    /// - Parameter everybody: Whether accounts are wanted that have carried nothing for long.
+    func days(from first: CivilDate, everybody: Bool) async throws -> DayHistory
+
+    /// Some buckets of a span of time, the first of it.
+    func buckets(from start: Timestamp, before end: Timestamp) async throws -> BucketPage
+}
+
+/// What a report goes by.
+struct ReportBasis: Sendable {
+    var now: Timestamp
+    /// Up to when everything is counted; `nil` if nothing was ever.
+    var asOf: Timestamp?
+    var calendar: LocalCalendar
+    /// Under `devices` in the configuration.
+    var collapse: [DevicePattern]
+}
+
+/// Buckets with their accounts' names.
+struct BucketPage: Sendable {
+    /// Ascending by time.
+    var rows: [BucketRow]
+    /// Up to where it goes, exclusive.
+    var until: Timestamp
+    /// Buckets that start before aren't kept any more, or not all.
+    var keptFrom: Timestamp
+
+    /// How many rows are read at a time: some milliseconds' work, so that commits don't wait for long.
+    static let rows = 4096
+}
+
+extension LedgerReader {
+    /// - Throws: `UsageError` when the query makes no sense, `StoreError` when the ledger can't be read.
+    func usage(_ query: UsageQuery) async throws -> UsageReport {
+        let basis = try await basis()
+        let span = try query.span(by: basis.calendar, at: basis.now)
+        let isAboutAll = query.period == .all || !query.devices.isEmpty
+        let history = try await days(from: span.firstDay, everybody: isAboutAll)
+        var builder = try UsageBuilder(query, span, history, collapse: basis.collapse)
+        var note: String?
+        if !span.isWholeDays {
+            var start = Bucket(containing: builder.since).start
+            while start < span.until {
+                let page = try await buckets(from: start, before: span.until)
+                for row in page.rows { builder.add(row) }
+                if page.keptFrom > builder.since {
+                    let kept = basis.calendar.rfc3339(page.keptFrom)
+                    note = "5-minute records before \(kept) aren't kept any more; days are"
+                }
+                start = page.until
+            }
+        }
+        var report = builder.report(asOf: basis.asOf)
+        report.note = note
+        return report
+    }
+}
+
+/// The ledger while the daemon has it: what the store has, and on top of it what the meter has that isn't stored yet.
+struct LiveLedger: LedgerReader, Sendable {
+    let meter: Meter
+    let store: Store
+
+    func basis() async -> ReportBasis { await meter.reportBasis() }
+
+    func days(from first: CivilDate, everybody: Bool) async throws -> DayHistory {
+        try await repeatedly {
+            let ledger = await meter.ledgerNow()
+            let isInMemory = first >= ledger.daysInMemoryFrom && !everybody
+            if isInMemory || !ledger.hasStore { return ledger.history() }
+            let stored = try await store.days(from: first)
+            return await meter.ledgerNow().history(with: stored)
+        }
+    }
+
+    func buckets(from start: Timestamp, before end: Timestamp) async throws -> BucketPage {
+        try await repeatedly {
+            guard await meter.ledgerNow().hasStore else { throw UsageError.noLedger }
+            let page = try await store.buckets(from: start, before: end)
+            guard let rows = await meter.ledgerNow().buckets(with: page) else { return nil }
+            return BucketPage(rows: rows, until: page.until, keptFrom: page.keptFrom)
+        }
+    }
+
+    /// A commit may come between reading the store and asking the meter; then both are asked again.
+    private func repeatedly<Value: Sendable>(_ body: () async throws -> Value?) async throws -> Value {
+        for _ in 0..<10 {
+            if let value = try await body() { return value }
+        }
+        throw StoreError(.busy, path: "the ledger", "it is written too often to be read")
+    }
+}
+
+/// The ledger's file, where no daemon runs.
+struct StoredLedgerReader: LedgerReader {
+    let file: LedgerFile
+    let now: Timestamp
+    let calendar: LocalCalendar
+    let collapse: [DevicePattern]
+
+    func basis() throws -> ReportBasis {
+        ReportBasis(now: now, asOf: try file.lastReading(), calendar: calendar, collapse: collapse)
+    }
+
+    func days(from first: CivilDate, everybody: Bool) throws -> DayHistory { DayHistory(try file.days(from: first)) }
+
+    func buckets(from start: Timestamp, before end: Timestamp) throws -> BucketPage {
+        let page = try file.buckets(from: start, before: end, rowsPerPage: BucketPage.rows)
+        return BucketPage(rows: page.named, until: page.until, keptFrom: page.keptFrom)
+    }
+}

@@ -1,0 +1,204 @@
+import Accounting
+import CivilTime
+
+/// What somebody wants to know about what was carried: which time, cut how finely, of which devices.
+package struct UsageQuery: Codable, Sendable {
+    /// The open period of the local calendar.
+    package enum Period: String, Codable, CaseIterable, Sendable {
+        case day, week, month, year
+        /// Since metering began.
+        case all
+    }
+
+    /// How long each entry of a report is.
+    package enum Grain: String, Codable, CaseIterable, Sendable {
+        /// One sum.
+        case total
+        case fiveMinutes = "5m"
+        case hour, day, month, year
+
+        /// Whether it is cut finer than days are kept.
+        var isFine: Bool { self == .fiveMinutes || self == .hour }
+    }
+
+    package var period: Period?
+    package var grain = Grain.total
+    /// A date, which stands for its beginning, or a moment; see ``QuotaRequest/moment(_:by:at:)``.
+    package var since: String?
+    /// A date, which stands for its end, or a moment.
+    package var until: String?
+    /// The last so many entries only.
+    package var last: Int?
+    /// Names or patterns; all if there are none.
+    package var devices: [String] = []
+    /// Whether the uplink is enough, if no devices are named and it has ever carried something.
+    package var prefersUplink = false
+
+    package init(_ period: Period? = nil, grain: Grain = .total) {
+        self.period = period
+        self.grain = grain
+    }
+
+    /// As many entries of all accounts are in one report; `export` has no such limit.
+    package static let maximumEntries = 20_000
+
+    /// Checks what can be checked without the ledger.
+    ///
+    /// - Throws: `UsageError`.
+    package func check() throws(UsageError) {
+        // Neither the zone nor the moment matters.
+        _ = try span(by: .utc, at: Timestamp(secondsSinceEpoch: 253_402_000_000))
+    }
+
+    /// The time that is meant.
+    ///
+    /// - Throws: `UsageError` when it makes no sense.
+    func span(by calendar: LocalCalendar, at now: Timestamp) throws(UsageError) -> UsageSpan {
+        for device in devices where DevicePattern(device) == nil { throw .notAPattern(device) }
+        if let last, !(1...Self.maximumEntries).contains(last) { throw .notACount(last) }
+        if period != nil, since ?? until != nil { throw .twoSpans }
+        let slots = Slots(grain, calendar)
+        let window = PeriodWindow(calendar, at: now)
+        let open = grain.isFine ? slots.end(ofSlotAt: now) : window.daySpan.upperBound
+        let end = try until.map { text throws(UsageError) in
+            min(open, try moment(text, isEnd: true, by: calendar, at: now))
+        }
+        var start = try since.map { text throws(UsageError) in
+            try moment(text, isEnd: false, by: calendar, at: now)
+        }
+        switch period {
+        case .day: start = window.daySpan.lowerBound
+        case .week: start = window.weekStartTime
+        case .month: start = window.monthStartTime
+        case .year: start = Slots(.year, calendar).start(ofSlotAt: now)
+        case .all, nil: break
+        }
+        if let start, start >= end ?? open { throw .isEmpty(since: since ?? "", until: until) }
+        if let last, grain != .total {
+            var first = slots.start(ofSlotAt: (end ?? open).adding(seconds: -1))
+            for _ in 1..<last { first = slots.start(ofSlotAt: first.adding(seconds: -1)) }
+            start = max(start ?? .earliest, first)
+        }
+        func isMidnight(_ moment: Timestamp) -> Bool {
+            calendar.start(of: calendar.day(containing: moment)) == moment
+        }
+        var span = UsageSpan(
+            since: start, until: end ?? open, grain: grain,
+            isWholeDays: !grain.isFine && (start.map(isMidnight) ?? true) && isMidnight(end ?? open),
+            calendar: calendar, now: now)
+        if !span.isWholeDays {
+            // Nothing finer is known.
+            span.since = span.since.map { Bucket(containing: $0).start }
+            span.until = Bucket(containing: span.until.adding(seconds: -1)).end
+        }
+        return span
+    }
+
+    private func moment(_ text: String, isEnd: Bool, by calendar: LocalCalendar, at now: Timestamp)
+        throws(UsageError) -> Timestamp
+    {
+        let window = PeriodWindow(calendar, at: now)
+        let date =
+            switch text {
+            case "today": window.today
+            case "yesterday": window.previousDay
+            default: CivilDate(text)
+            }
+        if let date { return isEnd ? calendar.span(ofDay: date).upperBound : calendar.start(of: date) }
+        guard let moment = QuotaRequest.moment(text, by: calendar, at: now) else { throw .notATime(text) }
+        return moment
+    }
+}
+
+/// The time that a query is about.
+struct UsageSpan: Sendable {
+    /// `nil` for everything that was metered.
+    var since: Timestamp?
+    var until: Timestamp
+    var grain: UsageQuery.Grain
+    /// Whether local days tell all of it, which are kept for ever; otherwise buckets do.
+    var isWholeDays: Bool
+    var calendar: LocalCalendar
+    var now: Timestamp
+
+    /// The first local day of it.
+    var firstDay: CivilDate { since.map(calendar.day(containing:)) ?? .earliest }
+    /// The last local day of it.
+    var lastDay: CivilDate { calendar.day(containing: until.adding(seconds: -1)) }
+}
+
+/// How time is cut into the entries of a report; they tile it.
+struct Slots {
+    private let grain: UsageQuery.Grain
+    private let calendar: LocalCalendar
+
+    init(_ grain: UsageQuery.Grain, _ calendar: LocalCalendar) {
+        self.grain = grain
+        self.calendar = calendar
+    }
+
+    func start(ofSlotAt moment: Timestamp) -> Timestamp {
+        switch grain {
+        case .total: .earliest
+        case .fiveMinutes: Bucket(containing: moment).start
+        // By the wall clock, whose offset may not be of whole hours.
+        case .hour: moment.adding(seconds: -Int64(calendar.localTime(at: moment).secondsOfDay % 3600))
+        case .day: calendar.start(of: calendar.day(containing: moment))
+        case .month: calendar.start(of: calendar.day(containing: moment).firstOfMonth)
+        case .year: calendar.start(of: Self.firstOfYear(calendar.day(containing: moment)))
+        }
+    }
+
+    func end(ofSlotAt moment: Timestamp) -> Timestamp {
+        switch grain {
+        case .total: return .latest
+        case .fiveMinutes: return Bucket(containing: moment).end
+        case .hour:
+            return moment.adding(seconds: 3600 - Int64(calendar.localTime(at: moment).secondsOfDay % 3600))
+        case .day: return calendar.span(ofDay: calendar.day(containing: moment)).upperBound
+        case .month:
+            return calendar.start(of: calendar.day(containing: moment).firstOfMonth.adding(days: 31).firstOfMonth)
+        case .year:
+            return calendar.start(
+                of: Self.firstOfYear(Self.firstOfYear(calendar.day(containing: moment)).adding(days: 366)))
+        }
+    }
+
+    private static func firstOfYear(_ date: CivilDate) -> CivilDate {
+        CivilDate(year: date.year, month: 1, day: 1) ?? .earliest
+    }
+}
+
+/// Why a report can't be made.
+package enum UsageError: Error, Sendable, CustomStringConvertible {
+    case notAPattern(String)
+    case notACount(Int)
+    case notATime(String)
+    case twoSpans
+    /// Nothing lies in it.
+    case isEmpty(since: String, until: String?)
+    case tooLong(entries: Int)
+    case unknownDevice(String, known: [String])
+    /// Its 5-minute records aren't kept any more.
+    case noLedger
+
+    package var description: String {
+        switch self {
+        case .notAPattern(let text): "\(text) is not a device's name or pattern; write eth0, \"wg*\" or uplink"
+        case .notACount(let count): "\(count) is not a number of entries; write 1 to \(UsageQuery.maximumEntries)"
+        case .notATime(let text):
+            "\(text) is not a time; write 2026-11-20, \"2026-11-20 09:00\", 09:00, today, yesterday, or RFC 3339 such as 2026-11-20T09:00:00+01:00"
+        case .twoSpans: "a period already says since when; leave out either it or the two times"
+        case .isEmpty(let since, let until):
+            "there is no time between \(since) and \(until ?? "now"); the first must be the earlier one"
+        case .tooLong(let entries):
+            "that would be \(entries) entries, more than \(UsageQuery.maximumEntries); ask for less time, for coarser entries or for one device, or export it"
+        case .unknownDevice(let name, let known):
+            known.isEmpty
+                ? "nothing was metered yet, so there is no \(name)"
+                : "nothing called \(name) was metered; there is \(known.joined(separator: ", "))"
+        case .noLedger:
+            "there is no ledger, so only days since the daemon's start are known; see what its log says about the file"
+        }
+    }
+}

@@ -1,0 +1,62 @@
+import Accounting
+import CivilTime
+
+/// What reports are made of.
+extension LedgerFile {
+    /// Every account with its days from a date on.
+    ///
+    /// - Throws: `StoreError`.
+    package func days(from first: CivilDate) throws(StoreError) -> StoredDays {
+        try checkIsInPlace()
+        return try translatingErrors {
+            try connection.transaction {
+                var stored = StoredDays(sequence: try storedSequence(), accounts: [:], lifetimes: [:], days: [])
+                for record in try loadAccounts() { stored.accounts[record.id] = record.key }
+                let rows = try statement("SELECT day, account, received, transmitted FROM day ORDER BY day")
+                try rows.bind([])
+                while try rows.step() {
+                    guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
+                    stored.lifetimes[entry.account, default: .zero] += entry.total
+                    if entry.day >= first { stored.days.append(entry) }
+                }
+                return stored
+            }
+        }
+    }
+
+    /// A page of buckets, whole ones of time: so many rows, and those that start with the last of them.
+    ///
+    /// - Throws: `StoreError`.
+    package func buckets(from start: Timestamp, before end: Timestamp, rowsPerPage: Int) throws(StoreError)
+        -> StoredBuckets
+    {
+        try checkIsInPlace()
+        return try translatingErrors {
+            try connection.transaction {
+                let kept = try connection.integer("SELECT buckets_from FROM ledger") ?? .min
+                var page = StoredBuckets(
+                    sequence: try storedSequence(), accounts: [:], rows: [], from: start, until: end,
+                    keptFrom: Timestamp(secondsSinceEpoch: kept))
+                for record in try loadAccounts() { page.accounts[record.id] = record.key }
+                let rows = try statement(
+                    """
+                    SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2
+                    ORDER BY start, account
+                    """)
+                try rows.bind([.integer(start.secondsSinceEpoch), .integer(end.secondsSinceEpoch)])
+                defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
+                while try rows.step() {
+                    let bucket = Bucket(start: Timestamp(secondsSinceEpoch: rows.integer(0)))
+                    if page.rows.count >= rowsPerPage, page.rows.last?.bucket != bucket {
+                        page.until = bucket.start
+                        break
+                    }
+                    page.rows.append((bucket, AccountID(rawValue: rows.integer(1)), total(in: rows, from: 2)))
+                }
+                return page
+            }
+        }
+    }
+
+    private func storedSequence() throws -> Int64 { try connection.integer("SELECT sequence FROM ledger") ?? 0 }
+}

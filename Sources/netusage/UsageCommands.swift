@@ -1,0 +1,168 @@
+import ArgumentParser
+import Exporter
+
+/// What `today`, `week`, `month`, `year`, `summary`, `days`, `months` and `recent` have in common.
+struct UsageOptions: ParsableArguments {
+    @Option(
+        name: .customLong("device"), parsing: .singleValue,
+        help: "Only this device, or those that fit a pattern, or uplink; may be repeated.")
+    var devices: [String] = []
+
+    @Flag(help: "For programs: bytes as integers, times in RFC 3339.")
+    var json = false
+
+    @Flag(help: "Rates in bits per second.")
+    var bits = false
+}
+
+/// From when until when, for the commands that aren't about the open period.
+struct SpanOptions: ParsableArguments {
+    @Option(help: "From when on: 2026-11-20, \"2026-11-20 09:00\", today, yesterday, or RFC 3339.")
+    var since: String?
+
+    @Option(help: "Until when; the day of a date is part of it. (default: now)")
+    var until: String?
+}
+
+/// A command that shows what was carried.
+protocol UsageCommand: AsyncParsableCommand {
+    var common: CommonOptions { get }
+    var options: UsageOptions { get }
+    var query: UsageQuery { get }
+    /// What the table is called, in front of when it begins.
+    var title: String { get }
+}
+
+extension UsageCommand {
+    private var wholeQuery: UsageQuery {
+        var query = query
+        query.devices = options.devices
+        return query
+    }
+
+    mutating func validate() throws {
+        do throws(UsageError) {
+            try wholeQuery.check()
+        } catch {
+            throw ValidationError("\(error)")
+        }
+    }
+
+    mutating func run() async throws {
+        let (access, query) = (common.ledgerAccess, wholeQuery)
+        let report = try await orExit { () async throws(LedgerAccess.Failure) in try await access.usage(query) }
+        if options.json {
+            print(try jsonText(report))
+        } else {
+            print(UsageTable(.standardOutput, inBits: options.bits).text(report, title: title), terminator: "")
+        }
+    }
+}
+
+/// `netusage today`.
+struct Today: UsageCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what each device has carried since local midnight.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var options: UsageOptions
+    var query: UsageQuery { UsageQuery(.day) }
+    var title: String { "Today" }
+}
+
+/// `netusage week`.
+struct Week: UsageCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what each device has carried in this week.",
+        discussion: "It begins on Monday, or on the day that week_starts of the configuration names.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var options: UsageOptions
+    var query: UsageQuery { UsageQuery(.week) }
+    var title: String { "This week" }
+}
+
+/// `netusage month`.
+struct Month: UsageCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what each device has carried since the 1st.",
+        discussion: "For the cycle that a provider bills, see netusage quota.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var options: UsageOptions
+    var query: UsageQuery { UsageQuery(.month) }
+    var title: String { "This month" }
+}
+
+/// `netusage year`.
+struct Year: UsageCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what each device has carried since January 1st.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var options: UsageOptions
+    var query: UsageQuery { UsageQuery(.year) }
+    var title: String { "This year" }
+}
+
+/// `netusage summary`.
+struct Summary: UsageCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what each device has carried since metering began, or in any span of time.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var options: UsageOptions
+    @OptionGroup var span: SpanOptions
+    var query: UsageQuery { UsageQuery(span.isGiven ? nil : .all, span: span) }
+    var title: String { "Metered" }
+}
+
+/// `netusage days`.
+struct Days: UsageCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show the last days, one by one.", discussion: "Of the uplink, unless devices are named.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var options: UsageOptions
+    @OptionGroup var span: SpanOptions
+    @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 30, or all of a span)")
+    var count: Int?
+    var query: UsageQuery { UsageQuery(grain: .day, span: span, last: count ?? (span.isGiven ? nil : 30)) }
+    var title: String { "by day" }
+}
+
+/// `netusage months`.
+struct Months: UsageCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show the last months, one by one.", discussion: "Of the uplink, unless devices are named.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var options: UsageOptions
+    @OptionGroup var span: SpanOptions
+    @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 12, or all of a span)")
+    var count: Int?
+    var query: UsageQuery { UsageQuery(grain: .month, span: span, last: count ?? (span.isGiven ? nil : 12)) }
+    var title: String { "by month" }
+}
+
+/// `netusage recent`.
+struct Recent: UsageCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show the last records of five minutes, one by one.",
+        discussion:
+            "Of the uplink, unless devices are named. They are kept as long as keep_buckets of the configuration says.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var options: UsageOptions
+    @OptionGroup var span: SpanOptions
+    @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 5, or all of a span)")
+    var count: Int?
+    var query: UsageQuery { UsageQuery(grain: .fiveMinutes, span: span, last: count ?? (span.isGiven ? nil : 5)) }
+    var title: String { "by five minutes" }
+}
+
+extension SpanOptions {
+    fileprivate var isGiven: Bool { since != nil || until != nil }
+}
+
+extension UsageQuery {
+    fileprivate init(_ period: Period? = nil, grain: Grain = .total, span: SpanOptions, last: Int? = nil) {
+        self.init(period, grain: grain)
+        since = span.since
+        until = span.until
+        self.last = last
+        prefersUplink = grain != .total
+    }
+}

@@ -1,0 +1,142 @@
+import Exporter
+
+/// What was carried, for people: a line for each account, or for each entry of one.
+struct UsageTable {
+    private let terminal: Terminal
+    private let inBits: Bool
+
+    init(_ terminal: Terminal, inBits: Bool) {
+        self.terminal = terminal
+        self.inBits = inBits
+    }
+
+    /// - Parameter title: What the report is about.
+    func text(_ report: UsageReport, title: String) -> String {
+        var blocks = report.accounts.compactMap { account in
+            account.entries.map { entries(of: account, $0, report, title) }
+        }
+        if report.grain == "total" { blocks = [sums(report, title)] }
+        if report.since == nil || blocks.isEmpty { blocks = [["Nothing was metered yet."]] }
+        let note = report.note.map { [self.note($0, report)] } ?? []
+        return ([note].filter { !$0.isEmpty } + blocks).map { $0.joined(separator: "\n") + "\n" }.joined(
+            separator: "\n")
+    }
+
+    private func note(_ note: String, _ report: UsageReport) -> String {
+        let text = (report.asOf.map { "As of \(minuteText($0)): " } ?? "") + note + "."
+        return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
+    }
+
+    // MARK: - Sums
+
+    private func sums(_ report: UsageReport, _ title: String) -> [String] {
+        let isOpen = report.asOf.map { $0 < report.until } ?? true
+        var span = "\(title), since \(startText(report.since ?? report.until))"
+        if !isOpen { span = "\(title) from \(startText(report.since ?? "")) until \(startText(report.until))" }
+        let largest = report.accounts.map(\.totalBytes).max() ?? 0
+        // The uplink first, then those that have carried most.
+        let sorted = report.accounts.enumerated().sorted { a, b in
+            let (first, second) = (a.element, b.element)
+            if (first.kind == "uplink") != (second.kind == "uplink") { return first.kind == "uplink" }
+            return first.totalBytes == second.totalBytes ? a.offset < b.offset : first.totalBytes > second.totalBytes
+        }.map(\.element)
+        let rows = sorted.map {
+            Row(
+                label: $0.name, received: $0.receivedBytes, transmitted: $0.transmittedBytes, total: $0.totalBytes,
+                seconds: report.seconds)
+        }
+        return [terminal.bold(span)] + lines(rows, labelled: "", largest: largest)
+    }
+
+    // MARK: - Entries
+
+    private func entries(
+        of account: UsageReport.Account, _ entries: [UsageReport.Entry], _ report: UsageReport, _ title: String
+    ) -> [String] {
+        var rows = entries.map {
+            Row(
+                label: label($0, report.grain), received: $0.receivedBytes, transmitted: $0.transmittedBytes,
+                total: $0.totalBytes, seconds: $0.seconds)
+        }
+        let largest = rows.map(\.total).max() ?? 0
+        if rows.count > 1 {
+            rows.append(
+                Row(
+                    label: "sum", received: account.receivedBytes, transmitted: account.transmittedBytes,
+                    total: account.totalBytes, seconds: report.seconds, hasBar: false))
+        }
+        let head = terminal.bold(terminal.clipped(account.name, to: terminal.columns / 2)) + ", " + title
+        return [head] + lines(rows, labelled: report.grain == "5m" ? "from" : report.grain, largest: largest)
+    }
+
+    private func label(_ entry: UsageReport.Entry, _ grain: String) -> String {
+        switch grain {
+        case "year": String(entry.start.prefix(4))
+        case "month": String(dateText(entry.start).prefix(7))
+        case "day": dateText(entry.start)
+        default: minuteText(entry.start)
+        }
+    }
+
+    // MARK: - Lines
+
+    private struct Row {
+        var label: String
+        var received: UInt64
+        var transmitted: UInt64
+        var total: UInt64
+        var seconds: Int64
+        var hasBar = true
+    }
+
+    private static let columns = ["received", "transmitted", "total", "average"]
+
+    private func lines(_ rows: [Row], labelled label: String, largest: UInt64) -> [String] {
+        let values = rows.map { row in
+            let average = row.seconds > 0 ? Double(row.total) / Double(row.seconds) : 0
+            return [
+                sizeText(row.received), sizeText(row.transmitted), sizeText(row.total),
+                rateText(average, inBits: inBits),
+            ]
+        }
+        var widths = Self.columns.map { width($0) }
+        for line in values {
+            for (place, value) in line.enumerated() { widths[place] = max(widths[place], width(value)) }
+        }
+        let longest = max(4, width(label), rows.map { width($0.label) }.max() ?? 0)
+        func taken(_ shown: Range<Int>) -> Int { widths[shown].reduce(0) { $0 + $1 + 2 } }
+        // On a narrow terminal the bar goes first, then the average, then all but the total.
+        let enough = min(longest, 16)
+        let shown = [0..<4, 0..<3].first { enough + taken($0) <= terminal.columns } ?? 2..<3
+        let labelWidth = min(longest, terminal.columns - taken(shown))
+        let room = terminal.columns - taken(shown) - labelWidth - 2
+        func line(_ label: String, _ cells: [String]) -> String {
+            let name = terminal.clipped(label, to: labelWidth)
+            let start = name + String(repeating: " ", count: labelWidth - width(name))
+            return shown.reduce(start) { $0 + "  " + aligned(cells[$1], to: widths[$1]) }
+        }
+        return [terminal.dim(line(label, Self.columns))]
+            + zip(rows, values).map { row, cells in
+                let bar = row.hasBar && room >= 8 ? "  " + self.bar(row, largest: largest, length: min(room, 40)) : ""
+                return (line(row.label, cells) + bar).trimmingTrailingSpaces
+            }
+    }
+
+    /// What was received in one shade, what was transmitted in another.
+    private func bar(_ row: Row, largest: UInt64, length: Int) -> String {
+        if largest == 0 || row.total == 0 { return "" }
+        let columns = max(1, Int((Double(row.total) / Double(largest) * Double(length)).rounded()))
+        let received = Int((Double(row.received) / Double(row.total) * Double(columns)).rounded())
+        let (full, light) = terminal.hasUnicode ? ("█", "▒") : ("#", "-")
+        return terminal.coloured(String(repeating: full, count: received), .green)
+            + terminal.coloured(String(repeating: light, count: columns - received), .blue)
+    }
+}
+
+extension String {
+    fileprivate var trimmingTrailingSpaces: String {
+        var text = self
+        while text.last == " " { text.removeLast() }
+        return text
+    }
+}

@@ -1,0 +1,187 @@
+"""What people see in a terminal: golden files of every command on a scripted ledger, and figures that agree with the metrics."""
+
+import datetime
+import json
+import math
+import os
+import pathlib
+import pty
+import select
+import subprocess
+import time
+
+import pytest
+
+from ledgers import ZONE, Ledger
+from support import BINARY, FakeClock, Metrics, eventually
+
+GOLDEN = pathlib.Path(__file__).with_name("Golden")
+NOW = int(datetime.datetime(2026, 11, 21, 14, 3, 20, tzinfo=ZONE).timestamp())
+FIRST = int(datetime.datetime(2026, 9, 25, tzinfo=ZONE).timestamp())
+
+
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory):
+    """A ledger of 15 months, eight weeks of them by five minutes; one device has a name of wide letters."""
+    from support import Namespace
+    directory = tmp_path_factory.mktemp("scripted")
+    namespace = Namespace()
+    try:
+        clock = FakeClock(directory)
+        clock.set(NOW - int(time.time()))
+        ledger = Ledger(namespace, directory, environment=clock.environment)
+        uplink, wan, lan, vpn = (ledger.account("", "uplink"), ledger.account("enp3s0"), ledger.account("wlan0"),
+                                 ledger.account("日本語"))
+        containers = ledger.account("veth*", "collapsed")
+        for start in range(FIRST, NOW, 300):
+            hour, day = start // 3600 % 24, start // 86400 % 7
+            received = int(1e6 * (1 + day) * (1 + hour) * (1 + math.sin(start / 5000) ** 2))
+            for account in (uplink, wan):
+                ledger.bucket(account, start, received, received // 7)
+            if hour > 17:
+                ledger.bucket(lan, start, received // 3, received // 4)
+            if day == 3:
+                ledger.bucket(vpn, start, received // 7, received // 40)
+            if hour == 4:
+                ledger.bucket(containers, start, hour, 0)
+        for number in range(401):
+            date = datetime.date(2025, 8, 20) + datetime.timedelta(number)
+            for account in (uplink, wan):
+                ledger.add_to_day(account, date, int(3e10 * (1 + math.sin(number / 9) ** 2)), 4_000_000_000 + number)
+        ledger.close(until=NOW)
+    finally:
+        namespace.delete()
+    ledger.clock = clock
+    return ledger
+
+
+def show(ledger, *arguments, columns=80, environment=None, check=True):
+    """What a command prints where no daemon runs."""
+    done = subprocess.run(
+        [BINARY, *arguments, f"--storage.path={ledger.path}", f"--config.file={ledger.configuration}"], capture_output=True, text=True,
+        timeout=60, env={**os.environ, **ledger.clock.environment, "COLUMNS": str(columns), "LANG": "C.UTF-8", **(environment or {})})
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout if check else (done.returncode, done.stdout, done.stderr)
+
+
+COMMANDS = {
+    "today": ["today"], "week": ["week"], "month": ["month", "--bits"], "year": ["year", "--device", "uplink", "--device", "w*"],
+    "summary": ["summary"], "summary-span": ["summary", "--since", "2026-10-01", "--until", "2026-10-31"],
+    "summary-hours": ["summary", "--since", "2026-11-20 14:02", "--until", "2026-11-20 20:00"],
+    "days": ["days", "-n", "8"], "days-devices": ["days", "--since", "2026-10-24", "--until", "2026-10-26", "--device", "wlan0", "--device", "日*"],
+    "months": ["months"], "recent": ["recent"], "recent-gone": ["recent", "--since", "2026-09-24 23:50", "--until", "2026-09-25 00:10"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_prints_what_its_golden_file_says(scripted, name):
+    arguments = COMMANDS[name]
+    shown = "".join(f"$ COLUMNS={columns} netusage {' '.join(arguments)}\n{show(scripted, *arguments, columns=columns)}\n"
+                    for columns in (80, 140, 40))
+    shown += f"$ LANG=C netusage {' '.join(arguments)}\n{show(scripted, *arguments, environment={'LANG': 'C'})}\n"
+    shown += f"$ netusage {' '.join(arguments)} --json\n{show(scripted, *arguments, '--json')}"
+    golden = GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(shown)
+    assert shown == golden.read_text()
+
+
+def test_sums_of_every_grain_are_the_same(scripted):
+    def total(*arguments, name="enp3s0"):
+        account, = (each for each in json.loads(show(scripted, *arguments, "--json"))["accounts"] if each["name"] == name)
+        entries = account.get("entries")
+        if entries:
+            assert sum(each["total_bytes"] for each in entries) == account["total_bytes"]
+            assert all(one["end"] == other["start"] for one, other in zip(entries, entries[1:]))
+        assert account["received_bytes"] + account["transmitted_bytes"] == account["total_bytes"]
+        return account["total_bytes"]
+    lifetime = total("summary")
+    assert total("months", "--since", "2025-01-01", "--device", "enp3s0") == lifetime
+    assert total("days", "--since", "2025-08-20", "--device", "enp3s0") == lifetime
+    # Clocks went back on 2026-10-25: 25 hours.
+    day = total("days", "--since", "2026-10-25", "--until", "2026-10-25", "--device", "enp3s0")
+    assert total("recent", "--since", "2026-10-25", "--until", "2026-10-25", "--device", "enp3s0") == day
+    assert total("summary", "--since", "2026-10-25T00:00:00+02:00", "--until", "2026-10-25T23:00:00Z") == day
+    assert total("today") == total("recent", "--since", "today", "--device", "enp3s0")
+
+
+@pytest.mark.parametrize("arguments, code, message", [
+    (["days", "--since", "soon"], 64, "soon is not a time"),
+    (["days", "--since", "2026-11-20", "--until", "2026-11-19"], 64, "no time between"),
+    (["days", "-n", "0"], 64, "not a number of entries"),
+    (["today", "--device", "[x"], 64, "not a device's name or pattern"),
+    (["today", "--device", "eth7"], 1, "there is uplink, enp3s0"),
+    (["recent", "--since", "2026-09-25", "--device", "*"], 1, "more than 20000"),
+])
+def test_what_makes_no_sense_is_told_with_the_remedy(scripted, arguments, code, message):
+    done, output, errors = show(scripted, *arguments, check=False)
+    assert (done, output) == (code, "") and message in errors, errors
+
+
+def test_a_terminal_gets_colours_and_its_width_and_a_pipe_neither(scripted):
+    def on_terminal(environment, columns=100):
+        master, slave = pty.openpty()
+        try:
+            import fcntl, struct, termios
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+            process = subprocess.Popen(
+                [BINARY, "days", f"--storage.path={scripted.path}", f"--config.file={scripted.configuration}"], stdout=slave,
+                env={**os.environ, **scripted.clock.environment, "LANG": "C.UTF-8", "TERM": "xterm", **environment})
+            process.wait(30)
+            shown = b""
+            while select.select([master], [], [], 0.2)[0]:
+                shown += os.read(master, 65536)
+            return shown.decode()
+        finally:
+            os.close(master)
+            os.close(slave)
+    coloured = on_terminal({})
+    assert "\x1b[32m█" in coloured
+    plain = on_terminal({"NO_COLOR": "1"})
+    assert "\x1b" not in plain and max(map(len, plain.splitlines())) > 90
+    assert "\x1b" not in show(scripted, "days", columns=100)
+    assert show(scripted, "days", columns=100).replace("\n", "\r\n") == plain
+
+
+def accounts(report):
+    return {account["name"]: account for account in report["accounts"]}
+
+
+def test_beside_the_daemon_every_figure_is_that_of_the_metrics(cable, exporter, tmp_path):
+    near, far = cable
+    daemon = exporter(near)
+
+    def ask(*arguments):
+        done = subprocess.run([BINARY, *arguments, "--json", f"--storage.path={daemon.ledger}"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    for packets in (1, 700, 3):
+        sent = near.send("10.0.0.2", packets)
+        metrics = daemon.metrics()
+        for command, period in (("today", "day"), ("week", "week"), ("month", "month"), ("summary", "lifetime")):
+            shown = accounts(ask(command))
+            received, transmitted = metrics.pair(period, "wan0")
+            assert (shown["wan0"]["received_bytes"], shown["wan0"]["transmitted_bytes"]) == (received, transmitted)
+            assert shown["uplink"]["transmitted_bytes"] == metrics[f"netusage_uplink_{period}_transmit_bytes"] >= sent
+        for command in ("days", "months", "recent"):
+            shown = accounts(ask(command, "--device", "wan0"))["wan0"]
+            assert shown["transmitted_bytes"] == sum(each["transmitted_bytes"] for each in shown["entries"]) == transmitted
+    # While traffic flows, what is told lies between what the metrics told before and after.
+    process = subprocess.Popen(["ip", "netns", "exec", far.name, "ping", "-f", "-q", "-s", "1000", "-c", "20000", "10.0.0.1"],
+                               stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(10):
+            before, shown, after = daemon.metrics(), ask("today"), daemon.metrics()
+            value = accounts(shown)["wan0"]["received_bytes"]
+            assert before.pair("day", "wan0")[0] <= value <= after.pair("day", "wan0")[0]
+    finally:
+        process.kill()
+        process.wait()
+    # A device that is gone is told of as long as the ledger knows it.
+    near.ip("link", "del", "wan0")
+    gone = eventually(lambda: accounts(ask("today")).get("wan0"))
+    daemon.kill()
+    report = ask("today")
+    assert accounts(report)["wan0"] == gone
+    assert "no netusage serve runs" in report["note"] and report["is_stale"] is False
