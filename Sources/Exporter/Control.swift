@@ -14,11 +14,12 @@ package enum Control {
         case plans
         case order(QuotaRequest)
         case usage(UsageQuery)
+        case live
 
         /// Whether it is only looked at something.
         var isHarmless: Bool {
             switch self {
-            case .plans, .usage: true
+            case .plans, .usage, .live: true
             case .order: false
             }
         }
@@ -29,6 +30,7 @@ package enum Control {
         var plans: PlansReport?
         var adjustment: AdjustmentReport?
         var usage: UsageReport?
+        var live: LiveReport?
     }
 
     /// Lines longer than this aren't requests.
@@ -200,6 +202,7 @@ extension Control {
                 answer.adjustment = AdjustmentReport(adjustment, calendar: calendar)
             case .failure(let error): answer.error = error.description
             }
+        case .live: answer.live = await meter.liveReport()
         case .usage(let query):
             do {
                 answer.usage = try await ledger.usage(query)

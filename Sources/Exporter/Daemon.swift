@@ -137,7 +137,7 @@ package struct Daemon: Sendable {
             // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
             await meter.begin()
-            let server = try await startServer(on: loop, meter, manager, reloader)
+            let server = try await startServer(on: loop, meter, API(meter: meter, ledger: ledger), manager, reloader)
             manager.ready()
             await meter.startAnnouncing()
             netusage_release_startup_code()
@@ -183,7 +183,7 @@ package struct Daemon: Sendable {
     }
 
     private func startServer(
-        on loop: any EventLoop, _ meter: Meter, _ manager: ServiceManager, _ reloader: Reloader
+        on loop: any EventLoop, _ meter: Meter, _ api: API, _ manager: ServiceManager, _ reloader: Reloader
     ) async throws -> NIOLoopBound<HTTPServer> {
         let server = try await loop.submit { [self] in
             let catalogue = Catalogue(version: Version.number, revision: Version.revision)
@@ -194,7 +194,7 @@ package struct Daemon: Sendable {
                     landingPage: LandingPage.html(telemetryPath: options.telemetryPath),
                     externalHost: options.externalURL.flatMap(Self.host)),
                 scraper: Scraper(on: loop, meter: meter, catalogue: catalogue, showsCreated: options.showsCreated),
-                registry: ConnectionRegistry(maximumCount: Self.maximumConnections()),
+                api: api, registry: ConnectionRegistry(maximumCount: Self.maximumConnections()),
                 maximumRequests: options.maximumRequests,
                 security: try WebSecurity(path: options.webConfigurationPath, logger: logger), logger: logger,
                 requestReload: { await reloader.reload() })

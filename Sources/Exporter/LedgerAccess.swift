@@ -3,6 +3,9 @@ import CivilTime
 import Configuration
 import Glibc
 import LedgerStore
+import Logging
+import NIOPosix
+import Netlink
 
 /// How commands get at the ledger: through the daemon when one runs, by themselves when none does. Either way one
 /// process writes it.
@@ -93,6 +96,58 @@ package struct LedgerAccess: Sendable {
             throw .store(error)
         } catch {
             throw .refused("\(error)")
+        }
+    }
+
+    /// What devices carry at this moment, again and again: as the daemon says, or by reading the kernel from here.
+    ///
+    /// - Throws: `Failure`.
+    package func live() async throws(Failure) -> LiveSource {
+        try checkDirectory()
+        let note: String
+        do throws(Failure) {
+            if let answer = try askDaemon(.live) {
+                guard answer.live != nil else { throw .refused(answer.error ?? "the daemon gave no answer") }
+                return LiveSource(next: { () throws(Failure) in
+                    guard let report = try askDaemon(.live)?.live else { throw .refused("the daemon has ended") }
+                    return report
+                })
+            }
+            note = "no netusage serve runs on this ledger; rates are read from here, and nothing is kept"
+        } catch {
+            guard case .daemon(let problem) = error else { throw error }
+            note = problem
+        }
+        let meter = try await ownMeter()
+        return LiveSource(next: {
+            _ = await meter.tick(onBattery: false)
+            var report = await meter.liveReport()
+            report.note = note
+            return report
+        })
+    }
+
+    /// A meter that goes on from what the ledger has, if it can be read, and writes nothing.
+    private func ownMeter() async throws(Failure) -> Meter {
+        var setup = try setup()
+        setup.configuration.plans = .none
+        // One thread, which ends with the process.
+        let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
+        do {
+            let meter = try Meter(
+                on: loop, kernel: try KernelNetwork(),
+                bootID: SmallFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown",
+                settings: MeterSettings(setup.configuration, setup.zones),
+                logger: Logger(label: "netusage") { _ in SwiftLogNoOpLogHandler() },
+                wakeStore: AsyncStream.makeStream(of: Void.self).continuation, announce: { _ in })
+            let window = PeriodWindow(setup.localCalendar, at: setup.now)
+            // Without it there is only what is carried from now on.
+            let file = try? openedForReading()
+            let names = await meter.namesWanted
+            await meter.lookOn(from: try? file?.contents(from: window.previousMonthStart, names: names))
+            return meter
+        } catch {
+            throw .refused("the kernel can't be read: \(error)")
         }
     }
 
@@ -190,11 +245,14 @@ package struct LedgerAccess: Sendable {
 
     /// What a command needs where no daemon runs.
     private struct Setup {
-        let plans: Plans
+        var configuration: Configuration
+        let zones: Zones
         let calendars: [TimeZoneSetting: LocalCalendar]
-        /// Under `devices` in the configuration.
-        let collapse: [DevicePattern]
         let now: Timestamp
+
+        var plans: Plans { configuration.plans }
+        /// Under `devices` in the configuration.
+        var collapse: [DevicePattern] { configuration.devices.collapse }
         /// What is older than this isn't as it is now.
         let freshSeconds: Int64
 
@@ -247,8 +305,8 @@ package struct LedgerAccess: Sendable {
             let configuration = try ConfigurationFile.load(configurationPath, isRequired: isConfigurationRequired)
             let zones = try Zones.load(configuration)
             return Setup(
-                plans: configuration.plans, calendars: zones.calendars(weekStart: configuration.weekStarts),
-                collapse: configuration.devices.collapse, now: SystemClock.now().timestamp,
+                configuration: configuration, zones: zones,
+                calendars: zones.calendars(weekStart: configuration.weekStarts), now: SystemClock.now().timestamp,
                 freshSeconds: max(900, Int64(configuration.storage.flushInterval.seconds) * 3))
         } catch let error as ConfigurationErrors {
             throw .configuration(error)
@@ -257,5 +315,22 @@ package struct LedgerAccess: Sendable {
         } catch {
             throw .daemon("\(error)")
         }
+    }
+}
+
+/// What devices carry, each time it is asked.
+package struct LiveSource: Sendable {
+    fileprivate let next: @Sendable () async throws(LedgerAccess.Failure) -> LiveReport
+
+    /// - Parameter devices: Names or patterns; all if there are none.
+    /// - Throws: `LedgerAccess.Failure` when the daemon has ended.
+    package func report(of devices: [String]) async throws(LedgerAccess.Failure) -> LiveReport {
+        var report = try await next()
+        if !devices.isEmpty {
+            report.accounts.removeAll { account in
+                !devices.contains { $0 == account.name || DevicePattern($0)?.matches(DeviceName(account.name)) == true }
+            }
+        }
+        return report
     }
 }

@@ -17,27 +17,27 @@ actor Meter {
     let logger: Logger
     var settings: MeterSettings
     var ledger: Ledger
-    private var links = LinkTable()
+    private(set) var links = LinkTable()
     private var counters: [LinkCounters] = []
     /// Links whose last bytes under a name, or at all, an event told after the last dump was asked for: what the dump says
     /// of their numbers is older, or of another life.
     private var superseded: Set<UInt32> = []
     /// Links that events told of since the list of links was asked for.
     private var touched: Set<UInt32> = []
-    private var route: DefaultRoute?
+    private(set) var route: DefaultRoute?
     private var routesAreOutdated = true
     private var routesReadAt = BootTime(nanoseconds: 0)
     private var routesTook = Span.zero
     private var linksAreOutdated = false
     private var linksReadAt: BootTime
 
-    private var kernelStatus = KernelStatus()
+    private(set) var kernelStatus = KernelStatus()
     private var kernelFailures: [Concern: String] = [:]
     var storeStatus = StoreStatus()
-    private var configurationStatus: ConfigurationStatus
+    private(set) var configurationStatus: ConfigurationStatus
     private var process = ProcessStatistics()
     private var processReadAt: BootTime?
-    private let startTime = ProcessStatistics.startTime()
+    let startTime = ProcessStatistics.startTime()
     private let bootTime = ProcessStatistics.bootTime()
     var series: Series?
     private var planSeries = PlanSeries(.none)

@@ -23,6 +23,16 @@ extension LedgerFile {
         }
     }
 
+    /// The same with the days as they were booked, for a ledger that is only looked at.
+    ///
+    /// - Throws: `StoreError`.
+    package func contents(from daysFrom: CivilDate, names: Set<DeviceName>) throws(StoreError) -> StoredLedger {
+        try checkIsInPlace()
+        return try translatingErrors {
+            try connection.transaction { try contents(daysFrom: daysFrom, names: names) }
+        }
+    }
+
     func contents(daysFrom: CivilDate, names: Set<DeviceName>) throws -> StoredLedger {
         var ledger = StoredLedger.empty(daysFrom: daysFrom)
         ledger.header = try loadHeader()

@@ -147,34 +147,35 @@ private func parsedSize(_ text: String, _ name: String) throws -> UInt64 {
     }
 }
 
-/// Says what went wrong on standard error and exits: 78 (`EX_CONFIG` of sysexits.h) for the configuration, otherwise 1.
+/// Says what went wrong on standard error and exits.
 func orExit<Value>(_ body: () throws(LedgerAccess.Failure) -> Value) throws -> Value {
     do throws(LedgerAccess.Failure) {
         return try body()
     } catch {
-        throw told(error)
+        throw error.told()
     }
 }
 
-/// The same for what takes its time.
-func orExit<Value>(_ body: () async throws(LedgerAccess.Failure) -> Value) async throws -> Value {
-    do throws(LedgerAccess.Failure) {
-        return try await body()
-    } catch {
-        throw told(error)
+extension LedgerAccess.Failure {
+    /// Says on standard error what went wrong.
+    ///
+    /// - Returns: 78 (`EX_CONFIG` of sysexits.h) for the configuration, otherwise 1.
+    func told() -> ExitCode {
+        StandardError.print("\(self)")
+        if case .configuration = self { return ExitCode(78) }
+        return ExitCode(1)
     }
-}
-
-private func told(_ failure: LedgerAccess.Failure) -> ExitCode {
-    StandardError.print("\(failure)")
-    if case .configuration = failure { return ExitCode(78) }
-    return ExitCode(1)
 }
 
 /// A value as people's programs want it: keys in snake case and in order.
-func jsonText(_ value: some Encodable) throws -> String {
+func jsonText(_ value: some Encodable) throws -> String { try text(value, [.prettyPrinted]) }
+
+/// The same on one line.
+func lineText(_ value: some Encodable) -> String { (try? text(value, [])) ?? "" }  // Its values are all representable.
+
+private func text(_ value: some Encodable, _ formatting: JSONEncoder.OutputFormatting) throws -> String {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.outputFormatting = formatting.union([.sortedKeys, .withoutEscapingSlashes])
     return String(decoding: try encoder.encode(value), as: UTF8.self)
 }

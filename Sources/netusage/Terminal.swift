@@ -56,6 +56,21 @@ struct Terminal {
     }
 }
 
+/// Writes to standard output, without keeping anything back.
+///
+/// - Returns: Whether it was taken.
+func writeAll(_ text: String) -> Bool {
+    let bytes = Array(text.utf8)
+    var written = 0
+    while written < bytes.count {
+        let count = bytes[written...].withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+        if count < 0, errno == EINTR { continue }
+        if count <= 0 { return false }
+        written += count
+    }
+    return true
+}
+
 /// Bytes for people: in powers of 1000, two decimals, as "612.40 GB".
 func sizeText(_ bytes: UInt64) -> String {
     if bytes < 1000 { return "\(bytes) B" }

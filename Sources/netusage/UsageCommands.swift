@@ -49,8 +49,12 @@ extension UsageCommand {
     }
 
     mutating func run() async throws {
-        let (access, query) = (common.ledgerAccess, wholeQuery)
-        let report = try await orExit { () async throws(LedgerAccess.Failure) in try await access.usage(query) }
+        let report: UsageReport
+        do throws(LedgerAccess.Failure) {
+            report = try await common.ledgerAccess.usage(wholeQuery)
+        } catch {
+            throw error.told()
+        }
         if options.json {
             print(try jsonText(report))
         } else {

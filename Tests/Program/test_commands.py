@@ -1,13 +1,16 @@
 """What people see in a terminal: golden files of every command on a scripted ledger, and figures that agree with the metrics."""
 
 import datetime
+import fcntl
 import json
 import math
 import os
 import pathlib
 import pty
 import select
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -122,7 +125,6 @@ def test_a_terminal_gets_colours_and_its_width_and_a_pipe_neither(scripted):
     def on_terminal(environment, columns=100):
         master, slave = pty.openpty()
         try:
-            import fcntl, struct, termios
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             process = subprocess.Popen(
                 [BINARY, "days", f"--storage.path={scripted.path}", f"--config.file={scripted.configuration}"], stdout=slave,
@@ -185,3 +187,60 @@ def test_beside_the_daemon_every_figure_is_that_of_the_metrics(cable, exporter, 
     report = ask("today")
     assert accounts(report)["wan0"] == gone
     assert "no netusage serve runs" in report["note"] and report["is_stale"] is False
+
+
+def test_live_tells_what_the_metrics_tell_with_a_daemon_and_without(cable, exporter, tmp_path):
+    near, far = cable
+    daemon = exporter(near)
+
+    def live(*arguments):
+        done = subprocess.run(["ip", "netns", "exec", near.name, BINARY, "live", *arguments, f"--storage.path={daemon.ledger}"],
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    near.send("10.0.0.2", 1000)
+    first, second = live("-n", "2")
+    assert first["online"] and "note" not in first and first["as_of"] < second["as_of"]
+    wan, uplink = accounts(second)["wan0"], accounts(second)["uplink"]
+    assert wan["up"] and wan["uplink"] and wan["link"] == "veth" and wan["addresses"] == ["10.0.0.1"] == uplink["addresses"]
+    metrics = daemon.metrics()
+    today = wan["today"]["received_bytes"], wan["today"]["transmitted_bytes"]
+    assert today == metrics.pair("day", "wan0")
+    assert wan["transmit_peak_bytes_per_second"] == metrics.device("transmit_peak_bytes_per_second", "wan0") > 0
+    assert [each["name"] for each in live("-n", "1", "--device", "w*")[0]["accounts"]] == ["wan0"]
+    daemon.kill()
+    # What was carried since the daemon's last commit is known by the kernel alone: it is counted, and nothing is written.
+    before = daemon.ledger.read_bytes()
+    sent = near.send("10.0.0.2", 100)
+    report, = live("-n", "1")
+    assert "no netusage serve runs" in report["note"]
+    assert accounts(report)["wan0"]["today"]["transmitted_bytes"] == today[1] + sent
+    assert accounts(report)["wan0"]["addresses"] == ["10.0.0.1"]
+    assert daemon.ledger.read_bytes() == before
+    near.ip("route", "del", "default")
+    assert not live("-n", "1")[0]["online"]
+
+
+def test_live_on_a_terminal_ends_with_q_and_gives_the_terminal_back(cable, exporter, tmp_path):
+    near, _ = cable
+    daemon = exporter(near)
+    for end in (b"q", b"\x03"):
+        master, slave = pty.openpty()
+        try:
+            process = subprocess.Popen(["ip", "netns", "exec", near.name, BINARY, "live", f"--storage.path={daemon.ledger}"], stdin=slave,
+                                       stdout=slave, start_new_session=True,
+                                       preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+                                       env={**os.environ, "LANG": "C.UTF-8", "TERM": "xterm", "NO_COLOR": "1"})
+            shown = b""
+            while b"transmit" not in shown:
+                shown += os.read(master, 65536)
+            assert shown.startswith(b"\x1b[?1049h") and b"online by wan0" in shown and b"10.0.0.1" in shown
+            os.write(master, end)
+            assert process.wait(10) == 0
+            while select.select([master], [], [], 0.2)[0]:
+                shown += os.read(master, 65536)
+            assert shown.endswith(b"\x1b[?1049l")
+        finally:
+            os.close(master)
+            os.close(slave)

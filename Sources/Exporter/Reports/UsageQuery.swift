@@ -56,6 +56,7 @@ package struct UsageQuery: Codable, Sendable {
     func span(by calendar: LocalCalendar, at now: Timestamp) throws(UsageError) -> UsageSpan {
         for device in devices where DevicePattern(device) == nil { throw .notAPattern(device) }
         if let last, !(1...Self.maximumEntries).contains(last) { throw .notACount(last) }
+        if last != nil, grain == .total { throw .needsGrain }
         if period != nil, since ?? until != nil { throw .twoSpans }
         let slots = Slots(grain, calendar)
         let window = PeriodWindow(calendar, at: now)
@@ -173,6 +174,8 @@ struct Slots {
 package enum UsageError: Error, Sendable, CustomStringConvertible {
     case notAPattern(String)
     case notACount(Int)
+    /// A number of entries, of which a sum has none.
+    case needsGrain
     case notATime(String)
     case twoSpans
     /// Nothing lies in it.
@@ -186,6 +189,7 @@ package enum UsageError: Error, Sendable, CustomStringConvertible {
         switch self {
         case .notAPattern(let text): "\(text) is not a device's name or pattern; write eth0, \"wg*\" or uplink"
         case .notACount(let count): "\(count) is not a number of entries; write 1 to \(UsageQuery.maximumEntries)"
+        case .needsGrain: "a number of entries needs a grain; write day, for one"
         case .notATime(let text):
             "\(text) is not a time; write 2026-11-20, \"2026-11-20 09:00\", 09:00, today, yesterday, or RFC 3339 such as 2026-11-20T09:00:00+01:00"
         case .twoSpans: "a period already says since when; leave out either it or the two times"

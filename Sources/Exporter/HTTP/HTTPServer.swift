@@ -10,6 +10,8 @@ import NIOSSL
 final class HTTPServer {
     let router: HTTPRouter
     let scraper: Scraper
+    let api: API
+    let liveFeed: LiveFeed
     let registry: ConnectionRegistry
     let maximumRequests: Int
     private let loop: any EventLoop
@@ -21,13 +23,15 @@ final class HTTPServer {
 
     /// - Parameter requestReload: Reads the configuration again; gives back what was wrong, or `nil`.
     init(
-        on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, registry: ConnectionRegistry,
-        maximumRequests: Int,
-        security: WebSecurity, logger: Logger, requestReload: @escaping @Sendable () async -> String?
+        on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, api: API, registry: ConnectionRegistry,
+        maximumRequests: Int, security: WebSecurity, logger: Logger,
+        requestReload: @escaping @Sendable () async -> String?
     ) {
         self.loop = loop
         self.router = router
         self.scraper = scraper
+        self.api = api
+        liveFeed = LiveFeed(on: loop, api: api, registry: registry)
         self.registry = registry
         self.maximumRequests = maximumRequests
         self.security = security

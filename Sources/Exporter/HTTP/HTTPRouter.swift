@@ -7,6 +7,9 @@ enum HTTPAnswer {
     case metrics(Scraper.Variant)
     case text(HTTPResponseStatus, String)
     case html(String)
+    case api(APIRequest)
+    /// A request to the API that makes no sense, and why.
+    case apiProblem(HTTPResponseStatus, String)
     case reload
     case methodNotAllowed(allow: String)
 }
@@ -29,35 +32,46 @@ struct HTTPRouter: Sendable {
             return .text(.badRequest, "A request needs one Host header.\n")
         }
         if head.uri.utf8.count > Self.maximumURIBytes { return .text(.uriTooLong, "The address is too long.\n") }
-        let (authority, path) = Self.parts(ofTarget: head.uri)
+        let (authority, path, query) = Self.parts(ofTarget: head.uri)
         if path == "/-/reload" {
             guard head.method == .POST || head.method == .PUT else { return .methodNotAllowed(allow: "POST, PUT") }
             return isLifecycleEnabled
                 ? .reload
                 : .text(.forbidden, "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n")
         }
-        guard let answer = page(path, head, isLoopback: isLoopback, host: authority ?? hosts.first) else {
+        let isForPeople = path == "/" || path.hasPrefix(Self.apiPath)
+        // A page that somebody's name server points at us must not read what is here (DNS rebinding).
+        if isForPeople, isLoopback, !isKnownHost(authority ?? hosts.first) {
+            return .text(
+                .forbidden, "This name isn't known here; set --web.external-url to use another than localhost.\n")
+        }
+        guard let answer = page(path, query, head) else {
             return .text(.notFound, "There is nothing at this address; see /.\n")
         }
         return head.method == .GET || head.method == .HEAD ? answer : .methodNotAllowed(allow: "GET, HEAD")
     }
 
-    /// The path of a request's target and, in the absolute form that clients use for proxies, the host, which then stands
-    /// for that of the header (RFC 9112 §3.2.2).
-    private static func parts(ofTarget target: String) -> (authority: String?, path: String) {
-        var rest = target.utf8.prefix { $0 != UInt8(ascii: "?") && $0 != UInt8(ascii: "#") }
+    private static let apiPath = "/api/v1/"
+
+    /// The path and query of a request's target and, in the absolute form that clients use for proxies, the host, which
+    /// then stands for that of the header (RFC 9112 §3.2.2).
+    private static func parts(ofTarget target: String) -> (authority: String?, path: String, query: String?) {
+        let parts = target.utf8.prefix { $0 != UInt8(ascii: "#") }
+            .split(separator: UInt8(ascii: "?"), maxSplits: 1, omittingEmptySubsequences: false)
+        let query = parts.count > 1 ? String(decoding: parts[1], as: UTF8.self) : nil
+        var rest = parts[0]
         var authority: String?
         for scheme in ["http://", "https://"] where rest.starts(with: scheme.utf8) {
             rest = rest.dropFirst(scheme.utf8.count)
             let host = rest.prefix { $0 != UInt8(ascii: "/") }
             authority = String(decoding: host, as: UTF8.self)
             rest = rest[host.endIndex...]
-            if rest.isEmpty { return (authority, "/") }
+            if rest.isEmpty { return (authority, "/", query) }
         }
-        return (authority, String(decoding: rest, as: UTF8.self))
+        return (authority, String(decoding: rest, as: UTF8.self), query)
     }
 
-    private func page(_ path: String, _ head: HTTPRequestHead, isLoopback: Bool, host: String?) -> HTTPAnswer? {
+    private func page(_ path: String, _ query: String?, _ head: HTTPRequestHead) -> HTTPAnswer? {
         switch path {
         case telemetryPath:
             return .metrics(
@@ -66,13 +80,16 @@ struct HTTPRouter: Sendable {
                     isCompressed: acceptsGzip(Self.joined(head.headers["accept-encoding"]))))
         case "/-/healthy": return .text(.ok, "netusage is healthy.\n")
         case "/-/ready": return .text(.ok, "netusage is ready.\n")
-        case "/":
-            // A page that somebody's name server points at us must not read what is here (DNS rebinding).
-            if isLoopback, !isKnownHost(host) {
-                return .text(
-                    .forbidden, "This name isn't known here; set --web.external-url to use another than localhost.\n")
+        case "/": return .html(landingPage)
+        case _ where path.hasPrefix(Self.apiPath):
+            do throws(APIRequest.Problem) {
+                let rest = path.dropFirst(Self.apiPath.count)
+                let request = try APIRequest(path: rest, query: query, accept: Self.joined(head.headers["accept"]))
+                return request.map { .api($0) }
+                    ?? .apiProblem(.notFound, "There is nothing at this address; see the README.")
+            } catch {
+                return .apiProblem(.badRequest, error.text)
             }
-            return .html(landingPage)
         default: return nil
         }
     }

@@ -1,3 +1,4 @@
+import Exposition
 import NIOCore
 import NIOHTTP1
 
@@ -77,6 +78,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .metrics(let variant): scrape(variant, head, context)
         case .text(let status, let text): sendText(status, text, head, context)
         case .html(let page): send(.ok, "text/html; charset=utf-8", ByteBuffer(string: page), head, context)
+        case .api(.liveEvents): streamLive(head, context)
+        case .api(let request): answer(request, head, context)
+        case .apiProblem(let status, let text): send(.problem(status, text), head, context)
         case .methodNotAllowed(let allow):
             sendText(.methodNotAllowed, "This address takes \(allow).\n", head, context, [("Allow", allow)])
         case .reload:
@@ -105,11 +109,68 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
+    // MARK: - The API
+
+    private func answer(_ request: APIRequest, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard server.beginScrape() else {
+            return send(.problem(.serviceUnavailable, "Too many requests at once, try again later."), head, context)
+        }
+        let answer = context.eventLoop.makeFutureWithTask { [api = server.api] in await api.answer(to: request) }
+        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        answer.whenSuccess { answer in
+            let (handler, context) = connection.value
+            handler.server.endScrape()
+            handler.send(answer, head, context)
+        }
+    }
+
+    private func send(_ answer: API.Answer, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        var headers: HTTPHeaders = ["Vary": "Accept, Accept-Encoding", "Cross-Origin-Resource-Policy": "same-origin"]
+        headers.add(name: "Cache-Control", value: answer.tag == nil ? "no-store" : "private, no-cache")
+        if let tag = answer.tag {
+            headers.add(name: "ETag", value: tag)
+            let known = head.headers["if-none-match"].joined(separator: ",")
+            if known == "*" || known.split(separator: ",").contains(where: { $0.filter { $0 != " " } == tag }) {
+                return sendNotModified(head, context, headers)
+            }
+        }
+        var body = ByteBuffer(bytes: answer.body)
+        // Below this a packet takes it as it is.
+        if body.readableBytes > 1400, acceptsGzip(head.headers["accept-encoding"].joined(separator: ",")) {
+            headers.add(name: "Content-Encoding", value: "gzip")
+            body = server.scraper.compressed(body)
+        }
+        send(answer.status, "application/json", body, head, context, headers)
+    }
+
+    /// Events once a second, until the client has enough.
+    private func streamLive(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        if request.method == .HEAD {
+            send(.ok, "text/event-stream", ByteBuffer(), request, context, ["Cache-Control": "no-store"])
+            return
+        }
+        guard server.liveFeed.hasRoom else {
+            return send(.problem(.serviceUnavailable, "Too many watch at once, try again later."), request, context)
+        }
+        var head = HTTPResponseHead(version: request.version, status: .ok)
+        head.headers = [
+            "Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Resource-Policy": "same-origin", "X-Accel-Buffering": "no", "Connection": "close",
+        ]
+        for header in server.extraHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
+        context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
+        server.liveFeed.add(context.channel)
+    }
+
     private func sendText(
         _ status: HTTPResponseStatus, _ text: String, _ head: HTTPRequestHead, _ context: ChannelHandlerContext,
         _ headers: [(String, String)] = []
     ) {
         send(status, "text/plain; charset=utf-8", ByteBuffer(string: text), head, context, HTTPHeaders(headers))
+    }
+
+    private func sendNotModified(_ request: HTTPRequestHead, _ context: ChannelHandlerContext, _ headers: HTTPHeaders) {
+        send(HTTPResponseHead(version: request.version, status: .notModified, headers: headers), nil, request, context)
     }
 
     @discardableResult
@@ -120,13 +181,23 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         var head = HTTPResponseHead(version: request.version, status: status, headers: extra)
         head.headers.add(name: "Content-Type", value: contentType)
         head.headers.add(name: "Content-Length", value: String(body.readableBytes))
+        return send(head, body, request, context)
+    }
+
+    @discardableResult
+    private func send(
+        _ answer: HTTPResponseHead, _ body: ByteBuffer?, _ request: HTTPRequestHead, _ context: ChannelHandlerContext
+    ) -> EventLoopFuture<Void> {
+        var head = answer
         head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
         for header in server.extraHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
         let keepsAlive = request.isKeepAlive
         if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
         if keepsAlive, request.version == .http1_0 { head.headers.add(name: "Connection", value: "keep-alive") }
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
-        if request.method != .HEAD { context.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+        if let body, request.method != .HEAD {
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+        }
         let sent = context.writeAndFlush(Self.wrapOutboundOut(.end(nil)))
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         sent.whenComplete { result in

@@ -58,13 +58,17 @@ final class Scraper {
 
     /// The writer's bytes. Two devices give a few kilobytes, a thousand give two megabytes.
     private func body(isCompressed: Bool) -> ByteBuffer {
-        writer.withBytes { bytes in
-            guard isCompressed else { return ByteBuffer(bytes: bytes) }
-            var buffer = ByteBufferAllocator().buffer(capacity: gzip.bound(bytes.count))
-            buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: gzip.bound(bytes.count)) {
-                gzip.compress(bytes, into: $0)
-            }
-            return buffer
+        writer.withBytes { bytes in isCompressed ? compressed(bytes) : ByteBuffer(bytes: bytes) }
+    }
+
+    /// A body that isn't of metrics.
+    func compressed(_ body: ByteBuffer) -> ByteBuffer { body.withUnsafeReadableBytes { compressed($0) } }
+
+    private func compressed(_ bytes: UnsafeRawBufferPointer) -> ByteBuffer {
+        var buffer = ByteBufferAllocator().buffer(capacity: gzip.bound(bytes.count))
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: gzip.bound(bytes.count)) {
+            gzip.compress(bytes, into: $0)
         }
+        return buffer
     }
 }

@@ -1,0 +1,195 @@
+import Accounting
+import CivilTime
+import LedgerStore
+import NIOHTTP1
+
+/// What `/api/v1/…` is asked.
+enum APIRequest: Sendable {
+    case status
+    case live
+    /// Live, once a second, as server-sent events.
+    case liveEvents
+    case usage(UsageQuery)
+    case quotas
+
+    /// Why a request makes no sense, for people.
+    struct Problem: Error {
+        var text: String
+    }
+
+    /// The request for a path below `/api/v1/`; `nil` if there is none.
+    ///
+    /// - Throws: `Problem`.
+    init?(path: Substring, query: String?, accept: String?) throws(Problem) {
+        let items = try QueryItems(query ?? "")
+        switch path {
+        case "status": self = .status
+        case "quotas": self = .quotas
+        case "live": self = Self.wantsEvents(accept) ? .liveEvents : .live
+        case "usage": self = .usage(try Self.usageQuery(items))
+        default: return nil
+        }
+        if path != "usage" { try items.allow([]) }
+    }
+
+    /// By the first type that is listed of the two: a browser's `EventSource` names this one alone.
+    private static func wantsEvents(_ accept: String?) -> Bool {
+        let types = (accept ?? "").split(separator: ",").map { type in
+            type.prefix { $0 != ";" }.filter { $0 != " " && $0 != "\t" }.lowercased()
+        }
+        return types.first { $0 == "text/event-stream" || $0 == "application/json" } == "text/event-stream"
+    }
+
+    private static func usageQuery(_ items: QueryItems) throws(Problem) -> UsageQuery {
+        try items.allow(["period", "grain", "since", "until", "last", "device"], repeatable: ["device"])
+        var query = UsageQuery()
+        if let text = items["period"] {
+            query.period = try choice(text, "period", UsageQuery.Period.init)
+        }
+        if let text = items["grain"] {
+            query.grain = try choice(text, "grain", UsageQuery.Grain.init)
+        }
+        query.since = items["since"]
+        query.until = items["until"]
+        if let text = items["last"] {
+            guard let last = Int(text) else { throw Problem(text: "last: \(text) is not a number") }
+            query.last = last
+        }
+        query.devices = items.all("device")
+        if query.period == nil, query.since == nil, query.last == nil { query.period = .day }
+        do throws(UsageError) {
+            try query.check()
+        } catch {
+            throw Problem(text: "\(error)")
+        }
+        return query
+    }
+
+    private static func choice<Value: RawRepresentable<String> & CaseIterable>(
+        _ text: String, _ name: String, _ make: (String) -> Value?
+    ) throws(Problem) -> Value {
+        if let value = make(text) { return value }
+        let known = Value.allCases.map(\.rawValue).joined(separator: ", ")
+        throw Problem(text: "\(name): \(text) is none of \(known)")
+    }
+}
+
+/// What stands behind the `?` of an address.
+struct QueryItems {
+    private let items: [(name: String, value: String)]
+
+    /// - Throws: `APIRequest.Problem` when it isn't encoded as it should be.
+    init(_ query: String) throws(APIRequest.Problem) {
+        var items: [(String, String)] = []
+        for part in query.split(separator: "&") {
+            let pair = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let name = Self.decoded(pair[0]), let value = Self.decoded(pair.count > 1 ? pair[1] : "") else {
+                throw APIRequest.Problem(text: "\(part) isn't UTF-8 with %-escapes")
+            }
+            items.append((name, value))
+        }
+        self.items = items
+    }
+
+    /// - Throws: `APIRequest.Problem` when there is anything else, or one of them twice.
+    func allow(_ names: [String], repeatable: Set<String> = []) throws(APIRequest.Problem) {
+        var seen: Set<String> = []
+        for (name, _) in items {
+            if !names.contains(name) {
+                let known = names.isEmpty ? "this address takes none" : "it takes \(names.joined(separator: ", "))"
+                throw APIRequest.Problem(text: "there is no parameter \(name); \(known)")
+            }
+            if !seen.insert(name).inserted, !repeatable.contains(name) {
+                throw APIRequest.Problem(text: "\(name) stands there twice")
+            }
+        }
+    }
+
+    subscript(name: String) -> String? { items.first { $0.name == name }?.value }
+
+    func all(_ name: String) -> [String] { items.filter { $0.name == name }.map(\.value) }
+
+    /// `application/x-www-form-urlencoded`, as browsers and clients write it (URL standard §5).
+    private static func decoded(_ text: Substring) -> String? {
+        var bytes: [UInt8] = []
+        var rest = text.utf8[...]
+        while let byte = rest.popFirst() {
+            switch byte {
+            case UInt8(ascii: "+"): bytes.append(UInt8(ascii: " "))
+            case UInt8(ascii: "%"):
+                guard let high = rest.popFirst()?.hexDigit, let low = rest.popFirst()?.hexDigit else { return nil }
+                bytes.append(high << 4 | low)
+            default: bytes.append(byte)
+            }
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}
+
+extension UInt8 {
+    fileprivate var hexDigit: UInt8? {
+        switch self {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): self - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): self - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): self - UInt8(ascii: "A") + 10
+        default: nil
+        }
+    }
+}
+
+/// Answers what `/api/v1/…` is asked, not on the meter's thread.
+struct API: Sendable {
+    let meter: Meter
+    let ledger: LiveLedger
+
+    struct Answer: Sendable {
+        var status = HTTPResponseStatus.ok
+        var body: [UInt8]
+        /// Of what it says, but for when; `nil` for what is of the moment.
+        var tag: String?
+    }
+
+    func answer(to request: APIRequest) async -> Answer {
+        switch request {
+        case .status: return Answer(body: json(await meter.statusReport()))
+        case .live, .liveEvents: return Answer(body: json(await meter.liveReport()))
+        case .quotas:
+            var report = await meter.plansReport()
+            let body = json(report)
+            report.meteredUntil = nil
+            return Answer(body: body, tag: Self.tag(report))
+        case .usage(let query):
+            do {
+                var report = try await ledger.usage(query)
+                let body = json(report)
+                report.asOf = nil
+                return Answer(body: body, tag: Self.tag(report))
+            } catch let error as UsageError {
+                return .problem(error.isUnavailable ? .serviceUnavailable : .badRequest, "\(error)")
+            } catch {
+                return .problem(.serviceUnavailable, "\(error)")
+            }
+        }
+    }
+
+    /// Weak, for two answers with it differ in their moment (RFC 9110 §8.8.1). By FNV-1a, 64 bits.
+    private static func tag(_ report: some Encodable) -> String {
+        let hash = json(report).reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        return "W/\"\(String(hash, radix: 16))\""
+    }
+}
+
+extension API.Answer {
+    /// What is wrong, as JSON.
+    static func problem(_ status: HTTPResponseStatus, _ text: String) -> API.Answer {
+        API.Answer(status: status, body: json(["error": text]))
+    }
+}
+
+extension UsageError {
+    /// Whether the same question may have an answer later.
+    fileprivate var isUnavailable: Bool {
+        if case .noLedger = self { return true }
+        return false
+    }
+}

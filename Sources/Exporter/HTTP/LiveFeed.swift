@@ -1,0 +1,64 @@
+import NIOCore
+import NIOHTTP1
+
+/// Tells those who watch, once a second, what devices carry. Used on the server's event loop only.
+final class LiveFeed {
+    /// As many people may watch at a time; a scrape always finds room.
+    private static let maximumWatchers = 32
+
+    private let loop: any EventLoop
+    private let api: API
+    private let registry: ConnectionRegistry
+    private var watchers: [ObjectIdentifier: any Channel] = [:]
+    private var task: RepeatedTask?
+    /// Whether an event is being made.
+    private var isBusy = false
+
+    init(on loop: any EventLoop, api: API, registry: ConnectionRegistry) {
+        self.loop = loop
+        self.api = api
+        self.registry = registry
+    }
+
+    var hasRoom: Bool { watchers.count < Self.maximumWatchers }
+
+    /// Sends events to a connection whose head is sent, until it is closed.
+    func add(_ channel: any Channel) {
+        let key = ObjectIdentifier(channel)
+        watchers[key] = channel
+        let feed = NIOLoopBound(self, eventLoop: loop)
+        channel.closeFuture.whenComplete { _ in feed.value.remove(key) }
+        tell()
+        if task == nil {
+            task = loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in feed.value.tell() }
+        }
+    }
+
+    private func remove(_ key: ObjectIdentifier) {
+        watchers[key] = nil
+        if watchers.isEmpty {
+            task?.cancel()
+            task = nil
+        }
+    }
+
+    private func tell() {
+        if isBusy { return }
+        isBusy = true
+        let feed = NIOLoopBound(self, eventLoop: loop)
+        loop.makeFutureWithTask { [api] in await api.answer(to: .live).body }.whenSuccess { feed.value.send($0) }
+    }
+
+    /// Who doesn't read gets no more until the former ones are gone, and is closed after a while, as everybody who takes
+    /// too long for an answer.
+    private func send(_ report: [UInt8]) {
+        isBusy = false
+        var event = ByteBuffer(string: "data: ")
+        event.writeBytes(report)
+        event.writeString("\n\n")
+        for channel in watchers.values where channel.isWritable {
+            registry.enter(.responding, channel)
+            channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(event)), promise: nil)
+        }
+    }
+}

@@ -1,0 +1,132 @@
+import ArgumentParser
+import Exporter
+import Glibc
+import Synchronization
+
+/// `netusage live`.
+struct Live: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what devices carry at this moment, once a second.",
+        discussion: """
+            Ends with q or Ctrl-C. Where the output isn't a terminal it is a line of JSON a second. Without a daemon the kernel is \
+            read from here, and nothing is kept.
+            """)
+
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var options: UsageOptions
+
+    @Option(name: [.customShort("n"), .customLong("count")], help: "End after so many. (default: never)")
+    var count: Int?
+
+    mutating func validate() throws {
+        if let count, count < 1 { throw ValidationError("-n \(count): write 1 or more") }
+    }
+
+    mutating func run() async throws {
+        let source: LiveSource
+        do throws(LedgerAccess.Failure) {
+            source = try await common.ledgerAccess.live()
+            if options.json || isatty(STDOUT_FILENO) == 0 {
+                try await printLines(source)
+            } else {
+                try await draw(source)
+            }
+        } catch {
+            throw error.told()
+        }
+    }
+
+    private func printLines(_ source: LiveSource) async throws(LedgerAccess.Failure) {
+        var printed = 0
+        while printed < count ?? .max {
+            await Pace.nextSecond(isOver: { false })
+            let line = lineText(try await source.report(of: options.devices))
+            if !writeAll(line + "\n") { return }
+            printed += 1
+        }
+    }
+
+    private func draw(_ source: LiveSource) async throws(LedgerAccess.Failure) {
+        let screen = Screen()
+        defer { screen.leave() }
+        var table = LiveTable(inBits: options.bits)
+        var drawn = 0
+        while drawn < count ?? .max, !screen.isLeft {
+            let report = try await source.report(of: options.devices)
+            screen.show(table.lines(report, Terminal.standardOutput, rows: screen.rows))
+            drawn += 1
+            await Pace.nextSecond(isOver: { screen.isLeft })
+        }
+    }
+}
+
+/// Waits for seconds to begin.
+private enum Pace {
+    /// Waits until the next second has begun and a tenth of it, so that the sample of its beginning is there.
+    static func nextSecond(isOver: () -> Bool) async {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        let wait = 1_100_000_000 - Int64(now.tv_nsec)
+        let end = ContinuousClock.now + .nanoseconds(wait < 200_000_000 ? wait + 1_000_000_000 : wait)
+        while ContinuousClock.now < end, !isOver() {
+            try? await Task.sleep(for: min(.milliseconds(50), end - ContinuousClock.now))  // Nobody cancels it.
+        }
+    }
+}
+
+/// Whether a signal asked to end.
+private let isInterrupted = Atomic<Bool>(false)
+
+/// The whole terminal, while something is drawn on it; what was there comes back in the end.
+private struct Screen {
+    private let former: termios?
+
+    init() {
+        isInterrupted.store(false, ordering: .relaxed)
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            signal(number) { _ in isInterrupted.store(true, ordering: .relaxed) }
+        }
+        var settings = termios()
+        if tcgetattr(STDIN_FILENO, &settings) == 0 {
+            former = settings
+            settings.c_lflag &= ~tcflag_t(ICANON | ECHO)
+            withUnsafeMutableBytes(of: &settings.c_cc) {
+                $0[Int(VMIN)] = 0
+                $0[Int(VTIME)] = 0
+            }
+            tcsetattr(STDIN_FILENO, TCSANOW, &settings)
+        } else {
+            former = nil
+        }
+        // The other screen of the terminal, without a cursor (xterm's control sequences).
+        Self.write("\u{1B}[?1049h\u{1B}[?25l")
+    }
+
+    func leave() {
+        Self.write("\u{1B}[?25h\u{1B}[?1049l")
+        if var former { tcsetattr(STDIN_FILENO, TCSANOW, &former) }
+    }
+
+    /// Whether somebody wants no more.
+    var isLeft: Bool {
+        var key: UInt8 = 0
+        if former != nil, read(STDIN_FILENO, &key, 1) == 1, key == UInt8(ascii: "q") || key == 0x03 {
+            isInterrupted.store(true, ordering: .relaxed)
+        }
+        return isInterrupted.load(ordering: .relaxed)
+    }
+
+    var rows: Int {
+        var size = winsize()
+        return ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_row > 0 ? Int(size.ws_row) : 24
+    }
+
+    /// Each line over the former one, so that nothing flickers.
+    func show(_ lines: [String]) {
+        Self.write("\u{1B}[H" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J")
+    }
+
+    private static func write(_ text: String) {
+        if !writeAll(text) { isInterrupted.store(true, ordering: .relaxed) }  // The terminal is gone.
+    }
+}

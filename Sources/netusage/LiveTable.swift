@@ -1,0 +1,109 @@
+import Exporter
+
+/// What devices carry, for people: rates with the last minute of each.
+struct LiveTable {
+    private let inBits: Bool
+    /// The rates of the last minute by account, the last one last.
+    private var received: [String: [Double]] = [:]
+    private var transmitted: [String: [Double]] = [:]
+
+    private static let secondsShown = 60
+
+    init(inBits: Bool) {
+        self.inBits = inBits
+    }
+
+    /// - Parameter rows: As many lines at most.
+    mutating func lines(_ report: LiveReport, _ terminal: Terminal, rows: Int) -> [String] {
+        for account in report.accounts {
+            let key = account.kind + account.name
+            Self.remember(account.receiveBytesPerSecond, in: &received[key, default: []])
+            Self.remember(account.transmitBytesPerSecond, in: &transmitted[key, default: []])
+        }
+        // The uplink is one of the devices; it stands by itself only when it was asked for, or is none of them.
+        let hasDevices = report.accounts.contains { $0.kind != "uplink" }
+        var accounts = report.accounts.filter { !hasDevices || $0.kind != "uplink" }
+        accounts = accounts.filter(\.uplink) + accounts.filter { !$0.uplink }
+        var lines = [head(report, terminal), ""]
+        if let note = report.note { lines.insert(terminal.dim(terminal.clipped(note, to: terminal.columns)), at: 1) }
+        if accounts.isEmpty { lines.append("There is no such device.") }
+        for (place, account) in accounts.enumerated() {
+            let block = self.block(account, terminal)
+            let rest = accounts.count - place
+            if lines.count + block.count + (rest > 1 ? 1 : 0) > rows {
+                lines.append(terminal.dim("… and \(rest) more: name some with --device"))
+                break
+            }
+            lines += block
+        }
+        return Array(lines.prefix(rows))
+    }
+
+    private static func remember(_ rate: Double, in rates: inout [Double]) {
+        rates.append(rate)
+        if rates.count > secondsShown { rates.removeFirst() }
+    }
+
+    private func head(_ report: LiveReport, _ terminal: Terminal) -> String {
+        let device = report.accounts.first { $0.uplink && $0.kind != "uplink" }?.name
+        let state =
+            report.online
+            ? terminal.coloured("online", .green) + (device.map { " by \($0)" } ?? "")
+            : terminal.coloured("offline", .red)
+        let plain = report.online ? "online" + (device.map { " by \($0)" } ?? "") : "offline"
+        let time = report.asOf.split(separator: "T").joined(separator: " ").prefix(19)
+        let gap = terminal.columns - 8 - 2 - width(plain) - time.count
+        return terminal.bold("netusage") + "  " + state + String(repeating: " ", count: max(2, gap)) + time
+    }
+
+    private func block(_ account: LiveReport.Account, _ terminal: Terminal) -> [String] {
+        let key = account.kind + account.name
+        var words = [account.link, account.up ? "up" : "down", account.uplink ? "uplink" : nil].compactMap { $0 }
+        words += account.addresses
+        let today = "today \(sizeText(account.today.receivedBytes)) in, \(sizeText(account.today.transmittedBytes)) out"
+        let name = terminal.clipped(account.name, to: 24)
+        let room = terminal.columns - width(name) - 4 - width(today)
+        let isRoomy = room >= 12
+        let about = terminal.clipped(
+            words.joined(separator: ", "), to: isRoomy ? room : terminal.columns - width(name) - 2)
+        let state = account.up ? terminal.dim(about) : terminal.coloured(about, .yellow)
+        let gap = String(
+            repeating: " ", count: max(2, terminal.columns - width(name) - 2 - width(about) - width(today)))
+        var lines = [terminal.bold(name) + "  " + state + (isRoomy ? gap + today : "")]
+        if !isRoomy { lines.append("  " + today) }
+        lines.append(
+            line(
+                "receive", account.receiveBytesPerSecond, account.receivePeakBytesPerSecond, received[key] ?? [],
+                .green,
+                terminal))
+        lines.append(
+            line(
+                "transmit", account.transmitBytesPerSecond, account.transmitPeakBytesPerSecond, transmitted[key] ?? [],
+                .blue, terminal))
+        return lines + [""]
+    }
+
+    private func line(
+        _ label: String, _ rate: Double, _ peak: Double, _ rates: [Double], _ colour: Terminal.Colour,
+        _ terminal: Terminal
+    ) -> String {
+        let start =
+            "  " + padded(label, to: 9) + aligned(rateText(rate, inBits: inBits), to: 13) + "  peak"
+            + aligned(rateText(peak, inBits: inBits), to: 14) + "  "
+        let room = terminal.columns - width(start)
+        if room < 8 { return terminal.clipped(start, to: terminal.columns) }
+        return start + terminal.coloured(sparkline(rates.suffix(room), highest: peak, terminal), colour)
+    }
+
+    /// A mark a second, the last one last; the highest of them, or the peak, has full height.
+    private func sparkline(_ rates: some Sequence<Double>, highest: Double, _ terminal: Terminal) -> String {
+        let marks: [Character] = Array(terminal.hasUnicode ? "▁▂▃▄▅▆▇█" : "_.-:=+*#")
+        let rates = Array(rates)
+        let top = max(highest, rates.max() ?? 0)
+        return String(
+            rates.map { rate in
+                if rate <= 0 || top <= 0 { return " " }
+                return marks[min(marks.count - 1, Int(rate / top * Double(marks.count)))]
+            })
+    }
+}
