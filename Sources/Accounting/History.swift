@@ -55,10 +55,12 @@ package struct StoredBuckets: Sendable {
     package var until: Timestamp
     /// Buckets that start before aren't kept any more, or not all.
     package var keptFrom: Timestamp
+    /// The first bucket there is; of the days before nothing finer was ever known.
+    package var first: Timestamp
 
     package init(
         sequence: Int64, accounts: [AccountID: AccountKey], rows: [Row], from: Timestamp, until: Timestamp,
-        keptFrom: Timestamp
+        keptFrom: Timestamp, first: Timestamp
     ) {
         self.sequence = sequence
         self.accounts = accounts
@@ -66,6 +68,7 @@ package struct StoredBuckets: Sendable {
         self.from = from
         self.until = until
         self.keptFrom = keptFrom
+        self.first = first
     }
 }
 
@@ -171,6 +174,15 @@ extension Ledger {
             hidden = rest
         }
         return days
+    }
+
+    /// The numbers under which the store may have what belongs to an account.
+    package func numbers(of key: AccountKey) -> Set<AccountID> {
+        var numbers = Set(accounts.lazy.filter { $0.key == key && !$0.isFolded }.map(\.id))
+        for fold in (pending.folds + (inFlight?.folds ?? [])).reversed() where numbers.contains(fold.target) {
+            numbers.insert(fold.source)
+        }
+        return numbers
     }
 
     /// A page of the store's buckets with what waits to be stored.

@@ -15,11 +15,13 @@ package enum Control {
         case order(QuotaRequest)
         case usage(UsageQuery)
         case live
+        /// Answered by a line that says whether it begins, and then piece by piece; see ``ExportFrame``.
+        case export(ExportQuery)
 
         /// Whether it is only looked at something.
         var isHarmless: Bool {
             switch self {
-            case .plans, .usage, .live: true
+            case .plans, .usage, .live, .export: true
             case .order: false
             }
         }
@@ -31,6 +33,12 @@ package enum Control {
         var adjustment: AdjustmentReport?
         var usage: UsageReport?
         var live: LiveReport?
+    }
+
+    /// A piece of an export: its length and how much is written by then, from 0 to 1, on a line; then its bytes. The last
+    /// one is empty. What is wrong comes as a length of -1 with the problem behind it.
+    enum ExportFrame {
+        static func head(count: Int, _ rest: String) -> [UInt8] { Array("\(count) \(rest)\n".utf8) }
     }
 
     /// Lines longer than this aren't requests.
@@ -76,6 +84,9 @@ actor ControlServer {
         self.logger = logger
     }
 
+    /// What ends a connection on which nothing happens.
+    fileprivate static let timeoutName = "timeout"
+
     /// As many commands at a time; each is answered at once.
     private static let maximumConnections = 16
 
@@ -96,10 +107,9 @@ actor ControlServer {
                         if count.value >= Self.maximumConnections { throw ChannelError.ioOnClosedChannel }
                         count.value += 1
                         channel.closeFuture.whenComplete { _ in count.value -= 1 }
-                        let timeout = IdleStateHandler(allTimeout: .seconds(60))
-                        try channel.pipeline.syncOperations.addHandlers([
-                            timeout, ControlHandler(meter: meter, ledger: ledger, answering: answering),
-                        ])
+                        let pipeline = channel.pipeline.syncOperations
+                        try pipeline.addHandler(IdleStateHandler(allTimeout: .seconds(60)), name: Self.timeoutName)
+                        try pipeline.addHandler(ControlHandler(meter: meter, ledger: ledger, answering: answering))
                     }
                 }
                 .bind(unixDomainSocketPath: short.text).get()
@@ -168,6 +178,9 @@ private final class ControlHandler: ChannelInboundHandler {
     private func answer(_ line: [UInt8], _ channel: any Channel) {
         answering.value += 1
         channel.closeFuture.whenComplete { [answering] _ in answering.value -= 1 }
+        if case .export(let query)? = try? JSONDecoder().decode(Control.Request.self, from: Data(line)) {
+            return export(query, channel)
+        }
         let answer = channel.eventLoop.makeFutureWithTask { [meter, ledger] in
             await Control.answer(line, of: meter, ledger)
         }
@@ -177,7 +190,50 @@ private final class ControlHandler: ChannelInboundHandler {
     }
 }
 
+extension ControlHandler {
+    /// Who looks at an export page by page may take an hour for one.
+    private static let exportPatience = TimeAmount.hours(1)
+
+    private func export(_ query: ExportQuery, _ channel: any Channel) {
+        channel.pipeline.removeHandler(name: ControlServer.timeoutName).whenSuccess {
+            // A pipeline that is closed already takes none.
+            try? channel.pipeline.syncOperations.addHandler(
+                IdleStateHandler(allTimeout: Self.exportPatience), position: .first)
+        }
+        let done = channel.eventLoop.makeFutureWithTask { [ledger] in
+            await Control.write(query, of: ledger) { bytes in try await channel.writeAndFlush(ByteBuffer(bytes: bytes))
+            }
+        }
+        done.whenComplete { _ in channel.close(promise: nil) }
+    }
+}
+
 extension Control {
+    fileprivate static func write(
+        _ query: ExportQuery, of ledger: LiveLedger, to sink: @escaping ([UInt8]) async throws -> Void
+    ) async {
+        do {
+            let export: Export<LiveLedger>
+            do {
+                export = try await Export(query, of: ledger)
+            } catch {
+                try await sink(json(Answer(error: "\(error)")) + [UInt8(ascii: "\n")])
+                return
+            }
+            try await sink(json(Answer()) + [UInt8(ascii: "\n")])
+            do {
+                try await export.write { bytes, share in
+                    try await sink(ExportFrame.head(count: bytes.count, "\(share)") + bytes)
+                }
+                try await sink(ExportFrame.head(count: 0, "1"))
+            } catch {
+                try await sink(ExportFrame.head(count: -1, "\(error)"))
+            }
+        } catch {
+            // Who asked has gone.
+        }
+    }
+
     /// Answers a line of the socket; what takes long for many quotas isn't done on the meter's thread.
     fileprivate static func answer(_ line: [UInt8], of meter: Meter, _ ledger: LiveLedger) async -> [UInt8] {
         var answer = Answer()
@@ -203,6 +259,7 @@ extension Control {
             case .failure(let error): answer.error = error.description
             }
         case .live: answer.live = await meter.liveReport()
+        case .export: answer.error = "an export isn't one answer"  // Handled by the connection.
         case .usage(let query):
             do {
                 answer.usage = try await ledger.usage(query)
@@ -223,43 +280,57 @@ struct ControlClient {
         /// No daemon listens.
         case nobody
         case unusable(String)
+        /// It says what is wrong with the request.
+        case refused(String)
     }
 
     /// How long an answer may take; a slow disk takes some time to keep a correction.
-    private static let patienceSeconds = 30
+    fileprivate static let patienceSeconds = 30
 
     /// - Throws: `Failure`.
     func ask(_ request: Control.Request) throws(Failure) -> Control.Answer {
-        let socket = try connected()
+        let stream = try begin(request)
         // Once it is sent, nobody knows.
         let doubt = request.isHarmless ? "" : "; look with netusage quota whether it was done"
-        defer { close(socket) }
-        // Its values are all representable.
-        var line = Array((try? JSONEncoder().encode(request)) ?? Data()) + [UInt8(ascii: "\n")]
-        while !line.isEmpty {
-            let count = send(socket, line, line.count, CInt(MSG_NOSIGNAL))
-            if count <= 0 { throw .unusable("it doesn't take requests: \(String(cString: strerror(errno)))\(doubt)") }
-            line.removeFirst(count)
-        }
-        var answer: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = recv(socket, &chunk, chunk.count, 0)
-            if count == 0 { break }
-            if count < 0 {
-                let isLate = errno == EAGAIN || errno == EWOULDBLOCK
-                let problem = isLate ? "no word for \(Self.patienceSeconds) s" : String(cString: strerror(errno))
-                throw .unusable("it doesn't answer: \(problem)\(doubt)")
-            }
-            answer += chunk[..<count]
-        }
-        if answer.isEmpty {
-            throw .unusable("it ended before it answered\(doubt)")
+        let answer: [UInt8]
+        do throws(Failure) {
+            answer = try stream.line()
+        } catch {
+            guard case .unusable(let problem) = error else { throw error }
+            throw .unusable(problem + doubt)
         }
         guard let decoded = try? JSONDecoder().decode(Control.Answer.self, from: Data(answer)) else {
             throw .unusable("its answer makes no sense; restart it, so that both are of one version\(doubt)")
         }
         return decoded
+    }
+
+    /// Has an export written out.
+    ///
+    /// - Throws: `Failure`, or what `sink` throws.
+    func export(_ query: ExportQuery, to sink: Export<LiveLedger>.Sink) async throws {
+        let stream = try begin(.export(query))
+        let answer = try? JSONDecoder().decode(Control.Answer.self, from: Data(try stream.line()))
+        guard let answer else {
+            throw Failure.unusable("its answer makes no sense; restart it, so that both are of one version")
+        }
+        if let error = answer.error { throw Failure.refused(error) }
+        while true {
+            let head = String(decoding: try stream.line(), as: UTF8.self).split(separator: " ", maxSplits: 1)
+            guard head.count == 2, let count = Int(head[0]), count < 1 << 24 else {
+                throw Failure.unusable("what it sends makes no sense")
+            }
+            if count < 0 { throw Failure.refused(String(head[1])) }
+            if count == 0 { return }
+            try await sink(try stream.bytes(count), Double(head[1]) ?? 0)
+        }
+    }
+
+    private func begin(_ request: Control.Request) throws(Failure) -> ControlStream {
+        let stream = ControlStream(socket: try connected())
+        // Its values are all representable.
+        try stream.send(Array((try? JSONEncoder().encode(request)) ?? Data()) + [UInt8(ascii: "\n")])
+        return stream
     }
 
     private func connected() throws(Failure) -> CInt {
@@ -285,5 +356,60 @@ struct ControlClient {
             throw .unusable("only the daemon's user and group may; run it as one of them, or with sudo")
         }
         throw .unusable("its socket can't be used: \(String(cString: strerror(reason)))")
+    }
+}
+
+/// A command's connection. Used by one thread at a time.
+private final class ControlStream {
+    private let socket: CInt
+    private var received: [UInt8] = []
+
+    init(socket: CInt) {
+        self.socket = socket
+    }
+
+    deinit {
+        close(socket)
+    }
+
+    func send(_ bytes: [UInt8]) throws(ControlClient.Failure) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
+            if count <= 0 { throw .unusable("it doesn't take requests: \(String(cString: strerror(errno)))") }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    /// What comes up to the next end of a line, which isn't part of it.
+    func line() throws(ControlClient.Failure) -> [UInt8] {
+        var looked = 0
+        while true {
+            if let end = received[looked...].firstIndex(of: UInt8(ascii: "\n")) {
+                defer { received.removeFirst(end + 1) }
+                return Array(received[..<end])
+            }
+            looked = received.count
+            try receive()
+        }
+    }
+
+    /// The next so many bytes.
+    func bytes(_ count: Int) throws(ControlClient.Failure) -> [UInt8] {
+        while received.count < count { try receive() }
+        defer { received.removeFirst(count) }
+        return Array(received[..<count])
+    }
+
+    private func receive() throws(ControlClient.Failure) {
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        let count = recv(socket, &chunk, chunk.count, 0)
+        if count == 0 { throw .unusable("it ended before it answered") }
+        if count < 0 {
+            let isLate = errno == EAGAIN || errno == EWOULDBLOCK
+            let problem = isLate ? "no word for \(ControlClient.patienceSeconds) s" : String(cString: strerror(errno))
+            throw .unusable("it doesn't answer: \(problem)")
+        }
+        received += chunk[..<count]
     }
 }

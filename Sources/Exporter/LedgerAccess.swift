@@ -99,6 +99,50 @@ package struct LedgerAccess: Sendable {
         }
     }
 
+    /// Writes out what was carried: live when the daemon runs, otherwise as of the ledger's last commit.
+    ///
+    /// - Parameter sink: Takes a piece of it, and how much is written by then, from 0 to 1.
+    /// - Throws: `Failure`, or what `sink` throws.
+    package func export(
+        _ query: ExportQuery, to sink: @escaping (_ bytes: [UInt8], _ share: Double) async throws -> Void
+    )
+        async throws
+    {
+        try checkDirectory()
+        if try isDaemonThere() {
+            let client = ControlClient(path: Control.path(ofLedger: storagePath))
+            do {
+                return try await client.export(query, to: sink)
+            } catch let error as ControlClient.Failure {
+                switch error {
+                case .refused(let problem): throw Failure.refused(problem)
+                case .unusable(let problem): throw Failure.refused("the daemon stopped in the midst: \(problem)")
+                case .nobody: throw Failure.refused("the daemon has ended; try again")
+                }
+            }
+        }
+        let setup = try setup()
+        do {
+            let reader = StoredLedgerReader(
+                file: try openedForReading(), now: setup.now, calendar: setup.localCalendar, collapse: setup.collapse)
+            try await Export(query, of: reader).write(to: sink)
+        } catch let error as StoreError {
+            throw Failure.store(error)
+        } catch let error as UsageError {
+            throw Failure.refused("\(error)")
+        }
+    }
+
+    /// Whether a daemon runs that can be asked; one that can't doesn't keep from reading the ledger.
+    private func isDaemonThere() throws(Failure) -> Bool {
+        do throws(Failure) {
+            return try askDaemon(.live) != nil
+        } catch {
+            guard case .daemon = error, (try? LedgerFile(reading: storagePath)) != nil else { throw error }
+            return false
+        }
+    }
+
     /// What devices carry at this moment, again and again: as the daemon says, or by reading the kernel from here.
     ///
     /// - Throws: `Failure`.
@@ -292,6 +336,7 @@ package struct LedgerAccess: Sendable {
                 switch error {
                 case .unusable(let problem):
                     throw .daemon("the daemon that has \(storagePath) can't be asked: \(problem)")
+                case .refused(let problem): throw .refused(problem)
                 case .nobody: if !LedgerFile.isLocked(at: storagePath) { return nil }
                 }
             }

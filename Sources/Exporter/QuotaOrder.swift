@@ -97,9 +97,15 @@ package struct QuotaRequest: Codable, Sendable {
         return Timestamp(secondsSinceEpoch: Int64(date.daysSinceEpoch) * 86_400 + Int64(seconds - offset))
     }
 
-    /// The seconds since midnight of "09:00" or "09:00:30".
+    /// The seconds since midnight of "09:00", "09:00:30" or "09:00:30.25", of which the fraction doesn't count.
     private static func secondsOfDay(_ text: String) -> Int? {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        let fraction = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+        if fraction.count == 2,
+            fraction[0].utf8.count != 8 || fraction[1].isEmpty || !fraction[1].allSatisfy(\.isASCIIDigit)
+        {
+            return nil
+        }
+        let parts = fraction[0].split(separator: ":", omittingEmptySubsequences: false)
         guard (2...3).contains(parts.count), parts.allSatisfy({ $0.count == 2 && $0.allSatisfy(\.isASCIIDigit) })
         else { return nil }
         let numbers = parts.compactMap { Int($0) } + (parts.count == 2 ? [0] : [])

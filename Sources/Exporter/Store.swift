@@ -81,10 +81,12 @@ actor Store {
         try look { file throws(StoreError) in try file.days(from: first) }
     }
 
-    /// Some buckets, as of the last commit.
-    func buckets(from start: Timestamp, before end: Timestamp) throws(StoreError) -> StoredBuckets {
+    /// Some buckets, as of the last commit; see ``LedgerFile/buckets(from:before:rowsPerPage:only:)``.
+    func buckets(
+        from start: Timestamp, before end: Timestamp, only: (key: AccountKey, numbers: Set<AccountID>)?
+    ) throws(StoreError) -> StoredBuckets {
         try look { file throws(StoreError) in
-            try file.buckets(from: start, before: end, rowsPerPage: BucketPage.rows)
+            try file.buckets(from: start, before: end, rowsPerPage: BucketPage.rows, only: only)
         }
     }
 

@@ -6,6 +6,8 @@ package struct ExpositionWriter: ~Copyable {
     /// When the counters of the open family began, in seconds since 1970, if that is to be told.
     private var created: Double?
     private var openFamily: MetricFamily?
+    /// When the samples that follow were so, in seconds since 1970; `nil` for now, as in scrapes.
+    package var timestamp: Int64?
 
     package init() {
         storage = .allocate(byteCount: 16 * 1024, alignment: 16)
@@ -21,6 +23,11 @@ package struct ExpositionWriter: ~Copyable {
         count = 0
         openFamily = nil
     }
+
+    /// Goes on with the body behind what was taken out of it.
+    package mutating func forgetBytes() { count = 0 }
+
+    package var byteCount: Int { count }
 
     /// The series that follow are of this family. One without series leaves no trace.
     ///
@@ -46,11 +53,12 @@ package struct ExpositionWriter: ~Copyable {
     /// A series of the family begun last, with an exact whole number.
     package mutating func sample(_ labels: LabelSet, _ value: UInt64) {
         guard let family = startSample() else { return }
-        reserve(family.nameBytes.count + labels.bytes.count + 24)
+        reserve(family.nameBytes.count + labels.bytes.count + 48)
         appendReserved(family.nameBytes)
         appendReserved(labels.bytes)
         appendReserved(UInt8(ascii: " "))
         appendReserved(value)
+        appendTimestampReserved()
         appendReserved(UInt8(ascii: "\n"))
         appendCreated(family, labels)
     }
@@ -64,8 +72,18 @@ package struct ExpositionWriter: ~Copyable {
         guard let family = startSample() else { return }
         append(family.nameBytes)
         append(labels.bytes)
-        append(Array(" \(Self.text(value))\n".utf8))
+        append(Array(" \(Self.text(value))".utf8))
+        reserve(24)
+        appendTimestampReserved()
+        appendReserved(UInt8(ascii: "\n"))
         appendCreated(family, labels)
+    }
+
+    /// Moments before 1970 are none of a meter's.
+    private mutating func appendTimestampReserved() {
+        guard let timestamp else { return }
+        appendReserved(UInt8(ascii: " "))
+        appendReserved(UInt64(clamping: timestamp))
     }
 
     private mutating func startSample() -> MetricFamily? {

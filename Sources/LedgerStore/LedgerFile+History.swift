@@ -26,21 +26,29 @@ extension LedgerFile {
 
     /// A page of buckets, whole ones of time: so many rows, and those that start with the last of them.
     ///
+    /// - Parameter only: Of this account alone, which may have these numbers too; `nil` for all.
     /// - Throws: `StoreError`.
-    package func buckets(from start: Timestamp, before end: Timestamp, rowsPerPage: Int) throws(StoreError)
-        -> StoredBuckets
-    {
+    package func buckets(
+        from start: Timestamp, before end: Timestamp, rowsPerPage: Int,
+        only: (key: AccountKey, numbers: Set<AccountID>)? = nil
+    ) throws(StoreError) -> StoredBuckets {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
                 let kept = try connection.integer("SELECT buckets_from FROM ledger") ?? .min
                 var page = StoredBuckets(
                     sequence: try storedSequence(), accounts: [:], rows: [], from: start, until: end,
-                    keptFrom: Timestamp(secondsSinceEpoch: kept))
+                    keptFrom: Timestamp(secondsSinceEpoch: kept),
+                    first: Timestamp(secondsSinceEpoch: try oldestBucket() ?? .max))
                 for record in try loadAccounts() { page.accounts[record.id] = record.key }
+                var filter = ""
+                if let only {
+                    let numbers = only.numbers.union(page.accounts.filter { $0.value == only.key }.keys)
+                    filter = "AND account IN (\(numbers.sorted().map { String($0.rawValue) }.joined(separator: ", ")))"
+                }
                 let rows = try statement(
                     """
-                    SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2
+                    SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2 \(filter)
                     ORDER BY start, account
                     """)
                 try rows.bind([.integer(start.secondsSinceEpoch), .integer(end.secondsSinceEpoch)])

@@ -56,17 +56,21 @@ struct Terminal {
     }
 }
 
-/// Writes to standard output, without keeping anything back.
+/// Writes a text to standard output, without keeping anything back.
 ///
 /// - Returns: Whether it was taken.
-func writeAll(_ text: String) -> Bool {
-    let bytes = Array(text.utf8)
-    var written = 0
-    while written < bytes.count {
-        let count = bytes[written...].withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+func writeAll(_ text: String) -> Bool { writeAll(Array(text.utf8)) }
+
+/// Writes bytes to standard output, or elsewhere.
+///
+/// - Returns: Whether they were taken; otherwise `errno` says why not.
+func writeAll(_ bytes: [UInt8], to descriptor: CInt = STDOUT_FILENO) -> Bool {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+        let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         if count < 0, errno == EINTR { continue }
         if count <= 0 { return false }
-        written += count
+        rest = rest.dropFirst(count)
     }
     return true
 }

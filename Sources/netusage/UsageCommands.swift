@@ -42,7 +42,7 @@ extension UsageCommand {
 
     mutating func validate() throws {
         do throws(UsageError) {
-            try wholeQuery.check()
+            try wholeQuery.checkOrder()
         } catch {
             throw ValidationError("\(error)")
         }

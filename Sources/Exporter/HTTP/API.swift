@@ -11,6 +11,7 @@ enum APIRequest: Sendable {
     case liveEvents
     case usage(UsageQuery)
     case quotas
+    case export(ExportQuery)
 
     /// Why a request makes no sense, for people.
     struct Problem: Error {
@@ -27,9 +28,10 @@ enum APIRequest: Sendable {
         case "quotas": self = .quotas
         case "live": self = Self.wantsEvents(accept) ? .liveEvents : .live
         case "usage": self = .usage(try Self.usageQuery(items))
+        case "export": self = .export(try Self.exportQuery(items))
         default: return nil
         }
-        if path != "usage" { try items.allow([]) }
+        if path != "usage", path != "export" { try items.allow([]) }
     }
 
     /// By the first type that is listed of the two: a browser's `EventSource` names this one alone.
@@ -65,6 +67,40 @@ enum APIRequest: Sendable {
         return query
     }
 
+    private static func exportQuery(_ items: QueryItems) throws(Problem) -> ExportQuery {
+        try items.allow(
+            ["format", "grain", "since", "until", "device", "label"], repeatable: ["device", "label"])
+        let format = try items["format"].map { text throws(Problem) in
+            try choice(text, "format", ExportQuery.Format.init)
+        }
+        var query = ExportQuery(format ?? .csv, grain: ExportQuery.standardGrain(of: format ?? .csv))
+        if let text = items["grain"] {
+            query.grain = try choice(text, "grain", UsageQuery.Grain.init)
+            if !ExportQuery.grains.contains(query.grain) {
+                let known = ExportQuery.grains.map(\.rawValue).joined(separator: ", ")
+                throw Problem(text: "grain: \(text) is none of \(known)")
+            }
+        }
+        query.since = items["since"]
+        query.until = items["until"]
+        query.devices = items.all("device")
+        if !items.all("label").isEmpty {
+            query.labels = []
+            for text in items.all("label") {
+                guard let label = ExportQuery.Label(text) else {
+                    throw Problem(text: "label: \(text) isn't name=value, with a name of letters, digits and _")
+                }
+                query.set(label)
+            }
+        }
+        do throws(UsageError) {
+            try query.check()
+        } catch {
+            throw Problem(text: "\(error)")
+        }
+        return query
+    }
+
     private static func choice<Value: RawRepresentable<String> & CaseIterable>(
         _ text: String, _ name: String, _ make: (String) -> Value?
     ) throws(Problem) -> Value {
@@ -81,10 +117,10 @@ struct QueryItems {
     /// - Throws: `APIRequest.Problem` when it isn't encoded as it should be.
     init(_ query: String) throws(APIRequest.Problem) {
         var items: [(String, String)] = []
-        for part in query.split(separator: "&") {
-            let pair = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let name = Self.decoded(pair[0]), let value = Self.decoded(pair.count > 1 ? pair[1] : "") else {
-                throw APIRequest.Problem(text: "\(part) isn't UTF-8 with %-escapes")
+        for part in query.utf8.split(separator: UInt8(ascii: "&")) {
+            let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            guard let name = Self.decoded(pair[0]), let value = pair.count > 1 ? Self.decoded(pair[1]) : "" else {
+                throw APIRequest.Problem(text: "\(String(decoding: part, as: UTF8.self)) isn't UTF-8 with %-escapes")
             }
             items.append((name, value))
         }
@@ -110,9 +146,9 @@ struct QueryItems {
     func all(_ name: String) -> [String] { items.filter { $0.name == name }.map(\.value) }
 
     /// `application/x-www-form-urlencoded`, as browsers and clients write it (URL standard §5).
-    private static func decoded(_ text: Substring) -> String? {
+    private static func decoded(_ text: Substring.UTF8View) -> String? {
         var bytes: [UInt8] = []
-        var rest = text.utf8[...]
+        var rest = text[...]
         while let byte = rest.popFirst() {
             switch byte {
             case UInt8(ascii: "+"): bytes.append(UInt8(ascii: " "))
@@ -164,11 +200,10 @@ struct API: Sendable {
                 let body = json(report)
                 report.asOf = nil
                 return Answer(body: body, tag: Self.tag(report))
-            } catch let error as UsageError {
-                return .problem(error.isUnavailable ? .serviceUnavailable : .badRequest, "\(error)")
             } catch {
-                return .problem(.serviceUnavailable, "\(error)")
+                return .problem(error)
             }
+        case .export: return .problem(.internalServerError, "an export isn't one answer")  // Streamed by the handler.
         }
     }
 
@@ -184,12 +219,15 @@ extension API.Answer {
     static func problem(_ status: HTTPResponseStatus, _ text: String) -> API.Answer {
         API.Answer(status: status, body: json(["error": text]))
     }
-}
 
-extension UsageError {
-    /// Whether the same question may have an answer later.
-    fileprivate var isUnavailable: Bool {
-        if case .noLedger = self { return true }
-        return false
+    /// Why the ledger has no answer.
+    static func problem(_ error: any Error) -> API.Answer {
+        let status: HTTPResponseStatus =
+            switch error as? UsageError {
+            case .unknownDevice: .notFound
+            case .noLedger, nil: .serviceUnavailable
+            case .notACount, .notATime, .isEmpty, .tooLong: .badRequest
+            }
+        return problem(status, "\(error)")
     }
 }

@@ -79,6 +79,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .text(let status, let text): sendText(status, text, head, context)
         case .html(let page): send(.ok, "text/html; charset=utf-8", ByteBuffer(string: page), head, context)
         case .api(.liveEvents): streamLive(head, context)
+        case .api(.export(let query)): export(query, head, context)
         case .api(let request): answer(request, head, context)
         case .apiProblem(let status, let text): send(.problem(status, text), head, context)
         case .methodNotAllowed(let allow):
@@ -112,14 +113,14 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     // MARK: - The API
 
     private func answer(_ request: APIRequest, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard server.beginScrape() else {
+        guard server.beginQuestion() else {
             return send(.problem(.serviceUnavailable, "Too many requests at once, try again later."), head, context)
         }
         let answer = context.eventLoop.makeFutureWithTask { [api = server.api] in await api.answer(to: request) }
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         answer.whenSuccess { answer in
             let (handler, context) = connection.value
-            handler.server.endScrape()
+            handler.server.endQuestion()
             handler.send(answer, head, context)
         }
     }
@@ -160,6 +161,47 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         for header in server.extraHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
         context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
         server.liveFeed.add(context.channel)
+    }
+
+    /// Writes out an export, a piece when the former one has been taken. One that fails in the midst is cut off.
+    private func export(_ query: ExportQuery, _ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard server.beginQuestion() else {
+            return send(.problem(.serviceUnavailable, "Too many requests at once, try again later."), request, context)
+        }
+        var head = HTTPResponseHead(version: request.version, status: .ok)
+        head.headers = [
+            "Content-Type": query.format.contentType, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+            "Content-Disposition": "attachment; filename=\"netusage.\(query.format.rawValue)\"",
+            "Cross-Origin-Resource-Policy": "same-origin", "Connection": "close",
+        ]
+        for header in server.extraHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
+        let channel = context.channel
+        let registry = NIOLoopBound(server.registry, eventLoop: context.eventLoop)
+        let isHead = request.method == .HEAD
+        let done = context.eventLoop.makeFutureWithTask { [ledger = server.api.ledger, head] () -> API.Answer? in
+            let export: Export<LiveLedger>
+            do {
+                export = try await Export(query, of: ledger)
+            } catch {
+                return .problem(error)
+            }
+            try await channel.writeAndFlush(HTTPServerResponsePart.head(head))
+            if !isHead {
+                try await export.write { bytes, _ in
+                    try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))))
+                    channel.eventLoop.execute { registry.value.enter(.responding, channel) }
+                }
+            }
+            try await channel.writeAndFlush(HTTPServerResponsePart.end(nil))
+            return nil
+        }
+        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        done.whenComplete { result in
+            let (handler, context) = connection.value
+            handler.server.endQuestion()
+            if case .success(let problem?) = result { return handler.send(problem, request, context) }
+            context.close(promise: nil)
+        }
     }
 
     private func sendText(

@@ -19,6 +19,7 @@ final class HTTPServer {
     private let logger: Logger
     private let requestReload: @Sendable () async -> String?
     private var scrapesUnderWay = 0
+    private var questionsUnderWay = 0
     private var listeners: [any Channel] = []
 
     /// - Parameter requestReload: Reads the configuration again; gives back what was wrong, or `nil`.
@@ -63,6 +64,18 @@ final class HTTPServer {
     }
 
     func endScrape() { scrapesUnderWay -= 1 }
+
+    /// As many questions to the API and exports run at a time; scrapes are counted apart, so that none waits for these.
+    private static let maximumQuestions = 16
+
+    /// - Returns: Whether one more question may be answered; if so, ``endQuestion()`` must follow.
+    func beginQuestion() -> Bool {
+        if questionsUnderWay >= Self.maximumQuestions { return false }
+        questionsUnderWay += 1
+        return true
+    }
+
+    func endQuestion() { questionsUnderWay -= 1 }
 
     func reload(_ answer: @escaping @Sendable (String?) -> Void) {
         loop.makeFutureWithTask(requestReload).whenSuccess(answer)

@@ -14,7 +14,9 @@ protocol LedgerReader {
     func days(from first: CivilDate, everybody: Bool) async throws -> DayHistory
 
     /// Some buckets of a span of time, the first of it.
-    func buckets(from start: Timestamp, before end: Timestamp) async throws -> BucketPage
+    ///
+    /// - Parameter only: Of this account alone; `nil` for all.
+    func buckets(from start: Timestamp, before end: Timestamp, only: AccountKey?) async throws -> BucketPage
 }
 
 /// What a report goes by.
@@ -35,6 +37,8 @@ struct BucketPage: Sendable {
     var until: Timestamp
     /// Buckets that start before aren't kept any more, or not all.
     var keptFrom: Timestamp
+    /// The first bucket there is; of the days before nothing finer was ever known.
+    var first: Timestamp
 
     /// How many rows are read at a time: some milliseconds' work, so that commits don't wait for long.
     static let rows = 4096
@@ -52,11 +56,12 @@ extension LedgerReader {
         if !span.isWholeDays {
             var start = Bucket(containing: builder.since).start
             while start < span.until {
-                let page = try await buckets(from: start, before: span.until)
+                let page = try await buckets(from: start, before: span.until, only: nil)
                 for row in page.rows { builder.add(row) }
-                if page.keptFrom > builder.since {
-                    let kept = basis.calendar.rfc3339(page.keptFrom)
-                    note = "5-minute records before \(kept) aren't kept any more; days are"
+                let isKnownByDays = builder.firstDay.map { $0 < basis.calendar.day(containing: page.first) } ?? false
+                if page.keptFrom > builder.since || isKnownByDays && page.first > builder.since {
+                    let kept = basis.calendar.rfc3339(max(page.keptFrom, page.first))
+                    note = "there are no records of five minutes before \(kept), only days"
                 }
                 start = page.until
             }
@@ -84,12 +89,16 @@ struct LiveLedger: LedgerReader, Sendable {
         }
     }
 
-    func buckets(from start: Timestamp, before end: Timestamp) async throws -> BucketPage {
+    func buckets(from start: Timestamp, before end: Timestamp, only: AccountKey?) async throws -> BucketPage {
         try await repeatedly {
-            guard await meter.ledgerNow().hasStore else { throw UsageError.noLedger }
-            let page = try await store.buckets(from: start, before: end)
+            let ledger = await meter.ledgerNow()
+            guard ledger.hasStore else { throw UsageError.noLedger }
+            let page = try await store.buckets(
+                from: start, before: end, only: only.map { ($0, ledger.numbers(of: $0)) })
             guard let rows = await meter.ledgerNow().buckets(with: page) else { return nil }
-            return BucketPage(rows: rows, until: page.until, keptFrom: page.keptFrom)
+            return BucketPage(
+                rows: only.map { key in rows.filter { $0.key == key } } ?? rows, until: page.until,
+                keptFrom: page.keptFrom, first: page.first)
         }
     }
 
@@ -115,8 +124,9 @@ struct StoredLedgerReader: LedgerReader {
 
     func days(from first: CivilDate, everybody: Bool) throws -> DayHistory { DayHistory(try file.days(from: first)) }
 
-    func buckets(from start: Timestamp, before end: Timestamp) throws -> BucketPage {
-        let page = try file.buckets(from: start, before: end, rowsPerPage: BucketPage.rows)
-        return BucketPage(rows: page.named, until: page.until, keptFrom: page.keptFrom)
+    func buckets(from start: Timestamp, before end: Timestamp, only: AccountKey?) throws -> BucketPage {
+        let page = try file.buckets(
+            from: start, before: end, rowsPerPage: BucketPage.rows, only: only.map { ($0, []) })
+        return BucketPage(rows: page.named, until: page.until, keptFrom: page.keptFrom, first: page.first)
     }
 }

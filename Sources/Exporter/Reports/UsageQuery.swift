@@ -50,14 +50,19 @@ package struct UsageQuery: Codable, Sendable {
         _ = try span(by: .utc, at: Timestamp(secondsSinceEpoch: 253_402_000_000))
     }
 
+    /// Checks that there is any time in it, which people mean.
+    ///
+    /// - Throws: `UsageError`.
+    package func checkOrder() throws(UsageError) {
+        let span = try span(by: .utc, at: Timestamp(secondsSinceEpoch: 253_402_000_000))
+        if let start = span.since, start >= span.until { throw .isEmpty(since: since ?? "", until: until) }
+    }
+
     /// The time that is meant.
     ///
     /// - Throws: `UsageError` when it makes no sense.
     func span(by calendar: LocalCalendar, at now: Timestamp) throws(UsageError) -> UsageSpan {
-        for device in devices where DevicePattern(device) == nil { throw .notAPattern(device) }
         if let last, !(1...Self.maximumEntries).contains(last) { throw .notACount(last) }
-        if last != nil, grain == .total { throw .needsGrain }
-        if period != nil, since ?? until != nil { throw .twoSpans }
         let slots = Slots(grain, calendar)
         let window = PeriodWindow(calendar, at: now)
         let open = grain.isFine ? slots.end(ofSlotAt: now) : window.daySpan.upperBound
@@ -67,14 +72,15 @@ package struct UsageQuery: Codable, Sendable {
         var start = try since.map { text throws(UsageError) in
             try moment(text, isEnd: false, by: calendar, at: now)
         }
-        switch period {
-        case .day: start = window.daySpan.lowerBound
-        case .week: start = window.weekStartTime
-        case .month: start = window.monthStartTime
-        case .year: start = Slots(.year, calendar).start(ofSlotAt: now)
-        case .all, nil: break
-        }
-        if let start, start >= end ?? open { throw .isEmpty(since: since ?? "", until: until) }
+        let periodStart: Timestamp? =
+            switch period {
+            case .day: window.daySpan.lowerBound
+            case .week: window.weekStartTime
+            case .month: window.monthStartTime
+            case .year: Slots(.year, calendar).start(ofSlotAt: now)
+            case .all, nil: nil
+            }
+        if let periodStart { start = max(start ?? periodStart, periodStart) }
         if let last, grain != .total {
             var first = slots.start(ofSlotAt: (end ?? open).adding(seconds: -1))
             for _ in 1..<last { first = slots.start(ofSlotAt: first.adding(seconds: -1)) }
@@ -121,6 +127,13 @@ struct UsageSpan: Sendable {
     var isWholeDays: Bool
     var calendar: LocalCalendar
     var now: Timestamp
+
+    /// It begins with the first day on which anything was metered, if it would begin before.
+    mutating func begin(with first: CivilDate?) {
+        guard let first else { return }
+        let start = calendar.start(of: first)
+        since = min(max(since ?? start, start), max(since ?? start, until))
+    }
 
     /// The first local day of it.
     var firstDay: CivilDate { since.map(calendar.day(containing:)) ?? .earliest }
@@ -172,12 +185,8 @@ struct Slots {
 
 /// Why a report can't be made.
 package enum UsageError: Error, Sendable, CustomStringConvertible {
-    case notAPattern(String)
     case notACount(Int)
-    /// A number of entries, of which a sum has none.
-    case needsGrain
     case notATime(String)
-    case twoSpans
     /// Nothing lies in it.
     case isEmpty(since: String, until: String?)
     case tooLong(entries: Int)
@@ -187,12 +196,9 @@ package enum UsageError: Error, Sendable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .notAPattern(let text): "\(text) is not a device's name or pattern; write eth0, \"wg*\" or uplink"
         case .notACount(let count): "\(count) is not a number of entries; write 1 to \(UsageQuery.maximumEntries)"
-        case .needsGrain: "a number of entries needs a grain; write day, for one"
         case .notATime(let text):
             "\(text) is not a time; write 2026-11-20, \"2026-11-20 09:00\", 09:00, today, yesterday, or RFC 3339 such as 2026-11-20T09:00:00+01:00"
-        case .twoSpans: "a period already says since when; leave out either it or the two times"
         case .isEmpty(let since, let until):
             "there is no time between \(since) and \(until ?? "now"); the first must be the earlier one"
         case .tooLong(let entries):

@@ -92,6 +92,7 @@ struct UsageBuilder {
     private struct Account {
         var key: AccountKey
         var name: String
+        var firstDay: CivilDate?
         var sum = Total.zero
         /// By the number of the entry.
         var totals: [Int: Total] = [:]
@@ -104,25 +105,24 @@ struct UsageBuilder {
     init(_ query: UsageQuery, _ span: UsageSpan, _ history: DayHistory, collapse: [DevicePattern]) throws(UsageError) {
         var span = span
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: collapse)
-        let named = history.entries.map { (entry: $0, name: names.name(of: $0.key)) }
-        let chosen = try Self.chosen(of: named, for: query, span)
-        if span.since == nil {
-            span.since = chosen.compactMap { $0.entry.days.first?.day }.min().map(span.calendar.start(of:))
-        }
+        let chosen = try Self.chosen(of: history, for: query, span, names)
+        span.begin(with: chosen.compactMap { $0.entry.days.first?.day }.min())
         self.span = span
         starts = span.grain == .total ? [] : try Self.starts(of: span, accounts: chosen.count)
         for (entry, name) in chosen {
             places[entry.key] = accounts.count
-            accounts.append(Account(key: entry.key, name: name))
+            accounts.append(Account(key: entry.key, name: name, firstDay: entry.days.first?.day))
         }
         if span.isWholeDays { add(chosen.map(\.entry), isEverything: query.period == .all) }
     }
 
+    typealias Chosen = (entry: DayHistory.Entry, name: String)
+
     /// Those that are asked for, the uplink first, then by name. If none is, those that are there or carried something.
-    private static func chosen(
-        of named: [(entry: DayHistory.Entry, name: String)], for query: UsageQuery, _ span: UsageSpan
-    ) throws(UsageError) -> [(entry: DayHistory.Entry, name: String)] {
-        let sorted = named.sorted {
+    static func chosen(
+        of history: DayHistory, for query: UsageQuery, _ span: UsageSpan, _ names: AccountNames
+    ) throws(UsageError) -> [Chosen] {
+        let sorted = history.entries.map { (entry: $0, name: names.name(of: $0.key)) }.sorted {
             ($0.entry.key == .uplink ? 0 : 1, $0.name) < ($1.entry.key == .uplink ? 0 : 1, $1.name)
         }
         if query.devices.isEmpty {
@@ -164,6 +164,9 @@ struct UsageBuilder {
             if isEverything { accounts[place].sum = entry.lifetime }
         }
     }
+
+    /// The first day with bytes.
+    var firstDay: CivilDate? { accounts.compactMap(\.firstDay).min() }
 
     /// From where on buckets are wanted.
     var since: Timestamp { span.since ?? span.until }

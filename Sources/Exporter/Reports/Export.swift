@@ -1,0 +1,168 @@
+import Accounting
+import CivilTime
+import FoundationEssentials
+
+/// Writes out what was carried, entry by entry, in memory that doesn't grow with it.
+struct Export<Reader: LedgerReader> {
+    private let reader: Reader
+    private let query: ExportQuery
+    private let basis: ReportBasis
+    private let span: UsageSpan
+    private let accounts: [UsageBuilder.Chosen]
+    private let names: AccountNames
+
+    /// Takes a piece of what is written, and how much of all that is, from 0 to 1.
+    typealias Sink = (_ bytes: [UInt8], _ share: Double) async throws -> Void
+
+    /// - Throws: `UsageError` when the query makes no sense, `StoreError` when the ledger can't be read.
+    init(_ query: ExportQuery, of reader: Reader) async throws {
+        self.reader = reader
+        self.query = query
+        basis = try await reader.basis()
+        var span = try query.usage.span(by: basis.calendar, at: basis.now)
+        // Month and lifetime of a moment are sums of all days before.
+        let history = try await reader.days(from: .earliest, everybody: true)
+        names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
+        accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
+        span.begin(with: accounts.compactMap { $0.entry.days.first?.day }.min())
+        // The first day's totals are of all of it.
+        if query.format == .openmetrics {
+            span.since = span.since.map { span.calendar.start(of: span.calendar.day(containing: $0)) }
+        }
+        self.span = span
+    }
+
+    /// - Throws: `StoreError`, and what `sink` throws.
+    func write(to sink: @escaping Sink) async throws {
+        switch query.format {
+        case .csv:
+            var buffer = Array("start,end,device,kind,received_bytes,transmitted_bytes\r\n".utf8)
+            try await forEachEntry { entry, share in
+                buffer += csvLine(entry).utf8
+                if buffer.count >= Self.pieceBytes {
+                    try await sink(buffer, share)
+                    buffer.removeAll(keepingCapacity: true)
+                }
+            }
+            try await sink(buffer, 1)
+        case .json:
+            var buffer = Array("{\"grain\":\"\(query.grain.rawValue)\",\"rows\":[".utf8)
+            var separator = "\n"
+            try await forEachEntry { entry, share in
+                buffer += (separator + jsonLine(entry)).utf8
+                separator = ",\n"
+                if buffer.count >= Self.pieceBytes {
+                    try await sink(buffer, share)
+                    buffer.removeAll(keepingCapacity: true)
+                }
+            }
+            try await sink(buffer + Array("\n]}\n".utf8), 1)
+        case .openmetrics:
+            try await OpenMetricsExport(
+                reader: reader, basis: basis, span: span, grain: query.grain, labels: query.labels,
+                accounts: accounts
+            ).write(to: sink)
+        }
+    }
+
+    private static var pieceBytes: Int { 64 * 1024 }
+
+    // MARK: - Entries
+
+    private struct Entry {
+        var slot: Range<Timestamp>
+        var name: String
+        var kind: String
+        var total: Total
+    }
+
+    private typealias EntryBody = (_ entry: Entry, _ share: Double) async throws -> Void
+
+    /// Entries with bytes, by time, then the uplink, then devices by name.
+    private func forEachEntry(_ body: EntryBody) async throws {
+        guard let since = span.since else { return }
+        if span.isWholeDays { return try await forEachDay(body) }
+        let slots = Slots(query.grain, span.calendar)
+        let order = Dictionary(uniqueKeysWithValues: accounts.enumerated().map { ($0.element.entry.key, $0.offset) })
+        let whole = Double(max(1, span.until.secondsSinceEpoch - since.secondsSinceEpoch))
+        var open: [Int: Total] = [:]
+        var slot = since..<since
+        func close() async throws {
+            let share = Double(slot.lowerBound.secondsSinceEpoch - since.secondsSinceEpoch) / whole
+            for (place, total) in open.sorted(by: { $0.key < $1.key }) {
+                let account = accounts[place]
+                let entry = Entry(slot: slot, name: account.name, kind: account.entry.key.kind, total: total)
+                try await body(entry, share)
+            }
+            open = [:]
+        }
+        try await forEachBucket(from: since, only: nil) { row in
+            guard let place = order[row.key] else { return }
+            if !slot.contains(row.start) {
+                try await close()
+                slot = slots.start(ofSlotAt: row.start)..<slots.end(ofSlotAt: row.start)
+            }
+            open[place, default: .zero] += row.total
+        }
+        try await close()
+    }
+
+    private func forEachBucket(from start: Timestamp, only: AccountKey?, _ body: (BucketRow) async throws -> Void)
+        async throws
+    {
+        var start = start
+        while start < span.until {
+            let page = try await reader.buckets(from: start, before: span.until, only: only)
+            for row in page.rows { try await body(row) }
+            start = page.until
+        }
+    }
+
+    private func forEachDay(_ body: EntryBody) async throws {
+        var places = accounts.map { $0.entry.days.firstIndex { $0.day >= span.firstDay } ?? $0.entry.days.endIndex }
+        while true {
+            let next = zip(accounts, places).compactMap { $1 < $0.entry.days.endIndex ? $0.entry.days[$1].day : nil }
+                .min()
+            guard let day = next, day <= span.lastDay else { return }
+            let slot = span.calendar.span(ofDay: day)
+            for (number, account) in accounts.enumerated() {
+                guard places[number] < account.entry.days.endIndex else { continue }
+                let entry = account.entry.days[places[number]]
+                if entry.day != day { continue }
+                places[number] += 1
+                if entry.total.isZero { continue }
+                try await body(
+                    Entry(slot: slot, name: account.name, kind: account.entry.key.kind, total: entry.total), 0)
+            }
+        }
+    }
+
+    // MARK: - Lines
+
+    private func csvLine(_ entry: Entry) -> String {
+        let start = span.calendar.rfc3339(entry.slot.lowerBound)
+        let end = span.calendar.rfc3339(entry.slot.upperBound)
+        return
+            "\(start),\(end),\(csvField(entry.name)),\(entry.kind),\(entry.total.received),\(entry.total.transmitted)\r\n"
+    }
+
+    private func jsonLine(_ entry: Entry) -> String {
+        let start = span.calendar.rfc3339(entry.slot.lowerBound)
+        let end = span.calendar.rfc3339(entry.slot.upperBound)
+        return
+            "{\"start\":\"\(start)\",\"end\":\"\(end)\",\"device\":\(jsonString(entry.name)),\"kind\":\"\(entry.kind)\","
+            + "\"received_bytes\":\(entry.total.received),\"transmitted_bytes\":\(entry.total.transmitted)}"
+    }
+}
+
+/// A field of RFC 4180: in quotes where it has to be.
+func csvField(_ text: String) -> String {
+    let isPlain = text.utf8.allSatisfy { ![UInt8(ascii: ","), UInt8(ascii: "\""), 13, 10].contains($0) }
+    if isPlain { return text }
+    let escaped = text.utf8.flatMap { $0 == UInt8(ascii: "\"") ? [$0, $0] : [$0] }
+    return "\"\(String(decoding: escaped, as: UTF8.self))\""
+}
+
+private func jsonString(_ text: String) -> String {
+    String(decoding: json(text), as: UTF8.self)
+}

@@ -1,0 +1,92 @@
+import Accounting
+import CivilTime
+
+/// What is to be written out for other programs.
+package struct ExportQuery: Codable, Sendable {
+    package enum Format: String, Codable, CaseIterable, Sendable {
+        /// RFC 4180.
+        case csv
+        case json
+        /// OpenMetrics 1.0 with timestamps, for `promtool tsdb create-blocks-from openmetrics`.
+        case openmetrics
+
+        var contentType: String {
+            switch self {
+            case .csv: "text/csv; charset=utf-8; header=present"
+            case .json: "application/json"
+            case .openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            }
+        }
+    }
+
+    package struct Label: Codable, Sendable {
+        package var name: String
+        package var value: String
+
+        /// `name=value`; `nil` if it isn't a label's name.
+        package init?(_ text: String) {
+            // By bytes: a mark may stand on the sign.
+            let parts = text.utf8.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            let name = Array(parts[0])
+            func isLetter(_ byte: UInt8) -> Bool { (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7A || byte == 0x5F }
+            guard parts.count == 2, let first = name.first, isLetter(first), !name.elementsEqual("device".utf8),
+                name.allSatisfy({ isLetter($0) || (0x30...0x39).contains($0) })
+            else { return nil }
+            self.name = String(decoding: name, as: UTF8.self)
+            value = String(decoding: parts[1], as: UTF8.self)
+        }
+
+        init(_ name: String, _ value: String) {
+            self.name = name
+            self.value = value
+        }
+
+        /// Those of the scrape that the README sets up, so that exported series go on where scraped ones begin.
+        package static let standard = [Label("instance", "localhost:10073"), Label("job", "netusage")]
+    }
+
+    package var format: Format
+    package var grain: UsageQuery.Grain
+    package var since: String?
+    package var until: String?
+    /// Names or patterns; all if there are none.
+    package var devices: [String] = []
+    /// Of each series, for OpenMetrics.
+    package var labels = Label.standard
+
+    /// Sets a label; one of the same name goes.
+    package mutating func set(_ label: Label) {
+        labels.removeAll { $0.name == label.name }
+        labels.append(label)
+    }
+
+    package init(_ format: Format, grain: UsageQuery.Grain) {
+        self.format = format
+        self.grain = grain
+    }
+
+    /// How finely a format is cut unless something else is asked for.
+    package static func standardGrain(of format: Format) -> UsageQuery.Grain {
+        format == .openmetrics ? .fiveMinutes : .day
+    }
+
+    package static let grains: [UsageQuery.Grain] = [.fiveMinutes, .hour, .day]
+
+    /// Checks what can be checked without the ledger.
+    ///
+    /// - Throws: `UsageError`.
+    package func check() throws(UsageError) { try usage.check() }
+
+    /// Checks that there is any time in it, which people mean.
+    ///
+    /// - Throws: `UsageError`.
+    package func checkOrder() throws(UsageError) { try usage.checkOrder() }
+
+    var usage: UsageQuery {
+        var query = UsageQuery(grain: grain)
+        query.since = since
+        query.until = until
+        query.devices = devices
+        return query
+    }
+}

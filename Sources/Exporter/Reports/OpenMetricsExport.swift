@@ -1,0 +1,289 @@
+import Accounting
+import CivilTime
+import Exposition
+
+/// The past as Prometheus would have scraped it, family by family and series by series, as OpenMetrics wants it.
+///
+/// There are rates and the totals of periods, under the names and labels of `/metrics`. There are no counters: theirs are
+/// the kernel's, nobody knows what they were, and where others end and the real ones begin Prometheus would see a reset,
+/// and take all that the real ones show for carried in that moment.
+///
+/// Rates come at every entry; totals at every full hour at the finest, for dashboards ask for them over hours. A day
+/// whose finer records aren't kept has its totals at its last second.
+struct OpenMetricsExport<Reader: LedgerReader> {
+    let reader: Reader
+    let basis: ReportBasis
+    let span: UsageSpan
+    let grain: UsageQuery.Grain
+    let labels: [ExportQuery.Label]
+    let accounts: [UsageBuilder.Chosen]
+
+    /// What series show of an account at a moment.
+    private struct Sample {
+        var periods = PeriodSums()
+        /// The mean since the sample before; `nil` where that isn't known.
+        var rate: Rate?
+        var isFullHour: Bool
+    }
+
+    private struct PeriodSums {
+        var day = Total.zero
+        var week = Total.zero
+        var month = Total.zero
+        var previousDay = Total.zero
+        var previousMonth = Total.zero
+        var lifetime = Total.zero
+    }
+
+    private enum Source {
+        case rate((Rate) -> Double)
+        case period((PeriodSums) -> UInt64)
+    }
+
+    /// What follows `netusage_` and `netusage_uplink_`.
+    private static var families: [(name: String, source: Source)] {
+        func pair(_ name: String, _ total: @escaping (PeriodSums) -> Total) -> [(String, Source)] {
+            [
+                ("\(name)_receive_bytes", .period { total($0).received }),
+                ("\(name)_transmit_bytes", .period { total($0).transmitted }),
+            ]
+        }
+        let rates: [(String, Source)] = [
+            ("receive_bytes_per_second", .rate { $0.received }),
+            ("transmit_bytes_per_second", .rate { $0.transmitted }),
+        ]
+        return rates + pair("day") { $0.day } + pair("week") { $0.week } + pair("month") { $0.month }
+            + pair("previous_day") { $0.previousDay } + pair("previous_month") { $0.previousMonth }
+            + pair("lifetime") { $0.lifetime }
+    }
+
+    func write(to sink: @escaping Export<Reader>.Sink) async throws {
+        let known = Dictionary(
+            uniqueKeysWithValues: Catalogue(version: "", revision: "").metrics.map { ($0.family.name, $0.family) })
+        let writer = PieceWriter<Reader>(sink)
+        let page = try await reader.buckets(from: .latest, before: .latest, only: .uplink)
+        let keptFrom = max(page.keptFrom, span.calendar.start(of: span.calendar.day(containing: page.first)))
+        let devices = accounts.filter { $0.entry.key != .uplink }
+        let uplinks = accounts.filter { $0.entry.key == .uplink }
+        let passes = Double(Self.families.count * accounts.count + 3)
+        var done = 0.0
+        for (prefix, chosen) in [("netusage_", devices), ("netusage_uplink_", uplinks)] {
+            for (name, source) in Self.families {
+                guard let family = known[prefix + name] else { continue }
+                writer.begin(family)
+                for account in chosen {
+                    let device = account.entry.key == .uplink ? [] : [("device", account.name)]
+                    let labels = LabelSet(device + labels.map { ($0.name, $0.value) })
+                    try await forEachSample(of: account.entry, keptFrom: keptFrom, source) { moment, sample in
+                        switch source {
+                        case .rate(let value):
+                            if let rate = sample.rate { writer.sample(labels, value(rate), at: moment) }
+                        case .period(let value):
+                            if sample.isFullHour { writer.sample(labels, value(sample.periods), at: moment) }
+                        }
+                        try await writer.passOn(done / passes)
+                    }
+                    done += 1
+                }
+            }
+        }
+        for (name, start) in starts {
+            guard let family = known[name] else { continue }
+            writer.begin(family)
+            let labels = LabelSet(labels.map { ($0.name, $0.value) })
+            for moment in moments(keptFrom: keptFrom) where moment.isFullHour {
+                let window = PeriodWindow(span.calendar, at: moment.end)
+                writer.sample(labels, UInt64(clamping: start(window).secondsSinceEpoch), at: moment.end)
+                try await writer.passOn(done / passes)
+            }
+            done += 1
+        }
+        try await writer.end()
+    }
+
+    private var starts: [(String, (PeriodWindow) -> Timestamp)] {
+        [
+            ("netusage_day_start_timestamp_seconds", { $0.daySpan.lowerBound }),
+            ("netusage_week_start_timestamp_seconds", { $0.weekStartTime }),
+            ("netusage_month_start_timestamp_seconds", { $0.monthStartTime }),
+        ]
+    }
+
+    // MARK: - Moments
+
+    /// A moment at which something is told, and since when.
+    private struct Tick {
+        var start: Timestamp
+        var end: Timestamp
+        var isFullHour: Bool
+        /// Whether what was carried in it is known by its own records, not by its day.
+        var isFine: Bool
+    }
+
+    /// All moments in order: the last second of each day whose records aren't kept, then the ends of all entries.
+    private func moments(keptFrom: Timestamp) -> some Sequence<Tick> {
+        let (calendar, end) = (span.calendar, min(span.until, basis.asOf ?? span.until))
+        let slots = Slots(grain, calendar)
+        // The first day of which all is kept.
+        var fine = span.isWholeDays ? Timestamp.latest : calendar.start(of: calendar.day(containing: keptFrom))
+        if fine < keptFrom { fine = calendar.span(ofDay: calendar.day(containing: keptFrom)).upperBound }
+        return sequence(state: span.since ?? span.until) { (start: inout Timestamp) -> Tick? in
+            if start >= end { return nil }
+            let from = start
+            if from < fine {
+                start = calendar.span(ofDay: calendar.day(containing: from)).upperBound
+                return Tick(start: from, end: min(start.adding(seconds: -1), end), isFullHour: true, isFine: false)
+            }
+            start = slots.end(ofSlotAt: from)
+            let moment = min(start, end)
+            let isFullHour = grain != .fiveMinutes || calendar.localTime(at: moment).secondsOfDay % 3600 == 0
+            return Tick(start: from, end: moment, isFullHour: isFullHour || moment == end, isFine: true)
+        }
+    }
+
+    private func forEachSample(
+        of account: DayHistory.Entry, keptFrom: Timestamp, _ source: Source,
+        _ body: (Timestamp, Sample) async throws -> Void
+    ) async throws {
+        var days = DaySums(account.days)
+        var window: PeriodWindow?
+        var carried = Total.zero
+        var rows = BucketRows(reader: reader, key: account.key, until: span.until)
+        for tick in moments(keptFrom: keptFrom) {
+            let total = tick.isFine ? try await rows.total(from: tick.start, before: tick.end) : .zero
+            if window?.daySpan.contains(tick.end) != true {
+                window = PeriodWindow(span.calendar, at: tick.end)
+                carried = .zero
+                // An entry that ends with its day belongs to that one.
+                if let window { days.open(window) }
+            }
+            guard let window else { continue }
+            if tick.end > window.daySpan.lowerBound { carried += total }
+            if !tick.isFine { carried = days.total(on: window.today) }
+            let seconds = Double(tick.end.secondsSinceEpoch - tick.start.secondsSinceEpoch)
+            let isKnown = tick.isFine && seconds > 0
+            try await body(
+                tick.end,
+                Sample(
+                    periods: PeriodSums(
+                        day: carried, week: days.week.adding(carried), month: days.month.adding(carried),
+                        previousDay: days.previousDay, previousMonth: days.previousMonth,
+                        lifetime: days.before.adding(carried)),
+                    rate: isKnown
+                        ? Rate(
+                            received: Double(total.received) / seconds, transmitted: Double(total.transmitted) / seconds
+                        )
+                        : nil,
+                    isFullHour: tick.isFullHour))
+        }
+    }
+}
+
+/// The sums of an account's days before the open one.
+private struct DaySums {
+    private let days: [(day: CivilDate, total: Total)]
+    private(set) var week = Total.zero
+    private(set) var month = Total.zero
+    private(set) var previousDay = Total.zero
+    private(set) var previousMonth = Total.zero
+    /// All of them.
+    private(set) var before = Total.zero
+    private var next = 0
+
+    init(_ days: [(day: CivilDate, total: Total)]) {
+        self.days = days
+    }
+
+    func total(on day: CivilDate) -> Total {
+        next < days.count && days[next].day == day ? days[next].total : .zero
+    }
+
+    /// - Precondition: Windows come in order.
+    mutating func open(_ window: PeriodWindow) {
+        while next < days.count, days[next].day < window.today {
+            before += days[next].total
+            next += 1
+        }
+        (week, month, previousDay, previousMonth) = (.zero, .zero, .zero, .zero)
+        for (day, total) in days[..<next].reversed() {
+            if day < window.previousMonthStart, day < window.weekStart { return }
+            if day >= window.weekStart { week += total }
+            if day >= window.monthStart { month += total }
+            if day == window.previousDay { previousDay += total }
+            if day >= window.previousMonthStart, day < window.monthStart { previousMonth += total }
+        }
+    }
+}
+
+/// One account's buckets in order, page by page.
+private struct BucketRows<Reader: LedgerReader> {
+    let reader: Reader
+    let key: AccountKey
+    let until: Timestamp
+    private var rows: ArraySlice<BucketRow> = []
+    private var next: Timestamp?
+
+    init(reader: Reader, key: AccountKey, until: Timestamp) {
+        self.reader = reader
+        self.key = key
+        self.until = until
+    }
+
+    /// What was carried in a span; spans come in order.
+    mutating func total(from start: Timestamp, before end: Timestamp) async throws -> Total {
+        var total = Total.zero
+        while true {
+            while let row = rows.first, row.start < end {
+                if row.start >= start { total += row.total }
+                rows.removeFirst()
+            }
+            if !rows.isEmpty { return total }
+            let from = next ?? Bucket(containing: start).start
+            if from >= end || from >= until { return total }
+            let page = try await reader.buckets(from: from, before: until, only: key)
+            rows = page.rows[...]
+            next = page.until
+        }
+    }
+}
+
+/// Gathers what is written into pieces. A class, for closures that wait fill it.
+private final class PieceWriter<Reader: LedgerReader> {
+    private var writer = ExpositionWriter()
+    private let sink: Export<Reader>.Sink
+
+    private static var pieceBytes: Int { 64 * 1024 }
+
+    init(_ sink: @escaping Export<Reader>.Sink) {
+        self.sink = sink
+        writer.begin(.openMetrics)
+    }
+
+    func begin(_ family: MetricFamily) { writer.begin(family) }
+
+    func sample(_ labels: LabelSet, _ value: UInt64, at moment: Timestamp) {
+        writer.timestamp = moment.secondsSinceEpoch
+        writer.sample(labels, value)
+    }
+
+    func sample(_ labels: LabelSet, _ value: Double, at moment: Timestamp) {
+        writer.timestamp = moment.secondsSinceEpoch
+        writer.sample(labels, value)
+    }
+
+    /// Passes on what was written if it is enough for a piece.
+    func passOn(_ share: Double) async throws {
+        if writer.byteCount >= Self.pieceBytes { try await passOnAll(share) }
+    }
+
+    func end() async throws {
+        writer.end()
+        try await passOnAll(1)
+    }
+
+    private func passOnAll(_ share: Double) async throws {
+        let bytes = writer.withBytes { Array($0) }
+        writer.forgetBytes()
+        try await sink(bytes, share)
+    }
+}

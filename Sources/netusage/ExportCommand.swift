@@ -1,0 +1,169 @@
+import ArgumentParser
+import Exporter
+import Glibc
+
+/// `netusage export`.
+struct ExportCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export", abstract: "Write out what was carried, for other programs.",
+        discussion: """
+            As CSV (RFC 4180) and JSON there is a row for each device and entry with bytes: five minutes, an hour or a local day. As \
+            OpenMetrics it is the past as Prometheus would have scraped it: rates at every entry, totals of day, week, month and \
+            lifetime at every full hour; promtool tsdb create-blocks-from openmetrics makes blocks of it. Records of five minutes \
+            are kept as long as keep_buckets of the configuration says, days for ever.
+            """)
+
+    @OptionGroup var common: CommonOptions
+
+    @Option(help: "csv, json or openmetrics.")
+    var format = ExportQuery.Format.csv
+
+    @Option(help: "5m, hour or day. (default: 5m for openmetrics, otherwise day)")
+    var grain: String?
+
+    @OptionGroup var span: SpanOptions
+
+    @Option(
+        name: .customLong("device"), parsing: .singleValue,
+        help: "Only this device, or those that fit a pattern, or uplink; may be repeated.")
+    var devices: [String] = []
+
+    @Option(
+        name: .customLong("label"), parsing: .singleValue,
+        help:
+            "A label of each series of openmetrics, name=value; may be repeated. (default: job=netusage and instance=localhost:10073, as your Prometheus has them)"
+    )
+    var labels: [String] = []
+
+    @Option(
+        name: .shortAndLong,
+        help: "Write to this file, which is there only when all of it is. (default: standard output)")
+    var output: String?
+
+    private var query: ExportQuery {
+        get throws {
+            let grain = self.grain.map { UsageQuery.Grain(rawValue: $0) } ?? ExportQuery.standardGrain(of: format)
+            guard let grain, ExportQuery.grains.contains(grain) else {
+                throw ValidationError("--grain \(self.grain ?? ""): write 5m, hour or day")
+            }
+            var query = ExportQuery(format, grain: grain)
+            query.since = span.since
+            query.until = span.until
+            query.devices = devices
+            if !labels.isEmpty {
+                query.labels = []
+                for text in labels {
+                    guard let label = ExportQuery.Label(text) else {
+                        throw ValidationError("--label \(text): write name=value, with a name of letters, digits and _")
+                    }
+                    query.set(label)
+                }
+            }
+            return query
+        }
+    }
+
+    mutating func validate() throws {
+        let query = try query
+        if !labels.isEmpty, format != .openmetrics { throw ValidationError("--label is for openmetrics only") }
+        do throws(UsageError) {
+            try query.checkOrder()
+        } catch {
+            throw ValidationError("\(error)")
+        }
+    }
+
+    mutating func run() async throws {
+        let progress = ProgressBar()
+        do {
+            let target = try output.map { path throws(OutputFile.Failure) in try OutputFile(path) }
+            try await common.ledgerAccess.export(try query) { bytes, share in
+                if let target {
+                    try target.write(bytes)
+                } else if !writeAll(bytes) {
+                    throw OutputFile.Failure(
+                        text: "standard output can't be written: \(String(cString: strerror(errno)))")
+                }
+                progress.show(share, bytes: bytes.count)
+            }
+            progress.clear()
+            try target?.finish()
+        } catch let error as LedgerAccess.Failure {
+            progress.clear()
+            throw error.told()
+        } catch let error as OutputFile.Failure {
+            progress.clear()
+            StandardError.print(error.text)
+            throw ExitCode(1)
+        }
+    }
+}
+
+extension ExportQuery.Format: ExpressibleByArgument {}
+
+/// A file that is there only when it is whole.
+private final class OutputFile {
+    struct Failure: Error {
+        let text: String
+    }
+
+    private let path: String
+    private let partPath: String
+    private let descriptor: CInt
+    private var isFinished = false
+
+    /// - Throws: `Failure` when it can't be made.
+    init(_ path: String) throws(Failure) {
+        self.path = path
+        partPath = "\(path).part-\(getpid())"
+        descriptor = open(partPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        if descriptor < 0 {
+            throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); name another file")
+        }
+    }
+
+    deinit {
+        close(descriptor)
+        if !isFinished { unlink(partPath) }
+    }
+
+    func write(_ bytes: [UInt8]) throws(Failure) {
+        if !writeAll(bytes, to: descriptor) {
+            throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); free some space")
+        }
+    }
+
+    func finish() throws(Failure) {
+        guard fsync(descriptor) == 0 || errno == EINVAL, rename(partPath, path) == 0 else {
+            throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); name another file")
+        }
+        isFinished = true
+    }
+}
+
+/// How far long work has come, on standard error, if that is a terminal and standard output isn't the same one.
+private final class ProgressBar {
+    private let isShown = isatty(STDERR_FILENO) == 1 && isatty(STDOUT_FILENO) == 0
+    private let started = ContinuousClock.now
+    private var shownAt: ContinuousClock.Instant?
+    private var bytes: UInt64 = 0
+
+    /// - Parameter share: From 0 to 1.
+    func show(_ share: Double, bytes: Int) {
+        self.bytes += UInt64(bytes)
+        let now = ContinuousClock.now
+        // What is done in a moment needs none.
+        guard isShown, now - started > .milliseconds(500), now - (shownAt ?? started) > .milliseconds(100) else {
+            return
+        }
+        shownAt = now
+        let filled = Int((share * 30).rounded(.down))
+        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 30 - filled)
+        let text = "\r[\(bar)] \(Int(share * 100)) %  \(sizeText(self.bytes))\u{1B}[K"
+        _ = writeAll(Array(text.utf8), to: STDERR_FILENO)
+    }
+
+    func clear() {
+        if shownAt != nil { _ = writeAll(Array("\r\u{1B}[K".utf8), to: STDERR_FILENO) }
+    }
+}
