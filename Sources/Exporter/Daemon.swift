@@ -191,7 +191,6 @@ package struct Daemon: Sendable {
                 on: loop,
                 router: HTTPRouter(
                     telemetryPath: options.telemetryPath, isLifecycleEnabled: options.isLifecycleEnabled,
-                    landingPage: LandingPage.html(telemetryPath: options.telemetryPath),
                     externalHost: options.externalURL.flatMap(Self.host)),
                 scraper: Scraper(on: loop, meter: meter, catalogue: catalogue, showsCreated: options.showsCreated),
                 api: api, registry: ConnectionRegistry(maximumCount: Self.maximumConnections()),

@@ -75,54 +75,6 @@ func writeAll(_ bytes: [UInt8], to descriptor: CInt = STDOUT_FILENO) -> Bool {
     return true
 }
 
-/// Bytes for people: in powers of 1000, two decimals, as "612.40 GB".
-func sizeText(_ bytes: UInt64) -> String {
-    if bytes < 1000 { return "\(bytes) B" }
-    var unit = 1.0
-    for name in ["kB", "MB", "GB", "TB", "PB", "EB"] {
-        unit *= 1000
-        if Double(bytes) < unit * 999.995 || name == "EB" { return "\(decimalText(Double(bytes) / unit)) \(name)" }
-    }
-    return "\(bytes) B"
-}
-
-/// A number that isn't negative, rounded to so many decimals; one that is larger than can be counted is cut.
-func decimalText(_ number: Double, decimals: Int = 2) -> String {
-    var scale = 1.0
-    for _ in 0..<decimals { scale *= 10 }
-    let whole = String(UInt64(min(max(0, (number * scale).rounded()), 9e18)))
-    if decimals == 0 { return whole }
-    let padded = String(repeating: "0", count: max(0, decimals + 1 - whole.count)) + whole
-    return "\(padded.dropLast(decimals)).\(padded.suffix(decimals))"
-}
-
-/// Bytes per second for people.
-func rateText(_ bytesPerSecond: Double, inBits: Bool) -> String {
-    inBits ? bitsText(bytesPerSecond) : sizeText(UInt64(min(max(0, bytesPerSecond), 9e18))) + "/s"
-}
-
-/// Bytes per second as people speak of links: in bits.
-func bitsText(_ bytesPerSecond: Double) -> String {
-    var value = bytesPerSecond * 8
-    for unit in ["bit/s", "kbit/s", "Mbit/s"] {
-        if value < 999.995 { return "\(decimalText(value)) \(unit)" }
-        value /= 1000
-    }
-    return "\(decimalText(value)) Gbit/s"
-}
-
-/// The date of a time in RFC 3339.
-func dateText(_ time: String) -> String { String(time.prefix { $0 != "T" }) }
-
-/// A time in RFC 3339 to the minute.
-func minuteText(_ time: String) -> String {
-    let parts = time.split(separator: "T")
-    return parts.count == 2 ? "\(parts[0]) \(parts[1].prefix(5))" : time
-}
-
-/// When something begins: the time only if it isn't midnight.
-func startText(_ time: String) -> String { time.contains("T00:00:00") ? dateText(time) : minuteText(time) }
-
 /// A text that takes so many columns at least, and one more than it has.
 func padded(_ text: String, to length: Int) -> String {
     text + String(repeating: " ", count: max(1, length - width(text)))

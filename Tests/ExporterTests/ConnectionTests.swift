@@ -55,7 +55,7 @@ struct ConnectionTests {
     private final class Answers: ChannelInboundHandler {
         typealias InboundIn = HTTPServerRequestPart
         let router = HTTPRouter(
-            telemetryPath: "/metrics", isLifecycleEnabled: true, landingPage: "", externalHost: "x.example")
+            telemetryPath: "/metrics", isLifecycleEnabled: true, externalHost: "x.example")
         private(set) var count = 0
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {

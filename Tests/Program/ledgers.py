@@ -20,6 +20,8 @@ class Ledger:
         daemon = Exporter(namespace, directory, f"--config.file={self.configuration}", ledger=self.path, environment=environment)
         daemon.stop()
         self.database = sqlite3.connect(self.path)
+        # What the script adds was metered.
+        self.database.execute("DELETE FROM unread")
         self.days = {}
         self.next = self.database.execute("SELECT coalesce(max(id), 0) + 1 FROM account").fetchone()[0]
 

@@ -77,7 +77,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         switch server.router.answer(to: head, isLoopback: isLoopback) {
         case .metrics(let variant): scrape(variant, head, context)
         case .text(let status, let text): sendText(status, text, head, context)
-        case .html(let page): send(.ok, "text/html; charset=utf-8", ByteBuffer(string: page), head, context)
+        case .page(let device): sendPage(device, head, context)
         case .api(.liveEvents): streamLive(head, context)
         case .api(.export(let query)): export(query, head, context)
         case .api(let request): answer(request, head, context)
@@ -110,7 +110,42 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    // MARK: - The API
+    // MARK: - The page and the API
+
+    private func sendPage(_ device: String?, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard server.beginQuestion() else {
+            return sendText(.serviceUnavailable, "Too many requests at once, try again later.\n", head, context)
+        }
+        let nonce =
+            String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
+        let page = context.eventLoop.makeFutureWithTask { [api = server.api, path = server.router.telemetryPath] in
+            Page(await PageContent(of: device, api, telemetryPath: path), nonce: nonce).html
+        }
+        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        page.whenSuccess { page in
+            let (handler, context) = connection.value
+            handler.server.endQuestion()
+            var headers: HTTPHeaders = [
+                "Cache-Control": "no-store", "Content-Security-Policy": Page.securityPolicy(nonce: nonce),
+                "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Vary": "Accept-Encoding",
+                "Cross-Origin-Resource-Policy": "same-origin",
+            ]
+            handler.send(
+                .ok, "text/html; charset=utf-8", handler.packed(page.utf8, head, &headers), head, context, headers)
+        }
+    }
+
+    /// A body as the client takes it; below 1.4 kB a packet takes it as it is.
+    private func packed(_ body: some Sequence<UInt8>, _ head: HTTPRequestHead, _ headers: inout HTTPHeaders)
+        -> ByteBuffer
+    {
+        let buffer = ByteBuffer(bytes: body)
+        guard buffer.readableBytes > 1400, acceptsGzip(head.headers["accept-encoding"].joined(separator: ",")) else {
+            return buffer
+        }
+        headers.add(name: "Content-Encoding", value: "gzip")
+        return server.scraper.compressed(buffer)
+    }
 
     private func answer(_ request: APIRequest, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         guard server.beginQuestion() else {
@@ -135,13 +170,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
                 return sendNotModified(head, context, headers)
             }
         }
-        var body = ByteBuffer(bytes: answer.body)
-        // Below this a packet takes it as it is.
-        if body.readableBytes > 1400, acceptsGzip(head.headers["accept-encoding"].joined(separator: ",")) {
-            headers.add(name: "Content-Encoding", value: "gzip")
-            body = server.scraper.compressed(body)
-        }
-        send(answer.status, "application/json", body, head, context, headers)
+        send(answer.status, "application/json", packed(answer.body, head, &headers), head, context, headers)
     }
 
     /// Events once a second, until the client has enough.

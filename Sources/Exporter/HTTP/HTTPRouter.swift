@@ -6,7 +6,8 @@ import NIOHTTP1
 enum HTTPAnswer {
     case metrics(Scraper.Variant)
     case text(HTTPResponseStatus, String)
-    case html(String)
+    /// The page for people, about a device or, if none is named, the uplink.
+    case page(device: String?)
     case api(APIRequest)
     /// A request to the API that makes no sense, and why.
     case apiProblem(HTTPResponseStatus, String)
@@ -18,7 +19,6 @@ enum HTTPAnswer {
 struct HTTPRouter: Sendable {
     var telemetryPath: String
     var isLifecycleEnabled: Bool
-    var landingPage: String
     /// The host of `--web.external-url`.
     var externalHost: String?
 
@@ -80,7 +80,9 @@ struct HTTPRouter: Sendable {
                     isCompressed: acceptsGzip(Self.joined(head.headers["accept-encoding"]))))
         case "/-/healthy": return .text(.ok, "netusage is healthy.\n")
         case "/-/ready": return .text(.ok, "netusage is ready.\n")
-        case "/": return .html(landingPage)
+        case "/":
+            // Whatever else an address has, people get the page.
+            return .page(device: (try? QueryItems(query ?? ""))?["device"])
         case _ where path.hasPrefix(Self.apiPath):
             do throws(APIRequest.Problem) {
                 let rest = path.dropFirst(Self.apiPath.count)

@@ -49,9 +49,7 @@ extension LedgerReader {
     func usage(_ query: UsageQuery) async throws -> UsageReport {
         let basis = try await basis()
         let span = try query.span(by: basis.calendar, at: basis.now)
-        let isAboutAll = query.period == .all || !query.devices.isEmpty
-        let history = try await days(from: span.firstDay, everybody: isAboutAll)
-        var builder = try UsageBuilder(query, span, history, collapse: basis.collapse)
+        var builder = try await builder(query, span, basis)
         var note: String?
         if !span.isWholeDays {
             var start = Bucket(containing: builder.since).start
@@ -69,6 +67,15 @@ extension LedgerReader {
         var report = builder.report(asOf: basis.asOf)
         report.note = note
         return report
+    }
+
+    private func builder(_ query: UsageQuery, _ span: UsageSpan, _ basis: ReportBasis) async throws -> UsageBuilder {
+        let wantsAll = query.period == .all && query.devices.isEmpty
+        let history = try await days(from: span.firstDay, everybody: wantsAll)
+        if let builder = try? UsageBuilder(query, span, history, collapse: basis.collapse) { return builder }
+        // What was named may have carried nothing for long.
+        let everybody = try await days(from: span.firstDay, everybody: true)
+        return try UsageBuilder(query, span, everybody, collapse: basis.collapse)
     }
 }
 

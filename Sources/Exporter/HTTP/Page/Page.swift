@@ -1,0 +1,263 @@
+import Accounting
+
+/// The page at `/`, whole, with all its figures in it: it needs no script, and asks nobody else for anything.
+struct Page {
+    private let content: PageContent
+    /// Says which of the page's own style and script a browser may take.
+    private let nonce: String
+
+    /// More devices, or quotas, than these aren't on the page; `/metrics` has all.
+    private static let maximumDevices = 24
+    private static let maximumQuotas = 12
+
+    init(_ content: PageContent, nonce: String) {
+        self.content = content
+        self.nonce = nonce
+    }
+
+    /// What a browser may do with the page: show it, and ask this server.
+    static func securityPolicy(nonce: String) -> String {
+        "default-src 'none'; style-src 'nonce-\(nonce)'; script-src 'nonce-\(nonce)'; connect-src 'self'; base-uri 'none'; "
+            + "form-action 'none'; frame-ancestors 'none'"
+    }
+
+    var html: String {
+        let watched = content.watched.map { "\($0.kind):\($0.name)" } ?? ""
+        return """
+            <!DOCTYPE html>
+            <html lang="en">
+            <head>
+            <meta charset="utf-8">
+            <title>netusage on \(escaped(content.host))</title>
+            <meta name="viewport" content="width=device-width, initial-scale=1">
+            <meta name="color-scheme" content="light dark">
+            <style nonce="\(nonce)">
+            \(String(decoding: PackageResources.page_css, as: UTF8.self))</style>
+            </head>
+            <body data-watched="\(escaped(watched))">
+            \(header)
+            <main>
+            \(problems)\(navigation)
+            \(tiles)
+            \(quotas)
+            \(DaysChart(content.days).html)
+            \(HoursChart(content.hours).html)
+            \(devices)
+            </main>
+            \(footer)
+            <script nonce="\(nonce)">
+            \(String(decoding: PackageResources.page_js, as: UTF8.self))</script>
+            </body>
+            </html>
+
+            """
+    }
+
+    // MARK: - Around
+
+    private var header: String {
+        let (word, live) = (content.live.online ? "online" : "offline", content.live)
+        let device = live.accounts.first { $0.uplink && $0.kind == "device" }?.name
+        let by = device.map { " by \(escaped($0))" } ?? ""
+        return """
+            <header>
+            <h1>netusage <small class="quiet">on \(escaped(content.host))</small></h1>
+            <span><span id="online" class="\(word)">\(word)</span>\(by)</span>
+            <span class="state"><span id="live" role="status">as it was</span> at <time id="as-of">\(timeText(live.asOf))</time></span>
+            </header>
+            """
+    }
+
+    private var problems: String {
+        content.problems.map { "<p class=\"note\">\(escaped($0))</p>\n" }.joined()
+    }
+
+    /// One link for each account that can be looked at.
+    private var navigation: String {
+        let links = shownAccounts.map { account in
+            let isWatched = account.name == content.watched?.name && account.kind == content.watched?.kind
+            let address = account.kind == "uplink" ? "/" : "/?device=\(percentEncoded(account.name))"
+            return "<a href=\"\(address)\"\(isWatched ? " aria-current=\"page\"" : "")>\(escaped(account.name))</a>"
+        }
+        return "<nav aria-label=\"Devices\">\(links.joined(separator: "\n"))</nav>"
+    }
+
+    private var footer: String {
+        """
+        <footer><span>netusage \(escaped(Version.number))</span> <a href="\(escaped(content.telemetryPath))">Metrics</a>
+        <a href="/api/v1/usage?grain=day&amp;last=31">This month as JSON</a> <a href="/api/v1/export">All days as CSV</a>
+        <a href="/-/healthy">Health</a></footer>
+        """
+    }
+
+    // MARK: - Now
+
+    private var tiles: String {
+        guard let watched = content.watched else { return "<section><p>Nothing was metered yet.</p></section>" }
+        let key = "\(watched.kind):\(watched.name)"
+        let live = content.live.accounts.first { $0.name == watched.name && $0.kind == watched.kind }
+        func rate(_ field: String, _ bytesPerSecond: Double?) -> String {
+            let text = bytesPerSecond.map { rateText($0, inBits: false) } ?? "gone"
+            return "<span data-account=\"\(escaped(key))\" data-field=\"\(field)\">\(text)</span>"
+        }
+        func rateTile(_ title: String, _ colour: String, _ field: String, _ now: Double?, _ peak: Double?) -> String {
+            """
+            <div class="tile"><h2>\(title)</h2><strong class="\(colour)">\(rate(field, now))</strong>
+            <p>peak \(rate("\(field)-peak", peak))</p>
+            <svg class="spark" data-spark="\(field)" viewBox="0 0 59 20" preserveAspectRatio="none" aria-hidden="true"><polyline class="curve \(colour)" points=""/></svg></div>
+            """
+        }
+        let today = live?.today
+        return """
+            <section class="tiles" aria-label="Now">
+            \(rateTile("Receiving", "received", "receive", live?.receiveBytesPerSecond, live?.receivePeakBytesPerSecond))
+            \(rateTile("Transmitting", "transmitted", "transmit", live?.transmitBytesPerSecond, live?.transmitPeakBytesPerSecond))
+            \(sumTile("Today", "today", key, today?.receivedBytes ?? 0, today?.transmittedBytes ?? 0, today?.totalBytes ?? 0))
+            <div class="tile" data-part="month">\(sumBody("This month", nil, key, watched.receivedBytes, watched.transmittedBytes, watched.totalBytes))</div>
+            <div class="tile" data-part="lifetime">\(sumBody("In all", nil, key, content.lifetime?.receivedBytes ?? 0, content.lifetime?.transmittedBytes ?? 0, content.lifetime?.totalBytes ?? 0))</div>
+            </section>
+            """
+    }
+
+    private func sumTile(
+        _ title: String, _ field: String, _ key: String, _ received: UInt64, _ transmitted: UInt64, _ total: UInt64
+    ) -> String {
+        "<div class=\"tile\">\(sumBody(title, field, key, received, transmitted, total))</div>"
+    }
+
+    /// - Parameter field: What it is told as once a second, if it is.
+    private func sumBody(
+        _ title: String, _ field: String?, _ key: String, _ received: UInt64, _ transmitted: UInt64, _ total: UInt64
+    ) -> String {
+        func data(_ suffix: String, _ bytes: UInt64) -> String {
+            let live = field.map { " data-account=\"\(escaped(key))\" data-field=\"\($0)\(suffix)\"" } ?? ""
+            return "<data value=\"\(bytes)\"\(live)>\(sizeText(bytes))</data>"
+        }
+        return """
+            <h2>\(title)</h2><strong>\(data("", total))</strong>
+            <p><span>\(data("-received", received)) in,</span> <span>\(data("-transmitted", transmitted)) out</span></p>
+            """
+    }
+
+    // MARK: - Quotas
+
+    private var quotas: String {
+        if content.plans.quotas.isEmpty { return "" }
+        let shown = content.plans.quotas.prefix(Self.maximumQuotas)
+        let rest = content.plans.quotas.count - shown.count
+        let more = rest > 0 ? "<p class=\"quiet\">and \(rest) more: see netusage quota</p>" : ""
+        return
+            "<section data-part=\"quotas\"><h2>Quotas</h2>\n\(shown.map(quota).joined(separator: "\n"))\(more)</section>"
+    }
+
+    private func quota(_ quota: QuotaReport) -> String {
+        let share = Double(quota.usedBytes) / Double(quota.limitBytes)
+        let isWarned = quota.thresholds.contains(where: \.reached)
+        let (word, colour) =
+            quota.breached
+            ? ("breached", "breach")
+            : isWarned ? ("over a threshold", "warn") : quota.cycleSecondsLeft == 0 ? ("over", "ok") : ("ok", "ok")
+        var facts = [
+            ("Used", sum(quota.usedBytes) + " of " + sum(quota.limitBytes)), ("Left", sum(quota.leftBytes)),
+            ("Cycle", "\(dateText(quota.cycleStart)) to \(dateText(quota.cycleEnd))"),
+        ]
+        if let projected = quota.projectedBytes { facts.append(("Projected", sum(projected))) }
+        if quota.cycleSecondsLeft > 0 { facts.append(("Safe per day", sum(quota.safePerDayBytes))) }
+        if let exhaustion = quota.exhaustion { facts.append(("Reaches limit", minuteText(exhaustion))) }
+        if let cost = quota.cost { facts.append(("Cost", escaped("\(cost.amount) \(cost.currency)"))) }
+        let projection = quota.projectedBytes.map { projected in
+            let x = decimalText(min(Double(projected) / Double(quota.limitBytes), 1) * 100)
+            return
+                "<line class=\"mark\" x1=\"\(x)\" x2=\"\(x)\" y1=\"0\" y2=\"10\"><title>projected: \(sizeText(projected))</title></line>"
+        }
+        let percent = decimalText(min(share, 999.999) * 100, decimals: 1)
+        return """
+            <div class="quota"><h3>\(escaped(quota.name)) <small class="quiet">\(escaped(quota.count.joined(separator: ", "))), \(quota.direction), by \(escaped(quota.cycle))</small>
+            <span class="\(colour)">\(percent) %, \(word)</span></h3>
+            <svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="\(percent) % used\(quota.projectedBytes.map { ", \(sizeText($0)) projected" } ?? "")"><rect class="track" width="100" height="10"/><rect class="\(colour)" width="\(decimalText(min(share, 1) * 100))" height="10"/>\(projection ?? "")</svg>
+            <dl>\(facts.map { "<div><dt>\($0)</dt><dd>\($1)</dd></div>" }.joined())</dl></div>
+            """
+    }
+
+    private func sum(_ bytes: UInt64) -> String { "<data value=\"\(bytes)\">\(sizeText(bytes))</data>" }
+
+    // MARK: - Devices
+
+    /// The uplink, those that are there, and those that have carried most in this month.
+    private var shownAccounts: [UsageReport.Account] {
+        let live = Set(content.live.accounts.map { "\($0.kind):\($0.name)" })
+        let uplink = content.month.accounts.filter { $0.kind == "uplink" }
+        let devices = content.month.accounts.filter { $0.kind != "uplink" }
+        let largest = devices.sorted { $0.totalBytes > $1.totalBytes }
+        let sorted =
+            largest.filter { live.contains("\($0.kind):\($0.name)") && $0.totalBytes > 0 }
+            + largest.filter {
+                !live.contains("\($0.kind):\($0.name)")
+            } + largest.filter { live.contains("\($0.kind):\($0.name)") && $0.totalBytes == 0 }
+        let chosen = Set(sorted.prefix(Self.maximumDevices).map { "\($0.kind):\($0.name)" })
+        return uplink + devices.filter { chosen.contains("\($0.kind):\($0.name)") }
+    }
+
+    private var devices: String {
+        let rows = shownAccounts.filter { $0.kind != "uplink" }.map(deviceRow)
+        if rows.isEmpty { return "" }
+        let rest = content.month.accounts.filter { $0.kind != "uplink" }.count - rows.count
+        let more = rest > 0 ? "<p class=\"quiet\">and \(rest) more: see netusage month</p>" : ""
+        return """
+            <section data-part="devices"><h2>Devices</h2><div class="scroll" tabindex="0" role="region" aria-label="Devices"><table aria-label="Devices">
+            <thead><tr><th scope="col">Device</th><th scope="col" class="text">State</th><th scope="col">Receiving</th><th scope="col">Transmitting</th><th scope="col">Today</th><th scope="col">This month</th><th scope="col" class="text">Addresses</th></tr></thead>
+            <tbody>
+            \(rows.joined(separator: "\n"))
+            </tbody></table></div>\(more)</section>
+            """
+    }
+
+    private func deviceRow(_ account: UsageReport.Account) -> String {
+        let live = content.live.accounts.first { $0.name == account.name && $0.kind == account.kind }
+        let key = escaped("\(account.kind):\(account.name)")
+        func cell(_ field: String, _ text: String?) -> String {
+            text.map { "<td><span data-account=\"\(key)\" data-field=\"\(field)\">\($0)</span></td>" } ?? "<td></td>"
+        }
+        let today = live.map {
+            "<data value=\"\($0.today.totalBytes)\" data-account=\"\(key)\" data-field=\"today\">\(sizeText($0.today.totalBytes))</data>"
+        }
+        let link = live.flatMap(\.link).map { "\(escaped($0)), " } ?? ""
+        let state =
+            live.map {
+                "\(link)<span data-account=\"\(key)\" data-field=\"state\">\($0.up ? "up" : "down")</span>\($0.uplink ? ", uplink" : "")"
+            } ?? "gone"
+        return """
+            <tr><td><a href="/?device=\(percentEncoded(account.name))">\(escaped(account.name))</a></td><td class="text">\(state)</td>\(cell("receive", live.map { rateText($0.receiveBytesPerSecond, inBits: false) }))\(cell("transmit", live.map { rateText($0.transmitBytesPerSecond, inBits: false) }))<td>\(today ?? "")</td><td>\(sum(account.totalBytes))</td><td class="text">\(escaped(live?.addresses.joined(separator: ", ") ?? ""))</td></tr>
+            """
+    }
+}
+
+// MARK: - Text
+
+/// A text as HTML.
+func escaped(_ text: String) -> String {
+    text.unicodeScalars.reduce(into: "") { escaped, scalar in
+        switch scalar {
+        case "&": escaped += "&amp;"
+        case "<": escaped += "&lt;"
+        case ">": escaped += "&gt;"
+        case "\"": escaped += "&quot;"
+        default: escaped.unicodeScalars.append(scalar)
+        }
+    }
+}
+
+/// A text as a value in an address.
+private func percentEncoded(_ text: String) -> String {
+    text.utf8.reduce(into: "") { encoded, byte in
+        let isPlain = (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7A || (0x30...0x39).contains(byte) || byte == 0x2D
+        if isPlain {
+            encoded.unicodeScalars.append(Unicode.Scalar(byte))
+        } else {
+            encoded += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+        }
+    }
+}
+
+/// The date and time of RFC 3339.
+private func timeText(_ time: String) -> String { String(time.prefix(19)).split(separator: "T").joined(separator: " ") }

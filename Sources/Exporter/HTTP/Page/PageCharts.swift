@@ -1,0 +1,135 @@
+/// The last days as bars, what was received below what was transmitted.
+struct DaysChart {
+    private let entries: [UsageReport.Entry]
+
+    init(_ report: UsageReport?) {
+        entries = report?.accounts.first?.entries ?? []
+    }
+
+    var html: String {
+        if entries.isEmpty { return "" }
+        let scale = Scale(highest: Double(entries.map(\.totalBytes).max() ?? 0)) { sizeText(UInt64($0)) }
+        let bars = entries.enumerated().map { place, entry in
+            let received = Double(entry.receivedBytes) / scale.top * 100
+            let transmitted = Double(entry.transmittedBytes) / scale.top * 100
+            let text =
+                "\(dateText(entry.start)): \(sizeText(entry.receivedBytes)) received, \(sizeText(entry.transmittedBytes)) transmitted"
+            let x = place * 10 + 1
+            return
+                "<g><title>\(text)</title><rect x=\"\(x)\" width=\"8\" y=\"\(decimalText(100 - received))\" height=\"\(decimalText(received))\" class=\"received\"/>"
+                + "<rect x=\"\(x)\" width=\"8\" y=\"\(decimalText(max(0, 100 - received - transmitted)))\" height=\"\(decimalText(transmitted))\" class=\"transmitted\"/></g>"
+        }
+        let width = entries.count * 10
+        let labels = entries.map { "<span>\(dayText($0.start))</span>" }.joined()
+        return """
+            <section data-part="days"><h2>Last \(entries.count) days</h2>\(chartKey)
+            <div class="chart">\(scale.labels)<svg viewBox="0 0 \(width) 100" preserveAspectRatio="none" role="img" aria-label="Bytes by day; the table below has the figures">\(scale.rules(width))\(bars.joined())</svg>
+            <div class="x days" aria-hidden="true">\(labels)</div></div>
+            \(table)</section>
+            """
+    }
+
+    /// The day of the month, without a zero in front.
+    private func dayText(_ time: String) -> String {
+        let day = dateText(time).suffix(2)
+        return String(day.first == "0" ? day.dropFirst() : day)
+    }
+
+    private var table: String {
+        let rows = entries.reversed().map { entry in
+            "<tr><td>\(dateText(entry.start))</td><td><data value=\"\(entry.receivedBytes)\">\(sizeText(entry.receivedBytes))</data></td>"
+                + "<td><data value=\"\(entry.transmittedBytes)\">\(sizeText(entry.transmittedBytes))</data></td>"
+                + "<td><data value=\"\(entry.totalBytes)\">\(sizeText(entry.totalBytes))</data></td></tr>"
+        }
+        return """
+            <details><summary>Figures</summary><div class="scroll"><table aria-label="Bytes by day"><thead><tr><th scope="col">Day</th><th scope="col">Received</th><th scope="col">Transmitted</th><th scope="col">Total</th></tr></thead><tbody>
+            \(rows.joined(separator: "\n"))
+            </tbody></table></div></details>
+            """
+    }
+}
+
+/// The last hours as curves of mean rates.
+struct HoursChart {
+    private let entries: [UsageReport.Entry]
+    private let asOf: String
+
+    init(_ report: UsageReport?) {
+        entries = report?.accounts.first?.entries ?? []
+        asOf = report?.asOf ?? ""
+    }
+
+    var html: String {
+        if entries.count < 2 { return "" }
+        func rates(_ bytes: (UsageReport.Entry) -> UInt64) -> [Double] {
+            entries.map { $0.seconds > 0 ? Double(bytes($0)) / Double($0.seconds) : 0 }
+        }
+        let (received, transmitted) = (rates(\.receivedBytes), rates(\.transmittedBytes))
+        let scale = Scale(highest: max(received.max() ?? 0, transmitted.max() ?? 0)) { rateText($0, inBits: false) }
+        let width = entries.count
+        // Seven labels, so that there are four hours between two of a whole day.
+        let labels = (0...6).map { number in
+            let place = number * entries.count / 6
+            let time = place < entries.count ? entries[place].start : asOf
+            return "<span>\(minuteText(time).suffix(5))</span>"
+        }
+        let highest = zip(entries, received).max { $0.1 < $1.1 }
+        let summary =
+            highest.map { "highest received: \(rateText($0.1, inBits: false)) at \(minuteText($0.0.start))" } ?? ""
+        return """
+            <section data-part="hours"><h2>Last 24 hours <small>means of five minutes</small></h2>\(chartKey)
+            <div class="chart">\(scale.labels)<svg viewBox="0 0 \(width) 100" preserveAspectRatio="none" role="img" aria-label="Rates by time; \(summary)">\(scale.rules(width))\(curve(received, scale, "received"))\(curve(transmitted, scale, "transmitted"))</svg>
+            <div class="x hours" aria-hidden="true">\(labels.joined())</div></div></section>
+            """
+    }
+
+    private func curve(_ rates: [Double], _ scale: Scale, _ colour: String) -> String {
+        let points = rates.enumerated().map {
+            "\($0.offset),\(decimalText(100 - $0.element / scale.top * 100, decimals: 1))"
+        }
+        let line = points.joined(separator: " ")
+        return "<polygon class=\"area \(colour)\" points=\"0,100 \(line) \(rates.count - 1),100\"/>"
+            + "<polyline class=\"curve \(colour)\" points=\"\(line)\"/>"
+    }
+}
+
+private let chartKey =
+    "<p class=\"key\"><span class=\"received\">received</span><span class=\"transmitted\">transmitted</span></p>"
+
+/// A vertical axis from 0 to a round number.
+private struct Scale {
+    let top: Double
+    private let steps: Int
+    private let text: (Double) -> String
+
+    /// - Parameter text: What stands at a value.
+    init(highest: Double, text: @escaping (Double) -> String) {
+        self.text = text
+        guard highest > 0 else {
+            (top, steps) = (1, 1)
+            return
+        }
+        var step = 1.0
+        while step * 40 < highest { step *= 10 }
+        // 1, 2, 5 or 10 times a power of ten, so that three to five steps suffice.
+        let unit = [1.0, 2, 5, 10].map { $0 * step }.first { $0 * 5 >= highest } ?? step * 10
+        steps = max(1, Int((highest / unit).rounded(.up)))
+        top = unit * Double(steps)
+    }
+
+    var labels: String {
+        let labels = (0...steps).reversed().map { number in
+            // Round numbers need no decimals.
+            let parts = text(top / Double(steps) * Double(number)).split(separator: " ", maxSplits: 1)
+            return "<span>\(parts[0].hasSuffix(".00") ? parts[0].dropLast(3) : parts[0]) \(parts[1])</span>"
+        }
+        return "<div class=\"y\" aria-hidden=\"true\">\(labels.joined())</div>"
+    }
+
+    func rules(_ width: Int) -> String {
+        (0...steps).map { number in
+            let y = decimalText(100 - 100 / Double(steps) * Double(number))
+            return "<line class=\"rule\" x1=\"0\" x2=\"\(width)\" y1=\"\(y)\" y2=\"\(y)\"/>"
+        }.joined()
+    }
+}

@@ -1,0 +1,74 @@
+import Accounting
+import Glibc
+
+/// What the page at `/` shows, gathered at one moment.
+struct PageContent: Sendable {
+    /// The machine's name.
+    var host: String
+    var live: LiveReport
+    /// What is looked at: the uplink, or one device.
+    var watched: UsageReport.Account?
+    var month: UsageReport
+    var lifetime: UsageReport.Account?
+    /// The last 31 days of what is looked at, and its last 24 hours by five minutes.
+    var days: UsageReport?
+    var hours: UsageReport?
+    var plans: PlansReport
+    /// What people should know.
+    var problems: [String] = []
+    var telemetryPath: String
+
+    /// - Parameter device: What is to be looked at; `nil` for the uplink.
+    init(of device: String?, _ api: API, telemetryPath: String) async {
+        self.telemetryPath = telemetryPath
+        var name = utsname()
+        uname(&name)
+        host = withUnsafeBytes(of: &name.nodename) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        live = await api.meter.liveReport()
+        plans = await api.meter.plansReport()
+        let status = await api.meter.statusReport()
+        if !status.ledger.up {
+            problems.append("The ledger can't be written now; what is metered waits in memory. See the log.")
+        }
+        if !status.kernel.readSuccess { problems.append("The kernel's counters can't be read now. See the log.") }
+        if !status.configuration.lastReloadSuccessful {
+            problems.append("The configuration has errors; the former one goes on. See netusage config check.")
+        }
+        do {
+            month = try await api.ledger.usage(UsageQuery(.month))
+        } catch {
+            problems.append("\(error)")
+            month = UsageReport.empty
+        }
+        let wanted = device ?? "uplink"
+        watched = month.accounts.first { $0.name == wanted }
+        if watched == nil {
+            if device != nil { problems.append("Nothing called \(wanted) was metered in this month.") }
+            watched = month.accounts.first
+        }
+        guard let watched else { return }
+        func report(_ query: UsageQuery) async throws -> UsageReport? {
+            var query = query
+            query.devices = [watched.name]
+            var report = try await api.ledger.usage(query)
+            report.accounts.removeAll { $0.name != watched.name || $0.kind != watched.kind }
+            return report
+        }
+        do {
+            lifetime = try await report(UsageQuery(.all))?.accounts.first
+            var query = UsageQuery(grain: .day)
+            query.last = 31
+            days = try await report(query)
+            query = UsageQuery(grain: .fiveMinutes)
+            query.last = 288
+            hours = try await report(query)
+        } catch {
+            problems.append("\(error)")
+        }
+    }
+}
+
+extension UsageReport {
+    /// Of nothing.
+    fileprivate static var empty: UsageReport { UsageReport(until: "", seconds: 0, grain: "total", accounts: []) }
+}
