@@ -43,6 +43,9 @@ extension Configuration {
         storage = file.mapping("storage") { Storage(&$0, defaults: defaults.storage) }
         devices = file.mapping("devices") { Devices(&$0, defaults: defaults.devices) }
         metrics = file.mapping("metrics") { Metrics(&$0, defaults: defaults.metrics) }
+        csvLog = file.optionalMapping("csv_log", example: "{ directory: /var/lib/netusage/csv }") {
+            Configuration.CSVLog(&$0)
+        }
         plans = Plans(
             &file,
             PlanContext(
@@ -79,9 +82,32 @@ extension Configuration.Devices {
     }
 }
 
+extension Configuration.CSVLog {
+    fileprivate init(_ log: inout MappingReader) {
+        directory = log.required(
+            "directory", absoluteDirectory, remedy: "write where the files go, such as /var/lib/netusage/csv",
+            default: "/")
+        device = log.value(
+            "device",
+            { node throws(Complaint) in
+                try node.text(of: "a device's name", remedy: "write uplink or a device's name")
+            }, default: "uplink")
+    }
+}
+
 extension Configuration.Metrics {
     fileprivate init(_ metrics: inout MappingReader, defaults: Self) {
         rates = metrics.value("rates", boolean, default: defaults.rates)
         addresses = metrics.value("addresses", boolean, default: defaults.addresses)
     }
+}
+
+/// Decodes the whole path of a directory.
+private func absoluteDirectory(_ node: YAMLNode) throws(Complaint) -> String {
+    let remedy = "write the whole path, such as /var/lib/netusage/csv"
+    let text = try node.text(of: "a directory", remedy: remedy)
+    guard text.hasPrefix("/"), !text.utf8.contains(0) else {
+        throw Complaint(problem: "\(quoted(text)) is not the path of a directory", remedy: remedy)
+    }
+    return text.count > 1 && text.hasSuffix("/") ? String(text.dropLast()) : text
 }

@@ -31,12 +31,21 @@ package struct Configuration: Hashable, Sendable {
         package var addresses: Bool
     }
 
+    /// A file a day that says once a minute what the day has come to.
+    package struct CSVLog: Hashable, Sendable {
+        /// Where the files are; absolute.
+        package var directory: String
+        /// What is written down: `uplink`, or what `/metrics` shows as `device`.
+        package var device: String
+    }
+
     package var timezone: TimeZoneSetting
     package var weekStarts: Weekday
     package var sampling: Sampling
     package var storage: Storage
     package var devices: Devices
     package var metrics: Metrics
+    package var csvLog: CSVLog?
     package var plans: Plans
     /// What isn't wrong but may not be meant, each with its place.
     package var notes: [ConfigurationErrors.Entry]
@@ -51,6 +60,7 @@ package struct Configuration: Hashable, Sendable {
             exclude: ["lo"].compactMap { DevicePattern($0) },
             collapse: ["veth*", "cali*", "tap*", "vnet*"].compactMap { DevicePattern($0) }),
         metrics: Metrics(rates: true, addresses: true),
+        csvLog: nil,
         plans: .none,
         notes: [])
 }

@@ -124,9 +124,12 @@ package struct Daemon: Sendable {
             on: watchLoop, signals: signals, eventDescriptors: eventDescriptors,
             longestWaitMicroseconds: manager.watchdogMicroseconds.map { $0 / 2 })
         let (openings, opening) = AsyncStream.makeStream(of: StoreError?.self)
+        let (csvTicks, csvTick) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let csvLog = CSVLog(on: storeLoop, meter: meter, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             defer {
                 wakeStore.finish()
+                csvTick.finish()
                 announcement.finish()
                 tasks.cancelAll()
             }
@@ -134,6 +137,7 @@ package struct Daemon: Sendable {
                 await Announcer(logger: logger, willStart: { await meter.willStart(for: $0) }).run(announcements)
             }
             tasks.addTask { await writer.run(storeWakeups) { opening.yield($0) } }
+            tasks.addTask { await csvLog.run(csvTicks) }
             // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
             await meter.begin()
@@ -147,6 +151,7 @@ package struct Daemon: Sendable {
                 case .tick:
                     manager.alive()
                     await reloader.followZoneFile()
+                    csvTick.yield()
                 }
             }
             manager.stopping()

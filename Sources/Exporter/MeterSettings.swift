@@ -18,6 +18,7 @@ struct MeterSettings: Sendable {
     var collapse: [DevicePattern]
     var showsRates: Bool
     var showsAddresses: Bool
+    let csvLog: Configuration.CSVLog?
     var isOnBattery = false
 
     init(_ configuration: Configuration, _ zones: Zones) {
@@ -31,6 +32,7 @@ struct MeterSettings: Sendable {
         keepBuckets = configuration.storage.keepBuckets
         exclude = configuration.devices.exclude
         collapse = configuration.devices.collapse
+        csvLog = configuration.csvLog
         showsRates = configuration.metrics.rates
         showsAddresses = configuration.metrics.addresses
     }

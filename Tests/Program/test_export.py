@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from ledgers import ZONE, Ledger
 from servers import Prometheus
-from support import BINARY, Namespace, run
+from support import BINARY, FakeClock, Namespace, eventually, run
 
 
 def export(ledger, *arguments, environment=None, check=True):
@@ -181,3 +181,49 @@ def test_years_of_eight_devices_take_little_memory(namespaces, tmp_path):
         assert process.returncode == 0
         assert 5_000 < largest < 60_000, f"{format_}: {largest} kB"
         assert (tmp_path / "out").stat().st_size > 30_000_000
+
+
+def test_the_csv_log_has_a_line_a_minute_and_a_file_a_day(cable, exporter, tmp_path):
+    near, _ = cable
+    clock = FakeClock(tmp_path)
+
+    def at(*moment):
+        clock.set(int(datetime.datetime(*moment, tzinfo=ZONE).timestamp() - time.time()))
+
+    (tmp_path / "netusage.yaml").write_text(
+        f"timezone: Europe/Berlin\ncsv_log: {{ directory: {tmp_path}/csv, device: wan0 }}\n")
+    at(2026, 3, 28, 23, 57, 58)
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml", environment=clock.environment)
+
+    def lines(date):
+        path = tmp_path / "csv" / f"network_usage_{date}.csv"
+        return rows(path.read_bytes()) if path.exists() else []
+
+    first = near.send("10.0.0.2", 100)
+    eventually(lambda: any(float(line["sent_mb"]) * 1e6 == first for line in lines("2026-03-28")))
+    second = near.send("10.0.0.2", 3)
+    at(2026, 3, 28, 23, 59, 58)
+    eventually(lambda: lines("2026-03-29"))
+    # What the day came to is its last line, told at midnight; the next day begins with nothing.
+    last = lines("2026-03-28")[-1]
+    assert last == {"timestamp": "2026-03-29T00:00:00+01:00", "sent_mb": f"{(first + second) / 1e6:.6f}", "received_mb": "0.000000",
+                    "total_mb": f"{(first + second) / 1e6:.6f}"}
+    assert lines("2026-03-29")[0]["total_mb"] == "0.000000"
+    # Half a line, as a power cut leaves it, is no line; what comes after it is.
+    daemon.kill()
+    path = tmp_path / "csv" / "network_usage_2026-03-29.csv"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"2026-03-29T00:0" + bytes(100))
+    at(2026, 3, 29, 2, 30, 0)  # Not on the wall clocks of that day.
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml", environment=clock.environment)
+    eventually(lambda: lines("2026-03-29")[-1]["timestamp"].startswith("2026-03-29T03:30:0"))
+    assert path.read_bytes().startswith(whole) and bytes(1) not in path.read_bytes()
+    assert path.read_bytes().count(b"timestamp") == 1
+    # Where it can't be written that is told once, and nothing else minds.
+    (tmp_path / "netusage.yaml").write_text("csv_log: { directory: /proc/none }\n")
+    daemon.signal(1)
+    eventually(lambda: "was read again" in daemon.log)
+    at(2026, 3, 29, 4, 0, 0)
+    eventually(lambda: "the CSV log can't be written" in daemon.log)
+    assert daemon.metrics()
+    daemon.stop()

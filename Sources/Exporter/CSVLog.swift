@@ -1,0 +1,112 @@
+import Accounting
+import CivilTime
+import Configuration
+import Glibc
+import Logging
+import NIOCore
+
+/// Writes down once a minute what the day has come to, a file a day: `network_usage_2026-11-21.csv`.
+///
+/// Lines are appended whole, so a crash of the program leaves none in halves; one that a power cut left in halves is
+/// taken off when the file is opened again. On the ledger's thread: a slow disk makes lines late, never a scrape.
+actor CSVLog {
+    nonisolated let unownedExecutor: UnownedSerialExecutor
+    private let meter: Meter
+    private let logger: Logger
+    /// The minute that was written last, by the wall clock.
+    private var lastMinute: Int64?
+    private var lastDay: CivilDate?
+    private var lastProblem: String?
+
+    init(on loop: any EventLoop, meter: Meter, logger: Logger) {
+        unownedExecutor = loop.executor.asUnownedSerialExecutor()
+        self.meter = meter
+        self.logger = logger
+    }
+
+    /// What a line is made of.
+    struct Sample: Sendable {
+        var setting: Configuration.CSVLog
+        var now: Timestamp
+        var calendar: LocalCalendar
+        var today: CivilDate
+        var total: Total
+        var previousDay: CivilDate
+        var previousTotal: Total
+    }
+
+    /// Writes a line for each minute that begins, until the stream ends. It tells of readings.
+    func run(_ ticks: AsyncStream<Void>) async {
+        for await _ in ticks { await tick() }
+    }
+
+    private func tick() async {
+        let minute = SystemClock.now().timestamp.secondsSinceEpoch / 60
+        if minute == lastMinute { return }
+        lastMinute = minute
+        guard let sample = await meter.csvSample() else {
+            lastDay = nil
+            return
+        }
+        defer { (lastMinute, lastDay) = (sample.now.secondsSinceEpoch / 60, sample.today) }
+        do throws(Failure) {
+            if lastDay == sample.previousDay, lastDay != sample.today {
+                // What the day came to, told at the moment that ended it.
+                let midnight = sample.calendar.start(of: sample.today)
+                try write(sample.previousTotal, at: midnight, to: sample.previousDay, sample)
+            }
+            try write(sample.total, at: sample.now, to: sample.today, sample)
+            if lastProblem != nil { logger.notice("the CSV log can be written again") }
+            lastProblem = nil
+        } catch {
+            if error.text != lastProblem {
+                logger.error(
+                    "the CSV log can't be written; its next lines have the whole day's values all the same",
+                    metadata: ["file": "\(error.path)", "error": "\(error.text)"])
+            }
+            lastProblem = error.text
+        }
+    }
+
+    private struct Failure: Error {
+        var path: String
+        var text: String
+    }
+
+    private func write(_ total: Total, at moment: Timestamp, to day: CivilDate, _ sample: Sample) throws(Failure) {
+        let path = "\(sample.setting.directory)/network_usage_\(day).csv"
+        mkdir(sample.setting.directory, 0o750)  // Where it can't be made, opening the file says so.
+        let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
+        if descriptor < 0 { throw Failure(path: path, text: String(cString: strerror(errno))) }
+        defer { close(descriptor) }
+        var text = Self.isEmptyOrMended(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
+        text += "\(sample.calendar.rfc3339(moment)),\(Self.megabytes(total.transmitted)),"
+        text += "\(Self.megabytes(total.received)),\(Self.megabytes(total.bytes))\r\n"
+        let line = Array(text.utf8)
+        let count = Glibc.write(descriptor, line, line.count)
+        if count != line.count {
+            let reason = count < 0 ? String(cString: strerror(errno)) : "the disk is full"
+            if count > 0 { ftruncate(descriptor, lseek(descriptor, 0, SEEK_END) - count) }
+            throw Failure(path: path, text: reason)
+        }
+    }
+
+    /// Takes off what stands behind the last whole line.
+    ///
+    /// - Returns: Whether nothing is left.
+    private static func isEmptyOrMended(_ descriptor: CInt) -> Bool {
+        var end = lseek(descriptor, 0, SEEK_END)
+        // A line has some sixty bytes; what a power cut leaves may be a page of zeros.
+        var byte: UInt8 = 0
+        let former = end
+        while end > 0, pread(descriptor, &byte, 1, end - 1) == 1, byte != UInt8(ascii: "\n") { end -= 1 }
+        if end != former { ftruncate(descriptor, end) }
+        return end <= 0
+    }
+
+    /// Millions of bytes, to the byte.
+    private static func megabytes(_ bytes: UInt64) -> String {
+        let rest = String(bytes % 1_000_000)
+        return "\(bytes / 1_000_000)." + String(repeating: "0", count: 6 - rest.count) + rest
+    }
+}
