@@ -66,6 +66,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
+            // What `netusage service install` writes; links to what deploy/ ships.
+            resources: [
+                .embedInCode("Service/netusage.service"), .embedInCode("Service/netusage.sysusers"),
+                .embedInCode("Service/netusage.yaml"),
+            ],
             swiftSettings: strict),
 
         // What the tests share: a disk that fails on demand, namespaces for one thread, seeded randomness, a plain store.

@@ -112,7 +112,7 @@ def test_sums_of_every_grain_are_the_same(scripted):
     (["days", "--since", "soon"], 64, "soon is not a time"),
     (["days", "--since", "2026-11-20", "--until", "2026-11-19"], 64, "no time between"),
     (["days", "-n", "0"], 64, "not a number of entries"),
-    (["today", "--device", "[x"], 64, "not a device's name or pattern"),
+    (["today", "--device", "[x"], 1, "nothing called [x was metered"),
     (["today", "--device", "eth7"], 1, "there is uplink, enp3s0"),
     (["recent", "--since", "2026-09-25", "--device", "*"], 1, "more than 20000"),
 ])
@@ -187,6 +187,19 @@ def test_beside_the_daemon_every_figure_is_that_of_the_metrics(cable, exporter, 
     report = ask("today")
     assert accounts(report)["wan0"] == gone
     assert "no netusage serve runs" in report["note"] and report["is_stale"] is False
+
+
+def test_shells_complete_commands_and_flags():
+    completion = subprocess.run([BINARY, "--generate-completion-script", "bash"], capture_output=True, text=True, check=True).stdout
+
+    def completed(*words):
+        script = "\n".join([
+            completion, f"COMP_WORDS=({' '.join(words)})", f"COMP_CWORD={len(words) - 1}", 'COMP_LINE="${COMP_WORDS[*]}"',
+            "COMP_POINT=${#COMP_LINE}", "complete=$(complete -p netusage | sed -E 's/.*-F ([^ ]+).*/\\1/')",
+            '$complete netusage "${COMP_WORDS[COMP_CWORD]}" x', "printf '%s\\n' \"${COMPREPLY[@]}\""])
+        return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert completed("netusage", "mon") == ["month", "months"]
+    assert "--device" in completed("netusage", "days", "--d")
 
 
 def test_live_tells_what_the_metrics_tell_with_a_daemon_and_without(cable, exporter, tmp_path):

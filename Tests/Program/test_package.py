@@ -135,7 +135,7 @@ class Booted:
 
     def try_(self, *command):
         return subprocess.run(["nsenter", f"--target={self.leader}", "--all", "--", *command], capture_output=True, text=True,
-                              env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
+                              env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
 
     def run(self, *command):
         done = self.try_(*command)
@@ -162,6 +162,7 @@ def booted(root, cable, tmp_path):
     # A boot mounts over /tmp.
     for package in (root / "tmp").glob("*.deb"):
         package.rename(root / "root" / package.name)
+    shutil.copy(BINARY, root / "root" / "netusage")
     machine = Booted(root, cable[0], tmp_path / "boot.log")
     yield machine
     machine.close()
@@ -178,6 +179,8 @@ def test_with_systemd_it_starts_is_upgraded_with_its_ledger_and_purged(booted, p
     booted.run("useradd", "--groups", "netusage", "anna")
     shown = booted.run("runuser", "--user", "anna", "--", "netusage", "quota", "--json", f"--storage.path=/{LEDGER}")
     assert json.loads(shown)["quotas"] == []
+    shown = booted.run("runuser", "--user", "anna", "--", "netusage", "today", "--json", f"--storage.path=/{LEDGER}")
+    assert {each["name"]: each["transmitted_bytes"] for each in json.loads(shown)["accounts"]}["wan0"] == sent
     first = booted.service("MainPID")
     booted.run("dpkg", "--install", f"/root/{packages[1].name}")
     assert booted.service("ActiveState") == "active" and booted.service("MainPID") != first
@@ -217,6 +220,73 @@ systemctl enable early-network.service""")
     assert booted.run("systemctl", "--failed", "--no-legend") == ""
 
 
+def test_the_service_command_installs_and_takes_away_what_it_installed(booted, cable):
+    near, _ = cable
+    done = booted.try_("/root/netusage", "service", "status")
+    assert done.returncode == 4 and "could not be found" in done.stderr
+    shown = booted.run("/root/netusage", "service", "install")
+    assert "wrote /usr/local/bin/netusage" in shown and "http://127.0.0.1:10073/" in shown
+    assert booted.service("ActiveState") == "active" and booted.service("User") == "netusage"
+    assert booted.run("systemctl", "is-enabled", "netusage") == "enabled\n"
+    sent = near.send("10.0.0.2")
+    assert lifetime(booted.metrics()) == (0, sent)
+    assert "active (running)" in booted.run("netusage", "service", "status")
+    booted.run("netusage", "service", "stop")
+    assert booted.try_("netusage", "service", "status").returncode == 3
+    booted.run("netusage", "service", "start")
+    # Once more is an upgrade; what is there stays.
+    booted.run("sh", "-c", "echo 'week_starts: sunday' >> /etc/netusage/netusage.yaml")
+    booted.run("/root/netusage", "service", "install")
+    assert "sunday" in booted.run("cat", "/etc/netusage/netusage.yaml")
+    booted.run("useradd", "--create-home", "--uid", "4711", "anna")
+    refused = booted.try_("runuser", "--user", "anna", "--", "netusage", "service", "install")
+    assert refused.returncode == 1 and "takes root" in refused.stderr
+    refused = booted.try_("runuser", "--user", "anna", "--", "netusage", "service", "install", "--user")
+    assert refused.returncode == 1 and "no systemd" in refused.stderr
+    assert "The ledger stays" in booted.run("netusage", "service", "uninstall")
+    assert booted.try_("test", "-e", "/usr/local/bin/netusage").returncode == 1
+    booted.run("/root/netusage", "service", "install")
+    assert lifetime(booted.metrics()) == (0, sent)
+    booted.run("/root/netusage", "service", "uninstall", "--purge")
+    left = booted.run("find", "/", "-xdev", "-name", "*netusage*", "-not", "-path", "/proc/*", "-not", "-path", "/root/*",
+                      "-not", "-path", "/run/*", "-not", "-path", "/var/log/*")
+    assert left == ""
+    # A user's own. Without a login manager, which wants more of a machine than this, the user's systemd is started by hand.
+    booted.run("install", "--directory", "--owner=anna", "--mode=700", "/run/user/4711")
+    booted.run("systemd-run", "--quiet", "--unit=users", "--uid=4711", "--property=Delegate=yes",
+               "--setenv=XDG_RUNTIME_DIR=/run/user/4711", "/lib/systemd/systemd", "--user")
+    eventually(lambda: booted.try_("test", "-S", "/run/user/4711/systemd/private").returncode == 0)
+
+    def anna(*command):
+        return booted.run("runuser", "--user", "anna", "--", "env", "HOME=/home/anna", "XDG_RUNTIME_DIR=/run/user/4711", *command)
+    booted.run("install", "-m", "755", "/root/netusage", "/home/anna/netusage")
+    anna("/home/anna/netusage", "service", "install", "--user")
+    sent = near.send("10.0.0.2")
+    assert lifetime(booted.metrics()) == (0, sent)
+    anna("/home/anna/.local/bin/netusage", "service", "stop", "--user")
+    anna("/home/anna/.local/bin/netusage", "service", "start", "--user")
+    eventually(lambda: lifetime(booted.metrics()) == (0, sent))
+    assert "The ledger stays: /home/anna/.local/state/netusage/ledger.db" in anna("/home/anna/netusage", "service", "uninstall", "--user")
+    anna("/home/anna/netusage", "service", "install", "--user")
+    anna("/home/anna/netusage", "service", "uninstall", "--user", "--purge")
+    assert booted.run("find", "/home/anna", "-name", "*netusage*", "-not", "-path", "/home/anna/netusage") == ""
+
+
+def test_the_service_command_leaves_the_packages_service_alone(booted, packages):
+    booted.run("dpkg", "--install", f"/root/{packages[0].name}")
+    refused = booted.try_("netusage", "service", "install")
+    assert refused.returncode == 1 and "from the package" in refused.stderr
+    assert booted.service("ActiveState") == "active"
+
+
+def test_the_service_command_needs_systemd(root):
+    shutil.copy(BINARY, root / "root" / "netusage")
+    for verb in ("install", "uninstall", "start", "stop", "status"):
+        for flags, remedy in (((), "no systemd runs this system"), (("--user",), "this user has no systemd")):
+            done = subprocess.run(["chroot", root, "/root/netusage", "service", verb, *flags], capture_output=True, text=True)
+            assert done.returncode == 1 and remedy in done.stderr and done.stdout == ""
+
+
 def test_the_service_is_shut_in():
     run("systemd-analyze", "security", "--offline=true", "--threshold=15", DEPLOY / "systemd" / "netusage.service")
 
@@ -224,7 +294,7 @@ def test_the_service_is_shut_in():
 def test_the_example_configuration_is_good_with_and_without_its_comments(tmp_path):
     shipped = (DEPLOY / "netusage.yaml").read_text()
     (tmp_path / "all.yaml").write_text(re.sub(r"^#(?=[^ ]|  )", "", shipped, flags=re.MULTILINE))
-    for path, settings in ((DEPLOY / "netusage.yaml", 0), (tmp_path / "all.yaml", 9)):
+    for path, settings in ((DEPLOY / "netusage.yaml", 0), (tmp_path / "all.yaml", 10)):
         run(BINARY, "config", "check", path)
         assert len(re.findall(r"^\w+:", path.read_text(), re.MULTILINE)) == settings
 

@@ -85,7 +85,7 @@ struct Page {
     private var footer: String {
         """
         <footer><span>netusage \(escaped(Version.number))</span> <a href="\(escaped(content.telemetryPath))">Metrics</a>
-        <a href="/api/v1/usage?grain=day&amp;last=31">This month as JSON</a> <a href="/api/v1/export">All days as CSV</a>
+        <a href="/api/v1/usage?grain=day&amp;last=31">Last 31 days as JSON</a> <a href="/api/v1/export">All days as CSV</a>
         <a href="/-/healthy">Health</a></footer>
         """
     }
