@@ -3,7 +3,10 @@
 
 #include <crypt.h>
 #include <spawn.h>
+#include <linux/if_packet.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/timex.h>
 
 #ifndef NETUSAGE_REVISION
 #define NETUSAGE_REVISION "unknown"
@@ -84,4 +87,25 @@ pid_t netusage_spawn(char *const arguments[], char *const environment[]) {
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return code == 0 ? process : -code;
+}
+
+int netusage_enter_new_network(void) { return unshare(CLONE_NEWNET) == 0 ? 0 : errno; }
+
+int netusage_enter_network(int descriptor) { return setns(descriptor, CLONE_NEWNET) == 0 ? 0 : errno; }
+
+int netusage_send_frames(unsigned ifindex, int count, int size) {
+    int descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return errno;
+    struct sockaddr_ll link = {.sll_family = AF_PACKET, .sll_ifindex = (int)ifindex};
+    unsigned char frame[1500] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 2, 0, 0, 0, 0, 1, 0x88, 0xB5};
+    int problem = size < 14 || size > (int)sizeof frame ? EINVAL : 0;
+    for (int sent = 0; problem == 0 && sent < count; sent++)
+        if (sendto(descriptor, frame, (size_t)size, 0, (struct sockaddr *)&link, sizeof link) != size) problem = errno;
+    close(descriptor);
+    return problem;
+}
+
+int netusage_clock_is_synchronised(void) {
+    struct timex state = {0};
+    return adjtimex(&state) >= 0 && !(state.status & STA_UNSYNC);
 }

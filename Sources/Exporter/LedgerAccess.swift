@@ -10,9 +10,9 @@ import Netlink
 /// How commands get at the ledger: through the daemon when one runs, by themselves when none does. Either way one
 /// process writes it.
 package struct LedgerAccess: Sendable {
-    private let configurationPath: String
+    let configurationPath: String
     private let isConfigurationRequired: Bool
-    private let storagePath: String
+    let storagePath: String
 
     package init(configurationPath: String, isConfigurationRequired: Bool, storagePath: String) {
         self.configurationPath = configurationPath
@@ -134,7 +134,7 @@ package struct LedgerAccess: Sendable {
     }
 
     /// Whether a daemon runs that can be asked; one that can't doesn't keep from reading the ledger.
-    private func isDaemonThere() throws(Failure) -> Bool {
+    func isDaemonThere() throws(Failure) -> Bool {
         do throws(Failure) {
             return try askDaemon(.live) != nil
         } catch {
@@ -280,7 +280,7 @@ package struct LedgerAccess: Sendable {
     }
 
     /// - Throws: `Failure` when this user may not even see whether there is a ledger.
-    private func checkDirectory() throws(Failure) {
+    func checkDirectory() throws(Failure) {
         if access(storagePath, F_OK) == 0 || errno != EACCES { return }
         throw .daemon("this user may not enter the directory of \(storagePath); use the daemon's user, or sudo")
     }
@@ -288,7 +288,7 @@ package struct LedgerAccess: Sendable {
     // MARK: - One of the two ways
 
     /// What a command needs where no daemon runs.
-    private struct Setup {
+    struct Setup {
         var configuration: Configuration
         let zones: Zones
         let calendars: [TimeZoneSetting: LocalCalendar]
@@ -345,7 +345,7 @@ package struct LedgerAccess: Sendable {
         throw .daemon("the daemon that has \(storagePath) doesn't listen now, as while it starts or ends; try again")
     }
 
-    private func setup() throws(Failure) -> Setup {
+    func setup() throws(Failure) -> Setup {
         do {
             let configuration = try ConfigurationFile.load(configurationPath, isRequired: isConfigurationRequired)
             let zones = try Zones.load(configuration)

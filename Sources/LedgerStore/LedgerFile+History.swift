@@ -66,5 +66,16 @@ extension LedgerFile {
         }
     }
 
+    /// What is wrong with the file; it is looked through to its end.
+    ///
+    /// - Returns: `nil` if it is sound.
+    /// - Throws: `StoreError` when it can't be read.
+    package func problem() throws(StoreError) -> String? {
+        try translatingErrors {
+            let answer = try connection.text("PRAGMA quick_check(1)") ?? ""
+            return answer == "ok" ? nil : answer
+        }
+    }
+
     private func storedSequence() throws -> Int64 { try connection.integer("SELECT sequence FROM ledger") ?? 0 }
 }

@@ -12,7 +12,7 @@ struct NetUsage: AsyncParsableCommand {
             ledger in SQLite. Without a configuration file it meters every device but lo.
             """,
         version: "netusage, version \(Version.number) (revision: \(Version.revision))",
-        subcommands: [Serve.self, ServiceCommand.self, Config.self],
+        subcommands: [Serve.self, ServiceCommand.self, DoctorCommand.self, Config.self],
         groupedSubcommands: [
             CommandGroup(
                 name: "History",

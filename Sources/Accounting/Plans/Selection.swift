@@ -5,7 +5,7 @@ package enum Selection: Hashable, Sendable {
     case devices([DevicePattern])
 
     /// Whether bytes booked to this account count.
-    func includes(_ key: AccountKey) -> Bool {
+    package func includes(_ key: AccountKey) -> Bool {
         switch (self, key) {
         case (.uplink, .uplink): true
         case (.uplink, _), (.devices, .uplink): false

@@ -81,4 +81,17 @@ pid_t netusage_spawn(char *const arguments[], char *const environment[]);
 /// The commit that the program was built from, as the package manager saw it.
 const char *netusage_revision(void);
 
+/// The thread that calls it has a network namespace of its own from then on; 0, or why not (`errno`).
+int netusage_enter_new_network(void);
+
+/// The thread that calls it goes to the network namespace of a descriptor; 0, or why not (`errno`).
+int netusage_enter_network(int descriptor);
+
+/// Sends frames of the local experimental type (IEEE 802, 0x88B5) of this size, with their Ethernet headers, out of a
+/// link; 0, or why not (`errno`).
+int netusage_send_frames(unsigned ifindex, int count, int size);
+
+/// Whether somebody keeps the wall clock right: `STA_UNSYNC` of adjtimex(2) is off.
+int netusage_clock_is_synchronised(void);
+
 #endif

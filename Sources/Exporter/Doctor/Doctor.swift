@@ -1,0 +1,314 @@
+import Accounting
+import CLinux
+import CivilTime
+import Configuration
+import Glibc
+import LedgerStore
+import Netlink
+
+/// Says in plain words what is metered here, what isn't, and what may be wrong with it.
+package struct Doctor {
+    /// How something is.
+    package enum Level: Sendable {
+        case good
+        /// Worth knowing; nothing has to be done.
+        case advice
+        /// Something isn't as it should be.
+        case problem
+    }
+
+    package struct Finding: Sendable {
+        package var level: Level
+        package var text: String
+    }
+
+    package struct Section: Sendable {
+        package var title: String
+        package var findings: [Finding]
+    }
+
+    private let access: LedgerAccess
+    private var sections: [Section] = []
+
+    /// Looks at everything.
+    package static func sections(of access: LedgerAccess) -> [Section] {
+        var doctor = Doctor(access: access)
+        doctor.look()
+        return doctor.sections
+    }
+
+    private init(access: LedgerAccess) {
+        self.access = access
+    }
+
+    private mutating func look() {
+        let setup: LedgerAccess.Setup
+        do throws(LedgerAccess.Failure) {
+            setup = try access.setup()
+            let path = access.configurationPath
+            let configuration =
+                ConfigurationFile.exists(path) ? "\(path): good" : "\(path) isn't there, so the defaults hold"
+            let notes = setup.configuration.notes.map { Finding(level: .advice, text: "\($0)") }
+            add("Configuration", [Finding(level: .good, text: configuration)] + notes)
+        } catch {
+            add("Configuration", [Finding(level: .problem, text: error.description)])
+            return
+        }
+        lookAtDevices(setup)
+        add("Clock", clock(setup))
+        add("Ledger", ledger(setup))
+        add("Counting", CountingTest.findings())
+    }
+
+    private mutating func add(_ title: String, _ findings: [Finding]) {
+        sections.append(Section(title: title, findings: findings))
+    }
+
+    // MARK: - Devices
+
+    private mutating func lookAtDevices(_ setup: LedgerAccess.Setup) {
+        let links: [Link]
+        let routes: [DefaultRoute]
+        do {
+            let kernel = try KernelNetwork()
+            links = try kernel.links()
+            routes = try kernel.defaultRoutes()
+        } catch {
+            add("Devices", [Finding(level: .problem, text: "the kernel can't be read: \(error)")])
+            return
+        }
+        let configuration = setup.configuration
+        let rules = AccountingRules(
+            exclude: configuration.devices.exclude, collapse: configuration.devices.collapse,
+            counted: configuration.plans.patterns, samplingInterval: configuration.sampling.interval)
+        add("Devices", links.sorted { $0.deviceName < $1.deviceName }.map { Self.device($0, rules) })
+        add("Uplink", Self.uplink(links, routes))
+        add("Bytes that are counted twice", Self.hazards(links, configuration.plans))
+        add("Bytes that nobody counts", [Self.offload()])
+    }
+
+    private static func name(_ link: Link) -> String { link.deviceName.label { _ in false } }
+
+    private static func device(_ link: Link, _ rules: AccountingRules) -> Finding {
+        let about = "\(name(link)) (\(link.kind), \(link.isUp ? "up" : "down"))"
+        switch rules.account(for: link.deviceName) {
+        case .collapsed(let pattern):
+            return Finding(level: .good, text: "\(about) is metered with all others that fit \(pattern), as one series")
+        case .device: return Finding(level: .good, text: "\(about) is metered by itself")
+        case .uplink, nil:
+            let pattern = rules.exclude.first { $0.matches(link.deviceName) }?.text ?? ""
+            return Finding(level: .good, text: "\(about) isn't metered: devices.exclude has \(pattern)")
+        }
+    }
+
+    private static func uplink(_ links: [Link], _ routes: [DefaultRoute]) -> [Finding] {
+        let byIndex = Dictionary(links.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
+        guard let best = DefaultRoute.best(of: routes, isTunnel: { byIndex[$0]?.isTunnel ?? false }),
+            let link = byIndex[best.index]
+        else {
+            return [
+                Finding(
+                    level: .advice,
+                    text: "there is no default route, so this machine is offline and nothing is the uplink")
+            ]
+        }
+        var findings = [
+            Finding(
+                level: .good,
+                text:
+                    "\(name(link)) is the uplink: of the default routes its \(best.family == .ipv4 ? "IPv4" : "IPv6") one goes first, with metric \(best.metric)"
+            )
+        ]
+        for route in routes where route.index != best.index {
+            guard let other = byIndex[route.index] else { continue }
+            let reason =
+                other.isTunnel && !link.isTunnel
+                ? "it is a tunnel, whose bytes \(name(link)) or another device carries"
+                : "its metric is \(route.metric)"
+            findings.append(
+                Finding(level: .good, text: "\(name(other)) has a default route too, but isn't the uplink: \(reason)"))
+        }
+        return findings
+    }
+
+    // MARK: - Double counting
+
+    private static func hazards(_ links: [Link], _ plans: Plans) -> [Finding] {
+        var findings: [Finding] = []
+        var pairs: [(one: Link, other: Link, what: String)] = []
+        let byName = Dictionary(links.map { (name($0), $0) }, uniquingKeysWith: { $1 })
+        for link in links {
+            if let master = master(of: link).flatMap({ byName[$0] }) { pairs.append((link, master, "is a part of")) }
+        }
+        for tunnel in links where tunnel.isTunnel {
+            findings.append(
+                Finding(
+                    level: .advice,
+                    text:
+                        "\(name(tunnel)) is a tunnel (\(tunnel.kind)): what it carries is carried once more, wrapped up, by the device that it goes out of"
+                ))
+        }
+        for (one, other, what) in pairs {
+            let both = plans.quotas.filter { quota in
+                [one, other].allSatisfy { quota.count.includes(.device($0.deviceName)) }
+            }
+            findings.append(
+                Finding(
+                    level: .advice,
+                    text:
+                        "\(name(one)) \(what) \(name(other)) (\(other.kind)): a sum over both counts most bytes twice; the uplink doesn't"
+                ))
+            for quota in both {
+                findings.append(
+                    Finding(
+                        level: .problem,
+                        text:
+                            "the quota \(quota.name) counts both \(name(one)) and \(name(other)): name one of them under count"
+                    ))
+            }
+        }
+        return findings.isEmpty
+            ? [Finding(level: .good, text: "no bridge, bond or tunnel carries another device's bytes again")] : findings
+    }
+
+    /// The bridge or bond that a link belongs to.
+    private static func master(of link: Link) -> String? {
+        guard let name = String(validating: link.name, as: UTF8.self) else { return nil }
+        var target = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let length = readlink("/sys/class/net/\(name)/master", &target, target.count - 1)
+        guard length > 0 else { return nil }
+        let path = String(decoding: target[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return path.split(separator: "/").last.map(String.init)
+    }
+
+    // MARK: - Offload
+
+    /// What a flow table in hardware forwards, the counters of devices may never see (nf_flowtable of the kernel's
+    /// documentation); `/proc/net/nf_conntrack` marks such flows.
+    private static func offload() -> Finding {
+        if Glibc.access("/sys/module/nf_flow_table", F_OK) != 0 {
+            return Finding(level: .good, text: "no flow table is loaded, so all that is forwarded goes by the counters")
+        }
+        guard let flows = fopen("/proc/net/nf_conntrack", "r") else {
+            return Finding(
+                level: .advice,
+                text:
+                    "a flow table is loaded; whether hardware forwards past the counters, only root can see (flags offload in nft list flowtables)"
+            )
+        }
+        defer { fclose(flows) }
+        var line: UnsafeMutablePointer<CChar>?
+        var capacity = 0
+        defer { free(line) }
+        var count = 0
+        while getline(&line, &capacity, flows) > 0 {
+            if let line, strstr(line, "[HW_OFFLOAD]") != nil { count += 1 }
+        }
+        return count == 0
+            ? Finding(level: .good, text: "a flow table is loaded, but no flow is in hardware now")
+            : Finding(
+                level: .problem,
+                text:
+                    "hardware forwards \(count) flows past the counters: take flags offload from the flow table, for what goes there isn't metered"
+            )
+    }
+
+    // MARK: - Clock
+
+    private func clock(_ setup: LedgerAccess.Setup) -> [Finding] {
+        let calendar = setup.localCalendar
+        let today = calendar.day(containing: setup.now)
+        let span = calendar.span(ofDay: today)
+        let hours = Double(span.upperBound.secondsSinceEpoch - span.lowerBound.secondsSinceEpoch) / 3600
+        let zone = setup.configuration.timezone
+        let named =
+            switch zone {
+            case .local: "the system's zone"
+            case .named(let name): name
+            case .fixed: "a fixed offset"
+            }
+        return [
+            netusage_clock_is_synchronised() == 1
+                ? Finding(level: .good, text: "the clock is kept right (synchronised)")
+                : Finding(
+                    level: .advice,
+                    text:
+                        "nobody keeps the clock right, as far as the kernel knows: have systemd-timesyncd or chrony do it, or bytes go to the wrong day near midnight"
+                ),
+            Finding(
+                level: .good,
+                text:
+                    "days are those of \(named): it is \(calendar.rfc3339(setup.now)), and the next day begins at \(calendar.rfc3339(span.upperBound)), after \(decimalText(hours, decimals: hours.rounded() == hours ? 0 : 1)) hours"
+            ),
+        ]
+    }
+
+    // MARK: - Ledger
+
+    private func ledger(_ setup: LedgerAccess.Setup) -> [Finding] {
+        var findings: [Finding] = []
+        var hasDaemon = false
+        do throws(LedgerAccess.Failure) {
+            try access.checkDirectory()
+        } catch {
+            return [Finding(level: .problem, text: error.description)]
+        }
+        do throws(LedgerAccess.Failure) {
+            hasDaemon = try access.isDaemonThere()
+            findings.append(
+                hasDaemon
+                    ? Finding(level: .good, text: "a daemon runs on it, and answers this user")
+                    : Finding(
+                        level: .problem,
+                        text:
+                            "no daemon runs on it, so nothing is metered now: start netusage serve, or netusage service start"
+                    ))
+        } catch {
+            findings.append(Finding(level: .problem, text: error.description))
+        }
+        guard LedgerFile.exists(at: access.storagePath) else {
+            return findings + [
+                Finding(
+                    level: .problem, text: "\(access.storagePath): there is no ledger yet; netusage serve begins one")
+            ]
+        }
+        do throws(StoreError) {
+            let file = try LedgerFile(reading: access.storagePath)
+            findings.append(
+                Finding(
+                    level: .good,
+                    text: "\(access.storagePath): \(sizeText(UInt64(max(0, file.sizeBytes)))), of this version"))
+            if let problem = try file.problem() {
+                findings.append(
+                    Finding(
+                        level: .problem,
+                        text: "it is damaged: \(problem); the daemon moves it aside and begins a new one"))
+            } else {
+                findings.append(Finding(level: .good, text: "it is sound, all of it was looked through"))
+            }
+            let days = try file.days(from: .earliest)
+            if let first = days.days.first?.day {
+                findings.append(
+                    Finding(
+                        level: .good,
+                        text:
+                            "it has \(Set(days.days.map(\.day)).count) days since \(first), of \(days.accounts.count) accounts"
+                    ))
+            }
+            if let last = try file.lastReading() {
+                let age = setup.now.secondsSinceEpoch - last.secondsSinceEpoch
+                let isOld = hasDaemon && age > setup.freshSeconds
+                findings.append(
+                    Finding(
+                        level: isOld ? .problem : .good,
+                        text:
+                            "it was written last at \(setup.localCalendar.rfc3339(last))\(isOld ? ", too long ago: see the daemon's log" : "")"
+                    ))
+            }
+        } catch {
+            let isMerelyDenied = hasDaemon && error.code == .unavailable
+            findings.append(Finding(level: isMerelyDenied ? .advice : .problem, text: error.description))
+        }
+        return findings
+    }
+}

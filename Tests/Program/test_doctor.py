@@ -1,0 +1,105 @@
+"""`netusage doctor`: what it says of machines that are well, and of those that aren't."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from support import BINARY, run
+
+
+def doctor(namespace, ledger, *flags, prefix=(), environment=None):
+    done = subprocess.run(["ip", "netns", "exec", namespace.name, *prefix, str(BINARY), "doctor", f"--storage.path={ledger}", *flags],
+                          capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "200", **(environment or {})})
+    assert done.stderr == "", done.stderr
+    sections, title = {}, None
+    for line in done.stdout.splitlines():
+        if line and not line.startswith(" "):
+            title = sections.setdefault(line, [])
+        elif line.startswith("      "):
+            title[-1] += " " + line.strip()
+        elif line:
+            title.append(line.strip())
+    return done.returncode, sections
+
+
+@pytest.fixture
+def machine(cable, exporter, tmp_path):
+    near, _ = cable
+    return near, exporter(near)
+
+
+def test_all_is_well(machine):
+    near, daemon = machine
+    links = near.ip("link", "show")
+    code, said = doctor(near, daemon.ledger)
+    assert code == 0 and "All is well." in said, said
+    assert "ok  wan0 (veth, up) is metered by itself" in said["Devices"]
+    assert any(line.startswith("ok  lo (loopback, up) isn't metered: devices.exclude has lo") for line in said["Devices"])
+    assert said["Uplink"] == ["ok  wan0 is the uplink: of the default routes its IPv4 one goes first, with metric 0"]
+    assert "ok  a daemon runs on it, and answers this user" in said["Ledger"] and any("it is sound" in line for line in said["Ledger"])
+    assert any("the next day begins at" in line for line in said["Clock"])
+    # A million bytes by each path, to the byte, in a network of its own that is gone afterwards.
+    assert len(said["Counting"]) == 4
+    for line in said["Counting"]:
+        assert re.match(r"ok  .*: of 1000000 bytes 1000000 were counted where they were sent and 1000000 where they were received, "
+                        "an error of 0 and 0 bytes", line)
+    assert near.ip("link", "show") == links
+
+
+def test_what_is_counted_twice_and_why_something_is_the_uplink(machine, tmp_path):
+    near, daemon = machine
+    near.bridge("br0", 5)
+    near.ip("link", "add", "port0", "type", "veth", "peer", "name", "inside0")
+    near.ip("link", "set", "port0", "master", "br0")
+    near.ip("link", "add", "vpn0", "type", "vxlan", "id", "9", "remote", "10.0.0.2", "local", "10.0.0.1", "dstport", "4789")
+    near.ip("link", "set", "vpn0", "up")
+    near.ip("route", "replace", "default", "via", "10.0.0.2", "metric", "100")
+    near.ip("route", "add", "default", "dev", "vpn0", "metric", "5")
+    near.ip("route", "del", "default", "metric", "0")
+    (tmp_path / "netusage.yaml").write_text("""
+        devices: { exclude: [lo, inside*], collapse: ["wan*"] }
+        quotas: [{ name: lan, count: [br0, "port*"], limit: 1 GB }]
+        """)
+    code, said = doctor(near, daemon.ledger, f"--config.file={tmp_path}/netusage.yaml")
+    assert code == 1 and "One thing isn't as it should be." in said
+    twice = said["Bytes that are counted twice"]
+    assert any("vpn0 is a tunnel (vxlan)" in line for line in twice)
+    assert any("port0 is a part of br0 (bridge): a sum over both counts most bytes twice" in line for line in twice)
+    assert any(line.startswith("!!  the quota lan counts both port0 and br0") for line in twice)
+    assert said["Uplink"][0].endswith("its IPv4 one goes first, with metric 100") and "wan0 is the uplink" in said["Uplink"][0]
+    assert any("vpn0 has a default route too, but isn't the uplink: it is a tunnel" in line for line in said["Uplink"])
+    assert any("inside0 (veth, down) isn't metered: devices.exclude has inside*" in line for line in said["Devices"])
+    assert any("wan0 (veth, up) is metered with all others that fit wan*" in line for line in said["Devices"])
+
+
+def test_what_is_wrong_is_told_and_counts(machine, tmp_path):
+    near, daemon = machine
+    near.ip("route", "del", "default")
+    daemon.stop()
+    code, said = doctor(near, daemon.ledger)
+    assert code == 1 and any(line.startswith("!!  no daemon runs on it") for line in said["Ledger"])
+    assert said["Uplink"] == ["i  there is no default route, so this machine is offline and nothing is the uplink"]
+    with open(daemon.ledger, "r+b") as file:
+        file.seek(2048)
+        file.write(os.urandom(20_000))
+    code, said = doctor(near, daemon.ledger)
+    assert code == 1 and any(line.startswith("!!") and ("damaged" in line or "moved aside" in line) for line in said["Ledger"]), said
+    assert doctor(near, tmp_path / "none.db")[0] == 1
+    (tmp_path / "bad.yaml").write_text("quota: []\n")
+    code, said = doctor(near, daemon.ledger, f"--config.file={tmp_path}/bad.yaml")
+    assert code == 1 and "did you mean quotas?" in said["Configuration"][0]
+
+
+def test_who_isnt_root_is_told_what_only_root_sees(machine, tmp_path):
+    near, daemon = machine
+    program = "/usr/local/bin/netusage-doctor-test"
+    run("install", "-m", "755", BINARY, program)
+    try:
+        done = subprocess.run(["ip", "netns", "exec", near.name, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program,
+                               "doctor", f"--storage.path={daemon.ledger}"], capture_output=True, text=True, timeout=60)
+    finally:
+        os.unlink(program)
+    assert done.returncode == 1 and "only root can send bytes to itself" in done.stdout
+    assert "may not enter the directory" in done.stdout or "only the daemon's user and group may" in done.stdout, done.stdout
