@@ -7,13 +7,18 @@ package struct DayHistory: Sendable {
         /// Whether it is shown even if it has carried nothing: its device is there, or may come back.
         package var isLive: Bool
         package var lifetime: Total
-        /// Those with bytes, ascending.
+        /// The first day with bytes that is known.
+        package var first: CivilDate?
+        /// Those that were asked for with bytes, ascending.
         package var days: [(day: CivilDate, total: Total)]
 
-        package init(key: AccountKey, isLive: Bool, lifetime: Total, days: [(day: CivilDate, total: Total)]) {
+        package init(
+            key: AccountKey, isLive: Bool, lifetime: Total, first: CivilDate?, days: [(day: CivilDate, total: Total)]
+        ) {
             self.key = key
             self.isLive = isLive
             self.lifetime = lifetime
+            self.first = first
             self.days = days
         }
     }
@@ -27,16 +32,19 @@ package struct StoredDays: Sendable {
     package var sequence: Int64
     package var accounts: [AccountID: AccountKey]
     package var lifetimes: [AccountID: Total]
-    /// Ascending by day.
+    /// The first day with bytes of each account.
+    package var firsts: [AccountID: CivilDate]
+    /// Those that were asked for, ascending.
     package var days: [StoredLedger.StoredDay]
 
     package init(
-        sequence: Int64, accounts: [AccountID: AccountKey], lifetimes: [AccountID: Total],
-        days: [StoredLedger.StoredDay]
+        sequence: Int64, accounts: [AccountID: AccountKey], lifetimes: [AccountID: Total] = [:],
+        firsts: [AccountID: CivilDate] = [:], days: [StoredLedger.StoredDay] = []
     ) {
         self.sequence = sequence
         self.accounts = accounts
         self.lifetimes = lifetimes
+        self.firsts = firsts
         self.days = days
     }
 }
@@ -85,7 +93,9 @@ extension DayHistory {
         var days: [AccountID: [(day: CivilDate, total: Total)]] = [:]
         for entry in stored.days { days[entry.account, default: []].append((entry.day, entry.total)) }
         entries = stored.accounts.map { id, key in
-            Entry(key: key, isLive: key == .uplink, lifetime: stored.lifetimes[id] ?? .zero, days: days[id] ?? [])
+            Entry(
+                key: key, isLive: key == .uplink, lifetime: stored.lifetimes[id] ?? .zero, first: stored.firsts[id],
+                days: days[id] ?? [])
         }
     }
 }
@@ -116,7 +126,8 @@ extension Ledger {
                 guard let view = view(at: index) else { return nil }
                 let days = accounts[index].days.entries.filter { $0.day >= daysInMemoryFrom }
                 return .init(
-                    key: view.key, isLive: view.isLive, lifetime: view.lifetime, days: shown(days, of: index))
+                    key: view.key, isLive: view.isLive, lifetime: view.lifetime, first: days.first?.day,
+                    days: shown(days, of: index))
             })
     }
 
@@ -140,6 +151,10 @@ extension Ledger {
         for (id, total) in stored.lifetimes {
             if let key = keys[uncommitted.target(id)] { lifetimes[key, default: .zero] += total }
         }
+        var firsts: [AccountKey: CivilDate] = [:]
+        for (id, first) in stored.firsts {
+            if let key = keys[uncommitted.target(id)] { firsts[key] = min(firsts[key] ?? first, first) }
+        }
         for entry in stored.days {
             if let key = keys[uncommitted.target(entry.account)] {
                 days[key, default: [:]][entry.day, default: .zero] += entry.total
@@ -148,16 +163,18 @@ extension Ledger {
         for (slot, total) in uncommitted.days {
             guard let key = keys[slot.account] else { continue }
             lifetimes[key, default: .zero] += total
+            firsts[key] = min(firsts[key] ?? slot.day, slot.day)
             days[key, default: [:]][slot.day, default: .zero] += total
         }
         let entries = lifetimes.map { key, lifetime in
             let sorted = (days[key] ?? [:]).sorted { $0.key < $1.key }.map { (day: $0.key, total: $0.value) }
             guard let place = places[key], let view = view(at: place) else {
-                return DayHistory.Entry(key: key, isLive: false, lifetime: lifetime, days: sorted)
+                return DayHistory.Entry(
+                    key: key, isLive: false, lifetime: lifetime, first: firsts[key], days: sorted)
             }
             return DayHistory.Entry(
                 key: key, isLive: view.isLive, lifetime: lifetime.without(hiddenTotal(at: place) ?? .zero),
-                days: shown(sorted, of: place))
+                first: firsts[key], days: shown(sorted, of: place))
         }
         return DayHistory(entries: entries)
     }

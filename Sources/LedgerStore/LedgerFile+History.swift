@@ -10,13 +10,16 @@ extension LedgerFile {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
-                var stored = StoredDays(sequence: try storedSequence(), accounts: [:], lifetimes: [:], days: [])
+                var stored = StoredDays(sequence: try storedSequence(), accounts: [:])
                 for record in try loadAccounts() { stored.accounts[record.id] = record.key }
                 let rows = try statement("SELECT day, account, received, transmitted FROM day ORDER BY day")
                 try rows.bind([])
                 while try rows.step() {
                     guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
                     stored.lifetimes[entry.account, default: .zero] += entry.total
+                    if !entry.total.isZero, stored.firsts[entry.account] == nil {
+                        stored.firsts[entry.account] = entry.day
+                    }
                     if entry.day >= first { stored.days.append(entry) }
                 }
                 return stored

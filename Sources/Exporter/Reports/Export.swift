@@ -24,7 +24,7 @@ struct Export<Reader: LedgerReader> {
         let history = try await reader.days(from: .earliest, everybody: true)
         names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
         accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
-        span.begin(with: accounts.compactMap { $0.entry.days.first?.day }.min())
+        span.begin(with: accounts.compactMap(\.entry.first).min())
         // The first day's totals are of all of it.
         if query.format == .openmetrics {
             span.since = span.since.map { span.calendar.start(of: span.calendar.day(containing: $0)) }

@@ -70,11 +70,12 @@ extension LedgerReader {
     }
 
     private func builder(_ query: UsageQuery, _ span: UsageSpan, _ basis: ReportBasis) async throws -> UsageBuilder {
-        let wantsAll = query.period == .all && query.devices.isEmpty
-        let history = try await days(from: span.firstDay, everybody: wantsAll)
+        // The sum of all days is known without any of them.
+        let first = query.isLifetime ? .latest : span.firstDay
+        let history = try await days(from: first, everybody: query.period == .all)
         if let builder = try? UsageBuilder(query, span, history, collapse: basis.collapse) { return builder }
         // What was named may have carried nothing for long.
-        let everybody = try await days(from: span.firstDay, everybody: true)
+        let everybody = try await days(from: first, everybody: true)
         return try UsageBuilder(query, span, everybody, collapse: basis.collapse)
     }
 }

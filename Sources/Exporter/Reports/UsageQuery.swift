@@ -42,6 +42,9 @@ package struct UsageQuery: Codable, Sendable {
     /// As many entries of all accounts are in one report; `export` has no such limit.
     package static let maximumEntries = 20_000
 
+    /// Whether it asks for one sum of all that was ever metered.
+    var isLifetime: Bool { period == .all && grain == .total && since == nil && until == nil }
+
     /// Checks what can be checked without the ledger.
     ///
     /// - Throws: `UsageError`.

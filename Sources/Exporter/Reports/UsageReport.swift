@@ -106,14 +106,14 @@ struct UsageBuilder {
         var span = span
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: collapse)
         let chosen = try Self.chosen(of: history, for: query, span, names)
-        span.begin(with: chosen.compactMap { $0.entry.days.first?.day }.min())
+        span.begin(with: chosen.compactMap(\.entry.first).min())
         self.span = span
         starts = span.grain == .total ? [] : try Self.starts(of: span, accounts: chosen.count)
         for (entry, name) in chosen {
             places[entry.key] = accounts.count
-            accounts.append(Account(key: entry.key, name: name, firstDay: entry.days.first?.day))
+            accounts.append(Account(key: entry.key, name: name, firstDay: entry.first))
         }
-        if span.isWholeDays { add(chosen.map(\.entry), isEverything: query.period == .all) }
+        if span.isWholeDays { add(chosen.map(\.entry), isEverything: query.isLifetime) }
     }
 
     typealias Chosen = (entry: DayHistory.Entry, name: String)

@@ -114,7 +114,7 @@ struct Page {
             \(rateTile("Transmitting", "transmitted", "transmit", live?.transmitBytesPerSecond, live?.transmitPeakBytesPerSecond))
             \(sumTile("Today", "today", key, today?.receivedBytes ?? 0, today?.transmittedBytes ?? 0, today?.totalBytes ?? 0))
             <div class="tile" data-part="month">\(sumBody("This month", nil, key, watched.receivedBytes, watched.transmittedBytes, watched.totalBytes))</div>
-            <div class="tile" data-part="lifetime">\(sumBody("In all", nil, key, content.lifetime?.receivedBytes ?? 0, content.lifetime?.transmittedBytes ?? 0, content.lifetime?.totalBytes ?? 0))</div>
+            <div class="tile" data-part="lifetime">\(sumBody("In all", nil, key, content.lifetime?.received ?? 0, content.lifetime?.transmitted ?? 0, content.lifetime?.bytes ?? 0))</div>
             </section>
             """
     }

@@ -9,7 +9,7 @@ struct PageContent: Sendable {
     /// What is looked at: the uplink, or one device.
     var watched: UsageReport.Account?
     var month: UsageReport
-    var lifetime: UsageReport.Account?
+    var lifetime: Total?
     /// The last 31 days of what is looked at, and its last 24 hours by five minutes.
     var days: UsageReport?
     var hours: UsageReport?
@@ -55,7 +55,12 @@ struct PageContent: Sendable {
             return report
         }
         do {
-            lifetime = try await report(UsageQuery(.all))?.accounts.first
+            // What is looked at has carried something in this month, or is there: it is in memory.
+            let history = await api.meter.ledgerNow().history()
+            let names = AccountNames(history.entries.lazy.map(\.key), collapse: await api.ledger.basis().collapse)
+            lifetime =
+                history.entries.first { $0.key.kind == watched.kind && names.name(of: $0.key) == watched.name }?
+                .lifetime
             var query = UsageQuery(grain: .day)
             query.last = 31
             days = try await report(query)
