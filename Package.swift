@@ -62,7 +62,7 @@ let package = Package(
         .executableTarget(
             name: "netusage",
             dependencies: [
-                "Exporter", "Configuration",
+                "Exporter", "Configuration", "CivilTime",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

@@ -24,6 +24,8 @@ package struct DayHistory: Sendable {
     }
 
     package var entries: [Entry]
+    /// When metering began, if that is known.
+    package var meteredFrom: Timestamp?
 }
 
 /// Days of the store at one of its commits.
@@ -36,6 +38,8 @@ package struct StoredDays: Sendable {
     package var firsts: [AccountID: CivilDate]
     /// Those that were asked for, ascending.
     package var days: [StoredLedger.StoredDay]
+    /// When metering began, if that is known.
+    package var meteredFrom: Timestamp?
 
     package init(
         sequence: Int64, accounts: [AccountID: AccountKey], lifetimes: [AccountID: Total] = [:],
@@ -90,6 +94,7 @@ package struct BucketRow: Hashable, Sendable {
 extension DayHistory {
     /// What the store has, where no program has anything beside it.
     package init(_ stored: StoredDays) {
+        meteredFrom = stored.meteredFrom
         var days: [AccountID: [(day: CivilDate, total: Total)]] = [:]
         for entry in stored.days { days[entry.account, default: []].append((entry.day, entry.total)) }
         entries = stored.accounts.map { id, key in
@@ -126,9 +131,9 @@ extension Ledger {
                 guard let view = view(at: index) else { return nil }
                 let days = accounts[index].days.entries.filter { $0.day >= daysInMemoryFrom }
                 return .init(
-                    key: view.key, isLive: view.isLive, lifetime: view.lifetime, first: days.first?.day,
+                    key: view.key, isLive: view.isLive, lifetime: view.lifetime, first: nil,
                     days: shown(days, of: index))
-            })
+            }, meteredFrom: planBook.records.meteredFrom)
     }
 
     /// Every account's days: what the store has, with what waits to be stored, as ``view(at:)`` shows their sums.
@@ -176,7 +181,7 @@ extension Ledger {
                 key: key, isLive: view.isLive, lifetime: lifetime.without(hiddenTotal(at: place) ?? .zero),
                 first: firsts[key], days: shown(sorted, of: place))
         }
-        return DayHistory(entries: entries)
+        return DayHistory(entries: entries, meteredFrom: planBook.records.meteredFrom)
     }
 
     /// Days without what isn't shown yet, which counts as today's.

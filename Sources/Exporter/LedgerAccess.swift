@@ -327,7 +327,7 @@ package struct LedgerAccess: Sendable {
     private static let attempts = 30
 
     /// - Returns: The daemon's answer, or `nil` when none runs.
-    private func askDaemon(_ request: Control.Request) throws(Failure) -> Control.Answer? {
+    func askDaemon(_ request: Control.Request) throws(Failure) -> Control.Answer? {
         let client = ControlClient(path: Control.path(ofLedger: storagePath))
         for _ in 0..<Self.attempts {
             do throws(ControlClient.Failure) {
@@ -367,13 +367,20 @@ package struct LedgerAccess: Sendable {
 package struct LiveSource: Sendable {
     fileprivate let next: @Sendable () async throws(LedgerAccess.Failure) -> LiveReport
 
-    /// - Parameter devices: Names or patterns; all if there are none.
-    /// - Throws: `LedgerAccess.Failure` when the daemon has ended.
-    package func report(of devices: [String]) async throws(LedgerAccess.Failure) -> LiveReport {
+    /// - Parameters:
+    ///   - devices: Names or patterns; all if there are none.
+    ///   - isFirst: Whether nothing was told yet; later a device may come and go.
+    /// - Throws: `LedgerAccess.Failure` when the daemon has ended, or there is no such device at first.
+    package func report(of devices: [String], isFirst: Bool) async throws(LedgerAccess.Failure) -> LiveReport {
         var report = try await next()
         if !devices.isEmpty {
+            let known = report.accounts.map(\.name)
             report.accounts.removeAll { account in
                 !devices.contains { $0 == account.name || DevicePattern($0)?.matches(DeviceName(account.name)) == true }
+            }
+            if report.accounts.isEmpty, isFirst {
+                let names = devices.joined(separator: ", ")
+                throw .refused("there is no \(names) now; there is \(known.prefix(20).joined(separator: ", "))")
             }
         }
         return report

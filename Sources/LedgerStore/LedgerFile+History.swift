@@ -12,6 +12,10 @@ extension LedgerFile {
             try connection.transaction {
                 var stored = StoredDays(sequence: try storedSequence(), accounts: [:])
                 for record in try loadAccounts() { stored.accounts[record.id] = record.key }
+                let beginning = Timestamp.earliest.secondsSinceEpoch
+                stored.meteredFrom = try connection.integer(
+                    "SELECT max(end_at) FROM unread WHERE start_at = \(beginning) HAVING count(*) > 0"
+                ).map { Timestamp(secondsSinceEpoch: $0) }
                 let rows = try statement("SELECT day, account, received, transmitted FROM day ORDER BY day")
                 try rows.bind([])
                 while try rows.step() {
@@ -42,7 +46,7 @@ extension LedgerFile {
                 var page = StoredBuckets(
                     sequence: try storedSequence(), accounts: [:], rows: [], from: start, until: end,
                     keptFrom: Timestamp(secondsSinceEpoch: kept),
-                    first: Timestamp(secondsSinceEpoch: try oldestBucket() ?? .max))
+                    first: Timestamp(secondsSinceEpoch: try oldestBucket() ?? kept))
                 for record in try loadAccounts() { page.accounts[record.id] = record.key }
                 var filter = ""
                 if let only {

@@ -19,7 +19,7 @@ struct DoctorCommand: ParsableCommand {
             print(terminal.bold(section.title))
             for finding in section.findings {
                 for (number, line) in wrapped(finding.text, to: terminal.columns - 6).enumerated() {
-                    print("  \(number == 0 ? mark(finding.level, terminal) : "   ") \(line)")
+                    print("  \(number == 0 ? mark(finding.level, terminal) : "   ") \(Terminal.printable(line))")
                 }
             }
             print()

@@ -49,12 +49,15 @@ struct ExportCommand: AsyncParsableCommand {
             var query = ExportQuery(format, grain: grain)
             query.since = span.since
             query.until = span.until
+            query.refusesNoTime = true
             query.devices = devices
             if !labels.isEmpty {
                 query.labels = []
                 for text in labels {
                     guard let label = ExportQuery.Label(text) else {
-                        throw ValidationError("--label \(text): write name=value, with a name of letters, digits and _")
+                        throw ValidationError(
+                            "--label \(text): write name=value, with a name of letters, digits and _; device and names that begin with __ are taken"
+                        )
                     }
                     query.set(label)
                 }
@@ -67,7 +70,7 @@ struct ExportCommand: AsyncParsableCommand {
         let query = try query
         if !labels.isEmpty, format != .openmetrics { throw ValidationError("--label is for openmetrics only") }
         do throws(UsageError) {
-            try query.checkOrder()
+            try query.check()
         } catch {
             throw ValidationError("\(error)")
         }
@@ -108,15 +111,25 @@ private final class OutputFile {
     }
 
     private let path: String
-    private let partPath: String
+    /// Where it is written until it is whole; `nil` for what isn't a file, such as a pipe.
+    private let partPath: String?
     private let descriptor: CInt
     private var isFinished = false
 
     /// - Throws: `Failure` when it can't be made.
     init(_ path: String) throws(Failure) {
-        self.path = path
-        partPath = "\(path).part-\(getpid())"
-        descriptor = open(partPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        var status = stat()
+        let exists = stat(path, &status) == 0
+        let isFile = !exists || status.st_mode & S_IFMT == S_IFREG
+        // A link stays one.
+        let target = exists ? realpath(path, nil) : nil
+        defer { free(target) }
+        self.path = target.map { String(cString: $0) } ?? path
+        partPath = isFile ? "\(self.path).part-\(getpid())" : nil
+        descriptor =
+            partPath.map { open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }
+            ?? open(path, O_WRONLY | O_CLOEXEC)
+        if exists, isFile, descriptor >= 0 { fchmod(descriptor, status.st_mode & 0o777) }
         if descriptor < 0 {
             throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); name another file")
         }
@@ -124,7 +137,7 @@ private final class OutputFile {
 
     deinit {
         close(descriptor)
-        if !isFinished { unlink(partPath) }
+        if !isFinished, let partPath { unlink(partPath) }
     }
 
     func write(_ bytes: [UInt8]) throws(Failure) {
@@ -134,6 +147,7 @@ private final class OutputFile {
     }
 
     func finish() throws(Failure) {
+        guard let partPath else { return }
         guard fsync(descriptor) == 0 || errno == EINVAL, rename(partPath, path) == 0 else {
             throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); name another file")
         }

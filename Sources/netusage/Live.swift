@@ -40,7 +40,7 @@ struct Live: AsyncParsableCommand {
         var printed = 0
         while printed < count ?? .max {
             await Pace.nextSecond(isOver: { false })
-            let line = lineText(try await source.report(of: options.devices))
+            let line = lineText(try await source.report(of: options.devices, isFirst: printed == 0))
             if !writeAll(line + "\n") { return }
             printed += 1
         }
@@ -52,7 +52,7 @@ struct Live: AsyncParsableCommand {
         var table = LiveTable(inBits: options.bits)
         var drawn = 0
         while drawn < count ?? .max, !screen.isLeft {
-            let report = try await source.report(of: options.devices)
+            let report = try await source.report(of: options.devices, isFirst: drawn == 0)
             screen.show(table.lines(report, Terminal.standardOutput, rows: screen.rows))
             drawn += 1
             await Pace.nextSecond(isOver: { screen.isLeft })

@@ -45,7 +45,7 @@ struct LiveTable {
     }
 
     private func head(_ report: LiveReport, _ terminal: Terminal) -> String {
-        let device = report.accounts.first { $0.uplink && $0.kind != "uplink" }?.name
+        let device = report.accounts.first { $0.uplink && $0.kind != "uplink" }.map { Terminal.printable($0.name) }
         let state =
             report.online
             ? terminal.coloured("online", .green) + (device.map { " by \($0)" } ?? "")
@@ -61,7 +61,7 @@ struct LiveTable {
         var words = [account.link, account.up ? "up" : "down", account.uplink ? "uplink" : nil].compactMap { $0 }
         words += account.addresses
         let today = "today \(sizeText(account.today.receivedBytes)) in, \(sizeText(account.today.transmittedBytes)) out"
-        let name = terminal.clipped(account.name, to: 24)
+        let name = terminal.clipped(Terminal.printable(account.name), to: 24)
         let room = terminal.columns - width(name) - 4 - width(today)
         let isRoomy = room >= 12
         let about = terminal.clipped(

@@ -42,6 +42,18 @@ struct Terminal {
 
     func dim(_ text: String) -> String { hasColour ? "\u{1B}[2m\(text)\u{1B}[0m" : text }
 
+    /// A name that comes from elsewhere, without what would steer the terminal.
+    static func printable(_ name: String) -> String {
+        String(
+            String.UnicodeScalarView(
+                name.unicodeScalars.map { scalar in
+                    switch scalar.properties.generalCategory {
+                    case .control, .format, .lineSeparator, .paragraphSeparator: "\u{FFFD}"
+                    default: scalar
+                    }
+                }))
+    }
+
     /// A text that takes so many columns at most.
     func clipped(_ text: String, to length: Int) -> String {
         if width(text) <= length { return text }

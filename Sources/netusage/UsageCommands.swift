@@ -37,12 +37,13 @@ extension UsageCommand {
     private var wholeQuery: UsageQuery {
         var query = query
         query.devices = options.devices
+        query.refusesNoTime = true
         return query
     }
 
     mutating func validate() throws {
         do throws(UsageError) {
-            try wholeQuery.checkOrder()
+            try wholeQuery.check()
         } catch {
             throw ValidationError("\(error)")
         }

@@ -1,3 +1,4 @@
+import CivilTime
 import Exporter
 
 /// What was carried, for people: a line for each account, or for each entry of one.
@@ -16,7 +17,8 @@ struct UsageTable {
             account.entries.map { entries(of: account, $0, report, title) }
         }
         if report.grain == "total" { blocks = [sums(report, title)] }
-        if report.since == nil || blocks.isEmpty { blocks = [["Nothing was metered yet."]] }
+        if report.since == nil { blocks = [["Nothing was metered yet."]] }
+        if blocks.isEmpty || report.seconds == 0 { blocks = [["Nothing was metered then."]] }
         let note = report.note.map { [self.note($0, report)] } ?? []
         return ([note].filter { !$0.isEmpty } + blocks).map { $0.joined(separator: "\n") + "\n" }.joined(
             separator: "\n")
@@ -32,7 +34,7 @@ struct UsageTable {
     private func sums(_ report: UsageReport, _ title: String) -> [String] {
         let isOpen = report.asOf.map { $0 < report.until } ?? true
         var span = "\(title), since \(startText(report.since ?? report.until))"
-        if !isOpen { span = "\(title) from \(startText(report.since ?? "")) until \(startText(report.until))" }
+        if !isOpen { span = "\(title) from \(startText(report.since ?? "")) to \(lastText(report.until))" }
         let largest = report.accounts.map(\.totalBytes).max() ?? 0
         // The uplink first, then those that have carried most.
         let sorted = report.accounts.enumerated().sorted { a, b in
@@ -42,10 +44,17 @@ struct UsageTable {
         }.map(\.element)
         let rows = sorted.map {
             Row(
-                label: $0.name, received: $0.receivedBytes, transmitted: $0.transmittedBytes, total: $0.totalBytes,
+                label: Terminal.printable($0.name), received: $0.receivedBytes, transmitted: $0.transmittedBytes,
+                total: $0.totalBytes,
                 seconds: report.seconds)
         }
         return [terminal.bold(span)] + lines(rows, labelled: "", largest: largest)
+    }
+
+    /// When a span ends, for people: of one that ends at midnight the last day.
+    private func lastText(_ time: String) -> String {
+        guard time.contains("T00:00:00"), let date = CivilDate(dateText(time)) else { return minuteText(time) }
+        return "\(date.adding(days: -1))"
     }
 
     // MARK: - Entries
@@ -65,7 +74,8 @@ struct UsageTable {
                     label: "sum", received: account.receivedBytes, transmitted: account.transmittedBytes,
                     total: account.totalBytes, seconds: report.seconds, hasBar: false))
         }
-        let head = terminal.bold(terminal.clipped(account.name, to: terminal.columns / 2)) + ", " + title
+        let head =
+            terminal.bold(terminal.clipped(Terminal.printable(account.name), to: terminal.columns / 2)) + ", " + title
         return [head] + lines(rows, labelled: report.grain == "5m" ? "from" : report.grain, largest: largest)
     }
 

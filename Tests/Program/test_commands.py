@@ -105,20 +105,28 @@ def test_sums_of_every_grain_are_the_same(scripted):
     day = total("days", "--since", "2026-10-25", "--until", "2026-10-25", "--device", "enp3s0")
     assert total("recent", "--since", "2026-10-25", "--until", "2026-10-25", "--device", "enp3s0") == day
     assert total("summary", "--since", "2026-10-25T00:00:00+02:00", "--until", "2026-10-25T23:00:00Z") == day
+    # A span that ends within a day takes whole days where it can, also those without finer records.
+    whole = total("summary", "--since", "2026-09-01", "--until", "2026-09-30")
+    morning = total("recent", "--since", "2026-10-01", "--until", "2026-10-01 12:00", "--device", "enp3s0")
+    assert total("summary", "--since", "2026-09-01", "--until", "2026-10-01 12:00") == whole + morning
+    months = json.loads(show(scripted, "months", "--since", "2026-09-01", "--until", "2026-10-01 12:00", "--device", "enp3s0", "--json"))
+    assert [each["total_bytes"] for each in months["accounts"][0]["entries"]] == [whole, morning]
     assert total("today") == total("recent", "--since", "today", "--device", "enp3s0")
 
 
 @pytest.mark.parametrize("arguments, code, message", [
     (["days", "--since", "soon"], 64, "soon is not a time"),
-    (["days", "--since", "2026-11-20", "--until", "2026-11-19"], 64, "no time between"),
+    (["days", "--since", "2026-11-20", "--until", "2026-11-19"], 1, "no time between"),
+    (["days", "--since", "today", "--until", "2026-11-20"], 1, "no time between"),
     (["days", "-n", "0"], 64, "not a number of entries"),
+    (["summary", "--since", "yesterday", "--until", "2026-11-20"], 0, ""),
     (["today", "--device", "[x"], 1, "nothing called [x was metered"),
     (["today", "--device", "eth7"], 1, "there is uplink, enp3s0"),
     (["recent", "--since", "2026-09-25", "--device", "*"], 1, "more than 20000"),
 ])
 def test_what_makes_no_sense_is_told_with_the_remedy(scripted, arguments, code, message):
     done, output, errors = show(scripted, *arguments, check=False)
-    assert (done, output) == (code, "") and message in errors, errors
+    assert done == code and (output == "") == (code != 0) and message in errors, errors
 
 
 def test_a_terminal_gets_colours_and_its_width_and_a_pipe_neither(scripted):

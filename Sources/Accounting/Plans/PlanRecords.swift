@@ -30,7 +30,7 @@ package struct PlanRecords: Sendable {
     }
 
     /// When metering began, if that was noted.
-    var meteredFrom: Timestamp? { unread.last { $0.lowerBound == .earliest }?.upperBound }
+    package var meteredFrom: Timestamp? { unread.last { $0.lowerBound == .earliest }?.upperBound }
 
     mutating func noteUnread(_ span: Range<Timestamp>) {
         if span.lowerBound == .earliest { unread.removeAll { $0.lowerBound == .earliest } }

@@ -71,11 +71,17 @@ enum CountingTest {
         var before: [[UInt32: Counters]] = []
         for path in paths { before.append(try path.read()) }
         var ledger = ledger(of: links, showing: before[0])
+        // A cable whose ends have just come up drops what is sent.
+        for _ in 0..<100 where try !KernelNetwork().links().filter({ $0.driverKind == "veth" }).allSatisfy(\.isUp) {
+            usleep(10_000)
+        }
         let code = netusage_send_frames(near.index, CInt(frames), CInt(frameBytes))
         if code != 0 {
             throw Failure(text: "nothing can be sent over the cable: \(String(cString: strerror(code)))")
         }
         var findings: [Doctor.Finding] = []
+        // They are taken on the other side a moment later.
+        for _ in 0..<100 where growth(far.index, before[0], try paths[0].read()).received < sentBytes { usleep(10_000) }
         for (path, former) in zip(paths, before) {
             let after = try path.read()
             let sent = growth(near.index, former, after).transmitted

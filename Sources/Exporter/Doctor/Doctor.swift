@@ -254,7 +254,7 @@ package struct Doctor {
             return [Finding(level: .problem, text: error.description)]
         }
         do throws(LedgerAccess.Failure) {
-            hasDaemon = try access.isDaemonThere()
+            hasDaemon = try access.askDaemon(.live) != nil
             findings.append(
                 hasDaemon
                     ? Finding(level: .good, text: "a daemon runs on it, and answers this user")

@@ -58,7 +58,7 @@ enum APIRequest: Sendable {
             query.last = last
         }
         query.devices = items.all("device")
-        if query.period == nil, query.since == nil, query.last == nil { query.period = .day }
+        if query.period == nil, query.since == nil, query.until == nil, query.last == nil { query.period = .day }
         do throws(UsageError) {
             try query.check()
         } catch {
@@ -88,7 +88,10 @@ enum APIRequest: Sendable {
             query.labels = []
             for text in items.all("label") {
                 guard let label = ExportQuery.Label(text) else {
-                    throw Problem(text: "label: \(text) isn't name=value, with a name of letters, digits and _")
+                    throw Problem(
+                        text:
+                            "label: \(text) isn't name=value, with a name of letters, digits and _; device and __ are taken"
+                    )
                 }
                 query.set(label)
             }

@@ -24,11 +24,16 @@ struct Export<Reader: LedgerReader> {
         let history = try await reader.days(from: .earliest, everybody: true)
         names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
         accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
-        span.begin(with: accounts.compactMap(\.entry.first).min())
-        // The first day's totals are of all of it.
-        if query.format == .openmetrics {
-            span.since = span.since.map { span.calendar.start(of: span.calendar.day(containing: $0)) }
+        if query.grain == .day, !span.isWholeDays {
+            // Days are told whole.
+            span.until = span.calendar.span(ofDay: span.lastDay).upperBound
+            span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
+            span.isWholeDays = true
+        } else if query.format == .openmetrics {
+            // The first day's totals are of all of it.
+            span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
         }
+        span.begin(with: accounts.compactMap(\.entry.first).min(), meteredFrom: history.meteredFrom)
         self.span = span
     }
 
@@ -100,7 +105,9 @@ struct Export<Reader: LedgerReader> {
             guard let place = order[row.key] else { return }
             if !slot.contains(row.start) {
                 try await close()
-                slot = slots.start(ofSlotAt: row.start)..<slots.end(ofSlotAt: row.start)
+                // It begins where the former one ended, also where the clock goes on or back by half an hour.
+                let start = max(slots.start(ofSlotAt: row.start), slot.upperBound)
+                slot = start..<min(slots.end(ofSlotAt: row.start), max(span.until, row.start.adding(seconds: 1)))
             }
             open[place, default: .zero] += row.total
         }

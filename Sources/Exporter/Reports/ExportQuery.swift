@@ -23,13 +23,14 @@ package struct ExportQuery: Codable, Sendable {
         package var name: String
         package var value: String
 
-        /// `name=value`; `nil` if it isn't a label's name.
+        /// `name=value`; `nil` if it isn't a label's name, or one that is taken: `device`, and those that begin with `__`.
         package init?(_ text: String) {
             // By bytes: a mark may stand on the sign.
             let parts = text.utf8.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
             let name = Array(parts[0])
             func isLetter(_ byte: UInt8) -> Bool { (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7A || byte == 0x5F }
-            guard parts.count == 2, let first = name.first, isLetter(first), !name.elementsEqual("device".utf8),
+            guard parts.count == 2, let first = name.first, isLetter(first), !name.starts(with: "__".utf8),
+                !name.elementsEqual("device".utf8),
                 name.allSatisfy({ isLetter($0) || (0x30...0x39).contains($0) })
             else { return nil }
             self.name = String(decoding: name, as: UTF8.self)
@@ -51,6 +52,8 @@ package struct ExportQuery: Codable, Sendable {
     package var until: String?
     /// Names or patterns; all if there are none.
     package var devices: [String] = []
+    /// Whether a span without any time in it is an error.
+    package var refusesNoTime = false
     /// Of each series, for OpenMetrics.
     package var labels = Label.standard
 
@@ -77,16 +80,12 @@ package struct ExportQuery: Codable, Sendable {
     /// - Throws: `UsageError`.
     package func check() throws(UsageError) { try usage.check() }
 
-    /// Checks that there is any time in it, which people mean.
-    ///
-    /// - Throws: `UsageError`.
-    package func checkOrder() throws(UsageError) { try usage.checkOrder() }
-
     var usage: UsageQuery {
         var query = UsageQuery(grain: grain)
         query.since = since
         query.until = until
         query.devices = devices
+        query.refusesNoTime = refusesNoTime
         return query
     }
 }

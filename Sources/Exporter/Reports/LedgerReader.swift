@@ -51,13 +51,13 @@ extension LedgerReader {
         let span = try query.span(by: basis.calendar, at: basis.now)
         var builder = try await builder(query, span, basis)
         var note: String?
-        if !span.isWholeDays {
-            var start = Bucket(containing: builder.since).start
-            while start < span.until {
-                let page = try await buckets(from: start, before: span.until, only: nil)
+        for edge in builder.edges {
+            var start = Bucket(containing: edge.lowerBound).start
+            while start < edge.upperBound {
+                let page = try await buckets(from: start, before: edge.upperBound, only: builder.only)
                 for row in page.rows { builder.add(row) }
                 let isKnownByDays = builder.firstDay.map { $0 < basis.calendar.day(containing: page.first) } ?? false
-                if page.keptFrom > builder.since || isKnownByDays && page.first > builder.since {
+                if page.keptFrom > edge.lowerBound || isKnownByDays && page.first > edge.lowerBound {
                     let kept = basis.calendar.rfc3339(max(page.keptFrom, page.first))
                     note = "there are no records of five minutes before \(kept), only days"
                 }

@@ -122,7 +122,9 @@ struct OpenMetricsExport<Reader: LedgerReader> {
 
     /// All moments in order: the last second of each day whose records aren't kept, then the ends of all entries.
     private func moments(keptFrom: Timestamp) -> some Sequence<Tick> {
-        let (calendar, end) = (span.calendar, min(span.until, basis.asOf ?? span.until))
+        // The open five minutes aren't over: what they have is another thing for each series.
+        let complete = basis.asOf.map { Bucket(containing: $0).start } ?? span.until
+        let (calendar, end) = (span.calendar, min(span.until, complete))
         let slots = Slots(grain, calendar)
         // The first day of which all is kept.
         var fine = span.isWholeDays ? Timestamp.latest : calendar.start(of: calendar.day(containing: keptFrom))

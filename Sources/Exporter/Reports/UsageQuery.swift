@@ -31,6 +31,8 @@ package struct UsageQuery: Codable, Sendable {
     package var last: Int?
     /// Names or patterns; all if there are none.
     package var devices: [String] = []
+    /// Whether a span without any time in it is an error: people don't mean it.
+    package var refusesNoTime = false
     /// Whether the uplink is enough, if no devices are named and it has ever carried something.
     package var prefersUplink = false
 
@@ -50,15 +52,9 @@ package struct UsageQuery: Codable, Sendable {
     /// - Throws: `UsageError`.
     package func check() throws(UsageError) {
         // Neither the zone nor the moment matters.
-        _ = try span(by: .utc, at: Timestamp(secondsSinceEpoch: 253_402_000_000))
-    }
-
-    /// Checks that there is any time in it, which people mean.
-    ///
-    /// - Throws: `UsageError`.
-    package func checkOrder() throws(UsageError) {
-        let span = try span(by: .utc, at: Timestamp(secondsSinceEpoch: 253_402_000_000))
-        if let start = span.since, start >= span.until { throw .isEmpty(since: since ?? "", until: until) }
+        var query = self
+        query.refusesNoTime = false
+        _ = try query.span(by: .utc, at: Timestamp(secondsSinceEpoch: 253_402_000_000))
     }
 
     /// The time that is meant.
@@ -84,6 +80,7 @@ package struct UsageQuery: Codable, Sendable {
             case .all, nil: nil
             }
         if let periodStart { start = max(start ?? periodStart, periodStart) }
+        if refusesNoTime, let start, start >= end ?? open { throw .isEmpty(since: since ?? "", until: until) }
         if let last, grain != .total {
             var first = slots.start(ofSlotAt: (end ?? open).adding(seconds: -1))
             for _ in 1..<last { first = slots.start(ofSlotAt: first.adding(seconds: -1)) }
@@ -131,11 +128,39 @@ struct UsageSpan: Sendable {
     var calendar: LocalCalendar
     var now: Timestamp
 
-    /// It begins with the first day on which anything was metered, if it would begin before.
-    mutating func begin(with first: CivilDate?) {
-        guard let first else { return }
-        let start = calendar.start(of: first)
-        since = min(max(since ?? start, start), max(since ?? start, until))
+    /// It begins when metering did, if it would begin before and ends after.
+    ///
+    /// - Parameters:
+    ///   - first: The first day on which anything was metered, as far as that is known.
+    ///   - meteredFrom: When metering began. What was carried before was taken over from elsewhere.
+    mutating func begin(with first: CivilDate?, meteredFrom: Timestamp?) {
+        var start = first.map(calendar.start(of:))
+        if let meteredFrom {
+            let isBefore = first.map { $0 < calendar.day(containing: meteredFrom) } ?? false
+            if !isBefore { start = grain.isFine ? Bucket(containing: meteredFrom).start : meteredFrom }
+        }
+        guard let start else { return }
+        if start < until { since = max(since ?? start, start) }
+        if since == nil { since = start }
+    }
+
+    /// The parts of it that only buckets tell: all of it for fine entries, otherwise what isn't a whole day at its ends.
+    var edges: [Range<Timestamp>] {
+        guard let since, since < until else { return [] }
+        if isWholeDays { return [] }
+        let firstEnd = calendar.span(ofDay: calendar.day(containing: since)).upperBound
+        let lastStart = calendar.start(of: lastDay)
+        if grain.isFine || firstEnd > lastStart { return [since..<until] }
+        let isBegun = calendar.start(of: calendar.day(containing: since)) == since
+        let isEnded = calendar.span(ofDay: lastDay).upperBound == until
+        return (isBegun ? [] : [since..<firstEnd]) + (isEnded ? [] : [lastStart..<until])
+    }
+
+    /// Whether a day is told by its own record: all of it lies in here, but for what was before metering began.
+    func hasWhole(_ day: CivilDate) -> Bool {
+        if grain.isFine || day < firstDay || day > lastDay { return false }
+        let span = calendar.span(ofDay: day)
+        return !edges.contains { $0.overlaps(span) }
     }
 
     /// The first local day of it.

@@ -59,7 +59,7 @@ struct AccountNames {
         switch key {
         case .uplink: "uplink"
         case .collapsed(let pattern): pattern
-        case .device(let name): name.label { $0 == Series.otherLabel || patterns.contains($0) }
+        case .device(let name): name.label { $0 == Series.otherLabel || $0 == "uplink" || patterns.contains($0) }
         }
     }
 }
@@ -106,14 +106,14 @@ struct UsageBuilder {
         var span = span
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: collapse)
         let chosen = try Self.chosen(of: history, for: query, span, names)
-        span.begin(with: chosen.compactMap(\.entry.first).min())
+        span.begin(with: chosen.compactMap(\.entry.first).min(), meteredFrom: history.meteredFrom)
         self.span = span
         starts = span.grain == .total ? [] : try Self.starts(of: span, accounts: chosen.count)
         for (entry, name) in chosen {
             places[entry.key] = accounts.count
             accounts.append(Account(key: entry.key, name: name, firstDay: entry.first))
         }
-        if span.isWholeDays { add(chosen.map(\.entry), isEverything: query.isLifetime) }
+        add(chosen.map(\.entry), isEverything: query.isLifetime)
     }
 
     typealias Chosen = (entry: DayHistory.Entry, name: String)
@@ -157,9 +157,12 @@ struct UsageBuilder {
 
     /// - Parameter isEverything: Whether lifetimes say it all, also days that are yet to come by a clock that was wrong.
     private mutating func add(_ entries: [DayHistory.Entry], isEverything: Bool) {
-        for (place, entry) in entries.enumerated() {
-            for (day, total) in entry.days where day >= span.firstDay && day <= span.lastDay {
-                add(total, to: place, at: span.calendar.start(of: day))
+        // Of a span of many days only those at its ends may be told by buckets.
+        let ends = Set([span.firstDay, span.lastDay].filter { !span.hasWhole($0) })
+        for (place, entry) in entries.enumerated() where !span.grain.isFine {
+            for (day, total) in entry.days where day >= span.firstDay && day <= span.lastDay && !ends.contains(day) {
+                // Metering may have begun in the midst of it.
+                add(total, to: place, at: max(span.calendar.start(of: day), starts.first ?? .earliest))
             }
             if isEverything { accounts[place].sum = entry.lifetime }
         }
@@ -168,12 +171,14 @@ struct UsageBuilder {
     /// The first day with bytes.
     var firstDay: CivilDate? { accounts.compactMap(\.firstDay).min() }
 
-    /// From where on buckets are wanted.
-    var since: Timestamp { span.since ?? span.until }
+    /// Which buckets are wanted, and of which account alone, if of one.
+    var edges: [Range<Timestamp>] { span.edges }
+    var only: AccountKey? { accounts.count == 1 ? accounts[0].key : nil }
 
     /// Takes a bucket.
     mutating func add(_ row: BucketRow) {
-        if let place = places[row.key] { add(row.total, to: place, at: row.start) }
+        // The first one may have begun before.
+        if let place = places[row.key] { add(row.total, to: place, at: max(row.start, starts.first ?? .earliest)) }
     }
 
     private mutating func add(_ total: Total, to place: Int, at moment: Timestamp) {
