@@ -80,18 +80,22 @@ package struct UsageQuery: Codable, Sendable {
             case .all, nil: nil
             }
         if let periodStart { start = max(start ?? periodStart, periodStart) }
+        start = start.map { max($0, Self.firstMoment) }
+        let limit = end.map { max($0, Self.firstMoment) } ?? open
         if refusesNoTime, let start, start >= end ?? open { throw .isEmpty(since: since ?? "", until: until) }
         if let last, grain != .total {
-            var first = slots.start(ofSlotAt: (end ?? open).adding(seconds: -1))
-            for _ in 1..<last { first = slots.start(ofSlotAt: first.adding(seconds: -1)) }
-            start = max(start ?? .earliest, first)
+            var first = slots.start(ofSlotAt: limit.adding(seconds: -1))
+            for _ in 1..<last where first > Self.firstMoment {
+                first = slots.start(ofSlotAt: first.adding(seconds: -1))
+            }
+            start = max(start ?? Self.firstMoment, first)
         }
         func isMidnight(_ moment: Timestamp) -> Bool {
             calendar.start(of: calendar.day(containing: moment)) == moment
         }
         var span = UsageSpan(
-            since: start, until: end ?? open, grain: grain,
-            isWholeDays: !grain.isFine && (start.map(isMidnight) ?? true) && isMidnight(end ?? open),
+            since: start, until: limit, grain: grain,
+            isWholeDays: !grain.isFine && (start.map(isMidnight) ?? true) && isMidnight(limit),
             calendar: calendar, now: now)
         if !span.isWholeDays {
             // Nothing finer is known.
@@ -100,6 +104,9 @@ package struct UsageQuery: Codable, Sendable {
         }
         return span
     }
+
+    /// 0001-01-01: what lies before has no form in RFC 3339.
+    private static let firstMoment = Timestamp(secondsSinceEpoch: -62_135_596_800)
 
     private func moment(_ text: String, isEnd: Bool, by calendar: LocalCalendar, at now: Timestamp)
         throws(UsageError) -> Timestamp
