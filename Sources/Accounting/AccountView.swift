@@ -32,8 +32,8 @@ extension Ledger {
 
     /// What of the account at a place isn't shown until it is in the store; `nil` if that is nothing.
     func hiddenTotal(at index: Int) -> Total? {
-        guard let total = unexposed[index] ?? unexposedInFlight[index] else { return nil }
-        return unexposed[index] == nil ? total : total.adding(unexposedInFlight[index] ?? .zero)
+        guard let waiting = unexposed[index] else { return unexposedInFlight[index] }
+        return waiting.adding(unexposedInFlight[index] ?? .zero)
     }
 
     package var uplinkPlace: Int { uplinkAccount }

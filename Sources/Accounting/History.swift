@@ -33,23 +33,18 @@ package struct StoredDays: Sendable {
     /// Which commit, see ``LedgerHeader/sequence``; 0 before the first.
     package var sequence: Int64
     package var accounts: [AccountID: AccountKey]
-    package var lifetimes: [AccountID: Total]
+    package var lifetimes: [AccountID: Total] = [:]
     /// The first day with bytes of each account.
-    package var firsts: [AccountID: CivilDate]
+    package var firsts: [AccountID: CivilDate] = [:]
     /// Those that were asked for, ascending.
-    package var days: [StoredLedger.StoredDay]
+    package var days: [StoredLedger.StoredDay] = []
     /// When metering began, if that is known.
     package var meteredFrom: Timestamp?
 
-    package init(
-        sequence: Int64, accounts: [AccountID: AccountKey], lifetimes: [AccountID: Total] = [:],
-        firsts: [AccountID: CivilDate] = [:], days: [StoredLedger.StoredDay] = []
-    ) {
+    /// Nothing of these accounts yet.
+    package init(sequence: Int64, accounts: [AccountID: AccountKey]) {
         self.sequence = sequence
         self.accounts = accounts
-        self.lifetimes = lifetimes
-        self.firsts = firsts
-        self.days = days
     }
 }
 
@@ -131,7 +126,7 @@ extension Ledger {
                 guard let view = view(at: index) else { return nil }
                 let days = accounts[index].days.entries.filter { $0.day >= daysInMemoryFrom }
                 return .init(
-                    key: view.key, isLive: view.isLive, lifetime: view.lifetime, first: nil,
+                    key: view.key, isLive: view.isLive, lifetime: view.lifetime, first: days.first?.day,
                     days: shown(days, of: index))
             }, meteredFrom: planBook.records.meteredFrom)
     }

@@ -134,7 +134,7 @@ package struct LedgerAccess: Sendable {
     }
 
     /// Whether a daemon runs that can be asked; one that can't doesn't keep from reading the ledger.
-    func isDaemonThere() throws(Failure) -> Bool {
+    private func isDaemonThere() throws(Failure) -> Bool {
         do throws(Failure) {
             return try askDaemon(.live) != nil
         } catch {

@@ -61,11 +61,6 @@ struct Terminal {
         while !clipped.isEmpty, width(clipped) > length - 1 { clipped.removeLast() }
         return clipped + (hasUnicode ? "…" : "~")
     }
-
-    /// A line with one text at its beginning and another at its end.
-    func line(_ left: String, _ right: String) -> String {
-        left + String(repeating: " ", count: max(2, columns - width(left) - width(right))) + right
-    }
 }
 
 /// Writes a text to standard output, without keeping anything back.

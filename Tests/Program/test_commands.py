@@ -1,5 +1,6 @@
 """What people see in a terminal: golden files of every command on a scripted ledger, and figures that agree with the metrics."""
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -8,10 +9,13 @@ import os
 import pathlib
 import pty
 import select
+import shutil
+import sqlite3
 import struct
 import subprocess
 import termios
 import time
+import types
 
 import pytest
 
@@ -112,6 +116,23 @@ def test_sums_of_every_grain_are_the_same(scripted):
     months = json.loads(show(scripted, "months", "--since", "2026-09-01", "--until", "2026-10-01 12:00", "--device", "enp3s0", "--json"))
     assert [each["total_bytes"] for each in months["accounts"][0]["entries"]] == [whole, morning]
     assert total("today") == total("recent", "--since", "today", "--device", "enp3s0")
+
+
+@pytest.mark.parametrize("began", [NOW - 86400, NOW + 86400])
+@pytest.mark.parametrize("has_daemon", [False, True])
+def test_days_before_metering_began_stay_in_every_report(scripted, namespaces, exporter, tmp_path, began, has_daemon):
+    """As when the clock was ahead at the first start, and was set back since."""
+    set_back = types.SimpleNamespace(path=tmp_path / "ledger.db", configuration=scripted.configuration, clock=scripted.clock)
+    shutil.copy(scripted.path, set_back.path)
+    with contextlib.closing(sqlite3.connect(set_back.path)) as database, database:
+        database.execute("INSERT INTO unread VALUES (?, ?)", (-2 ** 63, began))
+    if has_daemon:
+        exporter(namespaces(), f"--config.file={scripted.configuration}", ledger=set_back.path, environment=scripted.clock.environment)
+    for arguments in (["today"], ["week"], ["year"], ["summary"], ["days"], ["months"], ["recent"]):
+        def entries(ledger):
+            report = json.loads(show(ledger, *arguments, "--json", "--device", "enp3s0"))["accounts"][0]
+            return report["total_bytes"], [each["total_bytes"] for each in report.get("entries", [])]
+        assert entries(set_back) == entries(scripted), arguments
 
 
 @pytest.mark.parametrize("arguments, code, message", [

@@ -109,8 +109,7 @@ def test_it_goes_on_by_itself_asks_nobody_else_and_complains_of_nothing(shown, b
     assert page.ask("document.querySelector('svg[data-spark=transmit] polyline').getAttribute('points')").count(",") > 1
     # What is drawn by the server comes anew; what didn't change stays the very same element, so nothing flickers.
     month = "Number(document.querySelector('[data-part=month] data').value)"
-    assert page.ask(month) < page.ask(today) + 10 ** 12
-    page.ask("window.quotas = document.querySelector('[data-part=lifetime]'); document.querySelector('details').open = true")
+    page.ask("document.querySelector('details').open = true")
     page.ask("document.dispatchEvent(new Event('visibilitychange'))")
     eventually(lambda: page.ask(month) == account(ask(shown, "usage?period=month"), "uplink")["total_bytes"])
     assert page.ask("document.querySelector('details').open"), "what was opened stays open"

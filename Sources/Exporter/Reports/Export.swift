@@ -9,7 +9,6 @@ struct Export<Reader: LedgerReader> {
     private let basis: ReportBasis
     private let span: UsageSpan
     private let accounts: [UsageBuilder.Chosen]
-    private let names: AccountNames
 
     /// Takes a piece of what is written, and how much of all that is, from 0 to 1.
     typealias Sink = (_ bytes: [UInt8], _ share: Double) async throws -> Void
@@ -22,7 +21,7 @@ struct Export<Reader: LedgerReader> {
         var span = try query.usage.span(by: basis.calendar, at: basis.now)
         // Month and lifetime of a moment are sums of all days before.
         let history = try await reader.days(from: .earliest, everybody: true)
-        names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
+        let names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
         accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
         if query.grain == .day, !span.isWholeDays {
             // Days are told whole.
@@ -101,7 +100,7 @@ struct Export<Reader: LedgerReader> {
             }
             open = [:]
         }
-        try await forEachBucket(from: since, only: nil) { row in
+        try await forEachBucket(from: since, only: accounts.count == 1 ? accounts[0].entry.key : nil) { row in
             guard let place = order[row.key] else { return }
             if !slot.contains(row.start) {
                 try await close()
@@ -163,7 +162,7 @@ struct Export<Reader: LedgerReader> {
 }
 
 /// A field of RFC 4180: in quotes where it has to be.
-func csvField(_ text: String) -> String {
+private func csvField(_ text: String) -> String {
     let isPlain = text.utf8.allSatisfy { ![UInt8(ascii: ","), UInt8(ascii: "\""), 13, 10].contains($0) }
     if isPlain { return text }
     let escaped = text.utf8.flatMap { $0 == UInt8(ascii: "\"") ? [$0, $0] : [$0] }

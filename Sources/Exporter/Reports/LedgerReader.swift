@@ -2,8 +2,7 @@ import Accounting
 import CivilTime
 import LedgerStore
 
-/// Where reports get what the ledger has: from the daemon's meter and store, from the file alone, or from a daemon that is
-/// asked by another process.
+/// Where reports get what the ledger has: from the daemon's meter and store, or from the file alone.
 protocol LedgerReader {
     /// The moment, and by which calendar reports go.
     func basis() async throws -> ReportBasis
@@ -99,7 +98,7 @@ struct LiveLedger: LedgerReader, Sendable {
 
     func buckets(from start: Timestamp, before end: Timestamp, only: AccountKey?) async throws -> BucketPage {
         try await repeatedly {
-            let ledger = await meter.ledgerNow()
+            let ledger = await meter.ledger
             guard ledger.hasStore else { throw UsageError.noLedger }
             let page = try await store.buckets(
                 from: start, before: end, only: only.map { ($0, ledger.numbers(of: $0)) })

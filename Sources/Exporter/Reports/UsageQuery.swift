@@ -130,7 +130,7 @@ struct UsageSpan: Sendable {
     var since: Timestamp?
     var until: Timestamp
     var grain: UsageQuery.Grain
-    /// Whether local days tell all of it, which are kept for ever; otherwise buckets do.
+    /// Whether local days tell all of it, which are kept for ever; otherwise buckets tell its ``edges``.
     var isWholeDays: Bool
     var calendar: LocalCalendar
     var now: Timestamp
@@ -139,16 +139,17 @@ struct UsageSpan: Sendable {
     ///
     /// - Parameters:
     ///   - first: The first day on which anything was metered, as far as that is known.
-    ///   - meteredFrom: When metering began. What was carried before was taken over from elsewhere.
+    ///   - meteredFrom: When metering began, if that is known.
     mutating func begin(with first: CivilDate?, meteredFrom: Timestamp?) {
-        var start = first.map(calendar.start(of:))
-        if let meteredFrom {
-            let isBefore = first.map { $0 < calendar.day(containing: meteredFrom) } ?? false
-            if !isBefore { start = grain.isFine ? Bucket(containing: meteredFrom).start : meteredFrom }
+        guard let meteredFrom else {
+            if since == nil { since = first.map(calendar.start(of:)) }
+            return
         }
-        guard let start else { return }
+        var start = grain.isFine ? Bucket(containing: meteredFrom).start : meteredFrom
+        // A clock that was set back, or what was taken over, has bytes on days before.
+        if let first, first < calendar.day(containing: meteredFrom) { start = calendar.start(of: first) }
         if start < until { since = max(since ?? start, start) }
-        if since == nil { since = start }
+        if since == nil, first != nil { since = start }
     }
 
     /// The parts of it that only buckets tell: all of it for fine entries, otherwise what isn't a whole day at its ends.
@@ -226,7 +227,7 @@ package enum UsageError: Error, Sendable, CustomStringConvertible {
     case isEmpty(since: String, until: String?)
     case tooLong(entries: Int)
     case unknownDevice(String, known: [String])
-    /// Its 5-minute records aren't kept any more.
+    /// There are no 5-minute records: they are in the store only.
     case noLedger
 
     package var description: String {

@@ -54,7 +54,7 @@ struct AccountNames {
         }
     }
 
-    /// What `/metrics` shows as `device`; `uplink` for the uplink.
+    /// What `/metrics` shows as `device`, but for a device called `uplink`; `uplink` for the uplink.
     func name(of key: AccountKey) -> String {
         switch key {
         case .uplink: "uplink"
@@ -99,7 +99,7 @@ struct UsageBuilder {
     }
 
     /// - Parameters:
-    ///   - history: With the days of the span, if they tell all of it.
+    ///   - history: With the days of the span; its ``edges`` come by ``add(_:)``.
     ///   - collapse: Under `devices` in the configuration.
     /// - Throws: `UsageError` when there is no such device, or too much is wanted.
     init(_ query: UsageQuery, _ span: UsageSpan, _ history: DayHistory, collapse: [DevicePattern]) throws(UsageError) {
