@@ -12,7 +12,7 @@ package struct AccountID: Hashable, Comparable, Sendable {
 }
 
 /// What bytes are booked to.
-package enum AccountKey: Hashable, Sendable {
+package enum AccountKey: Hashable, Codable, Sendable {
     case device(DeviceName)
     /// A class of devices shown as one series, by its pattern.
     case collapsed(String)

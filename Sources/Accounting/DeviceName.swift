@@ -28,6 +28,14 @@ package struct DeviceName: Hashable, Comparable, Sendable {
     }
 }
 
+extension DeviceName: Codable {
+    package init(from decoder: any Decoder) throws {
+        self.init(bytes: try [UInt8](from: decoder))
+    }
+
+    package func encode(to encoder: any Encoder) throws { try bytes.encode(to: encoder) }
+}
+
 /// Bytes that aren't text, as text that is different for different bytes: `raw:caf\xe9`.
 package func rawLabel(_ bytes: some Sequence<UInt8>) -> String {
     var label = "raw:"

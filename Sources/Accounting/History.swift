@@ -128,7 +128,7 @@ extension Ledger {
                 return .init(
                     key: view.key, isLive: view.isLive, lifetime: view.lifetime, first: days.first?.day,
                     days: shown(days, of: index))
-            }, meteredFrom: planBook.records.meteredFrom)
+            }, meteredFrom: planBook.records.recordedFrom)
     }
 
     /// Every account's days: what the store has, with what waits to be stored, as ``view(at:)`` shows their sums.
@@ -176,7 +176,7 @@ extension Ledger {
                 key: key, isLive: view.isLive, lifetime: lifetime.without(hiddenTotal(at: place) ?? .zero),
                 first: firsts[key], days: shown(sorted, of: place))
         }
-        return DayHistory(entries: entries, meteredFrom: planBook.records.meteredFrom)
+        return DayHistory(entries: entries, meteredFrom: planBook.records.recordedFrom)
     }
 
     /// Days without what isn't shown yet, which counts as today's.

@@ -31,6 +31,9 @@ extension Ledger {
     /// Whether a commit was taken that isn't acknowledged yet.
     package var hasCommitUnderWay: Bool { inFlight != nil }
 
+    /// Whether accounts became part of others without the store knowing.
+    package var hasFolds: Bool { !pending.folds.isEmpty }
+
     /// The commit under way is in the store for good.
     package mutating func acknowledgeCommit() {
         guard let commit = inFlight else { return }
@@ -120,9 +123,9 @@ extension Ledger {
 
     /// Takes the days from the store again, under another calendar or from an earlier day on.
     ///
-    /// - Precondition: No commit is under way, and none was since `stored` was read.
+    /// - Precondition: No commit is under way, none was since `stored` was read, and no account became part of another.
     package mutating func replaceHistory(_ stored: StoredLedger, calendar: LocalCalendar, at now: Timestamp) {
-        precondition(inFlight == nil, "history can't be replaced while a commit is under way")
+        precondition(inFlight == nil && !hasFolds, "history can't be replaced while a commit is under way")
         self.calendar = calendar
         window = PeriodWindow(calendar, at: now)
         historyFrom = stored.daysFrom
@@ -134,6 +137,14 @@ extension Ledger {
         }
         for entry in stored.accounts where place[entry.record.id] == nil && accountIndex[entry.record.key] == nil {
             place[entry.record.id] = restore(entry)
+        }
+        // What was taken over from another meter is part of what an account has carried.
+        for entry in stored.accounts {
+            if let index = place[entry.record.id] { accounts[index].lifetime = entry.lifetime }
+        }
+        let isStored = Set(stored.accounts.map(\.record.id))
+        for (key, total) in pending.days where isStored.contains(key.account) {
+            if let index = place[key.account] { accounts[index].lifetime += total }
         }
         for entry in stored.days {
             if let index = place[entry.account] { accounts[index].days.add(entry.total, on: entry.day) }

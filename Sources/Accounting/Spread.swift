@@ -45,10 +45,10 @@ package struct Spread: Hashable, Sendable {
     }
 
     /// What of the gap falls to one local day, which began at `start`.
-    typealias DayShare = (day: CivilDate, start: Timestamp, share: Delta)
+    package typealias DayShare = (day: CivilDate, start: Timestamp, share: Delta)
 
     /// The gap's local days, in order, with what falls to each; those without bytes are left out.
-    func days(by calendar: LocalCalendar) -> [DayShare] {
+    package func days(by calendar: LocalCalendar) -> [DayShare] {
         var shares: [DayShare] = []
         var day = calendar.day(containing: start)
         let last = calendar.day(containing: end)

@@ -61,6 +61,7 @@ package struct CivilDate: Hashable, Comparable, Sendable {
 
     package var firstOfMonth: CivilDate { firstOfMonth(monthsLater: 0) }
     package var firstOfPreviousMonth: CivilDate { firstOfMonth(monthsLater: -1) }
+    package var firstOfYear: CivilDate { firstOfMonth(monthsLater: 1 - parts.month) }
 
     package static func < (left: CivilDate, right: CivilDate) -> Bool {
         left.daysSinceEpoch < right.daysSinceEpoch

@@ -50,11 +50,7 @@ actor CSVLog {
         }
         defer { (lastMinute, lastDay) = (sample.now.secondsSinceEpoch / 60, sample.today) }
         do throws(Failure) {
-            if lastDay == sample.previousDay, lastDay != sample.today {
-                // What the day came to, told at the moment that ended it.
-                let midnight = sample.calendar.start(of: sample.today)
-                try write(sample.previousTotal, at: midnight, to: sample.previousDay, sample)
-            }
+            if lastDay != sample.today { try close(sample.previousDay, sample) }
             try write(sample.total, at: sample.now, to: sample.today, sample)
             if lastProblem != nil { logger.notice("the CSV log can be written again") }
             lastProblem = nil
@@ -68,17 +64,32 @@ actor CSVLog {
         }
     }
 
+    /// Writes what the day before came to, told at the moment that ended it, unless it stands there; also if netusage was
+    /// off then.
+    private func close(_ day: CivilDate, _ sample: Sample) throws(Failure) {
+        let midnight = sample.calendar.start(of: sample.today)
+        // A day has 1500 lines at most, of some sixty bytes.
+        guard let bytes = try? SmallFile.read(Self.path(of: day, sample), limit: 1 << 20),
+            !String(decoding: bytes, as: UTF8.self).contains(sample.calendar.rfc3339(midnight))
+        else { return }
+        try write(sample.previousTotal, at: midnight, to: day, sample)
+    }
+
+    private static func path(of day: CivilDate, _ sample: Sample) -> String {
+        "\(sample.setting.directory)/network_usage_\(day).csv"
+    }
+
     private struct Failure: Error {
         var path: String
         var text: String
     }
 
     private func write(_ total: Total, at moment: Timestamp, to day: CivilDate, _ sample: Sample) throws(Failure) {
-        let path = "\(sample.setting.directory)/network_usage_\(day).csv"
+        let path = Self.path(of: day, sample)
         mkdir(sample.setting.directory, 0o750)  // Where it can't be made, opening the file says so.
         let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
         if descriptor < 0 { throw Failure(path: path, text: String(cString: strerror(errno))) }
-        defer { close(descriptor) }
+        defer { Glibc.close(descriptor) }
         var text = Self.isEmptyOrMended(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
         text += "\(sample.calendar.rfc3339(moment)),\(Self.megabytes(total.transmitted)),"
         text += "\(Self.megabytes(total.received)),\(Self.megabytes(total.bytes))\r\n"

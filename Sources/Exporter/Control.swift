@@ -17,14 +17,8 @@ package enum Control {
         case live
         /// Answered by a line that says whether it begins, and then piece by piece; see ``ExportFrame``.
         case export(ExportQuery)
-
-        /// Whether it is only looked at something.
-        var isHarmless: Bool {
-            switch self {
-            case .plans, .usage, .live, .export: true
-            case .order: false
-            }
-        }
+        /// Takes over what another meter has counted, or only says what that would be.
+        case takeOver([ImportedAccount], isTrial: Bool)
     }
 
     struct Answer: Codable, Sendable {
@@ -33,6 +27,7 @@ package enum Control {
         var adjustment: AdjustmentReport?
         var usage: UsageReport?
         var live: LiveReport?
+        var takeOver: [ImportOutcome]?
     }
 
     /// A piece of an export: its length and how much is written by then, from 0 to 1, on a line; then its bytes. The last
@@ -42,7 +37,7 @@ package enum Control {
     }
 
     /// Lines longer than this aren't requests.
-    static let maximumRequestBytes = 64 * 1024
+    static let maximumRequestBytes = 1024 * 1024
 
     /// Where the socket of a ledger is.
     static func path(ofLedger ledger: String) -> String { ledger + ".control" }
@@ -178,11 +173,10 @@ private final class ControlHandler: ChannelInboundHandler {
     private func answer(_ line: [UInt8], _ channel: any Channel) {
         answering.value += 1
         channel.closeFuture.whenComplete { [answering] _ in answering.value -= 1 }
-        if case .export(let query)? = try? JSONDecoder().decode(Control.Request.self, from: Data(line)) {
-            return export(query, channel)
-        }
+        let request = try? JSONDecoder().decode(Control.Request.self, from: Data(line))
+        if case .export(let query) = request { return export(query, channel) }
         let answer = channel.eventLoop.makeFutureWithTask { [meter, ledger] in
-            await Control.answer(line, of: meter, ledger)
+            await Control.answer(request, of: meter, ledger)
         }
         answer.whenSuccess { bytes in
             channel.writeAndFlush(ByteBuffer(bytes: bytes)).whenComplete { _ in channel.close(promise: nil) }
@@ -234,10 +228,12 @@ extension Control {
         }
     }
 
-    /// Answers a line of the socket; what takes long for many quotas isn't done on the meter's thread.
-    fileprivate static func answer(_ line: [UInt8], of meter: Meter, _ ledger: LiveLedger) async -> [UInt8] {
+    /// Answers a request; what takes long for many quotas isn't done on the meter's thread.
+    ///
+    /// - Parameter request: `nil` for one that makes no sense.
+    fileprivate static func answer(_ request: Request?, of meter: Meter, _ ledger: LiveLedger) async -> [UInt8] {
         var answer = Answer()
-        if let request = try? JSONDecoder().decode(Request.self, from: Data(line)) {
+        if let request {
             answer = await Self.answer(request, of: meter, ledger)
         } else {
             // It comes from another version of the program.
@@ -259,6 +255,11 @@ extension Control {
             case .failure(let error): answer.error = error.description
             }
         case .live: answer.live = await meter.liveReport()
+        case .takeOver(let accounts, let isTrial):
+            switch await meter.takeOver(TakeOver(accounts: accounts, isTrial: isTrial)) {
+            case .success(let outcomes): answer.takeOver = outcomes
+            case .failure(let error): answer.error = error.description
+            }
         case .export: answer.error = "an export isn't one answer"  // Handled by the connection.
         case .usage(let query):
             do {
@@ -291,7 +292,12 @@ struct ControlClient {
     func ask(_ request: Control.Request) throws(Failure) -> Control.Answer {
         let stream = try begin(request)
         // Once it is sent, nobody knows.
-        let doubt = request.isHarmless ? "" : "; look with netusage quota whether it was done"
+        let doubt =
+            switch request {
+            case .plans, .usage, .live, .export: ""
+            case .order: "; look with netusage quota whether it was done"
+            case .takeOver: "; perhaps a part of it was taken over, and the same again does no harm"
+            }
         let answer: [UInt8]
         do throws(Failure) {
             answer = try stream.line()

@@ -4,6 +4,7 @@ import Configuration
 import Glibc
 import LedgerStore
 import Logging
+import NIOCore
 import NIOPosix
 import Netlink
 
@@ -133,6 +134,75 @@ package struct LedgerAccess: Sendable {
         }
     }
 
+    /// So many slots are taken over at a time: some 400 kB for the daemon.
+    private static let slotsAtATime = 5000
+
+    /// Takes over what another meter has counted, piece by piece. Broken off, it may be begun again.
+    ///
+    /// - Parameters:
+    ///   - source: Its times are by the ledger's zone where they have none.
+    ///   - uplink: A device whose bytes are booked to the uplink, too.
+    ///   - isTrial: Whether everything stays as it was.
+    ///   - progress: Is told how much is done, from 0 to 1.
+    /// - Throws: `Failure`.
+    package func takeOver(
+        _ source: ImportSource, uplink: String?, isTrial: Bool, progress: (Double) -> Void
+    ) async throws(Failure) -> ImportReport {
+        try checkDirectory()
+        let setup = try setup()
+        var contents: ImportFile.Contents
+        do throws(ImportFile.Problem) {
+            contents = try source.contents(by: setup.localCalendar, at: setup.now)
+        } catch {
+            throw .refused(error.description)
+        }
+        if let uplink {
+            guard let device = contents.accounts.first(where: { $0.key == .device(DeviceName(uplink)) }) else {
+                throw .refused("--uplink \(uplink): there is no such device in the file")
+            }
+            contents.accounts.append(ImportedAccount(.uplink, slots: device.slots))
+        }
+        contents.book(by: setup.rules)
+        let pieces = contents.accounts.flatMap { $0.pieces(ofSlots: Self.slotsAtATime, by: setup.localCalendar) }
+        let isNew = !LedgerFile.exists(at: storagePath)
+        if isNew {
+            // What root makes in the service's place, the service's user can't write.
+            if isTrial || storagePath == StoragePath.system { throw noLedger }
+            try await beginLedger()
+        }
+        var outcomes: [ImportOutcome] = []
+        for (number, piece) in pieces.enumerated() {
+            for outcome in try takeOver(piece, setup, isTrial: isTrial) {
+                if let last = outcomes.last, last.key == outcome.key {
+                    outcomes[outcomes.count - 1].add(outcome)
+                } else {
+                    outcomes.append(outcome)
+                }
+            }
+            progress(Double(number + 1) / Double(pieces.count))
+        }
+        var report = ImportReport(outcomes, contents.problems, setup.localCalendar, isTrial: isTrial)
+        report.hasBegunLedger = isNew
+        return report
+    }
+
+    private func takeOver(_ piece: ImportedAccount, _ setup: Setup, isTrial: Bool) throws(Failure) -> [ImportOutcome] {
+        if let answer = try askDaemon(.takeOver([piece], isTrial: isTrial)) {
+            guard let done = answer.takeOver else { throw .refused(answer.error ?? "the daemon gave no answer") }
+            return done
+        }
+        return try reportingFailures { () throws(StoreError) in
+            let file = try LedgerFile(path: storagePath)
+            let horizon = min(
+                setup.now.adding(seconds: -Int64(setup.configuration.storage.keepBuckets.seconds)),
+                setup.emptyBook.bucketsNeededFrom(at: setup.now))
+            let outcomes = try file.takeOver(
+                [piece], calendar: setup.localCalendar, at: setup.now, horizon: horizon, isTrial: isTrial)
+            try? file.tidy()  // It is kept, in the log if not in the file.
+            return outcomes
+        }
+    }
+
     /// Whether a daemon runs that can be asked; one that can't doesn't keep from reading the ledger.
     private func isDaemonThere() throws(Failure) -> Bool {
         do throws(Failure) {
@@ -173,23 +243,42 @@ package struct LedgerAccess: Sendable {
 
     /// A meter that goes on from what the ledger has, if it can be read, and writes nothing.
     private func ownMeter() async throws(Failure) -> Meter {
-        var setup = try setup()
-        setup.configuration.plans = .none
-        // One thread, which ends with the process.
-        let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
+        let setup = try setup()
+        let meter = try newMeter(setup, on: MultiThreadedEventLoopGroup(numberOfThreads: 1).next())
+        let window = PeriodWindow(setup.localCalendar, at: setup.now)
+        // Without it there is only what is carried from now on.
+        let file = try? openedForReading()
+        let names = await meter.namesWanted
+        await meter.lookOn(from: try? file?.contents(from: window.previousMonthStart, names: names))
+        return meter
+    }
+
+    /// Begins a ledger as `netusage serve` does: what the counters show now are its baselines.
+    private func beginLedger() async throws(Failure) {
+        let threads = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+        let meter = try newMeter(try setup(), on: threads.next())
+        let store = Store(on: threads.next(), path: storagePath, logger: Self.silence)
         do {
-            let meter = try Meter(
+            try await LedgerWriter(store: store, meter: meter, logger: Self.silence, opened: {}).finish()
+        } catch let error as StoreError {
+            throw .store(error)
+        } catch {
+            throw .refused("\(storagePath): \(error)")
+        }
+    }
+
+    private static let silence = Logger(label: "netusage") { _ in SwiftLogNoOpLogHandler() }
+
+    /// - Parameter loop: Its thread ends with the process.
+    private func newMeter(_ setup: Setup, on loop: any EventLoop) throws(Failure) -> Meter {
+        var setup = setup
+        setup.configuration.plans = .none
+        do {
+            return try Meter(
                 on: loop, kernel: try KernelNetwork(),
                 bootID: SmallFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown",
-                settings: MeterSettings(setup.configuration, setup.zones),
-                logger: Logger(label: "netusage") { _ in SwiftLogNoOpLogHandler() },
+                settings: MeterSettings(setup.configuration, setup.zones), logger: Self.silence,
                 wakeStore: AsyncStream.makeStream(of: Void.self).continuation, announce: { _ in })
-            let window = PeriodWindow(setup.localCalendar, at: setup.now)
-            // Without it there is only what is carried from now on.
-            let file = try? openedForReading()
-            let names = await meter.namesWanted
-            await meter.lookOn(from: try? file?.contents(from: window.previousMonthStart, names: names))
-            return meter
         } catch {
             throw .refused("the kernel can't be read: \(error)")
         }
@@ -297,6 +386,12 @@ package struct LedgerAccess: Sendable {
         var plans: Plans { configuration.plans }
         /// Under `devices` in the configuration.
         var collapse: [DevicePattern] { configuration.devices.collapse }
+        var rules: AccountingRules {
+            AccountingRules(
+                exclude: configuration.devices.exclude, collapse: collapse, counted: plans.patterns,
+                samplingInterval: configuration.sampling.interval)
+        }
+
         /// What is older than this isn't as it is now.
         let freshSeconds: Int64
 

@@ -56,6 +56,7 @@ struct LedgerWriter: Sendable {
             await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes)
         case .scanned(let scan): await meter.take(scan)
         case .adjusted(let result, let book): await meter.adjusted(result, book)
+        case .tookOver(let outcomes): await meter.tookOver(.success(outcomes))
         case .begunAnew: await meter.storeBegunAnew()
         case .notOurs: await meter.goWithoutStore()
         case .failed(let failure):
@@ -74,6 +75,8 @@ struct LedgerWriter: Sendable {
         case .history(let calendar, let daysFrom, let plans):
             await store.history(calendar, daysFrom: daysFrom, plans: plans)
         case .scan(let scan): await store.scan(scan)
+        case .takeOver(let takeOver, let calendar, let now, let horizon):
+            await store.takeOver(takeOver, calendar: calendar, at: now, horizon: horizon)
         case .adjust(let order, let moment, let plans): await store.adjust(order, enteredAt: moment, plans: plans)
         }
     }

@@ -16,6 +16,8 @@ extension Meter {
         case scan(HistoryScan)
         /// Keep what the owner tells.
         case adjust(QuotaOrder, enteredAt: Timestamp, PlanRequest)
+        /// Take over what another meter has counted.
+        case takeOver(TakeOver, LocalCalendar, at: Timestamp, horizon: Timestamp)
     }
 
     /// Whether the days are still booked by another calendar than the one that is set.
@@ -59,11 +61,16 @@ extension Meter {
             orderUnderWay = waiting
             return .adjust(waiting.order, enteredAt: waiting.enteredAt, request)
         }
+        if let waiting = waitingTakeOver, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
+            waitingTakeOver = nil
+            takeOverUnderWay = waiting
+            return .takeOver(waiting.takeOver, ledger.calendar, at: now.timestamp, horizon: horizon(at: now))
+        }
         guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else {
             return scans ? nextScan(at: now.timestamp).map { .scan($0) } : nil
         }
         // The history is read when everything is in the store and nothing is under way.
-        if needsHistory, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
+        if needsHistory, !isUrgent, !isFinal, !ledger.hasCommitUnderWay, !ledger.hasFolds {
             let calendar = settings.calendar
             let daysFrom = PeriodWindow(calendar, at: now.timestamp).previousMonthStart
             return .history(calendar, daysFrom: daysFrom, request)
@@ -76,9 +83,12 @@ extension Meter {
             starts = []
         }
         isUrgent = isRetry
-        let horizon = min(
-            now.timestamp(before: settings.keepBuckets), ledger.planBook.bucketsNeededFrom(at: now.timestamp))
-        return .commit(commit, ledger.calendar, horizon: horizon)
+        return .commit(commit, ledger.calendar, horizon: horizon(at: now))
+    }
+
+    /// Buckets that end before it may go.
+    private func horizon(at now: Moment) -> Timestamp {
+        min(now.timestamp(before: settings.keepBuckets), ledger.planBook.bucketsNeededFrom(at: now.timestamp))
     }
 
     /// A commit is in the store.
@@ -95,6 +105,7 @@ extension Meter {
     func storeBegunAnew() {
         ledger.recommitEverything()
         isUrgent = true
+        tookOver(.failure(.busy))
         guard var order = orderUnderWay else { return }
         orderUnderWay = nil
         // It comes after what the new file was told that quotas have used.
@@ -106,6 +117,8 @@ extension Meter {
 
     /// The history that was asked for.
     func take(_ history: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64) {
+        // Accounts that became one meanwhile are two in it: it is read again when that is in the store.
+        if ledger.hasFolds { return storeSucceeded(sizeBytes: sizeBytes) }
         ledger.replaceHistory(history, calendar: calendar, at: SystemClock.now().timestamp)
         ledger.use(book)
         series = nil
@@ -124,6 +137,8 @@ extension Meter {
         }
         storeStatus.isUp = false
         refuseOrders(.store(failure.error))
+        refuseTakeOver(.store(failure.error))
+        tookOver(.failure(.store(failure.error)))
         if isEnding { refuseStartsUnderWay() }
     }
 

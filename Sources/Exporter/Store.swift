@@ -26,6 +26,7 @@ actor Store {
         /// What the owner told is kept, and counts in the book; or why not.
         case adjusted(Result<Adjustment, OrderError>, PlanBook?)
         case scanned(HistoryScan)
+        case tookOver([ImportOutcome])
         /// The file is a new one, without anything in it.
         case begunAnew
         /// The file belongs to something else, or to a later version: there is no ledger.
@@ -95,6 +96,15 @@ actor Store {
         guard let file else { throw StoreError(.unavailable, path: path, "the ledger isn't open now") }
         defer { file.rest() }
         return try body(file)
+    }
+
+    /// Takes over what another meter has counted.
+    func takeOver(_ takeOver: TakeOver, calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp) -> Outcome {
+        withFile { file throws(StoreError) in
+            .tookOver(
+                try file.takeOver(
+                    takeOver.accounts, calendar: calendar, at: now, horizon: horizon, isTrial: takeOver.isTrial))
+        }
     }
 
     // MARK: - For plans

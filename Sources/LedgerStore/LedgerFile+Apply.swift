@@ -71,6 +71,8 @@ extension LedgerFile {
     // MARK: - Accounts
 
     private func apply(_ fold: Commit.Fold) throws {
+        let targetHadDays =
+            try connection.integer("SELECT 1 FROM day WHERE account = \(fold.target.rawValue) LIMIT 1") != nil
         for table in ["bucket", "day"] {
             let slot = table == "bucket" ? "start" : "day"
             try statement(
@@ -82,7 +84,32 @@ extension LedgerFile {
             ).run(.integer(fold.source.rawValue), .integer(fold.target.rawValue))
             try statement("DELETE FROM \(table) WHERE account = ?1").run(.integer(fold.source.rawValue))
         }
+        try foldImport(fold, targetHadDays: targetHadDays)
         try removeAccount(fold.source)
+    }
+
+    /// Where something was taken over for one of the two, all that both have counts as the ledger's own from now on, so that
+    /// nothing is taken over twice. An account that had nothing goes on as the other one was.
+    private func foldImport(_ fold: Commit.Fold, targetHadDays: Bool) throws {
+        let (source, target) = (SQLValue.integer(fold.source.rawValue), SQLValue.integer(fold.target.rawValue))
+        let rows = try statement(
+            "SELECT count(*), count(CASE account WHEN ?2 THEN 1 END) FROM import WHERE account IN (?1, ?2)")
+        try rows.bind([source, target])
+        guard try rows.step() else { return }
+        let (count, ofTarget) = (rows.integer(0), rows.integer(1))
+        try rows.bind([])
+        if count == 0 { return }
+        if !targetHadDays, ofTarget == 0 {
+            try statement("UPDATE import SET account = ?2 WHERE account = ?1").run(source, target)
+            return
+        }
+        try statement("DELETE FROM import WHERE account IN (?1, ?2)").run(source, target)
+        try statement(
+            """
+            INSERT INTO import (account, own_from, edge_received, edge_transmitted, taken_from)
+            SELECT ?1, start, 0, 0, start FROM day_start WHERE day = (SELECT min(day) FROM day WHERE account = ?1)
+            """
+        ).run(target)
     }
 
     private func removeAccount(_ id: AccountID) throws {
@@ -183,7 +210,7 @@ extension LedgerFile {
         ON CONFLICT (day, account) DO UPDATE SET \(addition)
         """
 
-    private func add(_ total: Total, to account: AccountID, at bucket: Bucket) throws {
+    func add(_ total: Total, to account: AccountID, at bucket: Bucket) throws {
         try statement(Self.bucketAddition).run(
             .integer(bucket.start.secondsSinceEpoch), .integer(account.rawValue),
             .integer(Int64(clamping: total.received)), .integer(Int64(clamping: total.transmitted)))

@@ -14,7 +14,10 @@ extension LedgerFile {
                 for record in try loadAccounts() { stored.accounts[record.id] = record.key }
                 let beginning = Timestamp.earliest.secondsSinceEpoch
                 stored.meteredFrom = try connection.integer(
-                    "SELECT end_at FROM unread WHERE start_at = \(beginning) ORDER BY end_at DESC LIMIT 1"
+                    """
+                    SELECT min(end_at, coalesce((SELECT min(taken_from) FROM import), end_at))
+                    FROM unread WHERE start_at = \(beginning) ORDER BY end_at DESC LIMIT 1
+                    """
                 ).map { Timestamp(secondsSinceEpoch: $0) }
                 let rows = try statement("SELECT day, account, received, transmitted FROM day ORDER BY day")
                 try rows.bind([])

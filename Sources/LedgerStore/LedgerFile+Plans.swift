@@ -159,6 +159,8 @@ extension LedgerFile {
             adjustments: try adjustments(), events: recent, breaches: try breaches(),
             committedCycles: try committedCycles(), unread: try unread())
         let last = try connection.integer("SELECT max(start) FROM bucket")
+        let taken = try connection.integer("SELECT taken_from FROM import ORDER BY taken_from LIMIT 1")
+        records.takenOverFrom = taken.map { Timestamp(secondsSinceEpoch: $0) }
         records.meteredUntil = last.map { Timestamp(secondsSinceEpoch: $0) } ?? .earliest
         return records
     }
@@ -183,7 +185,7 @@ extension LedgerFile {
         return cycles
     }
 
-    private func unread() throws -> [Range<Timestamp>] {
+    func unread() throws -> [Range<Timestamp>] {
         let rows = try statement("SELECT start_at, end_at FROM unread ORDER BY start_at")
         try rows.bind([])
         var spans: [Range<Timestamp>] = []

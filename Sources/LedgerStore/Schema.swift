@@ -12,7 +12,7 @@ enum Schema {
     /// What a ledger of this version can't do without.
     static let tables = [
         "ledger", "account", "device", "bucket", "day", "day_start", "adjustment", "quota_event", "committed_cycle",
-        "unread",
+        "unread", "import",
     ]
 
     /// Step `n` brings a file of version `n` to version `n + 1`; a released step never changes.
@@ -112,6 +112,15 @@ enum Schema {
         CREATE TABLE unread (                -- time in which nothing was read
             start_at     INTEGER NOT NULL,
             end_at       INTEGER NOT NULL
+        ) STRICT;
+        """,
+        """
+        CREATE TABLE import (                   -- accounts for which something was taken over from another meter
+            account          INTEGER PRIMARY KEY,
+            own_from         INTEGER NOT NULL,  -- its first reading here; what is stored of it before was taken over
+            edge_received    INTEGER NOT NULL,  -- what of the bucket that holds that moment was taken over
+            edge_transmitted INTEGER NOT NULL,
+            taken_from       INTEGER NOT NULL   -- the beginning of what was taken over
         ) STRICT;
         """,
     ]

@@ -12,9 +12,17 @@ struct DoctorCommand: ParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
+    @Flag(help: "For programs.")
+    var json = false
+
     mutating func run() throws {
         let terminal = Terminal.standardOutput
         let sections = Doctor.sections(of: common.ledgerAccess)
+        if json {
+            try output(jsonText(["sections": sections]))
+            if sections.contains(where: { $0.findings.contains { $0.level == .problem } }) { throw ExitCode(1) }
+            return
+        }
         for section in sections {
             print(terminal.bold(section.title))
             for finding in section.findings {

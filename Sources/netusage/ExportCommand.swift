@@ -77,7 +77,7 @@ struct ExportCommand: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        let progress = ProgressBar()
+        let progress = ProgressBar(isShown: isatty(STDOUT_FILENO) == 0)
         do {
             let target = try output.map { path throws(OutputFile.Failure) in try OutputFile(path) }
             try await common.ledgerAccess.export(try query) { bytes, share in
@@ -152,32 +152,5 @@ private final class OutputFile {
             throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); name another file")
         }
         isFinished = true
-    }
-}
-
-/// How far long work has come, on standard error, if that is a terminal and standard output isn't the same one.
-private final class ProgressBar {
-    private let isShown = isatty(STDERR_FILENO) == 1 && isatty(STDOUT_FILENO) == 0
-    private let started = ContinuousClock.now
-    private var shownAt: ContinuousClock.Instant?
-    private var bytes: UInt64 = 0
-
-    /// - Parameter share: From 0 to 1.
-    func show(_ share: Double, bytes: Int) {
-        self.bytes += UInt64(bytes)
-        let now = ContinuousClock.now
-        // What is done in a moment needs none.
-        guard isShown, now - started > .milliseconds(500), now - (shownAt ?? started) > .milliseconds(100) else {
-            return
-        }
-        shownAt = now
-        let filled = Int((share * 30).rounded(.down))
-        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 30 - filled)
-        let text = "\r[\(bar)] \(Int(share * 100)) %  \(sizeText(self.bytes))\u{1B}[K"
-        _ = writeAll(Array(text.utf8), to: STDERR_FILENO)
-    }
-
-    func clear() {
-        if shownAt != nil { _ = writeAll(Array("\r\u{1B}[K".utf8), to: STDERR_FILENO) }
     }
 }

@@ -40,8 +40,8 @@ struct Live: AsyncParsableCommand {
         var printed = 0
         while printed < count ?? .max {
             await Pace.nextSecond(isOver: { false })
-            let line = lineText(try await source.report(of: options.devices, isFirst: printed == 0))
-            if !writeAll(line + "\n") { return }
+            let line = json(try await source.report(of: options.devices, isFirst: printed == 0))
+            if !writeAll(line + [UInt8(ascii: "\n")]) { return }
             printed += 1
         }
     }

@@ -18,7 +18,7 @@ struct NetUsage: AsyncParsableCommand {
                 name: "History",
                 subcommands: [
                     Today.self, Week.self, Month.self, Year.self, Summary.self, Days.self, Months.self, Recent.self,
-                    Live.self, ExportCommand.self,
+                    Live.self, ExportCommand.self, ImportCommand.self,
                 ]),
             CommandGroup(name: "Quotas", subcommands: [QuotaCommand.self, Check.self]),
         ])

@@ -37,13 +37,13 @@ struct QuotaCommand: ParsableCommand {
                 if report.isEmpty { throw OrderError.unknownQuota(name, known: known, in: report.configuration) }
             }
             if json {
-                print(try jsonText(report))
+                try output(jsonText(report))
             } else if report.isEmpty {
-                print(
-                    "There are no quotas: \(report.configuration) has none. Add one under quotas; the README shows how."
+                try output(
+                    "There are no quotas: \(report.configuration) has none. Add one under quotas; the README shows how.\n"
                 )
             } else {
-                print(QuotaTable(Terminal.standardOutput).text(report), terminator: "")
+                try output(QuotaTable(Terminal.standardOutput).text(report))
             }
         }
     }
@@ -167,15 +167,7 @@ extension LedgerAccess.Failure {
     }
 }
 
-/// A value as people's programs want it: keys in snake case and in order.
-func jsonText(_ value: some Encodable) throws -> String { try text(value, [.prettyPrinted]) }
-
-/// The same on one line.
-func lineText(_ value: some Encodable) -> String { (try? text(value, [])) ?? "" }  // Its values are all representable.
-
-private func text(_ value: some Encodable, _ formatting: JSONEncoder.OutputFormatting) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.outputFormatting = formatting.union([.sortedKeys, .withoutEscapingSlashes])
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
+/// A report for programs, as a text of lines.
+func jsonText(_ report: some Encodable) -> String {
+    String(decoding: json(report, isPretty: true), as: UTF8.self) + "\n"
 }

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 
 /// What a stream shows: how wide it is, and whether in colour.
@@ -67,6 +68,15 @@ struct Terminal {
 ///
 /// - Returns: Whether it was taken.
 func writeAll(_ text: String) -> Bool { writeAll(Array(text.utf8)) }
+
+/// Writes a text to standard output; where that can't be it is told, and the program ends with 1.
+///
+/// - Throws: `ExitCode`.
+func output(_ text: String) throws {
+    if writeAll(text) { return }
+    StandardError.print("standard output can't be written: \(String(cString: strerror(errno)))")
+    throw ExitCode(1)
+}
 
 /// Writes bytes to standard output, or elsewhere.
 ///

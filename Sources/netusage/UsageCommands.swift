@@ -57,9 +57,9 @@ extension UsageCommand {
             throw error.told()
         }
         if options.json {
-            print(try jsonText(report))
+            try output(jsonText(report))
         } else {
-            print(UsageTable(.standardOutput, inBits: options.bits).text(report, title: title), terminator: "")
+            try output(UsageTable(.standardOutput, inBits: options.bits).text(report, title: title))
         }
     }
 }

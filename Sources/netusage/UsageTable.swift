@@ -125,21 +125,28 @@ struct UsageTable {
             let start = name + String(repeating: " ", count: labelWidth - width(name))
             return shown.reduce(start) { $0 + "  " + aligned(cells[$1], to: widths[$1]) }
         }
-        return [terminal.dim(line(label, Self.columns))]
+        let legend = terminal.hasUnicode ? "  █ received  ▒ transmitted" : "  # received  - transmitted"
+        let hasLegend = room >= width(legend) && rows.contains { $0.hasBar && $0.total > 0 }
+        return [terminal.dim(line(label, Self.columns) + (hasLegend ? legend : ""))]
             + zip(rows, values).map { row, cells in
                 let bar = row.hasBar && room >= 8 ? "  " + self.bar(row, largest: largest, length: min(room, 40)) : ""
                 return (line(row.label, cells) + bar).trimmingTrailingSpaces
             }
     }
 
-    /// What was received in one shade, what was transmitted in another.
+    /// What was received in one shade, what was transmitted in another; in eighths of a column, where that can be shown.
     private func bar(_ row: Row, largest: UInt64, length: Int) -> String {
         if largest == 0 || row.total == 0 { return "" }
-        let columns = max(1, Int((Double(row.total) / Double(largest) * Double(length)).rounded()))
-        let received = Int((Double(row.received) / Double(row.total) * Double(columns)).rounded())
+        let eighths = max(1, Int((Double(row.total) / Double(largest) * Double(length) * 8).rounded()))
+        let whole = eighths / 8
+        let received = Int((Double(row.received) / Double(row.total) * Double(whole)).rounded())
         let (full, light) = terminal.hasUnicode ? ("█", "▒") : ("#", "-")
+        let parts =
+            terminal.hasUnicode ? ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"] : ["", ".", ".", ".", ".", ".", ".", "."]
+        let isLastReceived = whole == received
         return terminal.coloured(String(repeating: full, count: received), .green)
-            + terminal.coloured(String(repeating: light, count: columns - received), .blue)
+            + terminal.coloured(String(repeating: light, count: whole - received), .blue)
+            + terminal.coloured(parts[eighths % 8], isLastReceived ? .green : .blue)
     }
 }
 

@@ -12,6 +12,8 @@ package struct PlanRecords: Sendable {
     /// Time in which nothing was read. What begins with all time ends when metering began.
     package var unread: [Range<Timestamp>]
 
+    /// When begins what was taken over from another meter, if something was.
+    package var takenOverFrom: Timestamp?
     /// The beginning of the last bucket that there is.
     package var meteredUntil = Timestamp.earliest
 
@@ -31,6 +33,11 @@ package struct PlanRecords: Sendable {
 
     /// When metering began, if that was noted.
     package var meteredFrom: Timestamp? { unread.last { $0.lowerBound == .earliest }?.upperBound }
+
+    /// When the first byte was carried that may be in the ledger, if that is known.
+    package var recordedFrom: Timestamp? {
+        meteredFrom.map { min($0, takenOverFrom ?? $0) }
+    }
 
     mutating func noteUnread(_ span: Range<Timestamp>) {
         if span.lowerBound == .earliest { unread.removeAll { $0.lowerBound == .earliest } }

@@ -148,14 +148,9 @@ enum CountingTest {
 
     /// Runs `ip` in this thread's network.
     private static func ip(_ arguments: [String]) throws(Failure) {
-        var list = (["ip"] + arguments).map { strdup($0) } + [nil]
-        defer { for argument in list { free(argument) } }
-        var process = pid_t()
-        guard posix_spawnp(&process, "ip", nil, nil, &list, environ) == 0 else {
+        guard case .success(let status) = runToEnd(["ip"] + arguments) else {
             throw Failure(text: "the error of each path can't be told without ip: install iproute2")
         }
-        var status: CInt = 0
-        while waitpid(process, &status, 0) < 0, errno == EINTR {}
         if status != 0 {
             throw Failure(
                 text: "ip \(arguments.joined(separator: " ")) has failed, so the error of each path can't be told")

@@ -9,7 +9,7 @@ import Netlink
 /// Says in plain words what is metered here, what isn't, and what may be wrong with it.
 package struct Doctor {
     /// How something is.
-    package enum Level: Sendable {
+    package enum Level: String, Codable, Sendable {
         case good
         /// Worth knowing; nothing has to be done.
         case advice
@@ -17,12 +17,12 @@ package struct Doctor {
         case problem
     }
 
-    package struct Finding: Sendable {
+    package struct Finding: Codable, Sendable {
         package var level: Level
         package var text: String
     }
 
-    package struct Section: Sendable {
+    package struct Section: Codable, Sendable {
         package var title: String
         package var findings: [Finding]
     }
@@ -77,13 +77,9 @@ package struct Doctor {
             add("Devices", [Finding(level: .problem, text: "the kernel can't be read: \(error)")])
             return
         }
-        let configuration = setup.configuration
-        let rules = AccountingRules(
-            exclude: configuration.devices.exclude, collapse: configuration.devices.collapse,
-            counted: configuration.plans.patterns, samplingInterval: configuration.sampling.interval)
-        add("Devices", links.sorted { $0.deviceName < $1.deviceName }.map { Self.device($0, rules) })
+        add("Devices", links.sorted { $0.deviceName < $1.deviceName }.map { Self.device($0, setup.rules) })
         add("Uplink", Self.uplink(links, routes))
-        add("Bytes that are counted twice", Self.hazards(links, configuration.plans))
+        add("Bytes that are counted twice", Self.hazards(links, setup.plans))
         add("Bytes that nobody counts", [Self.offload()])
     }
 

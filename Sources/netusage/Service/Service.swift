@@ -57,11 +57,12 @@ struct Service {
     /// - Throws: `Refusal`; what was written up to there stays, and the next try goes on.
     func install(configurationFile: String?) throws(Refusal) {
         try checkRights()
+        let configurationFile = try configurationFile.map(wholePath)
         let (program, isCopied) = try placeProgram()
         if !isUsers {
             try write(PackageResources.netusage_sysusers, to: Self.sysusers)
             try systemd(["systemd-sysusers", Self.sysusers])
-            if access(ConfigurationFile.defaultPath, F_OK) != 0 {
+            if configurationFile == nil, access(ConfigurationFile.defaultPath, F_OK) != 0 {
                 try write(PackageResources.netusage_yaml, to: ConfigurationFile.defaultPath)
             }
         }
@@ -85,6 +86,22 @@ struct Service {
                     "\(packaged) is there, from the package: use systemctl, and apt-get to install, upgrade and remove it"
             )
         }
+    }
+
+    /// A file as the service finds it.
+    private func wholePath(_ path: String) throws(Refusal) -> String {
+        guard let resolved = realpath(path, nil) else {
+            throw Refusal(text: "\(path) can't be read: \(String(cString: strerror(errno))); create it first")
+        }
+        defer { free(resolved) }
+        let whole = String(cString: resolved)
+        if !isUsers, ["/home/", "/root/", "/run/user/"].contains(where: whole.hasPrefix) {
+            throw Refusal(
+                text:
+                    "\(whole) is in a home directory, which the system's service doesn't see; put it below /etc/netusage"
+            )
+        }
+        return whole
     }
 
     /// Copies this program to where it stays, unless it is in such a place already.
@@ -199,15 +216,12 @@ struct Service {
 
     /// Runs one of systemd's programs to its end.
     private func systemd(_ command: [String]) throws(Refusal) {
-        var arguments = command.map { strdup($0) } + [nil]
-        defer { for argument in arguments { free(argument) } }
-        var process = pid_t()
-        let code = posix_spawnp(&process, command[0], nil, nil, &arguments, environ)
-        if code != 0 {
-            throw Refusal(text: "\(command[0]) can't be run: \(String(cString: strerror(code))); install systemd")
+        let status: CInt
+        do {
+            status = try runToEnd(command).get()
+        } catch {
+            throw Refusal(text: "\(command[0]) can't be run: \(error.reason); install systemd")
         }
-        var status: CInt = 0
-        while waitpid(process, &status, 0) < 0, errno == EINTR {}
         if status != 0 {
             throw Refusal(
                 text:

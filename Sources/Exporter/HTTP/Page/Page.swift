@@ -107,7 +107,7 @@ struct Page {
             <svg class="spark" data-spark="\(field)" viewBox="0 0 59 20" preserveAspectRatio="none" aria-hidden="true"><polyline class="curve \(colour)" points=""/></svg></div>
             """
         }
-        let today = live?.today
+        let today = today(of: watched)
         return """
             <section class="tiles" aria-label="Now">
             \(rateTile("Receiving", "received", "receive", live?.receiveBytesPerSecond, live?.receivePeakBytesPerSecond))
@@ -130,13 +130,32 @@ struct Page {
         _ title: String, _ field: String?, _ key: String, _ received: UInt64, _ transmitted: UInt64, _ total: UInt64
     ) -> String {
         func data(_ suffix: String, _ bytes: UInt64) -> String {
-            let live = field.map { " data-account=\"\(escaped(key))\" data-field=\"\($0)\(suffix)\"" } ?? ""
+            let live =
+                field.map { " data-account=\"\(escaped(key))\" data-field=\"\($0)\(suffix)\"" }
+                ?? following(key, "today\(suffix)", bytes)
             return "<data value=\"\(bytes)\"\(live)>\(sizeText(bytes))</data>"
         }
         return """
             <h2>\(title)</h2><strong>\(data("", total))</strong>
             <p><span>\(data("-received", received)) in,</span> <span>\(data("-transmitted", transmitted)) out</span></p>
             """
+    }
+
+    private func today(of account: UsageReport.Account) -> UsageReport.Account? {
+        content.today.accounts.first { $0.name == account.name && $0.kind == account.kind }
+    }
+
+    /// What says that a sum grows as today's does, from what both are now.
+    private func following(_ key: String, _ field: String, _ bytes: UInt64) -> String {
+        let account = content.today.accounts.first { "\($0.kind):\($0.name)" == key }
+        let today =
+            switch field {
+            case "today-received": account?.receivedBytes
+            case "today-transmitted": account?.transmittedBytes
+            default: account?.totalBytes
+            }
+        return
+            " data-account=\"\(escaped(key))\" data-follows=\"\(field)\" data-base=\"\(bytes)\" data-today=\"\(today ?? 0)\""
     }
 
     // MARK: - Quotas
@@ -218,8 +237,8 @@ struct Page {
         func cell(_ field: String, _ text: String?) -> String {
             text.map { "<td><span data-account=\"\(key)\" data-field=\"\(field)\">\($0)</span></td>" } ?? "<td></td>"
         }
-        let today = live.map {
-            "<data value=\"\($0.today.totalBytes)\" data-account=\"\(key)\" data-field=\"today\">\(sizeText($0.today.totalBytes))</data>"
+        let today = today(of: account).map {
+            "<data value=\"\($0.totalBytes)\" data-account=\"\(key)\" data-field=\"today\">\(sizeText($0.totalBytes))</data>"
         }
         let link = live.flatMap(\.link).map { "\(escaped($0)), " } ?? ""
         let state =
@@ -227,7 +246,7 @@ struct Page {
                 "\(link)<span data-account=\"\(key)\" data-field=\"state\">\($0.up ? "up" : "down")</span>\($0.uplink ? ", uplink" : "")"
             } ?? "gone"
         return """
-            <tr><td><a href="/?device=\(percentEncoded(account.name))">\(escaped(account.name))</a></td><td class="text">\(state)</td>\(cell("receive", live.map { rateText($0.receiveBytesPerSecond, inBits: false) }))\(cell("transmit", live.map { rateText($0.transmitBytesPerSecond, inBits: false) }))<td>\(today ?? "")</td><td>\(sum(account.totalBytes))</td><td class="text">\(escaped(live?.addresses.joined(separator: ", ") ?? ""))</td></tr>
+            <tr><td><a href="/?device=\(percentEncoded(account.name))">\(escaped(account.name))</a></td><td class="text">\(state)</td>\(cell("receive", live.map { rateText($0.receiveBytesPerSecond, inBits: false) }))\(cell("transmit", live.map { rateText($0.transmitBytesPerSecond, inBits: false) }))<td>\(today ?? "")</td><td><data value="\(account.totalBytes)"\(following("\(account.kind):\(account.name)", "today", account.totalBytes))>\(sizeText(account.totalBytes))</data></td><td class="text">\(escaped(live?.addresses.joined(separator: ", ") ?? ""))</td></tr>
             """
     }
 }

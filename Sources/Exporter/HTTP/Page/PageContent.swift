@@ -8,6 +8,7 @@ struct PageContent: Sendable {
     var live: LiveReport
     /// What is looked at: the uplink, or one device.
     var watched: UsageReport.Account?
+    var today: UsageReport
     var month: UsageReport
     var lifetime: Total?
     /// The last 31 days of what is looked at, and its last 24 hours by five minutes.
@@ -34,11 +35,21 @@ struct PageContent: Sendable {
         if !status.configuration.lastReloadSuccessful {
             problems.append("The configuration has errors; the former one goes on. See netusage config check.")
         }
-        do {
-            month = try await api.ledger.usage(UsageQuery(.month))
+        // All of one moment, so that none says less than another: what is shown has carried something in this month, or is
+        // there, so it is in memory.
+        let basis = await api.ledger.basis()
+        let history = await api.meter.ledgerNow().history()
+        func sums(_ period: UsageQuery.Period) throws(UsageError) -> UsageReport {
+            let query = UsageQuery(period)
+            let span = try query.span(by: basis.calendar, at: basis.now)
+            return try UsageBuilder(query, span, history, collapse: basis.collapse).report(asOf: basis.asOf)
+        }
+        do throws(UsageError) {
+            today = try sums(.day)
+            month = try sums(.month)
         } catch {
             problems.append("\(error)")
-            month = UsageReport.empty
+            (today, month) = (.empty, .empty)
         }
         let wanted = device ?? "uplink"
         watched = month.accounts.first { $0.name == wanted }
@@ -47,6 +58,9 @@ struct PageContent: Sendable {
             watched = month.accounts.first
         }
         guard let watched else { return }
+        let names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
+        lifetime =
+            history.entries.first { $0.key.kind == watched.kind && names.name(of: $0.key) == watched.name }?.lifetime
         func report(_ query: UsageQuery) async throws -> UsageReport? {
             var query = query
             query.devices = [watched.name]
@@ -55,12 +69,6 @@ struct PageContent: Sendable {
             return report
         }
         do {
-            // What is looked at has carried something in this month, or is there: it is in memory.
-            let history = await api.meter.ledgerNow().history()
-            let names = AccountNames(history.entries.lazy.map(\.key), collapse: await api.ledger.basis().collapse)
-            lifetime =
-                history.entries.first { $0.key.kind == watched.kind && names.name(of: $0.key) == watched.name }?
-                .lifetime
             var query = UsageQuery(grain: .day)
             query.last = 31
             days = try await report(query)

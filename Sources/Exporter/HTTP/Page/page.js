@@ -17,8 +17,19 @@ function set(element, text, value) {
   if (value !== undefined) element.value = value;
 }
 
+// A sum grows as today's does, from what both were when the server drew them; after midnight the server draws anew.
+function follow(element, today) {
+  const grown = today - Number(element.dataset.today);
+  if (grown >= 0) set(element, size(Number(element.dataset.base) + grown), Number(element.dataset.base) + grown);
+}
+
 function tell(account) {
   for (const element of document.querySelectorAll(`[data-account="${CSS.escape(account.kind + ":" + account.name)}"]`)) {
+    switch (element.dataset.follows) {
+    case "today": follow(element, account.today.total_bytes); break;
+    case "today-received": follow(element, account.today.received_bytes); break;
+    case "today-transmitted": follow(element, account.today.transmitted_bytes); break;
+    }
     switch (element.dataset.field) {
     case "receive": set(element, size(account.receive_bytes_per_second) + "/s"); break;
     case "transmit": set(element, size(account.transmit_bytes_per_second) + "/s"); break;

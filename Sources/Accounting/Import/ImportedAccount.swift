@@ -1,0 +1,108 @@
+import CivilTime
+
+/// What another meter has counted for one account.
+package struct ImportedAccount: Codable, Sendable {
+    /// Bytes of a span of time; how they lie within it isn't known.
+    package struct Slot: Codable, Hashable, Sendable {
+        /// POSIX seconds.
+        package let start: Int64
+        /// POSIX seconds, later than `start`.
+        package let end: Int64
+        package let received: UInt64
+        package let transmitted: UInt64
+
+        /// - Parameter span: A second at least is made of it.
+        package init(_ span: Range<Timestamp>, _ total: Total) {
+            start = span.lowerBound.secondsSinceEpoch
+            end = max(start + 1, span.upperBound.secondsSinceEpoch)
+            received = total.received
+            transmitted = total.transmitted
+        }
+
+        package init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            let start = try values.decode(Int64.self, forKey: .start)
+            let end = try values.decode(Int64.self, forKey: .end)
+            guard Self.plausible.contains(start), Self.plausible.contains(end) else {
+                throw DecodingError.dataCorruptedError(
+                    forKey: .start, in: values, debugDescription: "no time of this world")
+            }
+            self.init(
+                Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: max(start, end)),
+                Total(
+                    received: try values.decode(UInt64.self, forKey: .received),
+                    transmitted: try values.decode(UInt64.self, forKey: .transmitted)))
+        }
+
+        /// Years 1970 to 9999.
+        private static let plausible: Range<Int64> = 0..<253_402_300_800
+
+        package var span: Range<Timestamp> {
+            Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end)
+        }
+
+        package var total: Total { Total(received: received, transmitted: transmitted) }
+    }
+
+    package let key: AccountKey
+    /// Each byte is in one of them.
+    package var slots: [Slot]
+
+    package init(_ key: AccountKey, slots: [Slot]) {
+        self.key = key
+        self.slots = slots
+    }
+
+    /// The same in pieces of about so many slots. No two have slots on the same local day, so that each can be taken over
+    /// by itself.
+    package func pieces(ofSlots count: Int, by calendar: LocalCalendar) -> [ImportedAccount] {
+        var pieces: [ImportedAccount] = []
+        var piece: [Slot] = []
+        var lastDay = CivilDate.earliest
+        for slot in slots.sorted(by: { $0.start < $1.start }) {
+            if piece.count >= count, calendar.day(containing: slot.span.lowerBound) > lastDay {
+                pieces.append(ImportedAccount(key, slots: piece))
+                piece = []
+            }
+            piece.append(slot)
+            lastDay = max(lastDay, calendar.day(containing: slot.span.upperBound.adding(seconds: -1)))
+        }
+        return pieces + [ImportedAccount(key, slots: piece)]
+    }
+}
+
+/// What became of an import, account by account.
+package struct ImportOutcome: Codable, Sendable {
+    package struct Bytes: Codable, Sendable {
+        package var received: UInt64
+        package var transmitted: UInt64
+
+        package init(_ total: Total) {
+            received = total.received
+            transmitted = total.transmitted
+        }
+
+        package var total: Total { Total(received: received, transmitted: transmitted) }
+    }
+
+    package let key: AccountKey
+    /// What the ledger has of it now that it hadn't metered itself.
+    package var taken = Bytes(.zero)
+    /// What the ledger has metered itself of the same time, so that it isn't taken.
+    package var known = Bytes(.zero)
+    /// POSIX seconds; absent if nothing was taken.
+    package var from: Int64?
+    package var until: Int64?
+
+    package init(_ account: ImportedAccount) {
+        key = account.key
+    }
+
+    /// The outcome of two pieces of one account.
+    package mutating func add(_ other: ImportOutcome) {
+        taken = Bytes(taken.total.adding(other.taken.total))
+        known = Bytes(known.total.adding(other.known.total))
+        from = [from, other.from].compactMap { $0 }.min()
+        until = [until, other.until].compactMap { $0 }.max()
+    }
+}

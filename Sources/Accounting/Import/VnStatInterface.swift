@@ -1,0 +1,212 @@
+import CivilTime
+
+/// What vnStat has counted for one interface, by the wall clock of its machine.
+///
+/// Source: the schema that vnstatd 2.10 makes (`sqlite3 vnstat.db .schema`), and its `--json` output, version 2.
+/// Each of its tables holds the same bytes by other periods, for as long as its configuration says.
+package struct VnStatInterface: Sendable {
+    /// A row of one of its tables.
+    package struct Record: Sendable {
+        /// As `2026-11-21` or `2026-11-21 22:30:00`.
+        package var date: String
+        package var total: Total
+
+        package init(date: String, total: Total) {
+            self.date = date
+            self.total = total
+        }
+    }
+
+    package var name: [UInt8]
+    /// When it was counted first and last.
+    package var created: String
+    package var updated: String
+    package var fiveMinutes: [Record] = []
+    package var hours: [Record] = []
+    package var days: [Record] = []
+    package var months: [Record] = []
+    package var years: [Record] = []
+    /// Of all time, if it makes sense.
+    package var total: Total?
+    /// What is known to be wrong, for people, a line each.
+    package private(set) var problems: [String] = []
+    /// The dates of what is left out for it.
+    fileprivate var leftOut: [String] = []
+
+    package init(name: [UInt8], created: String, updated: String) {
+        self.name = name
+        self.created = created
+        self.updated = updated
+    }
+
+    package mutating func leaveOut(_ table: String, _ date: String, because reason: String) {
+        problems.append("\(table) \(date): \(reason)")
+        leftOut.append(date)
+    }
+
+    /// What remains where SQLite's integers overflowed: nobody knows what it was.
+    package static let overflow = UInt64(Int64.max)
+
+    /// The same as spans of time with their bytes.
+    ///
+    /// A day's hours stand for the day if they don't say more than it does, an hour's five minutes for the hour likewise.
+    /// What is left over is spread over the time of which nothing finer is kept: a day's before its first hour, a
+    /// month's before its first day, and so on. So the sum is vnStat's total, unless something is left out.
+    ///
+    /// - Parameters:
+    ///   - calendar: The zone that vnStat counted in.
+    ///   - now: Nothing is later.
+    package func slots(by calendar: LocalCalendar, at now: Timestamp) -> (
+        slots: [ImportedAccount.Slot], problems: [String]
+    ) {
+        var reader = VnStatReader(calendar: calendar, now: now)
+        if let updated = reader.moment(updated) { reader.end = min(now, updated) }
+        reader.created = min(reader.moment(created) ?? reader.end, reader.end.adding(seconds: -1))
+        reader.read(self)
+        return (reader.slots, problems + reader.problems)
+    }
+}
+
+/// Turns one interface's tables into spans.
+private struct VnStatReader {
+    let calendar: LocalCalendar
+    let now: Timestamp
+    /// From when on it was counted, and up to when.
+    var created: Timestamp
+    var end: Timestamp
+    var slots: [ImportedAccount.Slot] = []
+    var problems: [String] = []
+
+    private typealias Row = (start: Timestamp, total: Total)
+
+    init(calendar: LocalCalendar, now: Timestamp) {
+        self.calendar = calendar
+        self.now = now
+        (created, end) = (now, now)
+    }
+
+    mutating func read(_ interface: VnStatInterface) {
+        let hours = rows(interface.hours, "hour")
+        let fives = rows(interface.fiveMinutes, "fiveminute")
+        var days: [CivilDate: Total] = [:]
+        for row in rows(interface.days, "day") {
+            days[calendar.day(containing: row.start), default: .zero] += row.total
+        }
+        let hoursByDay = Dictionary(grouping: hours) { calendar.day(containing: $0.start) }
+        for (day, rows) in hoursByDay where days[day] == nil { days[day] = sum(rows) }
+        for (day, total) in days.sorted(by: { $0.key < $1.key }) {
+            add(day, total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
+        }
+        let leftOut = interface.leftOut.compactMap(moment)
+        let months = addRests("month", rows(interface.months, "month"), leftOut, of: days) {
+            ($0.firstOfMonth, $0.firstOfMonth.adding(days: 31).firstOfMonth)
+        }
+        let years = addRests("year", rows(interface.years, "year"), leftOut, of: months) {
+            ($0.firstOfYear, $0.firstOfYear.adding(days: 366).firstOfYear)
+        }
+        guard let total = interface.total else { return }
+        let first = calendar.day(containing: created)
+        _ = addRests("total", [(created, total)], leftOut, of: years) { _ in (first, .latest) }
+    }
+
+    /// In order; those that lie ahead, or whose date there isn't, are left out.
+    private mutating func rows(_ records: [VnStatInterface.Record], _ table: String) -> [Row] {
+        var rows: [Row] = []
+        for record in records {
+            guard let start = moment(record.date) else {
+                problems.append("\(table) \(record.date): there is no such time")
+                continue
+            }
+            if start >= now {
+                problems.append("\(table) \(record.date): lies ahead of the clock")
+                continue
+            }
+            rows.append((start, record.total))
+        }
+        return rows.sorted { $0.start < $1.start }
+    }
+
+    private func sum(_ rows: some Sequence<Row>) -> Total { rows.reduce(into: .zero) { $0 += $1.total } }
+
+    private func isWithin(_ part: Total, _ whole: Total) -> Bool {
+        part.received <= whole.received && part.transmitted <= whole.transmitted
+    }
+
+    private mutating func add(_ day: CivilDate, _ total: Total, _ hours: [Row], hoursFrom: Timestamp?, _ fives: [Row]) {
+        let span = calendar.span(ofDay: day)
+        let known = sum(hours)
+        guard !hours.isEmpty, isWithin(known, total) else {
+            if !hours.isEmpty { problems.append("day \(day): its hours say more than the day, which is spread evenly") }
+            return add(total, span)
+        }
+        for (number, hour) in hours.enumerated() {
+            let next = number + 1 < hours.count ? hours[number + 1].start : span.upperBound
+            addHour(hour, until: min(next, hour.start.adding(seconds: 3600)), fives)
+        }
+        let kept = max(span.lowerBound, hoursFrom ?? span.lowerBound)
+        add(total.without(known), kept > span.lowerBound ? span.lowerBound..<kept : span)
+    }
+
+    private mutating func addHour(_ hour: Row, until hourEnd: Timestamp, _ fives: [Row]) {
+        let span = hour.start..<max(hour.start.adding(seconds: 1), hourEnd)
+        let parts = fives.filter { span.contains($0.start) }
+        let known = sum(parts)
+        guard !parts.isEmpty, isWithin(known, hour.total) else { return add(hour.total, span) }
+        for part in parts { add(part.total, part.start..<part.start.adding(seconds: Bucket.seconds)) }
+        let kept = max(span.lowerBound, fives.first?.start ?? span.lowerBound)
+        add(hour.total.without(known), kept > span.lowerBound ? span.lowerBound..<kept : span)
+    }
+
+    /// Books what periods have besides their parts: it was carried before the first part that is kept.
+    ///
+    /// - Parameter period: The first day of the period that a date is in, and that of the next one.
+    /// - Returns: What each period has with its parts, by its first day.
+    private mutating func addRests(
+        _ table: String, _ rows: [Row], _ leftOut: [Timestamp], of parts: [CivilDate: Total],
+        period: (CivilDate) -> (first: CivilDate, next: CivilDate)
+    ) -> [CivilDate: Total] {
+        var known: [CivilDate: Total] = [:]
+        var begun: [CivilDate: CivilDate] = [:]
+        for (day, total) in parts {
+            let first = period(day).first
+            known[first, default: .zero] += total
+            begun[first] = min(begun[first] ?? day, day)
+        }
+        for row in rows {
+            let (first, next) = period(calendar.day(containing: row.start))
+            let span = calendar.start(of: first)..<calendar.start(of: next)
+            let rest = row.total.without(known[first] ?? .zero)
+            let begin = max(span.lowerBound, min(created, end))
+            let firstPart = begun[first].map(calendar.start(of:)) ?? span.upperBound
+            if known[first] == nil { known[first] = .zero }
+            if rest.isZero { continue }
+            if leftOut.contains(where: span.contains) {
+                problems.append(
+                    "\(table) \(first): holds what is left out, and \(rest.bytes) bytes more than its parts")
+            } else {
+                // Where nothing lies before the first part, it can't be told which of them lack it.
+                add(rest, begin < firstPart ? begin..<firstPart : span)
+                known[first, default: .zero] += rest
+            }
+        }
+        return known
+    }
+
+    private mutating func add(_ total: Total, _ span: Range<Timestamp>) {
+        if total.isZero { return }
+        let last = max(span.lowerBound.adding(seconds: 1), min(span.upperBound, end))
+        slots.append(.init(span.lowerBound..<last, total))
+    }
+
+    /// The first instant at which the wall clock shows this date or time; none is before 1971.
+    func moment(_ text: String) -> Timestamp? {
+        guard let date = CivilDate(text.prefix(10)), date.daysSinceEpoch >= 365 else { return nil }
+        let rest = text.dropFirst(10)
+        if rest.isEmpty { return calendar.start(of: date) }
+        let numbers = rest.dropFirst().split(separator: ":", omittingEmptySubsequences: false).map { UInt8($0) }
+        guard numbers.count == 3, let hour = numbers[0], let minute = numbers[1], let second = numbers[2], hour < 24,
+            minute < 60, second < 60
+        else { return nil }
+        return calendar.firstInstant(on: date, secondsOfDay: Int(hour) * 3600 + Int(minute) * 60 + Int(second))
+    }
+}

@@ -1,0 +1,299 @@
+import Accounting
+import CivilTime
+import FoundationEssentials
+import Glibc
+import LedgerStore
+
+/// A file that another meter, or `netusage export`, has written.
+package enum ImportFile {
+    /// Why a file can't be taken over.
+    package struct Problem: Error, CustomStringConvertible {
+        package var description: String
+    }
+
+    /// What is in a file, by accounts.
+    package struct Contents {
+        package var accounts: [ImportedAccount]
+        /// What is known to be wrong and is left out, for people.
+        package var problems: [String]
+
+        /// Books devices as the daemon would: some aren't metered, some share an account.
+        mutating func book(by rules: AccountingRules) {
+            var places: [AccountKey: Int] = [:]
+            var booked: [ImportedAccount] = []
+            for account in accounts {
+                var key = account.key
+                if case .device(let name) = key {
+                    guard let own = rules.account(for: name) else {
+                        problems.append("\(name.label { _ in false }): devices.exclude in the configuration has it")
+                        continue
+                    }
+                    key = own
+                }
+                if let place = places[key] {
+                    booked[place].slots += account.slots
+                } else {
+                    places[key] = booked.count
+                    booked.append(ImportedAccount(key, slots: account.slots))
+                }
+            }
+            accounts = booked
+        }
+    }
+
+    /// Files larger than this are read by nobody's hand.
+    private static let maximumBytes = 1 << 30
+
+    // MARK: - vnStat
+
+    /// vnStat's database, or what `vnstat --json` prints.
+    ///
+    /// - Throws: `Problem`.
+    static func vnStat(_ path: String, by calendar: LocalCalendar, at now: Timestamp) throws(Problem) -> Contents {
+        let head = try bytes(of: path, limit: 16, isWhole: false)
+        let interfaces: [VnStatInterface]
+        if head.starts(with: "SQLite format 3".utf8) {
+            do throws(StoreError) {
+                interfaces = try VnStatFile.interfaces(at: path)
+            } catch {
+                throw Problem(description: error.description)
+            }
+        } else {
+            interfaces = try fromJSON(path)
+        }
+        var contents = Contents(accounts: [], problems: [])
+        for interface in interfaces {
+            let (slots, problems) = interface.slots(by: calendar, at: now)
+            let name = DeviceName(bytes: interface.name).label { _ in false }
+            contents.problems += problems.map { "\(name): \($0)" }
+            contents.accounts.append(ImportedAccount(.device(DeviceName(bytes: interface.name)), slots: slots))
+        }
+        return contents
+    }
+
+    /// `vnstat --json`, version 2 of its form.
+    private struct VnStatJSON: Decodable {
+        struct Moment: Decodable {
+            struct Date: Decodable {
+                var year: Int
+                var month: Int?
+                var day: Int?
+            }
+            struct Time: Decodable {
+                var hour: Int
+                var minute: Int
+            }
+            var date: Date
+            var time: Time?
+
+            /// As in the database, which has seconds.
+            func text(second: String = "00") -> String {
+                func padded(_ number: Int, _ width: Int = 2) -> String {
+                    let text = String(number)
+                    return String(repeating: "0", count: max(0, width - text.count)) + text
+                }
+                let day = "\(padded(date.year, 4))-\(padded(date.month ?? 1))-\(padded(date.day ?? 1))"
+                return time.map { "\(day) \(padded($0.hour)):\(padded($0.minute)):\(second)" } ?? day
+            }
+        }
+        /// What isn't a whole number from 0 on is `nil`.
+        struct Bytes: Decodable {
+            var value: UInt64?
+
+            init(from decoder: any Decoder) throws {
+                let container = try decoder.singleValueContainer()
+                value = try? container.decode(UInt64.self)
+                if value == nil { _ = try container.decode(Double.self) }
+            }
+        }
+        struct Row: Decodable {
+            var date: Moment.Date
+            var time: Moment.Time?
+            var rx: Bytes
+            var tx: Bytes
+        }
+        struct Sum: Decodable {
+            var rx: Bytes
+            var tx: Bytes
+        }
+        struct Traffic: Decodable {
+            var total: Sum?
+            var fiveminute: [Row]?
+            var hour: [Row]?
+            var day: [Row]?
+            var month: [Row]?
+            var year: [Row]?
+        }
+        struct Interface: Decodable {
+            var name: String
+            var created: Moment
+            var updated: Moment
+            var traffic: Traffic
+        }
+        var jsonversion: String
+        var interfaces: [Interface]
+    }
+
+    private static func fromJSON(_ path: String) throws(Problem) -> [VnStatInterface] {
+        let bytes = try bytes(of: path, limit: maximumBytes, isWhole: true)
+        let file: VnStatJSON
+        do {
+            file = try JSONDecoder().decode(VnStatJSON.self, from: Data(bytes))
+            // Version 1 counts in KiB.
+            if file.jsonversion != "2" { throw Problem(description: "") }
+        } catch {
+            throw Problem(
+                description:
+                    "\(path): neither a database of vnStat 2 nor what vnstat --json prints; give /var/lib/vnstat/vnstat.db"
+            )
+        }
+        return file.interfaces.map { entry in
+            var interface = VnStatInterface(
+                name: Array(entry.name.utf8), created: entry.created.text(), updated: entry.updated.text(second: "59"))
+            interface.fiveMinutes = records("fiveminute", entry.traffic.fiveminute, of: &interface)
+            interface.hours = records("hour", entry.traffic.hour, of: &interface)
+            interface.days = records("day", entry.traffic.day, of: &interface)
+            interface.months = records("month", entry.traffic.month, of: &interface)
+            interface.years = records("year", entry.traffic.year, of: &interface)
+            if let sum = entry.traffic.total {
+                interface.total = total(sum.rx, sum.tx)
+                if interface.total == nil { interface.leaveOut("total", interface.created, because: notANumber) }
+            }
+            return interface
+        }
+    }
+
+    private static let notANumber = "not a number of bytes, as an overflow leaves it"
+
+    private static func total(_ received: VnStatJSON.Bytes, _ transmitted: VnStatJSON.Bytes) -> Total? {
+        guard let received = received.value, let transmitted = transmitted.value,
+            max(received, transmitted) < VnStatInterface.overflow
+        else { return nil }
+        return Total(received: received, transmitted: transmitted)
+    }
+
+    private static func records(
+        _ table: String, _ rows: [VnStatJSON.Row]?, of owner: inout VnStatInterface
+    ) -> [VnStatInterface.Record] {
+        (rows ?? []).compactMap { row in
+            let date = VnStatJSON.Moment(date: row.date, time: row.time).text()
+            guard let total = total(row.rx, row.tx) else {
+                owner.leaveOut(table, date, because: notANumber)
+                return nil
+            }
+            return .init(date: date, total: total)
+        }
+    }
+
+    private static func bytes(of path: String, limit: Int, isWhole: Bool) throws(Problem) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        if descriptor < 0 { throw Problem(description: "\(path): can't be read: \(String(cString: strerror(errno)))") }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        while bytes.count < limit {
+            let count = read(descriptor, &chunk, min(chunk.count, limit - bytes.count))
+            if count < 0 { throw Problem(description: "\(path): can't be read: \(String(cString: strerror(errno)))") }
+            if count == 0 { return bytes }
+            bytes += chunk[..<count]
+        }
+        if isWhole {
+            throw Problem(description: "\(path): larger than \(sizeText(UInt64(limit))), which is no such file")
+        }
+        return bytes
+    }
+
+    // MARK: - Our own CSV
+
+    private static let header = "start,end,device,kind,received_bytes,transmitted_bytes"
+
+    /// What `netusage export` writes as CSV.
+    ///
+    /// - Throws: `Problem` that names the line.
+    static func csv(_ path: String) throws(Problem) -> Contents {
+        let bytes = try bytes(of: path, limit: maximumBytes, isWhole: true)
+        var slots: [AccountKey: [ImportedAccount.Slot]] = [:]
+        var isFirst = true
+        for (number, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated()
+        {
+            let text = String(decoding: line.last == 13 ? line.dropLast() : line, as: UTF8.self)
+            if isFirst {
+                guard text == header else {
+                    throw Problem(
+                        description: "\(path):1: not a CSV file of netusage export, which begins with \(header)")
+                }
+                isFirst = false
+                continue
+            }
+            if text.isEmpty { continue }
+            guard let (key, slot) = row(fields(text)) else {
+                throw Problem(
+                    description: "\(path):\(number + 1): not a line of netusage export; nothing was taken over")
+            }
+            slots[key, default: []].append(slot)
+        }
+        if isFirst { throw Problem(description: "\(path): it is empty") }
+        return Contents(
+            accounts: slots.map { ImportedAccount($0.key, slots: $0.value) }, problems: [])
+    }
+
+    /// The fields of a line (RFC 4180); no name has the end of a line in it.
+    private static func fields(_ line: String) -> [String] {
+        var fields: [[UInt8]] = [[]]
+        var isQuoted = false
+        var former: UInt8 = 0
+        for byte in line.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""):
+                // A second one right behind the first stands for itself.
+                if !isQuoted, former == byte { fields[fields.count - 1].append(byte) }
+                isQuoted.toggle()
+            case UInt8(ascii: ",") where !isQuoted: fields.append([])
+            default: fields[fields.count - 1].append(byte)
+            }
+            former = byte
+        }
+        return fields.map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// In seconds. Rows are local days at most; where a zone left a date out, or had one twice, two.
+    private static let longestRow: Int64 = 49 * 3600
+
+    private static func row(_ fields: [String]) -> (AccountKey, ImportedAccount.Slot)? {
+        guard fields.count == 6, let start = QuotaRequest.moment(fields[0], by: .utc, at: .earliest),
+            let end = QuotaRequest.moment(fields[1], by: .utc, at: .earliest), start < end,
+            start >= Timestamp(secondsSinceEpoch: 0), end <= start.adding(seconds: longestRow),
+            let received = UInt64(fields[4]), let transmitted = UInt64(fields[5])
+        else { return nil }
+        let key: AccountKey
+        switch fields[3] {
+        case "uplink": key = .uplink
+        case "device": key = .device(DeviceName(bytes: unlabelled(fields[2])))
+        case "collapsed": key = .collapsed(fields[2])
+        default: return nil
+        }
+        return (key, .init(start..<end, Total(received: received, transmitted: transmitted)))
+    }
+
+    /// The bytes of a device's name from its label; see ``DeviceName/label(reserved:)``.
+    private static func unlabelled(_ label: String) -> [UInt8] {
+        guard label.hasPrefix("raw:") else { return Array(label.utf8) }
+        var bytes: [UInt8] = []
+        var rest = label.utf8.dropFirst(4)
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "\\") else {
+                bytes.append(byte)
+                continue
+            }
+            let next = rest.popFirst() ?? 0
+            if next == UInt8(ascii: "x"), let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+            {
+                bytes.append(value)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(next)
+            }
+        }
+        return bytes
+    }
+}

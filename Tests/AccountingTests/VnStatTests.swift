@@ -1,0 +1,110 @@
+import TestSupport
+import Testing
+
+@testable import Accounting
+@testable import CivilTime
+
+@Suite("Tables of vnStat")
+struct VnStatTests {
+    private static let berlin = LocalCalendar(
+        zone: (try? Zone(posix: "CET-1CEST,M3.5.0,M10.5.0/3")) ?? .utc, weekStart: .monday)
+
+    private static func moment(_ calendar: LocalCalendar, _ date: String, _ hours: Int64 = 0) throws -> Timestamp {
+        calendar.start(of: try #require(CivilDate(date[...]))).adding(seconds: hours * 3600)
+    }
+
+    private static func record(_ date: String, _ bytes: UInt64) -> VnStatInterface.Record {
+        .init(date: date, total: Total(received: bytes, transmitted: bytes * 2))
+    }
+
+    /// Traffic by the five minutes over years; the tables hold it for as long as they are kept.
+    @Test(arguments: 0..<40)
+    func whatIsKeptOfItInAnyTableComesToTheTotal(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let calendar = Self.berlin
+        let created = try Self.moment(calendar, "2023-05-17", 9).adding(
+            seconds: Int64.random(in: 0..<300, using: &random))
+        let until = try Self.moment(calendar, "2026-11-01", Int64.random(in: 0...24, using: &random))
+        var interface = VnStatInterface(
+            name: Array("eth0".utf8), created: text(created, calendar), updated: text(until, calendar))
+        var tables: [String: [String: UInt64]] = [:]
+        var total: UInt64 = 0
+        /// Each table forgets what is older.
+        let keeps = (
+            fives: until.adding(seconds: -Int64.random(in: 0...48, using: &random) * 3600),
+            hours: until.adding(seconds: -Int64.random(in: 0...400, using: &random) * 3600),
+            days: until.adding(seconds: -Int64.random(in: 0...400, using: &random) * 86400),
+            months: until.adding(seconds: -Int64.random(in: 0...1300, using: &random) * 86400)
+        )
+        var now = created
+        while now < until {
+            let bytes = UInt64.random(in: 0...1000, using: &random)
+            total += bytes
+            let wall = text(now, calendar)
+            let five = text(now.adding(seconds: -(now.secondsSinceEpoch % 300)), calendar).prefix(16) + ":00"
+            tables["five", default: [:]][String(five), default: 0] += bytes
+            tables["hour", default: [:]][wall.prefix(13) + ":00:00", default: 0] += bytes
+            tables["day", default: [:]][String(wall.prefix(10)), default: 0] += bytes
+            tables["month", default: [:]][wall.prefix(7) + "-01", default: 0] += bytes
+            tables["year", default: [:]][wall.prefix(4) + "-01-01", default: 0] += bytes
+            now = now.adding(seconds: Int64.random(in: 60...40_000, using: &random))
+        }
+        func records(_ table: String, since: Timestamp) -> [VnStatInterface.Record] {
+            let first = text(since, calendar)
+            return (tables[table] ?? [:]).filter { $0.key >= first }.map { Self.record($0.key, $0.value) }
+        }
+        interface.fiveMinutes = records("five", since: keeps.fives)
+        interface.hours = records("hour", since: keeps.hours)
+        interface.days = records("day", since: keeps.days)
+        interface.months = records("month", since: keeps.months)
+        interface.years = records("year", since: seed % 2 == 0 ? .earliest : until)
+        interface.total = Total(received: total, transmitted: total * 2)
+        let (slots, problems) = interface.slots(by: calendar, at: until)
+        #expect(problems == [], "seed \(seed)")
+        #expect(slots.reduce(into: Total.zero) { $0 += $1.total } == interface.total, "seed \(seed)")
+        #expect(
+            slots.allSatisfy {
+                $0.span.lowerBound >= calendar.start(of: calendar.day(containing: created))
+                    && $0.span.upperBound <= until
+            }, "seed \(seed)")
+        // What a table tells of a day is told of that day.
+        var days: [CivilDate: UInt64] = [:]
+        for slot in slots { days[calendar.day(containing: slot.span.lowerBound), default: 0] += slot.total.received }
+        let firstKept = interface.days.map(\.date).min() ?? "9"
+        for row in interface.days where row.date > firstKept {
+            #expect(
+                days[try #require(CivilDate(row.date[...]))] ?? 0 == row.total.received, "seed \(seed): \(row.date)")
+        }
+    }
+
+    private func text(_ moment: Timestamp, _ calendar: LocalCalendar) -> String {
+        String(calendar.rfc3339(moment).prefix(19)).replacing("T", with: " ")
+    }
+
+    @Test func whatIsPoisonedIsToldAndNothingElseIsLost() throws {
+        let calendar = Self.berlin
+        var interface = VnStatInterface(
+            name: Array("eth0".utf8), created: "2026-10-30 10:00:00", updated: "2026-11-03 12:00:00")
+        interface.days = [Self.record("2026-10-30", 10), Self.record("2026-11-01", 30), Self.record("2026-11-03", 50)]
+        interface.leaveOut("day", "2026-10-31", because: "REAL")
+        interface.months = [Self.record("2026-10-01", 1_000_000), Self.record("2026-11-01", 80)]
+        interface.leaveOut("month", "2026-13-01", because: "no such month")
+        let (slots, problems) = interface.slots(by: calendar, at: try Self.moment(calendar, "2026-11-03", 12))
+        #expect(slots.map(\.total.received).sorted() == [10, 30, 50])
+        #expect(problems.count == 3 && problems.contains { $0.hasPrefix("month 2026-10-01: holds what is left out") })
+    }
+
+    @Test(arguments: [
+        "2026-02-30", "2026-11-03 24:00:00", "2026-11-03 1:2", "", "now", "2026-11-04", "-1", "1970-01-01",
+    ])
+    func timesThatThereAreNotAreLeftOutAndTold(date: String) throws {
+        var interface = VnStatInterface(name: [], created: "2026-11-01", updated: "2026-11-03 12:00:00")
+        interface.hours = [Self.record(date, 10), Self.record("2026-11-03 02:00:00", 5)]
+        let (slots, problems) = interface.slots(by: .utc, at: try Self.moment(.utc, "2026-11-03", 13))
+        #expect(slots.map(\.total.received) == [5] && problems.count == 1)
+    }
+}
+
+extension LocalCalendar {
+    fileprivate static let utc = LocalCalendar(zone: .utc, weekStart: .monday)
+}

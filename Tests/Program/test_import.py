@@ -1,0 +1,244 @@
+"""What other meters have counted is taken over to the byte, once, however often: from a real vnstatd, and from our own CSV."""
+
+import contextlib
+import csv
+import datetime
+import io
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+import types
+
+import pytest
+
+from ledgers import ZONE, Ledger
+from support import BINARY, Exporter, FakeClock, Namespace, eventually, run
+
+# Steps of less than five minutes: after longer ones vnstatd throws away what was carried meanwhile.
+STEP = 280
+START = int(datetime.datetime(2026, 11, 21, 23, 22, 10, tzinfo=ZONE).timestamp())
+CONFIGURATION = "timezone: Europe/Berlin\n"
+
+
+def netusage(*arguments, environment=None, code=0):
+    done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=120, env={**os.environ, **(environment or {})})
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory):
+    """An hour and a half over a midnight: vnstatd alone, then netusage too, then netusage alone."""
+    directory = tmp_path_factory.mktemp("counted")
+    near, far = Namespace(), Namespace()
+    clock = FakeClock(directory)
+    environment = {**clock.environment, "TZ": "Europe/Berlin"}
+    scene = types.SimpleNamespace(directory=directory, near=near, clock=clock, environment=environment, sent=0, vnstat_sent=0)
+    scene.configuration = directory / "netusage.yaml"
+    scene.configuration.write_text(CONFIGURATION)
+    now = START
+
+    def step(seconds):
+        nonlocal now
+        now += seconds
+        clock.set(now - int(time.time()))
+        time.sleep(1.2)
+
+    def carry(steps):
+        for number in range(steps):
+            scene.sent += near.send("10.0.0.2", 40 + number)
+            time.sleep(0.2)
+            # vnstatd looks once in twenty seconds.
+            step(25)
+            step(STEP - 25)
+
+    processes = contextlib.ExitStack()
+    with processes:
+        processes.callback(far.delete)
+        processes.callback(near.delete)
+        near.veth("wan0", far, "far0")
+        near.ip("route", "add", "default", "via", "10.0.0.2")
+        clock.set(START - int(time.time()))
+        database = directory / "vnstat"
+        database.mkdir()
+        configuration = directory / "vnstat.conf"
+        configuration.write_text(
+            f'DatabaseDir "{database}"\nSaveInterval 1\nUpdateInterval 20\nPollInterval 2\nUseLogging 0\nDaemonUser ""\nDaemonGroup ""\n')
+        vnstatd = subprocess.Popen(
+            ["ip", "netns", "exec", near.name, "vnstatd", "--nodaemon", "--alwaysadd", "--config", configuration],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environment})
+        processes.callback(vnstatd.wait)
+        processes.callback(vnstatd.terminate)
+        eventually(lambda: (database / "vnstat.db").exists() and "wan0" in vnstat(configuration, environment), 30)
+        step(25)
+        carry(9)
+        scene.daemon = Exporter(near, directory, f"--config.file={scene.configuration}", environment=environment)
+        processes.callback(scene.daemon.close)
+        scene.own_from = scene.sent
+        carry(4)
+        scene.vnstat_sent = scene.sent
+        vnstatd.terminate()
+        vnstatd.wait()
+        carry(2)
+        scene.database = database / "vnstat.db"
+        scene.json = directory / "vnstat.json"
+        scene.json.write_text(vnstat(configuration, environment))
+        yield scene
+
+
+def vnstat(configuration, environment):
+    done = subprocess.run(["vnstat", "--config", configuration, "--json"], capture_output=True, text=True, env={**os.environ, **environment})
+    return done.stdout
+
+
+def usage(counted, ledger, *arguments):
+    report = json.loads(netusage(*arguments, "--json", f"--storage.path={ledger}", f"--config.file={counted.configuration}",
+                                 environment=counted.environment))
+    return {each["name"]: each for each in report["accounts"]}
+
+
+def pair(entry):
+    return entry["received_bytes"], entry["transmitted_bytes"]
+
+
+@pytest.mark.parametrize("form", ["database", "json"])
+@pytest.mark.parametrize("has_daemon", [True, False])
+def test_it_comes_to_vnstats_totals_and_days_however_often_it_is_taken_over(counted, exporter, namespaces, tmp_path, form, has_daemon):
+    with contextlib.closing(sqlite3.connect(counted.database)) as database:
+        (received, transmitted), = database.execute("SELECT rxtotal, txtotal FROM interface WHERE name = 'wan0'")
+        days = {date: bytes for date, *bytes in database.execute(
+            "SELECT date, rx, tx FROM day JOIN interface ON interface.id = interface WHERE name = 'wan0'")}
+    assert (received, transmitted) == (0, counted.vnstat_sent) and len(days) == 2
+    daemon = exporter(namespaces(), f"--config.file={counted.configuration}", environment=counted.environment)
+    if not has_daemon:
+        daemon.stop()
+    order = ("import", "vnstat", getattr(counted, form), "--uplink", "wan0", f"--storage.path={daemon.ledger}",
+             f"--config.file={counted.configuration}")
+    trial = json.loads(netusage(*order, "--json", "--dry-run", environment=counted.environment))
+    assert trial["is_trial"] and not any(each["total_bytes"] for each in usage(counted, daemon.ledger, "summary").values())
+    for _ in range(2):
+        done = json.loads(netusage(*order, "--json", environment=counted.environment))
+        assert done["problems"] == [] and done["accounts"] == trial["accounts"] and not done["is_trial"]
+        for name in ("wan0", "uplink"):
+            def entry():
+                return usage(counted, daemon.ledger, "summary")[name]
+            # The daemon reads it a moment later.
+            eventually(lambda: pair(entry()) == (received, transmitted))
+            shown = usage(counted, daemon.ledger, "days", "--since", "2026-11-21", "--device", name)[name]["entries"]
+            assert {each["start"][:10]: [*pair(each)] for each in shown if each["total_bytes"]} == days
+            recent = usage(counted, daemon.ledger, "recent", "--since", "2026-11-21", "--device", name)[name]["entries"]
+            assert sum(each["transmitted_bytes"] for each in recent) == transmitted
+            assert sum(each["total_bytes"] > 0 for each in recent) > 8, "the finest grain is kept"
+        if has_daemon:
+            metrics = daemon.metrics()
+            assert metrics.pair("lifetime", "wan0") == (received, transmitted)
+            assert metrics["netusage_uplink_day_transmit_bytes"] == days["2026-11-22"][1]
+    assert "The same again changes nothing" in netusage(*order, environment=counted.environment)
+
+
+def test_without_a_ledger_one_is_begun_as_serve_would(counted, cable, exporter, tmp_path):
+    near, far = cable
+    near.send("10.0.0.2", 9)
+    ledger = tmp_path / "new" / "ledger.db"
+    order = ("import", "vnstat", counted.database, f"--storage.path={ledger}", f"--config.file={counted.configuration}")
+    assert "there is no ledger" in netusage(*order, "--dry-run", environment=counted.environment, code=1) and not ledger.exists()
+    done = subprocess.run(["ip", "netns", "exec", near.name, BINARY, *order], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, **counted.environment})
+    assert done.returncode == 0 and "A new ledger was begun" in done.stdout, done.stderr
+    assert pair(usage(counted, ledger, "summary", "--device", "wan0")["wan0"]) == (0, counted.vnstat_sent)
+    # What was carried before it is the baseline; what is carried between the import and the first start counts.
+    sent = near.send("10.0.0.2", 5)
+    daemon = exporter(near, f"--config.file={counted.configuration}", ledger=ledger, environment=counted.environment)
+    assert daemon.metrics().pair("lifetime", "wan0") == (0, counted.vnstat_sent + sent)
+
+
+def test_what_both_have_metered_counts_once(counted):
+    order = ("import", "vnstat", counted.database, f"--storage.path={counted.daemon.ledger}", f"--config.file={counted.configuration}")
+    assert counted.daemon.metrics().pair("lifetime", "wan0") == (0, counted.sent - counted.own_from)
+    for _ in range(2):
+        done = json.loads(netusage(*order, "--json", environment=counted.environment))
+        wan, = done["accounts"]
+        assert wan["taken_transmitted_bytes"] == counted.own_from
+        assert wan["known_transmitted_bytes"] == counted.vnstat_sent - counted.own_from
+        eventually(lambda: counted.daemon.metrics().pair("lifetime", "wan0") == (0, counted.sent))
+        assert pair(usage(counted, counted.daemon.ledger, "summary", "--device", "wan0")["wan0"]) == (0, counted.sent)
+        assert counted.daemon.metrics()["netusage_uplink_lifetime_transmit_bytes"] == counted.sent - counted.own_from
+    # And the daemon goes on.
+    counted.sent += counted.near.send("10.0.0.2", 10)
+    eventually(lambda: counted.daemon.metrics().pair("lifetime", "wan0") == (0, counted.sent))
+
+
+def test_poisoned_rows_are_told_and_left_out(counted, exporter, namespaces, tmp_path):
+    poisoned = tmp_path / "vnstat.db"
+    shutil.copy(counted.database, poisoned)
+    with contextlib.closing(sqlite3.connect(poisoned)) as database, database:
+        # As a counter that was reset leaves it: beyond SQLite's integers.
+        for table in ("fiveminute", "hour", "day", "month", "year"):
+            database.execute(f"UPDATE {table} SET tx = tx + 1.8446744073709552e19 WHERE date >= '2026-11-22' OR date LIKE '%-01'")
+        database.execute("UPDATE interface SET txtotal = txtotal + 1.8446744073709552e19")
+        good, = database.execute("SELECT tx FROM day WHERE typeof(tx) = 'integer'").fetchone()
+    daemon = exporter(namespaces(), f"--config.file={counted.configuration}", environment=counted.environment)
+    done = json.loads(netusage("import", "vnstat", poisoned, "--json", f"--storage.path={daemon.ledger}",
+                               f"--config.file={counted.configuration}", environment=counted.environment))
+    assert [each["taken_transmitted_bytes"] for each in done["accounts"]] == [good]
+    for start in ("wan0: day 2026-11-22: a number of type real", "wan0: month 2026-11-01: ", "wan0: year 2026-01-01: ", "wan0: total "):
+        assert any(each.startswith(start) for each in done["problems"]), start
+
+
+def test_our_own_csv_comes_back_to_the_byte(counted, exporter, namespaces, tmp_path):
+    end = int(datetime.datetime(2026, 11, 2, 9, 40, tzinfo=ZONE).timestamp())
+    past = Ledger(namespaces(), tmp_path, CONFIGURATION)
+    names = [("", "uplink"), ("wan0", "device"), ('a,"b"', "device"), ("uplink", "device"), (b"caf\xe9", "device"), ("veth*", "collapsed")]
+    for number, name in enumerate(names):
+        account = past.account(*name)
+        for start in range(end - 9 * 86400, end, 300):
+            past.bucket(account, start, start % 7919 * number, start % 1049)
+    past.close(until=end)
+    (tmp_path / "new").mkdir()
+    daemon = exporter(namespaces(), f"--config.file={past.configuration}", directory=tmp_path / "new")
+
+    def export(ledger, *arguments):
+        text = netusage("export", *arguments, "--since", "2026-10-20", "--until", "2026-11-02",
+                        f"--storage.path={ledger}", f"--config.file={past.configuration}")
+        return sorted(tuple(row) for row in csv.reader(io.StringIO(text)) if row[4:] != ["0", "0"])
+
+    for grain in ("day", "hour", "5m"):
+        file = tmp_path / f"{grain}.csv"
+        netusage("export", "--grain", grain, "-o", file, f"--storage.path={past.path}", f"--config.file={past.configuration}")
+        for _ in range(2):
+            netusage("import", "csv", file, f"--storage.path={daemon.ledger}", f"--config.file={past.configuration}")
+            eventually(lambda: export(daemon.ledger, "--grain", grain) == export(past.path, "--grain", grain))
+        assert export(daemon.ledger, "--grain", "day") == export(past.path, "--grain", "day")
+    # A ledger knows its own.
+    done = json.loads(netusage("import", "csv", file, "--json", f"--storage.path={past.path}", f"--config.file={past.configuration}"))
+    assert len(done["accounts"]) == len(names)
+    assert all(each["taken_received_bytes"] == each["taken_transmitted_bytes"] == 0 for each in done["accounts"])
+
+
+@pytest.mark.parametrize("kind, content, message", [
+    ("vnstat", None, "can't be read: No such file"),
+    ("vnstat", b"", "neither a database of vnStat 2 nor what vnstat --json prints"),
+    ("vnstat", b'{"jsonversion":"2","interfaces":[{"name":"a"}]}', "neither a database"),
+    ("vnstat", b'{"jsonversion":"1","interfaces":[]}', "neither a database"),
+    ("vnstat", b"SQLite format 3\0" + bytes(100), "not a database of vnStat 2"),
+    ("vnstat", "ledger", "it has none of vnStat's tables"),
+    ("csv", b"", "1: not a CSV file of netusage export"),
+    ("csv", b"a,b\r\n1,2\r\n", "1: not a CSV file of netusage export"),
+    ("csv", b"start,end,device,kind,received_bytes,transmitted_bytes\r\n2026-11-21T00:00:00Z,2026-11-22T00:00:00Z,e,device,1,-1\r\n",
+     "2: not a line of netusage export; nothing was taken over"),
+    ("csv", b"start,end,device,kind,received_bytes,transmitted_bytes\r\n2026-11-21T00:00:00Z,2126-11-22T00:00:00Z,e,device,1,1\r\n", "2: not a line"),
+])
+def test_a_file_that_makes_no_sense_is_named_and_nothing_changes(exporter, namespaces, tmp_path, kind, content, message):
+    daemon = exporter(namespaces())
+    daemon.stop()
+    file = tmp_path / "file"
+    if content == "ledger":
+        shutil.copy(daemon.ledger, file)
+    elif content is not None:
+        file.write_bytes(content)
+    before = daemon.ledger.read_bytes()
+    error = netusage("import", kind, file, f"--storage.path={daemon.ledger}", code=1)
+    assert message in error and str(file) in error and daemon.ledger.read_bytes() == before
