@@ -196,6 +196,8 @@ package struct Commit: Sendable {
     package var committedCycles: [CommittedCycle]
     /// Time in which nothing was read.
     package var unread: [Range<Timestamp>]
+    /// Whether it has all that is known of its accounts, for a store that was begun anew.
+    package var isWhole = false
 }
 
 /// What a commit brought to light: an account with this name had been in the store, unknown to the program.

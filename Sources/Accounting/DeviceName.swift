@@ -18,6 +18,14 @@ package struct DeviceName: Hashable, Comparable, Sendable {
         a.bytes.lexicographicallyPrecedes(b.bytes)
     }
 
+    /// Whether the kernel would take it (`dev_valid_name` of net/core/dev.c).
+    package var isPossible: Bool {
+        !bytes.isEmpty && bytes != Array(".".utf8) && bytes != Array("..".utf8)
+            && !bytes.contains {
+                [0, 0x20, 0xA0, UInt8(ascii: "/"), UInt8(ascii: ":")].contains($0) || (9...13).contains($0)
+            }
+    }
+
     /// The name as valid UTF-8, different for different names.
     ///
     /// A name that isn't valid UTF-8, or that would read like one of the `reserved` labels, comes out as `raw:` and its

@@ -19,6 +19,7 @@ extension Ledger {
             buckets: pending.buckets, days: pending.days, spreads: pending.spreads, events: pending.events,
             starts: pending.starts,
             adjustments: pending.adjustments, committedCycles: pending.committedCycles, unread: pending.unread)
+        commit.isWhole = pending.isWhole
         commit.devices = records.values.filter { persistedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
         commit.removedDevices = persistedDevices.keys.filter { records[$0] == nil }.sorted()
         pending = Pending()
@@ -58,6 +59,7 @@ extension Ledger {
         unexposedInFlight = [:]
         persistedDevices = [:]
         pending = Pending()
+        pending.isWhole = true
         pending.events = planBook.records.events.filter { event in !untold.contains { $0.isSame(as: event) } } + untold
         pending.adjustments = planBook.records.adjustments
         pending.committedCycles = planBook.records.committedCycles

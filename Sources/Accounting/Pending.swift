@@ -19,6 +19,8 @@ struct Pending {
     var committedCycles: [CommittedCycle] = []
     /// Time in which nothing was read.
     var unread: [Range<Timestamp>] = []
+    /// See ``Commit/isWhole``.
+    var isWhole = false
 
     mutating func add(_ delta: Delta, to account: AccountID, bucket: Bucket, day: CivilDate) {
         buckets[Commit.BucketKey(account: account, bucket: bucket), default: .zero] += delta

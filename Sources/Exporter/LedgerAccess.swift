@@ -142,11 +142,12 @@ package struct LedgerAccess: Sendable {
     /// - Parameters:
     ///   - source: Its times are by the ledger's zone where they have none.
     ///   - uplink: A device whose bytes are booked to the uplink, too.
+    ///   - replaces: Whether what was taken over of the same devices before is to be forgotten.
     ///   - isTrial: Whether everything stays as it was.
     ///   - progress: Is told how much is done, from 0 to 1.
     /// - Throws: `Failure`.
     package func takeOver(
-        _ source: ImportSource, uplink: String?, isTrial: Bool, progress: (Double) -> Void
+        _ source: ImportSource, uplink: String?, replaces: Bool, isTrial: Bool, progress: (Double) -> Void
     ) async throws(Failure) -> ImportReport {
         try checkDirectory()
         let setup = try setup()
@@ -157,37 +158,38 @@ package struct LedgerAccess: Sendable {
             throw .refused(error.description)
         }
         if let uplink {
+            if contents.accounts.contains(where: { $0.key == .uplink }) {
+                throw .refused("--uplink \(uplink): the file has the uplink itself; leave it out")
+            }
             guard let device = contents.accounts.first(where: { $0.key == .device(DeviceName(uplink)) }) else {
                 throw .refused("--uplink \(uplink): there is no such device in the file")
             }
             contents.accounts.append(ImportedAccount(.uplink, slots: device.slots))
         }
         contents.book(by: setup.rules)
-        let pieces = contents.accounts.flatMap { $0.pieces(ofSlots: Self.slotsAtATime, by: setup.localCalendar) }
+        for index in contents.accounts.indices { contents.accounts[index].replaces = replaces }
+        let pieces = ImportedAccount.pieces(of: contents.accounts, ofSlots: Self.slotsAtATime, by: setup.localCalendar)
         let isNew = !LedgerFile.exists(at: storagePath)
         if isNew {
             // What root makes in the service's place, the service's user can't write.
             if isTrial || storagePath == StoragePath.system { throw noLedger }
             try await beginLedger()
         }
-        var outcomes: [ImportOutcome] = []
+        var outcomes: [AccountKey: ImportOutcome] = [:]
         for (number, piece) in pieces.enumerated() {
             for outcome in try takeOver(piece, setup, isTrial: isTrial) {
-                if let last = outcomes.last, last.key == outcome.key {
-                    outcomes[outcomes.count - 1].add(outcome)
-                } else {
-                    outcomes.append(outcome)
-                }
+                outcomes[outcome.key, default: .init(outcome.key)].add(outcome)
             }
             progress(Double(number + 1) / Double(pieces.count))
         }
-        var report = ImportReport(outcomes, contents.problems, setup.localCalendar, isTrial: isTrial)
+        var report = ImportReport(Array(outcomes.values), contents.problems, setup.localCalendar, isTrial: isTrial)
         report.hasBegunLedger = isNew
         return report
     }
 
-    private func takeOver(_ piece: ImportedAccount, _ setup: Setup, isTrial: Bool) throws(Failure) -> [ImportOutcome] {
-        if let answer = try askDaemon(.takeOver([piece], isTrial: isTrial)) {
+    private func takeOver(_ piece: [ImportedAccount], _ setup: Setup, isTrial: Bool) throws(Failure) -> [ImportOutcome]
+    {
+        if let answer = try askDaemon(.takeOver(piece, isTrial: isTrial)) {
             guard let done = answer.takeOver else { throw .refused(answer.error ?? "the daemon gave no answer") }
             return done
         }
@@ -197,7 +199,7 @@ package struct LedgerAccess: Sendable {
                 setup.now.adding(seconds: -Int64(setup.configuration.storage.keepBuckets.seconds)),
                 setup.emptyBook.bucketsNeededFrom(at: setup.now))
             let outcomes = try file.takeOver(
-                [piece], calendar: setup.localCalendar, at: setup.now, horizon: horizon, isTrial: isTrial)
+                piece, calendar: setup.localCalendar, at: setup.now, horizon: horizon, isTrial: isTrial)
             try? file.tidy()  // It is kept, in the log if not in the file.
             return outcomes
         }

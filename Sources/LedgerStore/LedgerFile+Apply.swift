@@ -32,6 +32,7 @@ extension LedgerFile {
                 // All of them make room first: two may have swapped their names.
                 for record in commit.accounts { try removeAccount(record.id) }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
+                if commit.isWhole { for record in commit.accounts { try claim(record.id) } }
                 lastAdoption = (commit.header.sequence, adopted)
                 try applyDevices(commit)
                 let former = try connection.integer("SELECT read_at_ns FROM ledger") ?? .min
@@ -92,24 +93,27 @@ extension LedgerFile {
     /// nothing is taken over twice. An account that had nothing goes on as the other one was.
     private func foldImport(_ fold: Commit.Fold, targetHadDays: Bool) throws {
         let (source, target) = (SQLValue.integer(fold.source.rawValue), SQLValue.integer(fold.target.rawValue))
-        let rows = try statement(
-            "SELECT count(*), count(CASE account WHEN ?2 THEN 1 END) FROM import WHERE account IN (?1, ?2)")
-        try rows.bind([source, target])
-        guard try rows.step() else { return }
-        let (count, ofTarget) = (rows.integer(0), rows.integer(1))
-        try rows.bind([])
-        if count == 0 { return }
-        if !targetHadDays, ofTarget == 0 {
-            try statement("UPDATE import SET account = ?2 WHERE account = ?1").run(source, target)
-            return
+        let isNoted = try connection.integer(
+            "SELECT 1 FROM import WHERE account IN (\(fold.source.rawValue), \(fold.target.rawValue)) LIMIT 1")
+        if isNoted == nil { return }
+        if targetHadDays {
+            try claim(fold.target)
+            try statement("DELETE FROM import WHERE account = ?1").run(source)
+        } else {
+            try statement("UPDATE OR REPLACE import SET account = ?2 WHERE account = ?1").run(source, target)
         }
-        try statement("DELETE FROM import WHERE account IN (?1, ?2)").run(source, target)
+    }
+
+    /// All that an account has counts as metered here, whenever that was.
+    private func claim(_ account: AccountID) throws {
         try statement(
             """
-            INSERT INTO import (account, own_from, edge_received, edge_transmitted, taken_from)
-            SELECT ?1, start, 0, 0, start FROM day_start WHERE day = (SELECT min(day) FROM day WHERE account = ?1)
+            INSERT OR REPLACE INTO import (account, own_from, edge_received, edge_transmitted, taken_from)
+            VALUES (?1, ?2, 0, 0, ?3)
             """
-        ).run(target)
+        ).run(
+            .integer(account.rawValue), .integer(Timestamp.earliest.secondsSinceEpoch),
+            .integer(Timestamp.latest.secondsSinceEpoch))
     }
 
     private func removeAccount(_ id: AccountID) throws {

@@ -3,8 +3,8 @@ import CivilTime
 
 /// Taking over what another meter has counted.
 extension LedgerFile {
-    /// Books what was carried before the ledger began to meter an account. Done again, with the same or with more, it
-    /// takes the place of what was taken over before, day by day: nothing counts twice.
+    /// Books what was carried before the ledger began to meter an account, as far as it isn't there: nothing counts twice,
+    /// and what is there stays.
     ///
     /// - Parameters:
     ///   - calendar: Tells when days begin.
@@ -35,15 +35,14 @@ extension LedgerFile {
     private func takeOver(
         _ imported: ImportedAccount, _ calendar: LocalCalendar, at now: Timestamp, _ horizon: Timestamp
     ) throws -> ImportOutcome {
-        var outcome = ImportOutcome(imported)
-        if imported.slots.isEmpty { return outcome }
-        let account = try account(of: imported.key)
-        var own = try OwnRecord(of: account, in: self, calendar, at: now)
-        let (parts, known) = own.parts(of: imported.slots)
-        try forget(parts, of: account, &own, calendar)
-        var taken = Total.zero
+        var outcome = ImportOutcome(imported.key)
+        guard let from = imported.slots.map(\.span.lowerBound).min() else { return outcome }
+        let (account, isNew) = try account(of: imported.key)
+        var known = try KnownBytes(of: account, isNew: isNew, in: self, calendar, at: now)
+        if imported.replaces { try forget(&known, of: account, calendar) }
+        try known.load(of: account, in: self, imported.slots)
+        let parts = known.parts(of: imported.slots)
         for part in parts {
-            taken += part.total
             let spread = Spread(
                 Delta(received: part.total.received, transmitted: part.total.transmitted),
                 from: part.span.lowerBound, to: part.span.upperBound)
@@ -51,33 +50,34 @@ extension LedgerFile {
                 try omitBuckets(before: min(Bucket(containing: horizon).start, Bucket(containing: spread.end).end))
             }
             try spread.forEachBucket(since: horizon) { bucket, share in
-                if bucket >= own.edge { own.takenAtEdge += share }
+                if bucket >= known.edge { known.takenAtEdge += share }
                 try add(Total(share), to: account, at: bucket)
             }
             for entry in spread.days(by: calendar) {
                 try add(Total(entry.share), to: account, on: entry.day, calendar: calendar)
             }
         }
-        let first = parts.map(\.span.lowerBound).min()
-        try put(own, of: account, takenFrom: first)
+        try put(known, of: account, takenFrom: from)
+        let taken = parts.reduce(into: Total.zero) { $0 += $1.total }
+        let all = imported.slots.reduce(into: Total.zero) { $0 += $1.total }
         outcome.taken = .init(taken)
-        outcome.known = .init(known)
-        outcome.from = first?.secondsSinceEpoch
+        outcome.late = .init(known.late)
+        outcome.known = .init(all.without(taken).without(known.late))
+        outcome.from = parts.map(\.span.lowerBound.secondsSinceEpoch).min()
         outcome.until = parts.map(\.span.upperBound.secondsSinceEpoch).max()
-        if imported.key == .uplink, let from = first, let until = parts.map(\.span.upperBound).max() {
-            try noteRead(from..<until)
-        }
+        let until = min(known.from, imported.slots.map(\.span.upperBound).max() ?? from)
+        if imported.key == .uplink, from < until { try noteRead(from..<until) }
         return outcome
     }
 
     /// The number of an account; a new one if there is none. Numbers of the program count up from 1: one that is drawn far
     /// above is in nobody's way, also if the program gives one at the same moment.
-    private func account(of key: AccountKey) throws -> AccountID {
+    private func account(of key: AccountKey) throws -> (id: AccountID, isNew: Bool) {
         let (kind, name) = key.columns
         let rows = try statement("SELECT id FROM account WHERE kind = ?1 AND name = ?2")
         try rows.bind([kind, name])
         defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
-        if try rows.step() { return AccountID(rawValue: rows.integer(0)) }
+        if try rows.step() { return (AccountID(rawValue: rows.integer(0)), false) }
         let id = Int64.random(in: (1 << 40)..<(1 << 61))
         try statement(
             """
@@ -86,10 +86,32 @@ extension LedgerFile {
             VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0)
             """
         ).run(.integer(id), kind, name)
-        return AccountID(rawValue: id)
+        return (AccountID(rawValue: id), true)
     }
 
-    private func put(_ own: OwnRecord, of account: AccountID, takenFrom: Timestamp?) throws {
+    /// Takes away all that was taken over before.
+    private func forget(_ known: inout KnownBytes, of account: AccountID, _ calendar: LocalCalendar) throws {
+        let id = SQLValue.integer(account.rawValue)
+        let edge = SQLValue.integer(known.edge.start.secondsSinceEpoch)
+        let span = calendar.span(ofDay: calendar.day(containing: known.from))
+        let day = SQLValue.integer(Int64(calendar.day(containing: known.from).daysSinceEpoch))
+        if known.hasBuckets {
+            let rows = try bucketRows(of: account, from: known.edge.start, before: span.upperBound)
+            let own = rows.reduce(into: Total.zero) { $0 += $1.total }.without(known.takenAtEdge)
+            try statement("UPDATE day SET received = ?3, transmitted = ?4 WHERE day = ?1 AND account = ?2").run(
+                day, id, .integer(Int64(clamping: own.received)), .integer(Int64(clamping: own.transmitted)))
+        }
+        try statement(
+            "UPDATE bucket SET received = received - ?3, transmitted = transmitted - ?4 WHERE start = ?1 AND account = ?2"
+        ).run(
+            edge, id, .integer(Int64(clamping: known.takenAtEdge.received)),
+            .integer(Int64(clamping: known.takenAtEdge.transmitted)))
+        try statement("DELETE FROM bucket WHERE start < ?1 AND account = ?2").run(edge, id)
+        try statement("DELETE FROM day WHERE day < ?1 AND account = ?2").run(day, id)
+        known.takenAtEdge = .zero
+    }
+
+    private func put(_ known: KnownBytes, of account: AccountID, takenFrom: Timestamp) throws {
         try statement(
             """
             INSERT INTO import (account, own_from, edge_received, edge_transmitted, taken_from) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -97,72 +119,42 @@ extension LedgerFile {
                 taken_from = min(taken_from, ?5)
             """
         ).run(
-            .integer(account.rawValue), .integer(own.from.secondsSinceEpoch),
-            .integer(Int64(clamping: own.takenAtEdge.received)), .integer(Int64(clamping: own.takenAtEdge.transmitted)),
-            .integer((takenFrom ?? .latest).secondsSinceEpoch))
-    }
-
-    /// Takes away what was taken over before of the same days.
-    private func forget(
-        _ parts: [OwnRecord.Part], of account: AccountID, _ own: inout OwnRecord, _ calendar: LocalCalendar
-    ) throws {
-        var days: Set<CivilDate> = []
-        for part in parts {
-            let last = calendar.day(containing: part.span.upperBound.adding(seconds: -1))
-            var day = calendar.day(containing: part.span.lowerBound)
-            while day <= last {
-                days.insert(day)
-                day = calendar.nextDay(after: day)
-            }
-        }
-        let id = SQLValue.integer(account.rawValue)
-        for day in days {
-            let span = calendar.span(ofDay: day)
-            let end = min(span.upperBound, own.edge.start)
-            var former = Total.zero
-            if span.upperBound > own.edge.start {
-                for row in try bucketRows(of: account, from: span.lowerBound, before: end) { former += row.total }
-                former += own.takenAtEdge
-                try take(own.takenAtEdge, from: "bucket", at: own.edge.start.secondsSinceEpoch, of: account)
-                try take(former, from: "day", at: Int64(day.daysSinceEpoch), of: account)
-                own.takenAtEdge = .zero
-            } else {
-                try statement("DELETE FROM day WHERE day = ?1 AND account = ?2").run(
-                    .integer(Int64(day.daysSinceEpoch)), id)
-            }
-            try statement("DELETE FROM bucket WHERE start >= ?1 AND start < ?2 AND account = ?3").run(
-                .integer(span.lowerBound.secondsSinceEpoch), .integer(end.secondsSinceEpoch), id)
-        }
-    }
-
-    private func take(_ total: Total, from table: String, at slot: Int64, of account: AccountID) throws {
-        let column = table == "bucket" ? "start" : "day"
-        try statement(
-            """
-            UPDATE \(table) SET received = max(0, received - ?3), transmitted = max(0, transmitted - ?4)
-            WHERE \(column) = ?1 AND account = ?2
-            """
-        ).run(
-            .integer(slot), .integer(account.rawValue), .integer(Int64(clamping: total.received)),
-            .integer(Int64(clamping: total.transmitted)))
-        try statement(
-            "DELETE FROM \(table) WHERE \(column) = ?1 AND account = ?2 AND received = 0 AND transmitted = 0"
-        ).run(.integer(slot), .integer(account.rawValue))
+            .integer(account.rawValue), .integer(known.from.secondsSinceEpoch),
+            .integer(Int64(clamping: known.takenAtEdge.received)),
+            .integer(Int64(clamping: known.takenAtEdge.transmitted)), .integer(takenFrom.secondsSinceEpoch))
     }
 
     /// An account's buckets, ascending.
     fileprivate func bucketRows(
-        of account: AccountID, from start: Timestamp, before end: Timestamp = .latest
-    ) throws -> [(start: Timestamp, total: Total)] {
+        of account: AccountID, from start: Timestamp, before end: Timestamp
+    ) throws -> [KnownBytes.Row] {
         let rows = try statement(
             "SELECT start, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2 AND account = ?3 ORDER BY start"
         )
         try rows.bind([
             .integer(start.secondsSinceEpoch), .integer(end.secondsSinceEpoch), .integer(account.rawValue),
         ])
-        var found: [(start: Timestamp, total: Total)] = []
+        var found: [KnownBytes.Row] = []
         while try rows.step() {
-            found.append((Timestamp(secondsSinceEpoch: rows.integer(0)), total(in: rows, from: 1)))
+            let start = Timestamp(secondsSinceEpoch: rows.integer(0))
+            found.append((start..<Bucket(start: start).end, total(in: rows, from: 1)))
+        }
+        return found
+    }
+
+    /// An account's days, ascending.
+    fileprivate func dayRows(of account: AccountID, _ days: ClosedRange<CivilDate>) throws -> [StoredLedger.StoredDay] {
+        let rows = try statement(
+            "SELECT day, account, received, transmitted FROM day WHERE day BETWEEN ?1 AND ?2 AND account = ?3 ORDER BY day"
+        )
+        try rows.bind([
+            .integer(Int64(days.lowerBound.daysSinceEpoch)), .integer(Int64(days.upperBound.daysSinceEpoch)),
+            .integer(account.rawValue),
+        ])
+        var found: [StoredLedger.StoredDay] = []
+        while try rows.step() {
+            guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
+            found.append(entry)
         }
         return found
     }
@@ -183,32 +175,45 @@ extension LedgerFile {
     }
 }
 
-/// What the ledger has metered of an account itself, and from when on. What is stored of it before was taken over.
-private struct OwnRecord {
+/// What the ledger has of an account: what it has metered itself, from some moment on, and what was taken over before it.
+private struct KnownBytes {
+    /// Bytes of a span: of a bucket, or of a day whose buckets aren't kept.
+    typealias Row = (span: Range<Timestamp>, total: Total)
     /// What is to be booked.
     typealias Part = (span: Range<Timestamp>, total: Total)
 
     /// The account's first reading, as far as that is known; otherwise the beginning of its bucket, or of its day.
     private(set) var from: Timestamp
+    /// Up to when something may be booked: the first reading, or the end of its day where no buckets tell more.
+    private var open: Timestamp { hasBuckets ? from : calendar.span(ofDay: calendar.day(containing: from)).upperBound }
     /// The bucket in which that is: it may hold something of both.
     private(set) var edge: Bucket
     /// What of that bucket was taken over.
     var takenAtEdge = Total.zero
-    /// Whether the buckets tell all that was metered since.
-    private let hasBuckets: Bool
-    /// From the edge on, without what was taken over.
-    private var rows: [(start: Timestamp, total: Total)] = []
+    /// What slots have that the ledger may yet read itself.
+    private(set) var late = Total.zero
+    /// The last reading: what was carried since is booked when netusage runs.
+    private let readUntil: Timestamp
+    /// Buckets that start before may be gone.
+    private let kept: Timestamp
+    /// Whether the buckets tell all that was metered since the beginning of the first day.
+    let hasBuckets: Bool
+    private let calendar: LocalCalendar
+    /// Ascending, and apart from each other: what isn't used up yet to explain slots.
+    private var rows: [Row] = []
 
-    init(of account: AccountID, in file: LedgerFile, _ calendar: LocalCalendar, at now: Timestamp) throws {
-        let kept = Timestamp(
-            secondsSinceEpoch: try file.connection.integer("SELECT buckets_from FROM ledger") ?? .min)
+    /// - Parameter isNew: Whether the ledger has never seen it.
+    init(of account: AccountID, isNew: Bool, in file: LedgerFile, _ calendar: LocalCalendar, at now: Timestamp) throws {
+        self.calendar = calendar
+        kept = Timestamp(secondsSinceEpoch: try file.connection.integer("SELECT buckets_from FROM ledger") ?? .min)
+        readUntil = isNew ? .latest : try file.loadHeader()?.lastReading.timestamp ?? .latest
         let number = account.rawValue
         let noted = try file.statement(
             "SELECT own_from, edge_received, edge_transmitted FROM import WHERE account = ?1")
         try noted.bind([.integer(number)])
         defer { try? noted.bind([]) }  // Only resets the statement, so that no read stays open.
         let isNoted = try noted.step()
-        from = now
+        from = min(now, readUntil)
         if isNoted {
             from = Timestamp(secondsSinceEpoch: noted.integer(0))
             takenAtEdge = file.total(in: noted, from: 1)
@@ -217,22 +222,24 @@ private struct OwnRecord {
         {
             from = calendar.start(of: CivilDate(daysSinceEpoch: Int32(clamping: day)))
         }
-        let midnight = calendar.start(of: calendar.day(containing: from))
-        hasBuckets = midnight >= kept
-        if !hasBuckets {
-            // What of that day is whose can't be told any more: it stays as it is.
-            from = midnight
-            edge = Bucket(start: midnight)
-            takenAtEdge = .zero
-            return
+        if isNoted, from > .earliest, Bucket(containing: from).start < kept {
+            // Of the day itself nobody can tell any more who metered it; what comes after a day without bytes is the ledger's.
+            let day = calendar.day(containing: from)
+            let next = try file.connection.integer(
+                "SELECT day FROM day WHERE account = \(number) AND day > \(day.daysSinceEpoch) ORDER BY day LIMIT 1"
+            ).map { CivilDate(daysSinceEpoch: Int32(clamping: $0)) }
+            if next != calendar.nextDay(after: day) {
+                (from, takenAtEdge) = (max(from, next.map(calendar.start(of:)) ?? min(now, readUntil)), .zero)
+            }
         }
         edge = Bucket(containing: from)
-        rows = try file.bucketRows(of: account, from: edge.start)
-        if rows.first?.start == edge.start { rows[0].total = rows[0].total.without(takenAtEdge) }
-        rows.removeAll { $0.total.isZero }
-        guard let first = rows.first?.start else {
+        hasBuckets = edge.start >= kept && from > .earliest
+        if !hasBuckets { return }
+        let first = try file.bucketRows(of: account, from: edge.start, before: .latest)
+            .first { $0.span.lowerBound > edge.start || !$0.total.without(takenAtEdge).isZero }?.span.lowerBound
+        guard let first else {
             // Nothing was metered: all there is was taken over.
-            from = max(from, now)
+            from = max(from, min(now, readUntil))
             if edge != Bucket(containing: from) { (edge, takenAtEdge) = (Bucket(containing: from), .zero) }
             return
         }
@@ -246,72 +253,120 @@ private struct OwnRecord {
         }
     }
 
-    /// What of the slots is to be booked, and what of them was metered here as well.
+    /// Reads what there is in the time of these slots.
+    mutating func load(of account: AccountID, in file: LedgerFile, _ slots: [ImportedAccount.Slot]) throws {
+        guard let start = slots.map(\.span.lowerBound).min(), let end = slots.map(\.span.upperBound).max() else {
+            return
+        }
+        // Whole days, so that what a day has besides its buckets can be told.
+        let days = calendar.day(containing: start.adding(seconds: -Bucket.seconds))...calendar.day(containing: end)
+        let span = calendar.start(of: days.lowerBound)..<calendar.span(ofDay: days.upperBound).upperBound
+        let buckets = try file.bucketRows(of: account, from: max(span.lowerBound, kept), before: span.upperBound)
+        var place = buckets.startIndex
+        for entry in try file.dayRows(of: account, days) {
+            let day = calendar.span(ofDay: entry.day)
+            if day.lowerBound >= kept { break }
+            var rest = entry.total
+            while place < buckets.endIndex, buckets[place].span.lowerBound < day.upperBound {
+                rest = rest.without(buckets[place].total)
+                place += 1
+            }
+            rows.append((day.lowerBound..<max(day.lowerBound.adding(seconds: 1), min(day.upperBound, kept)), rest))
+        }
+        let seam = max(from, edge.start.adding(seconds: 1))
+        for row in buckets {
+            if hasBuckets, row.span.lowerBound == edge.start {
+                rows.append((edge.start..<seam, takenAtEdge))
+                rows.append((seam..<edge.end, row.total.without(takenAtEdge)))
+            } else {
+                rows.append(row)
+            }
+        }
+    }
+
+    /// What of the slots is to be booked.
     ///
-    /// What was metered explains what the slots have in its time: first the slots that begin in it, then those that reach
-    /// into it, the shortest first; then, for meters read at different moments, what is left of a slot's neighbours. What
-    /// isn't explained was carried before the first reading, if the slot begins before it or right behind it.
-    mutating func parts(of slots: [ImportedAccount.Slot]) -> (parts: [Part], known: Total) {
-        guard hasBuckets else { return shares(of: slots) }
-        let lastEarly = edge.end.adding(seconds: Bucket.seconds)
-        // Where the first reading isn't known but by its bucket, its bytes may have been carried in the one before.
-        let slack = from == edge.start ? Bucket.seconds : 0
-        let order = slots.indices.filter { slots[$0].span.upperBound > from.adding(seconds: -slack) }.sorted {
-            one, other in
+    /// What is there explains what slots of the same time have, the shortest first; near the first reading also, for meters
+    /// that read at different moments, what is left of a slot's neighbours. What isn't explained was carried before the
+    /// first reading, if the slot begins before it or right behind it.
+    mutating func parts(of slots: [ImportedAccount.Slot]) -> [Part] {
+        // Not those of the next day, which may come in another piece.
+        let midnight = calendar.span(ofDay: calendar.day(containing: edge.start)).upperBound
+        let earlyUntil = hasBuckets ? min(edge.end.adding(seconds: Bucket.seconds), midnight) : open
+        let order = slots.indices.sorted { one, other in
             func rank(_ slot: ImportedAccount.Slot) -> (Int, Int64, Int64) {
-                (slot.span.lowerBound < lastEarly ? 1 : 0, slot.end - slot.start, slot.start)
+                (slot.span.lowerBound < earlyUntil ? 1 : 0, slot.end - slot.start, slot.start)
             }
             return rank(slots[one]) < rank(slots[other])
         }
         var rests = slots.map(\.total)
-        for index in order { explain(&rests[index], of: slots[index].span, slack: 0) }
+        let days = order.filter { day(of: slots[$0]) != nil }
+        for index in days { explain(&rests[index], of: slots[index].span, slack: 0) }
+        // Meters differ in when they read, and files in how fine they are: the time of a day that the file tells of gets
+        // what it lacks, and no more.
+        var told: [CivilDate: Range<Timestamp>] = [:]
+        for slot in slots {
+            guard let day = day(of: slot), slot.span.lowerBound < open else { continue }
+            let span = told[day] ?? slot.span
+            told[day] = min(span.lowerBound, slot.span.lowerBound)..<max(span.upperBound, slot.span.upperBound)
+        }
+        for index in days where slots[index].span.lowerBound < earlyUntil {
+            guard let day = day(of: slots[index]), let span = told[day] else { continue }
+            explain(&rests[index], of: span.clamped(to: .earliest..<open), slack: 0)
+        }
+        for index in order where day(of: slots[index]) == nil {
+            explain(&rests[index], of: slots[index].span, slack: 0)
+        }
+        // Where the first reading isn't known but by its bucket, its bytes may have been carried in the one before.
+        let nearFrom = open.adding(seconds: from == edge.start ? -Bucket.seconds : 0)
         // The other meter may have been off for a part of the last bucket.
         let end = slots.map(\.span.upperBound).max() ?? from
-        rows.removeAll { Bucket(start: $0.start).end > end }
-        for index in order { explain(&rests[index], of: slots[index].span, slack: Bucket.seconds) }
-        var parts: [Part] = []
-        var known = Total.zero
-        let last = max(from, edge.start.adding(seconds: 1))
-        for (slot, rest) in zip(slots, rests) {
-            let isTaken = slot.span.lowerBound < lastEarly
-            known += isTaken ? slot.total.without(rest) : slot.total
-            if !isTaken || rest.isZero { continue }
-            let end = min(slot.span.upperBound, last)
-            parts.append((min(slot.span.lowerBound, end.adding(seconds: -1))..<end, rest))
+        rows.removeAll { $0.span.upperBound > end }
+        for index in order where slots[index].span.upperBound > nearFrom {
+            explain(&rests[index], of: slots[index].span, slack: Bucket.seconds)
         }
-        return (parts, known)
+        return order.compactMap { index in
+            let (span, rest) = (slots[index].span, rests[index])
+            if rest.isZero { return nil }
+            let isEarly = span.lowerBound < earlyUntil
+            if span.upperBound > readUntil, isEarly || span.lowerBound >= readUntil {
+                late += rest
+                return nil
+            }
+            if !isEarly { return nil }
+            let end = min(span.upperBound, max(open, edge.start.adding(seconds: 1)))
+            return (min(span.lowerBound, end.adding(seconds: -1))..<end, rest)
+        }
     }
 
-    /// Where no buckets tell what was metered: what of the slots falls to the time before it.
-    private func shares(of slots: [ImportedAccount.Slot]) -> (parts: [Part], known: Total) {
-        var parts: [Part] = []
-        var known = Total.zero
-        for slot in slots {
-            let spread = Spread(
-                Delta(received: slot.received, transmitted: slot.transmitted), from: slot.span.lowerBound,
-                to: slot.span.upperBound)
-            let part = Total(spread.share(from: .earliest, to: from))
-            known += slot.total.without(part)
-            if !part.isZero { parts.append((slot.span.lowerBound..<min(slot.span.upperBound, from), part)) }
-        }
-        return (parts, known)
+    /// The day that a slot lies in; `nil` for one that reaches over midnight.
+    private func day(of slot: ImportedAccount.Slot) -> CivilDate? {
+        let day = calendar.day(containing: slot.span.lowerBound)
+        return slot.span.upperBound <= calendar.span(ofDay: day).upperBound ? day : nil
     }
 
-    /// Uses up what was metered in a slot's time.
+    /// Uses up what there is in a slot's time; what reaches over its ends comes last.
     private mutating func explain(_ rest: inout Total, of span: Range<Timestamp>, slack: Int64) {
-        let start = Bucket(containing: span.lowerBound).start.adding(seconds: -slack)
-        let end = span.upperBound.adding(seconds: slack)
-        var place = rows.startIndex
+        let wide = span.lowerBound.adding(seconds: -slack)..<span.upperBound.adding(seconds: slack)
+        var first = rows.startIndex
         var upper = rows.endIndex
-        while place < upper {
-            let middle = (place + upper) / 2
-            if rows[middle].start < start { place = middle + 1 } else { upper = middle }
+        while first < upper {
+            let middle = (first + upper) / 2
+            if rows[middle].span.upperBound <= wide.lowerBound { first = middle + 1 } else { upper = middle }
         }
-        while place < rows.endIndex, rows[place].start < end, !rest.isZero {
-            let metered = rows[place].total
-            rows[place].total = metered.without(rest)
-            rest = rest.without(metered)
-            place += 1
+        // Whole ones first, then those of the ledger's own, which no earlier slot can mean.
+        for rank in 0...2 {
+            var place = first
+            while place < rows.endIndex, rows[place].span.lowerBound < wide.upperBound, !rest.isZero {
+                let row = rows[place].span
+                let isWhole = row.lowerBound >= wide.lowerBound && row.upperBound <= wide.upperBound
+                if (isWhole ? 0 : row.lowerBound >= from ? 1 : 2) == rank {
+                    let there = rows[place].total
+                    rows[place].total = there.without(rest)
+                    rest = rest.without(there)
+                }
+                place += 1
+            }
         }
     }
 }

@@ -117,7 +117,7 @@ enum Schema {
         """
         CREATE TABLE import (                   -- accounts for which something was taken over from another meter
             account          INTEGER PRIMARY KEY,
-            own_from         INTEGER NOT NULL,  -- its first reading here; what is stored of it before was taken over
+            own_from         INTEGER NOT NULL,  -- its first reading here, before which something may be taken over
             edge_received    INTEGER NOT NULL,  -- what of the bucket that holds that moment was taken over
             edge_transmitted INTEGER NOT NULL,
             taken_from       INTEGER NOT NULL   -- the beginning of what was taken over

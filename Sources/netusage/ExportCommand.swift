@@ -79,9 +79,11 @@ struct ExportCommand: AsyncParsableCommand {
     mutating func run() async throws {
         let progress = ProgressBar(isShown: isatty(STDOUT_FILENO) == 0)
         do {
+            if output != nil { Interruption.watch() }
             let target = try output.map { path throws(OutputFile.Failure) in try OutputFile(path) }
             try await common.ledgerAccess.export(try query) { bytes, share in
                 if let target {
+                    if Interruption.isAsked { throw OutputFile.Failure(text: "broken off: nothing was written") }
                     try target.write(bytes)
                 } else if !writeAll(bytes) {
                     throw OutputFile.Failure(

@@ -6,14 +6,20 @@ struct ImportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Take over what another meter has counted.",
         discussion: """
-            Only what was carried before netusage began to meter a device is taken: nothing counts twice. Done again it \
-            takes the place of what was taken over before, so it may be repeated.
+            Only what was carried before netusage began to meter a device is taken, as far as it isn't there already: nothing \
+            counts twice, and it may be repeated with the same file or a later one.
             """,
         subcommands: [VnStat.self, CSV.self])
 
     struct Options: ParsableArguments {
         @Flag(help: "Say what would be taken over, and leave everything as it is.")
         var dryRun = false
+
+        @Flag(
+            help:
+                "Forget what was taken over of these devices before: for a file, a time zone or an uplink that was wrong."
+        )
+        var replace = false
 
         @Option(
             help:
@@ -35,7 +41,7 @@ struct ImportCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
         @OptionGroup var options: Options
 
-        @Argument(help: "The file.", completion: .file())
+        @Argument(help: "The file; - is standard input.", completion: .file())
         var file: String
 
         mutating func run() async throws { try await takeOver(.vnStat(path: file), options, common) }
@@ -49,7 +55,7 @@ struct ImportCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
         @OptionGroup var options: Options
 
-        @Argument(help: "The file.", completion: .file())
+        @Argument(help: "The file; - is standard input.", completion: .file())
         var file: String
 
         mutating func run() async throws { try await takeOver(.csv(path: file), options, common) }
@@ -61,7 +67,9 @@ private func takeOver(_ source: ImportSource, _ options: ImportCommand.Options, 
     let progress = ProgressBar()
     let report: ImportReport
     do throws(LedgerAccess.Failure) {
-        report = try await access.takeOver(source, uplink: options.uplink, isTrial: options.dryRun) {
+        report = try await access.takeOver(
+            source, uplink: options.uplink, replaces: options.replace, isTrial: options.dryRun
+        ) {
             progress.show($0)
         }
     } catch {
@@ -73,27 +81,40 @@ private func takeOver(_ source: ImportSource, _ options: ImportCommand.Options, 
 }
 
 private func text(_ report: ImportReport, _ source: ImportSource, _ options: ImportCommand.Options) -> String {
+    if report.accounts.isEmpty { return "There is nothing in the file to take over.\n" }
     let terminal = Terminal.standardOutput
     let names = report.accounts.map { Terminal.printable($0.name) }
     let longest = max(8, names.map { width($0) }.max() ?? 0)
-    let headings = ["received", "transmitted", "metered here"].map { aligned($0, to: 12) }.joined(separator: "  ")
+    let headings = ["received", "transmitted", "known"].map { aligned($0, to: 11) }.joined(separator: "  ")
     var lines = [terminal.dim(padded("", to: longest + 2) + headings + "  time")]
     for (name, account) in zip(names, report.accounts) {
-        let (known, overflow) = account.knownReceivedBytes.addingReportingOverflow(account.knownTransmittedBytes)
-        let values = [account.takenReceivedBytes, account.takenTransmittedBytes, overflow ? .max : known]
+        let known = sum(account.knownReceivedBytes, account.knownTransmittedBytes)
+        let values = [account.takenReceivedBytes, account.takenTransmittedBytes, known]
         let time = account.from.map { "\(startText($0)) to \(startText(account.until ?? ""))" }
         lines.append(
-            padded(name, to: longest + 2) + values.map { aligned(sizeText($0), to: 12) }.joined(separator: "  ")
-                + "  " + (time ?? "nothing to take over"))
+            padded(name, to: longest + 2) + values.map { aligned(sizeText($0), to: 11) }.joined(separator: "  ")
+                + "  " + (time ?? "nothing new"))
     }
-    if report.accounts.isEmpty { lines = ["There is nothing in the file to take over."] }
-    if report.hasBegunLedger { lines.append("A new ledger was begun: from now on netusage serve meters into it.") }
+    lines.append(terminal.dim("known: what netusage had already, metered by itself or taken over before"))
+    for (name, account) in zip(names, report.accounts) {
+        let late = sum(account.lateReceivedBytes, account.lateTransmittedBytes)
+        if late == 0 { continue }
+        lines.append(
+            "left out: \(name): \(sizeText(late)) that netusage may read itself yet; start netusage serve, and import again"
+        )
+    }
     lines += report.problems.map { "left out: \(Terminal.printable($0))" }
+    if report.hasBegunLedger { lines.append("A new ledger was begun: from now on netusage serve meters into it.") }
     if case .vnStat = source, options.uplink == nil, let first = report.accounts.first(where: { $0.kind == "device" }) {
         lines.append(
-            "The uplink has none of it; --uplink \(Terminal.printable(first.name)) books to it what that device carried."
+            "Nothing was booked to the uplink; --uplink \(Terminal.printable(first.name)) books to it what that device carried."
         )
     }
     lines.append(report.isTrial ? "Nothing was changed." : "Done. The same again changes nothing.")
     return lines.joined(separator: "\n") + "\n"
+}
+
+private func sum(_ received: UInt64, _ transmitted: UInt64) -> UInt64 {
+    let (sum, overflow) = received.addingReportingOverflow(transmitted)
+    return overflow ? .max : sum
 }

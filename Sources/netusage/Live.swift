@@ -1,7 +1,6 @@
 import ArgumentParser
 import Exporter
 import Glibc
-import Synchronization
 
 /// `netusage live`.
 struct Live: AsyncParsableCommand {
@@ -74,18 +73,12 @@ private enum Pace {
     }
 }
 
-/// Whether a signal asked to end.
-private let isInterrupted = Atomic<Bool>(false)
-
 /// The whole terminal, while something is drawn on it; what was there comes back in the end.
 private struct Screen {
     private let former: termios?
 
     init() {
-        isInterrupted.store(false, ordering: .relaxed)
-        for number in [SIGINT, SIGTERM, SIGHUP] {
-            signal(number) { _ in isInterrupted.store(true, ordering: .relaxed) }
-        }
+        Interruption.watch()
         var settings = termios()
         if tcgetattr(STDIN_FILENO, &settings) == 0 {
             former = settings
@@ -111,9 +104,9 @@ private struct Screen {
     var isLeft: Bool {
         var key: UInt8 = 0
         if former != nil, read(STDIN_FILENO, &key, 1) == 1, key == UInt8(ascii: "q") || key == 0x03 {
-            isInterrupted.store(true, ordering: .relaxed)
+            Interruption.ask()
         }
-        return isInterrupted.load(ordering: .relaxed)
+        return Interruption.isAsked
     }
 
     var rows: Int {
@@ -127,6 +120,6 @@ private struct Screen {
     }
 
     private static func write(_ text: String) {
-        if !writeAll(text) { isInterrupted.store(true, ordering: .relaxed) }  // The terminal is gone.
+        if !writeAll(text) { Interruption.ask() }  // The terminal is gone.
     }
 }

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import time
 
@@ -153,6 +154,12 @@ def test_a_file_is_there_only_when_all_of_it_is(past, tmp_path):
                               shell=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     output, errors = reader.communicate(timeout=60)
     assert output.startswith(b"# HELP") and errors == b""
+    # Somebody who has waited long enough.
+    writer = subprocess.Popen([BINARY, "export", "--format", "openmetrics", f"--storage.path={past.path}",
+                               f"--config.file={past.configuration}", "-o", tmp_path / "past.om"], stderr=subprocess.PIPE)
+    eventually(lambda: len(list(tmp_path.iterdir())) == 2, every=0.001)
+    writer.send_signal(signal.SIGINT)
+    assert b"broken off" in writer.communicate(timeout=60)[1] and writer.returncode == 1
     assert sorted(each.name for each in tmp_path.iterdir()) == ["out.csv"]
 
 

@@ -23,8 +23,8 @@ START = int(datetime.datetime(2026, 11, 21, 23, 22, 10, tzinfo=ZONE).timestamp()
 CONFIGURATION = "timezone: Europe/Berlin\n"
 
 
-def netusage(*arguments, environment=None, code=0):
-    done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=120, env={**os.environ, **(environment or {})})
+def netusage(*arguments, environment=None, code=0, stdin=None):
+    done = subprocess.run([BINARY, *arguments], input=stdin, capture_output=True, text=True, timeout=120, env={**os.environ, **(environment or {})})
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
 
@@ -119,9 +119,12 @@ def test_it_comes_to_vnstats_totals_and_days_however_often_it_is_taken_over(coun
              f"--config.file={counted.configuration}")
     trial = json.loads(netusage(*order, "--json", "--dry-run", environment=counted.environment))
     assert trial["is_trial"] and not any(each["total_bytes"] for each in usage(counted, daemon.ledger, "summary").values())
-    for _ in range(2):
+    for number in range(2):
         done = json.loads(netusage(*order, "--json", environment=counted.environment))
-        assert done["problems"] == [] and done["accounts"] == trial["accounts"] and not done["is_trial"]
+        assert done["problems"] == [] and not done["is_trial"]
+        if number == 0:
+            assert done["accounts"] == trial["accounts"]
+        assert [each["taken_transmitted_bytes"] for each in done["accounts"]] == ([transmitted] * 2 if number == 0 else [0, 0])
         for name in ("wan0", "uplink"):
             def entry():
                 return usage(counted, daemon.ledger, "summary")[name]
@@ -136,7 +139,9 @@ def test_it_comes_to_vnstats_totals_and_days_however_often_it_is_taken_over(coun
             metrics = daemon.metrics()
             assert metrics.pair("lifetime", "wan0") == (received, transmitted)
             assert metrics["netusage_uplink_day_transmit_bytes"] == days["2026-11-22"][1]
-    assert "The same again changes nothing" in netusage(*order, environment=counted.environment)
+    piped = [argument if argument != counted.json else "-" for argument in order]
+    text = counted.json.read_text() if form == "json" else None
+    assert "The same again changes nothing" in netusage(*piped, environment=counted.environment, stdin=text)
 
 
 def test_without_a_ledger_one_is_begun_as_serve_would(counted, cable, exporter, tmp_path):
@@ -158,17 +163,24 @@ def test_without_a_ledger_one_is_begun_as_serve_would(counted, cable, exporter, 
 def test_what_both_have_metered_counts_once(counted):
     order = ("import", "vnstat", counted.database, f"--storage.path={counted.daemon.ledger}", f"--config.file={counted.configuration}")
     assert counted.daemon.metrics().pair("lifetime", "wan0") == (0, counted.sent - counted.own_from)
-    for _ in range(2):
+    for number in range(2):
         done = json.loads(netusage(*order, "--json", environment=counted.environment))
         wan, = done["accounts"]
-        assert wan["taken_transmitted_bytes"] == counted.own_from
-        assert wan["known_transmitted_bytes"] == counted.vnstat_sent - counted.own_from
+        taken = counted.own_from if number == 0 else 0
+        assert wan["taken_transmitted_bytes"] == taken and wan["known_transmitted_bytes"] == counted.vnstat_sent - taken
         eventually(lambda: counted.daemon.metrics().pair("lifetime", "wan0") == (0, counted.sent))
         assert pair(usage(counted, counted.daemon.ledger, "summary", "--device", "wan0")["wan0"]) == (0, counted.sent)
         assert counted.daemon.metrics()["netusage_uplink_lifetime_transmit_bytes"] == counted.sent - counted.own_from
     # And the daemon goes on.
     counted.sent += counted.near.send("10.0.0.2", 10)
     eventually(lambda: counted.daemon.metrics().pair("lifetime", "wan0") == (0, counted.sent))
+    # Nor when its file was lost, and it wrote down what it knows into a new one.
+    counted.daemon.ledger.unlink()
+    eventually(lambda: counted.daemon.ledger.exists() and pair(usage(counted, counted.daemon.ledger, "summary", "--device", "wan0")["wan0"])
+               == (0, counted.sent), 90)
+    done = json.loads(netusage(*order, "--json", environment=counted.environment))
+    assert done["accounts"][0]["taken_transmitted_bytes"] == 0
+    assert counted.daemon.metrics().pair("lifetime", "wan0") == (0, counted.sent)
 
 
 def test_poisoned_rows_are_told_and_left_out(counted, exporter, namespaces, tmp_path):
@@ -208,14 +220,81 @@ def test_our_own_csv_comes_back_to_the_byte(counted, exporter, namespaces, tmp_p
     for grain in ("day", "hour", "5m"):
         file = tmp_path / f"{grain}.csv"
         netusage("export", "--grain", grain, "-o", file, f"--storage.path={past.path}", f"--config.file={past.configuration}")
-        for _ in range(2):
-            netusage("import", "csv", file, f"--storage.path={daemon.ledger}", f"--config.file={past.configuration}")
+        for again in range(2):
+            # What is there stays, also if the next file is finer.
+            netusage("import", "csv", file, *([] if again else ["--replace"]), f"--storage.path={daemon.ledger}",
+                     f"--config.file={past.configuration}")
             eventually(lambda: export(daemon.ledger, "--grain", grain) == export(past.path, "--grain", grain))
         assert export(daemon.ledger, "--grain", "day") == export(past.path, "--grain", "day")
     # A ledger knows its own.
     done = json.loads(netusage("import", "csv", file, "--json", f"--storage.path={past.path}", f"--config.file={past.configuration}"))
     assert len(done["accounts"]) == len(names)
     assert all(each["taken_received_bytes"] == each["taken_transmitted_bytes"] == 0 for each in done["accounts"])
+
+
+def rows_of(*rows):
+    return "start,end,device,kind,received_bytes,transmitted_bytes\r\n" + "".join(f"{row}\r\n" for row in rows)
+
+
+def test_parts_of_days_and_other_zones_add_nothing_and_take_nothing_away(namespaces, exporter, tmp_path):
+    daemon = exporter(namespaces())
+    # Of the last two months there are buckets.
+    first = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) - datetime.timedelta(20)
+
+    def row(hour, length, received):
+        ends = [(first + datetime.timedelta(hours=each)).isoformat() for each in (hour, hour + length)]
+        return f"{ends[0]},{ends[1]},eth0,device,{received},{received // 7}"
+    hours = [row(hour, 1, 1000 + hour) for hour in range(240)]
+
+    def take(*rows):
+        file = tmp_path / "rows.csv"
+        file.write_text(rows_of(*rows))
+        done = json.loads(netusage("import", "csv", file, "--json", f"--storage.path={daemon.ledger}"))
+        return done["accounts"][0]["taken_received_bytes"]
+    total = sum(1000 + hour for hour in range(240))
+    # One half of a day after the other, then all of it, then a part once more; and days as another zone has them.
+    assert take(*hours[:36]) + take(*hours[30:]) == total and take(*hours) == take(*hours[7:50]) == 0
+    assert take(row(46, 24, 24000)) == 0
+    assert daemon.metrics().pair("lifetime", "eth0")[0] == total
+
+
+def test_what_the_daemon_will_book_itself_is_not_taken_while_it_is_off(namespaces, exporter, tmp_path, cable):
+    near, far = cable
+    daemon = exporter(near)
+    sent = near.send("10.0.0.2", 10)
+    eventually(lambda: daemon.metrics().pair("lifetime", "wan0") == (0, sent))
+    daemon.stop()
+    time.sleep(2.1)
+    later = near.send("10.0.0.2", 20)
+    now = int(time.time())
+    before = 5000
+
+    def stamp(seconds):
+        return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    file = tmp_path / "rows.csv"
+    file.write_text(rows_of(f"{stamp(now - 7200)},{stamp(now - 3600)},wan0,device,0,{before}",
+                            f"{stamp(now - 3600)},{stamp(now)},wan0,device,0,{sent + later + 7}"))
+    order = ("import", "csv", file, f"--storage.path={daemon.ledger}")
+    assert "may read itself yet; start netusage serve" in netusage(*order)
+    daemon = exporter(near)
+    eventually(lambda: daemon.metrics().pair("lifetime", "wan0") == (0, before + sent + later))
+    netusage(*order)
+    eventually(lambda: daemon.metrics().pair("lifetime", "wan0") == (0, before + sent + later + 7))
+
+
+def test_a_wrong_import_is_replaced(counted, exporter, namespaces, tmp_path):
+    daemon = exporter(namespaces(), environment=counted.environment)
+    daemon.stop()
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("timezone: Pacific/Auckland\n")
+    order = ("import", "vnstat", counted.database, f"--storage.path={daemon.ledger}")
+    netusage(*order, "--uplink", "wan0", f"--config.file={wrong}", environment=counted.environment)
+    netusage(*order, "--uplink", "wan0", "--replace", f"--config.file={counted.configuration}", environment=counted.environment)
+    with contextlib.closing(sqlite3.connect(counted.database)) as database:
+        days = {date: sent for date, sent in database.execute("SELECT date, tx FROM day")}
+    for name in ("uplink", "wan0"):
+        shown = usage(counted, daemon.ledger, "days", "--since", "2026-11-19", "--until", "2026-11-24", "--device", name)[name]["entries"]
+        assert {each["start"][:10]: each["transmitted_bytes"] for each in shown if each["total_bytes"]} == days
 
 
 @pytest.mark.parametrize("kind, content, message", [
@@ -229,6 +308,8 @@ def test_our_own_csv_comes_back_to_the_byte(counted, exporter, namespaces, tmp_p
     ("csv", b"a,b\r\n1,2\r\n", "1: not a CSV file of netusage export"),
     ("csv", b"start,end,device,kind,received_bytes,transmitted_bytes\r\n2026-11-21T00:00:00Z,2026-11-22T00:00:00Z,e,device,1,-1\r\n",
      "2: not a line of netusage export; nothing was taken over"),
+    ("csv", rows_of("2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,e,device,1,1", "2026-10-01T00:30:00Z,2026-10-01T01:30:00Z,e,device,1,1").encode(),
+     "two rows of e overlap at 2026-10-01T00:30:00Z"),
     ("csv", b"start,end,device,kind,received_bytes,transmitted_bytes\r\n2026-11-21T00:00:00Z,2126-11-22T00:00:00Z,e,device,1,1\r\n", "2: not a line"),
 ])
 def test_a_file_that_makes_no_sense_is_named_and_nothing_changes(exporter, namespaces, tmp_path, kind, content, message):

@@ -47,27 +47,42 @@ package struct ImportedAccount: Codable, Sendable {
     package let key: AccountKey
     /// Each byte is in one of them.
     package var slots: [Slot]
+    /// Whether what was taken over of it before is to be forgotten.
+    package var replaces = false
 
     package init(_ key: AccountKey, slots: [Slot]) {
         self.key = key
         self.slots = slots
     }
 
-    /// The same in pieces of about so many slots. No two have slots on the same local day, so that each can be taken over
-    /// by itself.
-    package func pieces(ofSlots count: Int, by calendar: LocalCalendar) -> [ImportedAccount] {
-        var pieces: [ImportedAccount] = []
-        var piece: [Slot] = []
-        var lastDay = CivilDate.earliest
-        for slot in slots.sorted(by: { $0.start < $1.start }) {
-            if piece.count >= count, calendar.day(containing: slot.span.lowerBound) > lastDay {
-                pieces.append(ImportedAccount(key, slots: piece))
-                piece = []
+    /// Accounts in pieces of about so many slots, each to be taken over by itself: no two pieces have slots of one account
+    /// on the same local day.
+    package static func pieces(
+        of accounts: [ImportedAccount], ofSlots count: Int, by calendar: LocalCalendar
+    ) -> [[ImportedAccount]] {
+        var pieces: [[ImportedAccount]] = []
+        var piece: [ImportedAccount] = []
+        var size = 0
+        for account in accounts {
+            var part = ImportedAccount(account.key, slots: [])
+            part.replaces = account.replaces
+            var lastDay = CivilDate.earliest
+            for slot in account.slots.sorted(by: { $0.start < $1.start }) {
+                if size >= count, part.slots.isEmpty || calendar.day(containing: slot.span.lowerBound) > lastDay {
+                    if !part.slots.isEmpty { piece.append(part) }
+                    pieces.append(piece)
+                    piece = []
+                    size = 0
+                    part.replaces = part.replaces && part.slots.isEmpty
+                    part.slots = []
+                }
+                part.slots.append(slot)
+                size += 1
+                lastDay = max(lastDay, calendar.day(containing: slot.span.upperBound.adding(seconds: -1)))
             }
-            piece.append(slot)
-            lastDay = max(lastDay, calendar.day(containing: slot.span.upperBound.adding(seconds: -1)))
+            piece.append(part)
         }
-        return pieces + [ImportedAccount(key, slots: piece)]
+        return pieces + [piece]
     }
 }
 
@@ -86,22 +101,25 @@ package struct ImportOutcome: Codable, Sendable {
     }
 
     package let key: AccountKey
-    /// What the ledger has of it now that it hadn't metered itself.
+    /// What the ledger has of it now that it hadn't.
     package var taken = Bytes(.zero)
-    /// What the ledger has metered itself of the same time, so that it isn't taken.
+    /// What is there already, metered by the ledger itself or taken over before.
     package var known = Bytes(.zero)
+    /// What the ledger may yet read itself: it was carried after its last reading, or perhaps so.
+    package var late = Bytes(.zero)
     /// POSIX seconds; absent if nothing was taken.
     package var from: Int64?
     package var until: Int64?
 
-    package init(_ account: ImportedAccount) {
-        key = account.key
+    package init(_ key: AccountKey) {
+        self.key = key
     }
 
     /// The outcome of two pieces of one account.
     package mutating func add(_ other: ImportOutcome) {
         taken = Bytes(taken.total.adding(other.taken.total))
         known = Bytes(known.total.adding(other.known.total))
+        late = Bytes(late.total.adding(other.late.total))
         from = [from, other.from].compactMap { $0 }.min()
         until = [until, other.until].compactMap { $0 }.max()
     }

@@ -31,7 +31,7 @@ package struct VnStatInterface: Sendable {
     /// What is known to be wrong, for people, a line each.
     package private(set) var problems: [String] = []
     /// The dates of what is left out for it.
-    fileprivate var leftOut: [String] = []
+    fileprivate var leftOut: [(table: String, date: String)] = []
 
     package init(name: [UInt8], created: String, updated: String) {
         self.name = name
@@ -41,7 +41,7 @@ package struct VnStatInterface: Sendable {
 
     package mutating func leaveOut(_ table: String, _ date: String, because reason: String) {
         problems.append("\(table) \(date): \(reason)")
-        leftOut.append(date)
+        leftOut.append((table, date))
     }
 
     /// What remains where SQLite's integers overflowed: nobody knows what it was.
@@ -62,6 +62,7 @@ package struct VnStatInterface: Sendable {
         var reader = VnStatReader(calendar: calendar, now: now)
         if let updated = reader.moment(updated) { reader.end = min(now, updated) }
         reader.created = min(reader.moment(created) ?? reader.end, reader.end.adding(seconds: -1))
+        if reader.moment(created) == nil { reader.problems.append("created \(created): there is no such time") }
         reader.read(self)
         return (reader.slots, problems + reader.problems)
     }
@@ -78,6 +79,9 @@ private struct VnStatReader {
     var problems: [String] = []
 
     private typealias Row = (start: Timestamp, total: Total)
+
+    /// From the finest to the coarsest.
+    private static let tables = ["fiveminute", "hour", "day", "month", "year", "total"]
 
     init(calendar: LocalCalendar, now: Timestamp) {
         self.calendar = calendar
@@ -97,7 +101,7 @@ private struct VnStatReader {
         for (day, total) in days.sorted(by: { $0.key < $1.key }) {
             add(day, total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
         }
-        let leftOut = interface.leftOut.compactMap(moment)
+        let leftOut = interface.leftOut.compactMap { entry in moment(entry.date).map { (entry.table, $0) } }
         let months = addRests("month", rows(interface.months, "month"), leftOut, of: days) {
             ($0.firstOfMonth, $0.firstOfMonth.adding(days: 31).firstOfMonth)
         }
@@ -126,6 +130,16 @@ private struct VnStatReader {
         return rows.sorted { $0.start < $1.start }
     }
 
+    /// The place of the first row that doesn't start before a moment.
+    private func lowerBound(of moment: Timestamp, in rows: [Row]) -> Int {
+        var (low, high) = (rows.startIndex, rows.endIndex)
+        while low < high {
+            let middle = (low + high) / 2
+            if rows[middle].start < moment { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
     private func sum(_ rows: some Sequence<Row>) -> Total { rows.reduce(into: .zero) { $0 += $1.total } }
 
     private func isWithin(_ part: Total, _ whole: Total) -> Bool {
@@ -149,7 +163,7 @@ private struct VnStatReader {
 
     private mutating func addHour(_ hour: Row, until hourEnd: Timestamp, _ fives: [Row]) {
         let span = hour.start..<max(hour.start.adding(seconds: 1), hourEnd)
-        let parts = fives.filter { span.contains($0.start) }
+        let parts = fives[lowerBound(of: span.lowerBound, in: fives)..<lowerBound(of: span.upperBound, in: fives)]
         let known = sum(parts)
         guard !parts.isEmpty, isWithin(known, hour.total) else { return add(hour.total, span) }
         for part in parts { add(part.total, part.start..<part.start.adding(seconds: Bucket.seconds)) }
@@ -162,7 +176,7 @@ private struct VnStatReader {
     /// - Parameter period: The first day of the period that a date is in, and that of the next one.
     /// - Returns: What each period has with its parts, by its first day.
     private mutating func addRests(
-        _ table: String, _ rows: [Row], _ leftOut: [Timestamp], of parts: [CivilDate: Total],
+        _ table: String, _ rows: [Row], _ leftOut: [(table: String, start: Timestamp)], of parts: [CivilDate: Total],
         period: (CivilDate) -> (first: CivilDate, next: CivilDate)
     ) -> [CivilDate: Total] {
         var known: [CivilDate: Total] = [:]
@@ -180,7 +194,9 @@ private struct VnStatReader {
             let firstPart = begun[first].map(calendar.start(of:)) ?? span.upperBound
             if known[first] == nil { known[first] = .zero }
             if rest.isZero { continue }
-            if leftOut.contains(where: span.contains) {
+            // A month's own row says nothing of its days.
+            let isFiner = Self.tables.prefix { $0 != table }.contains
+            if leftOut.contains(where: { isFiner($0.table) && span.contains($0.start) }) {
                 problems.append(
                     "\(table) \(first): holds what is left out, and \(rest.bytes) bytes more than its parts")
             } else {

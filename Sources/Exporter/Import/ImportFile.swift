@@ -19,29 +19,28 @@ package enum ImportFile {
 
         /// Books devices as the daemon would: some aren't metered, some share an account.
         mutating func book(by rules: AccountingRules) {
-            var places: [AccountKey: Int] = [:]
-            var booked: [ImportedAccount] = []
+            var slots: [AccountKey: [Range<Timestamp>: Total]] = [:]
             for account in accounts {
                 var key = account.key
                 if case .device(let name) = key {
+                    let label = name.label { _ in false }
+                    if !name.isPossible {
+                        problems.append("\(label): no device can have this name")
+                        continue
+                    }
                     guard let own = rules.account(for: name) else {
-                        problems.append("\(name.label { _ in false }): devices.exclude in the configuration has it")
+                        problems.append("\(label): devices.exclude in the configuration has it")
                         continue
                     }
                     key = own
                 }
-                if let place = places[key] {
-                    booked[place].slots += account.slots
-                } else {
-                    places[key] = booked.count
-                    booked.append(ImportedAccount(key, slots: account.slots))
-                }
+                for slot in account.slots { slots[key, default: [:]][slot.span, default: .zero] += slot.total }
             }
-            accounts = booked
+            accounts = slots.map { ImportedAccount($0.key, slots: $0.value.map { .init($0.key, $0.value) }) }
         }
     }
 
-    /// Files larger than this are read by nobody's hand.
+    /// Two years of eight devices by five minutes are 155 MB of CSV.
     private static let maximumBytes = 1 << 30
 
     // MARK: - vnStat
@@ -50,22 +49,27 @@ package enum ImportFile {
     ///
     /// - Throws: `Problem`.
     static func vnStat(_ path: String, by calendar: LocalCalendar, at now: Timestamp) throws(Problem) -> Contents {
-        let head = try bytes(of: path, limit: 16, isWhole: false)
+        func isDatabase(_ bytes: [UInt8]) -> Bool { bytes.starts(with: "SQLite format 3".utf8) }
+        let bytes = try bytes(of: path, until: isDatabase)
         let interfaces: [VnStatInterface]
-        if head.starts(with: "SQLite format 3".utf8) {
+        if isDatabase(bytes) {
             do throws(StoreError) {
                 interfaces = try VnStatFile.interfaces(at: path)
             } catch {
                 throw Problem(description: error.description)
             }
         } else {
-            interfaces = try fromJSON(path)
+            interfaces = try fromJSON(bytes, of: path)
         }
         var contents = Contents(accounts: [], problems: [])
         for interface in interfaces {
             let (slots, problems) = interface.slots(by: calendar, at: now)
             let name = DeviceName(bytes: interface.name).label { _ in false }
             contents.problems += problems.map { "\(name): \($0)" }
+            if interface.name.count > DeviceName.maximumLength {
+                contents.problems.append("\(name)…: no device can have a name of \(interface.name.count) bytes")
+                continue
+            }
             contents.accounts.append(ImportedAccount(.device(DeviceName(bytes: interface.name)), slots: slots))
         }
         return contents
@@ -134,8 +138,7 @@ package enum ImportFile {
         var interfaces: [Interface]
     }
 
-    private static func fromJSON(_ path: String) throws(Problem) -> [VnStatInterface] {
-        let bytes = try bytes(of: path, limit: maximumBytes, isWhole: true)
+    private static func fromJSON(_ bytes: [UInt8], of path: String) throws(Problem) -> [VnStatInterface] {
         let file: VnStatJSON
         do {
             file = try JSONDecoder().decode(VnStatJSON.self, from: Data(bytes))
@@ -185,22 +188,27 @@ package enum ImportFile {
         }
     }
 
-    private static func bytes(of path: String, limit: Int, isWhole: Bool) throws(Problem) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        if descriptor < 0 { throw Problem(description: "\(path): can't be read: \(String(cString: strerror(errno)))") }
+    /// - Parameters:
+    ///   - path: `-` is standard input.
+    ///   - isEnough: Whether no more need be read.
+    private static func bytes(
+        of path: String, until isEnough: ([UInt8]) -> Bool = { _ in false }
+    ) throws(Problem) -> [UInt8] {
+        func unreadable() -> Problem {
+            Problem(description: "\(path): can't be read: \(String(cString: strerror(errno)))")
+        }
+        let descriptor = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
+        if descriptor < 0 { throw unreadable() }
         defer { close(descriptor) }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
-        while bytes.count < limit {
-            let count = read(descriptor, &chunk, min(chunk.count, limit - bytes.count))
-            if count < 0 { throw Problem(description: "\(path): can't be read: \(String(cString: strerror(errno)))") }
-            if count == 0 { return bytes }
+        while bytes.count <= maximumBytes {
+            let count = read(descriptor, &chunk, chunk.count)
+            if count < 0 { throw unreadable() }
             bytes += chunk[..<count]
+            if count == 0 || isEnough(bytes) { return bytes }
         }
-        if isWhole {
-            throw Problem(description: "\(path): larger than \(sizeText(UInt64(limit))), which is no such file")
-        }
-        return bytes
+        throw Problem(description: "\(path): larger than \(sizeText(UInt64(maximumBytes))), which is no such file")
     }
 
     // MARK: - Our own CSV
@@ -211,13 +219,15 @@ package enum ImportFile {
     ///
     /// - Throws: `Problem` that names the line.
     static func csv(_ path: String) throws(Problem) -> Contents {
-        let bytes = try bytes(of: path, limit: maximumBytes, isWhole: true)
+        let bytes = try bytes(of: path)
         var slots: [AccountKey: [ImportedAccount.Slot]] = [:]
         var isFirst = true
         for (number, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated()
         {
-            let text = String(decoding: line.last == 13 ? line.dropLast() : line, as: UTF8.self)
+            var text = String(decoding: line.last == 13 ? line.dropLast() : line, as: UTF8.self)
             if isFirst {
+                // Spreadsheets begin with the mark of byte order.
+                if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
                 guard text == header else {
                     throw Problem(
                         description: "\(path):1: not a CSV file of netusage export, which begins with \(header)")
@@ -232,9 +242,16 @@ package enum ImportFile {
             }
             slots[key, default: []].append(slot)
         }
-        if isFirst { throw Problem(description: "\(path): it is empty") }
-        return Contents(
-            accounts: slots.map { ImportedAccount($0.key, slots: $0.value) }, problems: [])
+        for (key, slots) in slots {
+            let sorted = slots.sorted { $0.start < $1.start }
+            guard let twice = zip(sorted, sorted.dropFirst()).first(where: { $0.end > $1.start })?.1 else { continue }
+            let name = AccountNames([key], collapse: []).name(of: key)
+            throw Problem(
+                description:
+                    "\(path): two rows of \(name) overlap at \(LocalCalendar.utc.rfc3339(twice.span.lowerBound)); nothing was taken over"
+            )
+        }
+        return Contents(accounts: slots.map { ImportedAccount($0.key, slots: $0.value) }, problems: [])
     }
 
     /// The fields of a line (RFC 4180); no name has the end of a line in it.

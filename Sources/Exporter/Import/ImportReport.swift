@@ -25,9 +25,12 @@ package struct ImportReport: Codable, Sendable {
         package var until: String?
         package var takenReceivedBytes: UInt64
         package var takenTransmittedBytes: UInt64
-        /// Of time that the ledger has metered itself.
+        /// What is there already, metered by netusage itself or taken over before.
         package var knownReceivedBytes: UInt64
         package var knownTransmittedBytes: UInt64
+        /// What was carried since the ledger's last reading, or perhaps so: netusage will book it itself when it runs.
+        package var lateReceivedBytes: UInt64
+        package var lateTransmittedBytes: UInt64
     }
 
     package var accounts: [Account]
@@ -46,7 +49,8 @@ package struct ImportReport: Codable, Sendable {
                 from: outcome.from.map { calendar.rfc3339(Timestamp(secondsSinceEpoch: $0)) },
                 until: outcome.until.map { calendar.rfc3339(Timestamp(secondsSinceEpoch: $0)) },
                 takenReceivedBytes: outcome.taken.received, takenTransmittedBytes: outcome.taken.transmitted,
-                knownReceivedBytes: outcome.known.received, knownTransmittedBytes: outcome.known.transmitted)
+                knownReceivedBytes: outcome.known.received, knownTransmittedBytes: outcome.known.transmitted,
+                lateReceivedBytes: outcome.late.received, lateTransmittedBytes: outcome.late.transmitted)
         }.sorted { ($0.kind == "uplink" ? 0 : 1, $0.name) < ($1.kind == "uplink" ? 0 : 1, $1.name) }
         self.problems = problems
         self.isTrial = isTrial

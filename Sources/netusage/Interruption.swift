@@ -1,0 +1,19 @@
+import Glibc
+import Synchronization
+
+/// Whether somebody wants no more, for work that has to tidy up.
+enum Interruption {
+    private static let flag = Atomic<Bool>(false)
+
+    /// From now on the signals of a terminal and of systemd only set ``isAsked``.
+    static func watch() {
+        flag.store(false, ordering: .relaxed)
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            signal(number) { _ in Interruption.ask() }
+        }
+    }
+
+    static func ask() { flag.store(true, ordering: .relaxed) }
+
+    static var isAsked: Bool { flag.load(ordering: .relaxed) }
+}
