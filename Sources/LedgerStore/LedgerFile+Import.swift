@@ -182,7 +182,8 @@ private struct KnownBytes {
     /// What is to be booked.
     typealias Part = (span: Range<Timestamp>, total: Total)
 
-    /// The account's first reading, as far as that is known; otherwise the beginning of its bucket, or of its day.
+    /// The account's first reading, as far as that is known; otherwise the beginning of its bucket, or of its day. If all that
+    /// it has is claimed as its own, the beginning of time.
     private(set) var from: Timestamp
     /// Up to when something may be booked: the first reading, or the end of its day where no buckets tell more.
     private var open: Timestamp { hasBuckets ? from : calendar.span(ofDay: calendar.day(containing: from)).upperBound }
@@ -196,7 +197,7 @@ private struct KnownBytes {
     private let readUntil: Timestamp
     /// Buckets that start before may be gone.
     private let kept: Timestamp
-    /// Whether the buckets tell all that was metered since the beginning of the first day.
+    /// Whether the buckets tell all that was metered since the first reading.
     let hasBuckets: Bool
     private let calendar: LocalCalendar
     /// Ascending, and apart from each other: what isn't used up yet to explain slots.

@@ -98,7 +98,7 @@ struct LedgerImportTests {
 
     private static let id: Int64 = 1
 
-    @Test(arguments: 0..<60)
+    @Test(arguments: 0..<24)
     func everyByteIsThereOnceHoweverOftenItIsTakenOver(seed: UInt64) throws {
         var scene = try Scene(seed: seed)
         let directory = try TemporaryDirectory()

@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import sqlite3
@@ -262,6 +263,35 @@ def test_live_tells_what_the_metrics_tell_with_a_daemon_and_without(cable, expor
     assert daemon.ledger.read_bytes() == before
     near.ip("route", "del", "default")
     assert not live("-n", "1")[0]["online"]
+
+
+def test_live_shows_what_its_golden_file_says(scripted, cable):
+    """Without a daemon, on a cable without traffic; the time of day is masked."""
+    near, _ = cable
+    command = ["ip", "netns", "exec", near.name, BINARY, "live", "-n", "1", f"--storage.path={scripted.path}",
+               f"--config.file={scripted.configuration}"]
+    environment = {**os.environ, **scripted.clock.environment, "LANG": "C.UTF-8", "TERM": "xterm", "NO_COLOR": "1"}
+    shown = ""
+    for columns in (80, 140, 40):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen(command, stdin=slave, stdout=slave, env=environment)
+        os.close(slave)
+        screen = b""
+        with contextlib.suppress(OSError):  # The terminal's other end is closed.
+            while part := os.read(master, 65536):
+                screen += part
+        os.close(master)
+        assert process.wait(10) == 0
+        lines = re.sub(r"\x1b\[[?0-9]*[A-Za-z]", "", screen.decode()).replace("\r", "")
+        shown += f"$ COLUMNS={columns} netusage live -n 1\n{lines}\n"
+    line = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+    shown += f"$ netusage live -n 1 | cat\n{line}"
+    shown = re.sub(r"\d\d:\d\d:\d\d", "HH:MM:SS", shown)
+    golden = GOLDEN / "live.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(shown)
+    assert shown == golden.read_text()
 
 
 def test_live_on_a_terminal_ends_with_q_and_gives_the_terminal_back(cable, exporter, tmp_path):
