@@ -37,8 +37,8 @@ extension LedgerFile {
     ) throws -> ImportOutcome {
         var outcome = ImportOutcome(imported.key)
         guard let from = imported.slots.map(\.span.lowerBound).min() else { return outcome }
-        let (account, isNew) = try account(of: imported.key)
-        var known = try KnownBytes(of: account, isNew: isNew, in: self, calendar, at: now)
+        let account = try account(of: imported.key)
+        var known = try KnownBytes(of: account, in: self, calendar, at: now)
         if imported.replaces { try forget(&known, of: account, calendar) }
         try known.load(of: account, in: self, imported.slots)
         let parts = known.parts(of: imported.slots)
@@ -72,12 +72,12 @@ extension LedgerFile {
 
     /// The number of an account; a new one if there is none. Numbers of the program count up from 1: one that is drawn far
     /// above is in nobody's way, also if the program gives one at the same moment.
-    private func account(of key: AccountKey) throws -> (id: AccountID, isNew: Bool) {
+    private func account(of key: AccountKey) throws -> AccountID {
         let (kind, name) = key.columns
         let rows = try statement("SELECT id FROM account WHERE kind = ?1 AND name = ?2")
         try rows.bind([kind, name])
         defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
-        if try rows.step() { return (AccountID(rawValue: rows.integer(0)), false) }
+        if try rows.step() { return AccountID(rawValue: rows.integer(0)) }
         let id = Int64.random(in: (1 << 40)..<(1 << 61))
         try statement(
             """
@@ -86,7 +86,7 @@ extension LedgerFile {
             VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0)
             """
         ).run(.integer(id), kind, name)
-        return (AccountID(rawValue: id), true)
+        return AccountID(rawValue: id)
     }
 
     /// Takes away all that was taken over before.
@@ -203,11 +203,10 @@ private struct KnownBytes {
     /// Ascending, and apart from each other: what isn't used up yet to explain slots.
     private var rows: [Row] = []
 
-    /// - Parameter isNew: Whether the ledger has never seen it.
-    init(of account: AccountID, isNew: Bool, in file: LedgerFile, _ calendar: LocalCalendar, at now: Timestamp) throws {
+    init(of account: AccountID, in file: LedgerFile, _ calendar: LocalCalendar, at now: Timestamp) throws {
         self.calendar = calendar
         kept = Timestamp(secondsSinceEpoch: try file.connection.integer("SELECT buckets_from FROM ledger") ?? .min)
-        readUntil = isNew ? .latest : try file.loadHeader()?.lastReading.timestamp ?? .latest
+        readUntil = try file.loadHeader()?.lastReading.timestamp ?? .latest
         let number = account.rawValue
         let noted = try file.statement(
             "SELECT own_from, edge_received, edge_transmitted FROM import WHERE account = ?1")
@@ -222,16 +221,6 @@ private struct KnownBytes {
             "SELECT day FROM day WHERE account = \(number) ORDER BY day LIMIT 1")
         {
             from = calendar.start(of: CivilDate(daysSinceEpoch: Int32(clamping: day)))
-        }
-        if isNoted, from > .earliest, Bucket(containing: from).start < kept {
-            // Of the day itself nobody can tell any more who metered it; what comes after a day without bytes is the ledger's.
-            let day = calendar.day(containing: from)
-            let next = try file.connection.integer(
-                "SELECT day FROM day WHERE account = \(number) AND day > \(day.daysSinceEpoch) ORDER BY day LIMIT 1"
-            ).map { CivilDate(daysSinceEpoch: Int32(clamping: $0)) }
-            if next != calendar.nextDay(after: day) {
-                (from, takenAtEdge) = (max(from, next.map(calendar.start(of:)) ?? min(now, readUntil)), .zero)
-            }
         }
         edge = Bucket(containing: from)
         hasBuckets = edge.start >= kept && from > .earliest
@@ -320,9 +309,9 @@ private struct KnownBytes {
         }
         // Where the first reading isn't known but by its bucket, its bytes may have been carried in the one before.
         let nearFrom = open.adding(seconds: from == edge.start ? -Bucket.seconds : 0)
-        // The other meter may have been off for a part of the last bucket.
-        let end = slots.map(\.span.upperBound).max() ?? from
-        rows.removeAll { $0.span.upperBound > end }
+        // What lies outside of the file's time is meant by none of its slots.
+        let (start, end) = (slots.map(\.span.lowerBound).min() ?? from, slots.map(\.span.upperBound).max() ?? from)
+        rows.removeAll { $0.span.lowerBound < start || $0.span.upperBound > end }
         for index in order where slots[index].span.upperBound > nearFrom {
             explain(&rests[index], of: slots[index].span, slack: Bucket.seconds)
         }

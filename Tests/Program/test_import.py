@@ -297,6 +297,61 @@ def test_a_wrong_import_is_replaced(counted, exporter, namespaces, tmp_path):
         assert {each["start"][:10]: each["transmitted_bytes"] for each in shown if each["total_bytes"]} == days
 
 
+def test_files_in_order_come_to_the_same_as_one(namespaces, exporter, tmp_path):
+    now = int(time.time())
+    midnight = now // 86400 * 86400 - 2 * 86400
+    own = midnight + 12 * 3600 + 1800
+
+    def stamp(seconds):
+        return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat()
+    days = [f"{stamp(midnight + day * 86400)},{stamp(midnight + (day + 1) * 86400)},eth0,device,{received},0"
+            for day, received in ((-2, 288_000_000), (-1, 288_000_000), (0, 5_100_400))]
+    sums = []
+    for number, files in enumerate(([days], [days[:2], days[2:]], [days[2:], days[:2]], [days[:1], days[1:2], days[2:], days])):
+        (tmp_path / str(number)).mkdir()
+        ledger = Ledger(namespaces(), tmp_path / str(number), "timezone: UTC\n", zone=datetime.timezone.utc)
+        for start in range(own, own + 3600, 300):
+            ledger.bucket(ledger.account("eth0"), start, 1000, 0)
+        ledger.close(until=now)
+        for rows in files:
+            file = tmp_path / "rows.csv"
+            file.write_text(rows_of(*rows))
+            netusage("import", "csv", file, f"--storage.path={ledger.path}", f"--config.file={ledger.configuration}")
+        with contextlib.closing(sqlite3.connect(ledger.path)) as database:
+            sums.append([database.execute(f"SELECT sum(received) FROM {table}").fetchone()[0] for table in ("day", "bucket")])
+    assert sums == [[581_100_400] * 2] * 4
+
+
+def test_replacing_leaves_what_was_metered(namespaces, tmp_path):
+    now = int(time.time())
+    midnight = now // 86400 * 86400 - 4 * 86400
+
+    def stamp(seconds):
+        return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat()
+    ledger = Ledger(namespaces(), tmp_path, "timezone: UTC\n", zone=datetime.timezone.utc)
+    for hour in (10, 14, 20):
+        ledger.bucket(ledger.account("eth0"), midnight + hour * 3600, 1000 * hour, 0)
+    ledger.close(until=now)
+    file = tmp_path / "rows.csv"
+    file.write_text(rows_of(f"{stamp(midnight - 86400)},{stamp(midnight)},eth0,device,600,0",
+                            f"{stamp(midnight)},{stamp(midnight + 9 * 3600)},eth0,device,500,0"))
+    order = ("import", "csv", file, f"--storage.path={ledger.path}", f"--config.file={ledger.configuration}")
+
+    def day_sums():
+        with contextlib.closing(sqlite3.connect(ledger.path)) as database:
+            return [row[0] for row in database.execute("SELECT received FROM day ORDER BY day")]
+    for arguments in ((), ("--replace",)):
+        netusage(*order, *arguments)
+        assert day_sums() == [600, 44_500]
+    # The same when the first buckets are gone, and there was nothing since.
+    with contextlib.closing(sqlite3.connect(ledger.path)) as database, database:
+        database.execute("UPDATE ledger SET buckets_from = ?", (midnight + 15 * 3600,))
+        database.execute("DELETE FROM bucket WHERE start < ?", (midnight + 15 * 3600,))
+    for arguments in ((), ("--replace",), ()):
+        netusage(*order, *arguments)
+        assert day_sums() == [600, 44_500]
+
+
 @pytest.mark.parametrize("kind, content, message", [
     ("vnstat", None, "can't be read: No such file"),
     ("vnstat", b"", "neither a database of vnStat 2 nor what vnstat --json prints"),
