@@ -388,11 +388,7 @@ package struct LedgerAccess: Sendable {
         var plans: Plans { configuration.plans }
         /// Under `devices` in the configuration.
         var collapse: [DevicePattern] { configuration.devices.collapse }
-        var rules: AccountingRules {
-            AccountingRules(
-                exclude: configuration.devices.exclude, collapse: collapse, counted: plans.patterns,
-                samplingInterval: configuration.sampling.interval)
-        }
+        var rules: AccountingRules { MeterSettings(configuration, zones).rules }
 
         /// What is older than this isn't as it is now.
         let freshSeconds: Int64

@@ -8,7 +8,7 @@ extension LedgerFile {
     ///
     /// - Parameters:
     ///   - calendar: Tells when days begin.
-    ///   - now: An account that has metered nothing yet begins to here.
+    ///   - now: Of an account for which nothing was metered yet, all that was carried before is taken.
     ///   - horizon: Buckets that end before it aren't made.
     ///   - isTrial: Whether everything stays as it was.
     /// - Throws: `StoreError`; then the file is as it was before.
