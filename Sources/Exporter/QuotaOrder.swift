@@ -83,6 +83,11 @@ package struct QuotaRequest: Codable, Sendable {
         return QuotaOrder(quota: quota, kind: .correct(usedBytes: bytes ?? 0, at: moment))
     }
 
+    /// Whether a text is a moment, as `at` has it.
+    package static func isTime(_ text: String) -> Bool {
+        moment(text, by: .utc, at: Timestamp(secondsSinceEpoch: 0)) != nil
+    }
+
     /// A moment written as "09:00" (today), "2026-11-20 09:00", with seconds if need be, or in RFC 3339; `nil` for
     /// anything else.
     static func moment(_ text: String, by calendar: LocalCalendar, at now: Timestamp) -> Timestamp? {
@@ -144,7 +149,7 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
         switch self {
         case .unknownQuota(let name, let known, let configuration):
             known.isEmpty
-                ? "there is no quota \(name): \(configuration) has none; add it there under quotas, or name another file with --config.file"
+                ? "there is no quota \(name): \(configuration) has none; add it there under quotas"
                 : "there is no quota \(name); \(configuration) has \(known.joined(separator: ", "))"
         case .notRunning(let name): "\(name) isn't running now: its only cycle is over or hasn't begun"
         case .notATime(let text):

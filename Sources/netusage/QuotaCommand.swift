@@ -69,7 +69,10 @@ struct QuotaCommand: ParsableCommand {
             help: "When that was so: 09:00 for today, \"2026-11-20 09:00\", or RFC 3339. (default: now)")
         var at: String?
 
-        mutating func validate() throws { _ = try parsedSize(used, "--used") }
+        mutating func validate() throws {
+            _ = try parsedSize(used, "--used")
+            if let at, !QuotaRequest.isTime(at) { throw ValidationError("--at: \(OrderError.notATime(at))") }
+        }
 
         mutating func run() throws {
             let request = QuotaRequest(quota: name, kind: .correct, bytes: try parsedSize(used, "--used"), at: at)

@@ -576,6 +576,25 @@ struct QuotaTests {
         #expect((200_000..<10_000_000).contains(metered.forecast.projectedBytes ?? 0))
     }
 
+    @Test func whatTheProviderSaysOfTheTimeBeforeMeteringIsExpectedToGoOn() {
+        var metered = Metered(Self.quota(.init(.month(day: 1)), limit: 2_000_000_000))
+        metered.carry(1000, after: 60)
+        let cycle = metered.state.cycle
+        let now = metered.world.now.timestamp.secondsSinceEpoch
+        let elapsed = Double(now - cycle.lowerBound.secondsSinceEpoch)
+        #expect(elapsed > 5 * 86_400)
+        // A thousand bytes a second, until metering began.
+        metered.world.adjust("q", .correction(usedBytes: UInt64(elapsed * 1000)))
+        let whole = Double(cycle.upperBound.secondsSinceEpoch - cycle.lowerBound.secondsSinceEpoch) * 1000
+        #expect(abs(Double(metered.forecast.projectedBytes ?? 0) - whole) < whole / 50)
+        #expect(metered.forecast.exhaustion != nil)
+        // What is metered then counts more and more.
+        for _ in 0..<(7 * 24) { metered.carry(1_800_000, after: 3600) }
+        let rest = Double(cycle.upperBound.secondsSinceEpoch - metered.world.now.timestamp.secondsSinceEpoch)
+        let used = Double(metered.state.usedBytes)
+        #expect((used..<used + rest * 800).contains(Double(metered.forecast.projectedBytes ?? 0)))
+    }
+
     @Test func aSteadyRateGoesOnAndAWeeklyPatternIsFound() {
         let steady = Forecast(Array(repeating: 100, count: 500), firstHour: 490_000, elapsed: 100, remaining: 620)
         #expect(abs(steady.bytes(from: 490_500, to: 490_600) - 10_000) < 1)

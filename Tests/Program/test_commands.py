@@ -78,6 +78,7 @@ COMMANDS = {
     "summary-hours": ["summary", "--since", "2026-11-20 14:02", "--until", "2026-11-20 20:00"],
     "days": ["days", "-n", "8"], "days-devices": ["days", "--since", "2026-10-24", "--until", "2026-10-26", "--device", "wlan0", "--device", "日*"],
     "months": ["months"], "recent": ["recent"], "recent-gone": ["recent", "--since", "2026-09-24 23:50", "--until", "2026-09-25 00:10"],
+    "recent-unknown": ["recent", "--since", "2026-09-24 23:50", "--until", "2026-09-24 23:55"],
 }
 
 

@@ -177,7 +177,7 @@ def test_orders_that_make_no_sense_are_refused(home):
             (("correct", "nope", "--used", "1 GB"), 1, "no quota nope; the daemon's configuration has home"),
             (("correct", "home", "--used", "1 gb"), 64, "did you mean GB?"),
             (("correct", "home", "--used=-1 GB"), 64, "negative"),
-            (("correct", "home", "--used", "1 GB", "--at", "noon"), 1, "not a time"),
+            (("correct", "home", "--used", "1 GB", "--at", "noon"), 64, "not a time"),
             (("correct", "home", "--used", "1 GB", "--at", tomorrow), 1, "in the future"),
             (("correct", "home", "--used", "1 GB", "--at", "2020-01-01 00:00"), 1, "before the open cycle"),
             (("top-up", "home", "0 GB"), 64, "above 0"), (("undo", "home", "--id", "7"), 1, "number 7")]:

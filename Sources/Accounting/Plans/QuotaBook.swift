@@ -302,13 +302,31 @@ struct QuotaBook: Sendable {
         hasForecast = true
         let remaining = (current.upperBound.secondsSinceEpoch - now.secondsSinceEpoch + 3599) / 3600
         let elapsed = hour - UseHistory.hour(of: current.lowerBound)
+        let before = before
         for number in histories.indices {
-            let (firstHour, values) = histories[number].complete(at: now)
+            var (firstHour, values) = histories[number].complete(at: now)
+            if let before, before.hours.lowerBound < firstHour, values.count < UseHistory.hours {
+                let first = max(before.hours.lowerBound, firstHour - Int64(UseHistory.hours - values.count))
+                values.insert(
+                    contentsOf: (first..<firstHour).map { before.hours.contains($0) ? before.bytes : 0 }, at: 0)
+                firstHour = first
+            }
             forecasts[number] = Forecast(
                 values, firstHour: firstHour, elapsed: Int(min(max(0, elapsed), Int64(UseHistory.hours))),
                 remaining: Int(min(max(0, remaining), 366 * 24 * 10)))
         }
         exhaustionMinute = nil
+    }
+
+    /// The hours of the open cycle before anything was metered, and what each has had by what the provider said since.
+    private var before: (hours: Range<Int64>, bytes: Float)? {
+        guard let correction = adjustments.last(where: { $0.isCorrection && current.contains($0.at) }),
+            case .correction(let used) = correction.kind
+        else { return nil }
+        let start = UseHistory.hour(of: current.lowerBound)
+        let end = UseHistory.hour(of: min(meteredFrom, correction.at))
+        let metered = measuredBytes(in: current, before: correction.at)
+        return start < end && used > metered ? (start..<end, Float(used - metered) / Float(end - start)) : nil
     }
 
     /// Finds out when the limit will be reached, once a minute.
@@ -344,7 +362,7 @@ struct QuotaBook: Sendable {
 
     /// What each series of the direction is expected to carry from one moment to a later one, in hours since 1970.
     private func expectedBytes(from start: Double, to end: Double, now: Timestamp) -> [Double] {
-        if UseHistory.hour(of: now) - UseHistory.hour(of: meteredFrom) >= 2 {
+        if UseHistory.hour(of: now) - UseHistory.hour(of: meteredFrom) >= 2 || before != nil {
             return forecasts.map { $0.bytes(from: start, to: end) }
         }
         // No hour is complete yet, so there is the mean so far. Of some minutes nobody should make too much.

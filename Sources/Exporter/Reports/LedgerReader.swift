@@ -54,12 +54,13 @@ extension LedgerReader {
             var start = Bucket(containing: edge.lowerBound).start
             while start < edge.upperBound {
                 let page = try await buckets(from: start, before: edge.upperBound, only: builder.only)
-                for row in page.rows { builder.add(row) }
                 let isKnownByDays = builder.firstDay.map { $0 < basis.calendar.day(containing: page.first) } ?? false
                 if page.keptFrom > edge.lowerBound || isKnownByDays && page.first > edge.lowerBound {
-                    let kept = basis.calendar.rfc3339(max(page.keptFrom, page.first))
-                    note = "there are no records of five minutes before \(kept), only days"
+                    let kept = max(page.keptFrom, page.first)
+                    builder.leaveOut(before: kept)
+                    note = "there are no records of five minutes before \(basis.calendar.rfc3339(kept)), only days"
                 }
+                for row in page.rows { builder.add(row) }
                 start = page.until
             }
         }

@@ -12,7 +12,7 @@ package struct UsageReport: Codable, Sendable {
         package var receivedBytes: UInt64
         package var transmittedBytes: UInt64
         package var totalBytes: UInt64
-        /// All of the span, in order, also those without bytes; absent in a report of sums.
+        /// All of the span of which something is known, in order, also those without bytes; absent in a report of sums.
         package var entries: [Entry]?
     }
 
@@ -88,6 +88,8 @@ struct UsageBuilder {
     private let starts: [Timestamp]
     private var accounts: [Account] = []
     private var places: [AccountKey: Int] = [:]
+    /// Of fine entries, what lies before isn't told: its buckets aren't kept.
+    private var toldFrom = Timestamp.earliest
 
     private struct Account {
         var key: AccountKey
@@ -177,8 +179,14 @@ struct UsageBuilder {
 
     /// Takes a bucket.
     mutating func add(_ row: BucketRow) {
+        if row.start < toldFrom { return }
         // The first one may have begun before.
         if let place = places[row.key] { add(row.total, to: place, at: max(row.start, starts.first ?? .earliest)) }
+    }
+
+    /// Buckets that begin before a moment aren't kept, or not all.
+    mutating func leaveOut(before moment: Timestamp) {
+        if span.grain.isFine { toldFrom = max(toldFrom, moment) }
     }
 
     private mutating func add(_ total: Total, to place: Int, at moment: Timestamp) {
@@ -200,18 +208,21 @@ struct UsageBuilder {
 
     func report(asOf: Timestamp?) -> UsageReport {
         let reached = asOf.map { min($0, span.now) } ?? span.now
-        let since = span.since ?? span.until
+        let since = span.since.map { min(max($0, toldFrom), span.until) }
         return UsageReport(
-            asOf: asOf.map(span.calendar.rfc3339), since: span.since.map(span.calendar.rfc3339),
-            until: span.calendar.rfc3339(span.until), seconds: Self.seconds(from: since, to: min(span.until, reached)),
+            asOf: asOf.map(span.calendar.rfc3339), since: since.map(span.calendar.rfc3339),
+            until: span.calendar.rfc3339(span.until),
+            seconds: Self.seconds(from: since ?? span.until, to: min(span.until, reached)),
             grain: span.grain.rawValue, accounts: accounts.map { report($0, reached: reached) })
     }
 
     private func report(_ account: Account, reached: Timestamp) -> UsageReport.Account {
         var entries: [UsageReport.Entry]?
         if span.grain != .total {
-            entries = starts.enumerated().map { number, start in
+            entries = starts.enumerated().compactMap { number, start in
                 let end = number + 1 < starts.count ? starts[number + 1] : slotEnd(of: start)
+                if end <= toldFrom { return nil }
+                let start = max(start, toldFrom)
                 let total = account.totals[number] ?? .zero
                 return UsageReport.Entry(
                     start: span.calendar.rfc3339(start), end: span.calendar.rfc3339(end),

@@ -22,7 +22,7 @@ struct DaysChart {
         let width = entries.count * 10
         let labels = entries.map { "<span>\(dayText($0.start))</span>" }.joined()
         return """
-            <section data-part="days"><h2>Last \(entries.count) days</h2>\(chartKey)
+            <section data-part="days"><h2>\(entries.count == 1 ? "Today" : "Last \(entries.count) days")</h2>\(chartKey)
             <div class="chart">\(scale.labels)<svg viewBox="0 0 \(width) 100" preserveAspectRatio="none" role="img" aria-label="Bytes by day; the table below has the figures">\(scale.rules(width))\(bars.joined())</svg>
             <div class="x days" aria-hidden="true">\(labels)</div></div>
             \(table)</section>
@@ -68,8 +68,9 @@ struct HoursChart {
         let scale = Scale(highest: max(received.max() ?? 0, transmitted.max() ?? 0)) { rateText($0, inBits: false) }
         let width = entries.count
         // Seven labels, so that there are four hours between two of a whole day.
-        let labels = (0...6).map { number in
-            let place = number * entries.count / 6
+        let intervals = min(6, entries.count)
+        let labels = (0...intervals).map { number in
+            let place = number * entries.count / intervals
             let time = place < entries.count ? entries[place].start : asOf
             return "<span>\(minuteText(time).suffix(5))</span>"
         }
