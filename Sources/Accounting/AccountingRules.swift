@@ -1,5 +1,5 @@
 /// What the owner configures about counting.
-package struct AccountingRules: Hashable, Sendable {
+package struct AccountingRules: Codable, Hashable, Sendable {
     /// Devices that aren't metered at all.
     package var exclude: [DevicePattern]
     /// Classes of devices that share one account each; the first pattern that matches wins.

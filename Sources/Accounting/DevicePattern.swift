@@ -1,5 +1,5 @@
 /// A shell pattern for device names: `*` is any run of bytes, `?` any one byte, `[a-z]` and `[!a-z]` one of a set.
-package struct DevicePattern: Hashable, Sendable {
+package struct DevicePattern: Codable, Hashable, Sendable {
     package let text: String
     private let elements: [Element]
 
@@ -30,6 +30,19 @@ package struct DevicePattern: Hashable, Sendable {
         if elements.isEmpty { return nil }
         self.text = text
         self.elements = elements
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        guard let pattern = DevicePattern(try container.decode(String.self)) else {
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "not a pattern")
+        }
+        self = pattern
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(text)
     }
 
     /// Whether no more than one name fits.

@@ -18,7 +18,7 @@ package struct BootTime: Hashable, Comparable, Sendable {
 }
 
 /// A length of time, never negative.
-package struct Span: Hashable, Comparable, Sendable {
+package struct Span: Codable, Hashable, Comparable, Sendable {
     package let nanoseconds: Int64
 
     package static let zero = Span(nanoseconds: 0)

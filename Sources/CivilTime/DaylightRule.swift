@@ -2,7 +2,7 @@
 ///
 /// Daylight time may be behind standard time (Europe/Dublin), begin late in the year and end early in the next (south
 /// of the equator), last all year, or be empty in some years.
-struct DaylightRule: Hashable, Sendable {
+struct DaylightRule: Hashable, Codable, Sendable {
     var standardOffset: Int64
     var daylightOffset: Int64
     /// When daylight time begins, in standard time.
@@ -67,9 +67,9 @@ extension Zone.Segment {
 }
 
 /// A local time on one day of every year.
-struct YearlyMoment: Hashable, Sendable {
+struct YearlyMoment: Hashable, Codable, Sendable {
     /// The three date forms of POSIX.
-    enum Day: Hashable, Sendable {
+    enum Day: Hashable, Codable, Sendable {
         /// "Mm.w.d": the weekday (0 is Sunday) of the 1st to 4th week, or the last one for 5.
         case weekday(month: Int64, week: Int64, weekday: Int64)
         /// "Jn": 1…365, 29 February never counted.

@@ -4,7 +4,7 @@
 /// is missing. It lasts until a later date begins, so when clocks go back over midnight the repeated end of the old
 /// date belongs to the new one. Thus dates tile time: every instant lies in exactly one. A date that the zone skipped
 /// has length zero and begins with the next. The first and the last date there are take the rest of time.
-package struct LocalCalendar: Hashable, Sendable {
+package struct LocalCalendar: Hashable, Codable, Sendable {
     package var zone: Zone
     /// The day on which weeks begin.
     package var weekStart: Weekday

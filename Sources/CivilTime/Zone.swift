@@ -1,7 +1,7 @@
 /// The UTC offsets of one time zone through all of time.
 ///
 /// East of Greenwich is positive: local time is UTC plus the offset. Offsets stay within ±26 hours.
-package struct Zone: Hashable, Sendable {
+package struct Zone: Hashable, Codable, Sendable {
     /// A span of time in which the offset doesn't change.
     struct Segment: Hashable, Sendable {
         /// The first second; `Int64.min` when nothing comes before.
@@ -12,7 +12,7 @@ package struct Zone: Hashable, Sendable {
     }
 
     /// What holds from the last transition of the table on, or always if there is none.
-    enum Tail: Hashable, Sendable {
+    enum Tail: Hashable, Codable, Sendable {
         case offset(Int64)
         case rule(DaylightRule)
     }

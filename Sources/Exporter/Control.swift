@@ -17,6 +17,8 @@ package enum Control {
         case live
         /// Answered by a line that says whether it begins, and then piece by piece; see ``ExportFrame``.
         case export(ExportQuery)
+        /// By which calendar and rules the daemon books.
+        case basis
         /// Takes over what another meter has counted, or only says what that would be.
         case takeOver([ImportedAccount], isTrial: Bool)
     }
@@ -27,7 +29,14 @@ package enum Control {
         var adjustment: AdjustmentReport?
         var usage: UsageReport?
         var live: LiveReport?
+        var basis: BookingBasis?
         var takeOver: [ImportOutcome]?
+    }
+
+    /// What a file's days and devices mean to the daemon.
+    struct BookingBasis: Codable, Sendable {
+        var calendar: LocalCalendar
+        var rules: AccountingRules
     }
 
     /// A piece of an export: its length and how much is written by then, from 0 to 1, on a line; then its bytes. The last
@@ -37,7 +46,7 @@ package enum Control {
     }
 
     /// Lines longer than this aren't requests.
-    static let maximumRequestBytes = 1024 * 1024
+    static let maximumRequestBytes = 8 * 1024 * 1024
 
     /// Where the socket of a ledger is.
     static func path(ofLedger ledger: String) -> String { ledger + ".control" }
@@ -255,6 +264,8 @@ extension Control {
             case .failure(let error): answer.error = error.description
             }
         case .live: answer.live = await meter.liveReport()
+        case .basis:
+            answer.basis = BookingBasis(calendar: await meter.ledger.calendar, rules: await meter.settings.rules)
         case .takeOver(let accounts, let isTrial):
             switch await meter.takeOver(TakeOver(accounts: accounts, isTrial: isTrial)) {
             case .success(let outcomes): answer.takeOver = outcomes
@@ -294,7 +305,7 @@ struct ControlClient {
         // Once it is sent, nobody knows.
         let doubt =
             switch request {
-            case .plans, .usage, .live, .export: ""
+            case .plans, .usage, .live, .basis, .export: ""
             case .order: "; look with netusage quota whether it was done"
             case .takeOver: "; perhaps a part of it was taken over, and the same again does no harm"
             }

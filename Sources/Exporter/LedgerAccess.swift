@@ -151,9 +151,12 @@ package struct LedgerAccess: Sendable {
     ) async throws(Failure) -> ImportReport {
         try checkDirectory()
         let setup = try setup()
+        // As the daemon books, should it go by another configuration.
+        let basis =
+            try askDaemon(.basis)?.basis ?? Control.BookingBasis(calendar: setup.localCalendar, rules: setup.rules)
         var contents: ImportFile.Contents
         do throws(ImportFile.Problem) {
-            contents = try source.contents(by: setup.localCalendar, at: setup.now)
+            contents = try source.contents(by: basis.calendar, at: setup.now)
         } catch {
             throw .refused(error.description)
         }
@@ -164,25 +167,28 @@ package struct LedgerAccess: Sendable {
             guard let device = contents.accounts.first(where: { $0.key == .device(DeviceName(uplink)) }) else {
                 throw .refused("--uplink \(uplink): there is no such device in the file")
             }
-            contents.accounts.append(ImportedAccount(.uplink, slots: device.slots))
+            contents.accounts.append(ImportedAccount(.uplink, from: device.source, slots: device.slots))
         }
-        contents.book(by: setup.rules)
-        for index in contents.accounts.indices { contents.accounts[index].replaces = replaces }
-        let pieces = ImportedAccount.pieces(of: contents.accounts, ofSlots: Self.slotsAtATime, by: setup.localCalendar)
+        contents.book(by: basis.rules)
+        var pieces = ImportedAccount.pieces(of: contents.accounts, ofSlots: Self.slotsAtATime, by: basis.calendar)
+        if replaces {
+            // All is forgotten before anything is taken; nothing of that stays where everything is a trial.
+            let all = contents.accounts.map { ImportedAccount($0.key, from: $0.source, slots: [], replaces: true) }
+            pieces = isTrial ? pieces.map { all + $0 } : [all] + pieces
+        }
         let isNew = !LedgerFile.exists(at: storagePath)
-        if isNew {
-            // What root makes in the service's place, the service's user can't write.
-            if isTrial || storagePath == StoragePath.system { throw noLedger }
-            try await beginLedger()
-        }
+        // What root makes in the service's place, the service's user can't write.
+        if isNew, storagePath == StoragePath.system { throw noLedger }
+        if isNew, !isTrial { try await beginLedger() }
         var outcomes: [AccountKey: ImportOutcome] = [:]
         for (number, piece) in pieces.enumerated() {
-            for outcome in try takeOver(piece, setup, isTrial: isTrial) {
-                outcomes[outcome.key, default: .init(outcome.key)].add(outcome)
-            }
+            let done =
+                isNew && isTrial
+                ? try takeOverIntoNothing(piece, setup) : try takeOver(piece, setup, isTrial: isTrial)
+            for outcome in done { outcomes[outcome.key, default: .init(outcome.key)].add(outcome) }
             progress(Double(number + 1) / Double(pieces.count))
         }
-        var report = ImportReport(Array(outcomes.values), contents.problems, setup.localCalendar, isTrial: isTrial)
+        var report = ImportReport(Array(outcomes.values), contents.problems, basis.calendar, isTrial: isTrial)
         report.hasBegunLedger = isNew
         return report
     }
@@ -195,13 +201,19 @@ package struct LedgerAccess: Sendable {
         }
         return try reportingFailures { () throws(StoreError) in
             let file = try LedgerFile(path: storagePath)
-            let horizon = min(
-                setup.now.adding(seconds: -Int64(setup.configuration.storage.keepBuckets.seconds)),
-                setup.emptyBook.bucketsNeededFrom(at: setup.now))
             let outcomes = try file.takeOver(
-                piece, calendar: setup.localCalendar, at: setup.now, horizon: horizon, isTrial: isTrial)
+                piece, calendar: setup.localCalendar, at: setup.now, horizon: setup.horizon, isTrial: isTrial)
             try? file.tidy()  // It is kept, in the log if not in the file.
             return outcomes
+        }
+    }
+
+    /// What would become of it in a ledger that is begun now.
+    private func takeOverIntoNothing(_ piece: [ImportedAccount], _ setup: Setup) throws(Failure) -> [ImportOutcome] {
+        guard let directory = TemporaryDirectory() else { throw .refused("no temporary directory can be made") }
+        return try reportingFailures { () throws(StoreError) in
+            try LedgerFile(path: directory.path + "/ledger.db").takeOver(
+                piece, calendar: setup.localCalendar, at: setup.now, horizon: setup.horizon, isTrial: false)
         }
     }
 
@@ -401,6 +413,13 @@ package struct LedgerAccess: Sendable {
         }
 
         var localCalendar: LocalCalendar { calendars[.local] ?? .utc }
+
+        /// Buckets that end before it aren't kept.
+        var horizon: Timestamp {
+            min(
+                now.adding(seconds: -Int64(configuration.storage.keepBuckets.seconds)),
+                emptyBook.bucketsNeededFrom(at: now))
+        }
 
         /// All that the ledger has about the plans, and when it was metered last.
         func book(of file: LedgerFile) throws(StoreError) -> (PlanBook, lastReading: Timestamp?) {

@@ -32,7 +32,11 @@ extension LedgerFile {
                 // All of them make room first: two may have swapped their names.
                 for record in commit.accounts { try removeAccount(record.id) }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
-                if commit.isWhole { for record in commit.accounts { try claim(record.id) } }
+                // All counts as metered here, whenever that was: nobody knows any more what was taken over.
+                if commit.isWhole {
+                    let beginning = Timestamp.earliest.secondsSinceEpoch
+                    for record in commit.accounts { try noteImport(of: record.id, ownFrom: beginning) }
+                }
                 lastAdoption = (commit.header.sequence, adopted)
                 try applyDevices(commit)
                 let former = try connection.integer("SELECT read_at_ns FROM ledger") ?? .min
@@ -72,8 +76,6 @@ extension LedgerFile {
     // MARK: - Accounts
 
     private func apply(_ fold: Commit.Fold) throws {
-        let targetHadDays =
-            try connection.integer("SELECT 1 FROM day WHERE account = \(fold.target.rawValue) LIMIT 1") != nil
         for table in ["bucket", "day"] {
             let slot = table == "bucket" ? "start" : "day"
             try statement(
@@ -85,35 +87,36 @@ extension LedgerFile {
             ).run(.integer(fold.source.rawValue), .integer(fold.target.rawValue))
             try statement("DELETE FROM \(table) WHERE account = ?1").run(.integer(fold.source.rawValue))
         }
-        try foldImport(fold, targetHadDays: targetHadDays)
+        try foldImport(fold)
         try removeAccount(fold.source)
     }
 
-    /// Where something was taken over for one of the two, all that both have counts as the ledger's own from now on, so that
-    /// nothing is taken over twice. An account that had nothing goes on as the other one was.
-    private func foldImport(_ fold: Commit.Fold, targetHadDays: Bool) throws {
+    /// What was taken over for either stays known as that; when their own bytes begin is looked for anew, unless all are.
+    private func foldImport(_ fold: Commit.Fold) throws {
         let (source, target) = (SQLValue.integer(fold.source.rawValue), SQLValue.integer(fold.target.rawValue))
-        let isNoted = try connection.integer(
-            "SELECT 1 FROM import WHERE account IN (\(fold.source.rawValue), \(fold.target.rawValue)) LIMIT 1")
-        if isNoted == nil { return }
-        if targetHadDays {
-            try claim(fold.target)
-            try statement("DELETE FROM import WHERE account = ?1").run(source)
-        } else {
-            try statement("UPDATE OR REPLACE import SET account = ?2 WHERE account = ?1").run(source, target)
-        }
-    }
-
-    /// All that an account has counts as metered here, whenever that was.
-    private func claim(_ account: AccountID) throws {
+        let both = "import WHERE account IN (\(fold.source.rawValue), \(fold.target.rawValue))"
+        if try connection.integer("SELECT 1 FROM \(both) LIMIT 1") == nil { return }
+        let beginning = Timestamp.earliest.secondsSinceEpoch
+        let claimed = try connection.integer("SELECT 1 FROM \(both) AND own_from = \(beginning) LIMIT 1")
         try statement(
             """
-            INSERT OR REPLACE INTO import (account, own_from, edge_received, edge_transmitted, taken_from)
-            VALUES (?1, ?2, 0, 0, ?3)
+            INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted)
+            SELECT ?2, source, start_at, end_at, booked_until, received, transmitted FROM taken WHERE account = ?1
+            ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.addition)
             """
-        ).run(
-            .integer(account.rawValue), .integer(Timestamp.earliest.secondsSinceEpoch),
-            .integer(Timestamp.latest.secondsSinceEpoch))
+        ).run(source, target)
+        for table in ["taken", "import"] { try statement("DELETE FROM \(table) WHERE account = ?1").run(source) }
+        try noteImport(of: fold.target, ownFrom: claimed == nil ? nil : beginning)
+    }
+
+    /// Notes from when on an account's bytes are the ledger's own, if it has any, and the time of what was taken over.
+    func noteImport(of account: AccountID, ownFrom: Int64?) throws {
+        try statement(
+            """
+            INSERT OR REPLACE INTO import (account, own_from, taken_from, taken_until)
+            SELECT ?1, ?2, min(start_at), max(booked_until) FROM taken WHERE account = ?1
+            """
+        ).run(.integer(account.rawValue), ownFrom.map { .integer($0) } ?? .null)
     }
 
     private func removeAccount(_ id: AccountID) throws {
@@ -194,10 +197,28 @@ extension LedgerFile {
             }
         }
         for (key, total) in commit.days { try add(total, to: key.account, on: key.day, calendar: calendar) }
+        try noteFirstBytes(commit)
+    }
+
+    /// Where something was taken over for an account before it had any bytes of its own: when these begin can't be told later,
+    /// when the buckets are gone.
+    private func noteFirstBytes(_ commit: Commit) throws {
+        let rows = try statement("SELECT account FROM import WHERE own_from IS NULL")
+        try rows.bind([])
+        var waiting: [AccountID] = []
+        while try rows.step() { waiting.append(AccountID(rawValue: rows.integer(0))) }
+        for account in waiting {
+            let starts =
+                commit.buckets.keys.filter { $0.account == account }.map(\.bucket.start)
+                + commit.spreads.filter { $0.account == account }.map(\.spread.start)
+            guard let first = starts.min() else { continue }
+            try statement("UPDATE import SET own_from = ?2 WHERE account = ?1").run(
+                .integer(account.rawValue), .integer(first.secondsSinceEpoch))
+        }
     }
 
     /// Adds to what is stored, and stops at the largest integer: beyond it SQLite would go over to floating point.
-    private static var addition: String {
+    static var addition: String {
         ["received", "transmitted"].map { column in
             "\(column) = CASE WHEN \(column) > 9223372036854775807 - excluded.\(column) THEN 9223372036854775807"
                 + " ELSE \(column) + excluded.\(column) END"

@@ -22,7 +22,8 @@ extension LedgerFile {
         return try translatingErrors {
             do {
                 return try connection.transaction {
-                    let outcomes = try accounts.map { try takeOver($0, calendar, at: now, horizon) }
+                    try forget(accounts.filter(\.replaces), calendar)
+                    let outcomes = try takeOver(accounts, by: BookedDays(of: self, calendar), at: now, horizon)
                     if isTrial { throw Trial(outcomes: outcomes) }
                     return outcomes
                 }
@@ -33,51 +34,54 @@ extension LedgerFile {
     }
 
     private func takeOver(
-        _ imported: ImportedAccount, _ calendar: LocalCalendar, at now: Timestamp, _ horizon: Timestamp
+        _ accounts: [ImportedAccount], by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
+    ) throws -> [ImportOutcome] {
+        var keys: [AccountKey] = []
+        for account in accounts where !keys.contains(account.key) { keys.append(account.key) }
+        return try keys.map { key in
+            try takeOver(accounts.filter { $0.key == key }, of: key, by: days, at: now, horizon)
+        }
+    }
+
+    /// - Parameter parts: Of one account, each from another source.
+    private func takeOver(
+        _ parts: [ImportedAccount], of key: AccountKey, by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
     ) throws -> ImportOutcome {
-        var outcome = ImportOutcome(imported.key)
-        guard let from = imported.slots.map(\.span.lowerBound).min() else { return outcome }
-        let account = try account(of: imported.key)
-        var known = try KnownBytes(of: account, in: self, calendar, at: now)
-        if imported.replaces { try forget(&known, of: account, calendar) }
-        try known.load(of: account, in: self, imported.slots)
-        let parts = known.parts(of: imported.slots)
+        var outcome = ImportOutcome(key)
+        if parts.allSatisfy(\.slots.isEmpty), try number(of: key) == nil { return outcome }
+        let account = try account(of: key)
+        var known = try KnownBytes(of: account, in: self, by: days, at: now, isUplink: key == .uplink)
+        try known.load(in: self, parts.flatMap(\.slots))
         for part in parts {
-            let spread = Spread(
-                Delta(received: part.total.received, transmitted: part.total.transmitted),
-                from: part.span.lowerBound, to: part.span.upperBound)
-            if spread.start < horizon {
-                try omitBuckets(before: min(Bucket(containing: horizon).start, Bucket(containing: spread.end).end))
-            }
-            try spread.forEachBucket(since: horizon) { bucket, share in
-                if bucket >= known.edge { known.takenAtEdge += share }
-                try add(Total(share), to: account, at: bucket)
-            }
-            for entry in spread.days(by: calendar) {
-                try add(Total(entry.share), to: account, on: entry.day, calendar: calendar)
+            let taken = try part.slots.hull.map { try takenEntries(of: account, part.source, in: $0) } ?? []
+            for entry in known.unexplained(part.slots, by: taken) {
+                try book(entry, of: account, part.source, by: days, horizon)
+                outcome.taken = .init(outcome.taken.total.adding(entry.total))
+                outcome.from = min(outcome.from ?? .max, entry.booked.lowerBound.secondsSinceEpoch)
+                outcome.until = max(outcome.until ?? .min, entry.booked.upperBound.secondsSinceEpoch)
             }
         }
-        try put(known, of: account, takenFrom: from)
-        let taken = parts.reduce(into: Total.zero) { $0 += $1.total }
-        let all = imported.slots.reduce(into: Total.zero) { $0 += $1.total }
-        outcome.taken = .init(taken)
+        try noteImport(of: account, ownFrom: known.hasOwn ? known.openUntil.secondsSinceEpoch : nil)
+        let all = parts.reduce(into: Total.zero) { sum, part in part.slots.forEach { sum += $0.total } }
         outcome.late = .init(known.late)
-        outcome.known = .init(all.without(taken).without(known.late))
-        outcome.from = parts.map(\.span.lowerBound.secondsSinceEpoch).min()
-        outcome.until = parts.map(\.span.upperBound.secondsSinceEpoch).max()
-        let until = min(known.from, imported.slots.map(\.span.upperBound).max() ?? from)
-        if imported.key == .uplink, from < until { try noteRead(from..<until) }
+        outcome.missed = .init(known.missed)
+        outcome.known = .init(all.without(outcome.taken.total).without(known.late).without(known.missed))
         return outcome
+    }
+
+    private func number(of key: AccountKey) throws -> AccountID? {
+        let (kind, name) = key.columns
+        let rows = try statement("SELECT id FROM account WHERE kind = ?1 AND name = ?2")
+        try rows.bind([kind, name])
+        defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
+        return try rows.step() ? AccountID(rawValue: rows.integer(0)) : nil
     }
 
     /// The number of an account; a new one if there is none. Numbers of the program count up from 1: one that is drawn far
     /// above is in nobody's way, also if the program gives one at the same moment.
     private func account(of key: AccountKey) throws -> AccountID {
+        if let known = try number(of: key) { return known }
         let (kind, name) = key.columns
-        let rows = try statement("SELECT id FROM account WHERE kind = ?1 AND name = ?2")
-        try rows.bind([kind, name])
-        defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
-        if try rows.step() { return AccountID(rawValue: rows.integer(0)) }
         let id = Int64.random(in: (1 << 40)..<(1 << 61))
         try statement(
             """
@@ -89,39 +93,104 @@ extension LedgerFile {
         return AccountID(rawValue: id)
     }
 
-    /// Takes away all that was taken over before.
-    private func forget(_ known: inout KnownBytes, of account: AccountID, _ calendar: LocalCalendar) throws {
-        let id = SQLValue.integer(account.rawValue)
-        let edge = SQLValue.integer(known.edge.start.secondsSinceEpoch)
-        let span = calendar.span(ofDay: calendar.day(containing: known.from))
-        let day = SQLValue.integer(Int64(calendar.day(containing: known.from).daysSinceEpoch))
-        if known.hasBuckets {
-            let rows = try bucketRows(of: account, from: known.edge.start, before: span.upperBound)
-            let own = rows.reduce(into: Total.zero) { $0 += $1.total }.without(known.takenAtEdge)
-            try statement("UPDATE day SET received = ?3, transmitted = ?4 WHERE day = ?1 AND account = ?2").run(
-                day, id, .integer(Int64(clamping: own.received)), .integer(Int64(clamping: own.transmitted)))
+    // MARK: - What was taken over
+
+    private func book(
+        _ entry: TakenEntry, of account: AccountID, _ source: String, by days: BookedDays, _ horizon: Timestamp
+    ) throws {
+        let spread = entry.spread
+        if spread.start < horizon {
+            try omitBuckets(before: min(Bucket(containing: horizon).start, Bucket(containing: spread.end).end))
+        }
+        try spread.forEachBucket(since: horizon) { bucket, share in try add(Total(share), to: account, at: bucket) }
+        for (day, share) in days.shares(of: spread) {
+            try add(share, to: account, on: day, calendar: days.calendar)
         }
         try statement(
-            "UPDATE bucket SET received = received - ?3, transmitted = transmitted - ?4 WHERE start = ?1 AND account = ?2"
+            """
+            INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.addition)
+            """
         ).run(
-            edge, id, .integer(Int64(clamping: known.takenAtEdge.received)),
-            .integer(Int64(clamping: known.takenAtEdge.transmitted)))
-        try statement("DELETE FROM bucket WHERE start < ?1 AND account = ?2").run(edge, id)
-        try statement("DELETE FROM day WHERE day < ?1 AND account = ?2").run(day, id)
-        known.takenAtEdge = .zero
+            .integer(account.rawValue), .text(source), .integer(entry.slot.lowerBound.secondsSinceEpoch),
+            .integer(entry.slot.upperBound.secondsSinceEpoch), .integer(entry.until.secondsSinceEpoch),
+            .integer(Int64(clamping: entry.total.received)), .integer(Int64(clamping: entry.total.transmitted)))
     }
 
-    private func put(_ known: KnownBytes, of account: AccountID, takenFrom: Timestamp) throws {
-        try statement(
+    /// Takes away again what was taken over.
+    private func forget(_ accounts: [ImportedAccount], _ calendar: LocalCalendar) throws {
+        if accounts.isEmpty { return }
+        let days = try BookedDays(of: self, calendar)
+        for account in accounts {
+            if let number = try number(of: account.key) { try forget(account.source, of: number, by: days) }
+        }
+        // Days that have nothing any more begin as they do now.
+        try statement("DELETE FROM day_start WHERE day NOT IN (SELECT day FROM day)").run()
+    }
+
+    private func forget(_ source: String, of account: AccountID, by days: BookedDays) throws {
+        let id = SQLValue.integer(account.rawValue)
+        func subtract(_ share: Total, _ table: String, _ column: String, _ place: Int64) throws {
+            try statement(
+                """
+                UPDATE \(table) SET received = max(0, received - ?3), transmitted = max(0, transmitted - ?4)
+                WHERE \(column) = ?1 AND account = ?2
+                """
+            ).run(
+                .integer(place), id, .integer(Int64(clamping: share.received)),
+                .integer(Int64(clamping: share.transmitted)))
+        }
+        let kept = try keptFrom()
+        for spread in try takenEntries(of: account, source, in: .earliest ..< .latest).map(\.spread) {
+            try spread.forEachBucket(since: kept) { bucket, share in
+                try subtract(Total(share), "bucket", "start", bucket.start.secondsSinceEpoch)
+            }
+            for (day, share) in days.shares(of: spread) {
+                try subtract(share, "day", "day", Int64(day.daysSinceEpoch))
+            }
+        }
+        for table in ["bucket", "day"] {
+            try statement("DELETE FROM \(table) WHERE account = ?1 AND received = 0 AND transmitted = 0").run(id)
+        }
+        try statement("DELETE FROM taken WHERE account = ?1 AND (source IN (?2, '') OR ?2 = '')").run(id, .text(source))
+        let ownFrom = try connection.integer(
+            "SELECT own_from FROM import WHERE account = \(account.rawValue) AND own_from IS NOT NULL")
+        try noteImport(of: account, ownFrom: ownFrom)
+    }
+
+    /// What was taken over from a source, or from one that may have had the same bytes: `""` is all of the account.
+    ///
+    /// - Parameter span: In which it was told, or booked.
+    fileprivate func takenEntries(
+        of account: AccountID, _ source: String, in span: Range<Timestamp>
+    ) throws -> [TakenEntry] {
+        let rows = try statement(
             """
-            INSERT INTO import (account, own_from, edge_received, edge_transmitted, taken_from) VALUES (?1, ?2, ?3, ?4, ?5)
-            ON CONFLICT (account) DO UPDATE SET own_from = ?2, edge_received = ?3, edge_transmitted = ?4,
-                taken_from = min(taken_from, ?5)
-            """
-        ).run(
-            .integer(account.rawValue), .integer(known.from.secondsSinceEpoch),
-            .integer(Int64(clamping: known.takenAtEdge.received)),
-            .integer(Int64(clamping: known.takenAtEdge.transmitted)), .integer(takenFrom.secondsSinceEpoch))
+            SELECT start_at, end_at, booked_until, received, transmitted FROM taken
+            WHERE account = ?1 AND (source IN (?2, '') OR ?2 = '')
+                AND min(start_at, booked_until - 1) < ?4 AND max(end_at, booked_until) > ?3 ORDER BY start_at
+            """)
+        try rows.bind([
+            .integer(account.rawValue), .text(source), .integer(span.lowerBound.secondsSinceEpoch),
+            .integer(span.upperBound.secondsSinceEpoch),
+        ])
+        var found: [TakenEntry] = []
+        while try rows.step() {
+            let (start, end, until) = (rows.integer(0), rows.integer(1), rows.integer(2))
+            found.append(
+                TakenEntry(
+                    slot: Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end),
+                    until: Timestamp(secondsSinceEpoch: until), total: total(in: rows, from: 3)))
+        }
+        return found
+    }
+
+    // MARK: - What is there
+
+    /// Buckets that start before may be gone.
+    fileprivate func keptFrom() throws -> Timestamp {
+        Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
     }
 
     /// An account's buckets, ascending.
@@ -158,199 +227,358 @@ extension LedgerFile {
         }
         return found
     }
+}
 
-    /// The uplink was metered in this time, as far as quotas and forecasts are concerned.
-    private func noteRead(_ span: Range<Timestamp>) throws {
-        let unread = try unread()
-        try statement("DELETE FROM unread").run()
-        for gap in unread {
-            for rest in [
-                gap.lowerBound..<min(gap.upperBound, max(gap.lowerBound, span.lowerBound)),
-                max(gap.lowerBound, min(gap.upperBound, span.upperBound))..<gap.upperBound,
-            ] where !rest.isEmpty {
-                try statement("INSERT INTO unread (start_at, end_at) VALUES (?1, ?2)").run(
-                    .integer(rest.lowerBound.secondsSinceEpoch), .integer(rest.upperBound.secondsSinceEpoch))
-            }
+extension [ImportedAccount.Slot] {
+    /// From the first one's beginning to the last one's end.
+    fileprivate var hull: Range<Timestamp>? {
+        guard let start = self.map(\.span.lowerBound).min(), let end = self.map(\.span.upperBound).max() else {
+            return nil
         }
+        return start..<end
     }
 }
 
-/// What the ledger has of an account: what it has metered itself, from some moment on, and what was taken over before it.
-private struct KnownBytes {
-    /// Bytes of a span: of a bucket, or of a day whose buckets aren't kept.
-    typealias Row = (span: Range<Timestamp>, total: Total)
-    /// What is to be booked.
-    typealias Part = (span: Range<Timestamp>, total: Total)
+/// Something that was taken over, or is to be.
+private struct TakenEntry {
+    /// The time that the other meter told.
+    let slot: Range<Timestamp>
+    /// It is booked up to here, evenly.
+    let until: Timestamp
+    var total: Total
 
-    /// The account's first reading, as far as that is known; otherwise the beginning of its bucket, or of its day. If all that
-    /// it has is claimed as its own, the beginning of time.
-    private(set) var from: Timestamp
-    /// Up to when something may be booked: the first reading, or the end of its day where no buckets tell more.
-    private var open: Timestamp { hasBuckets ? from : calendar.span(ofDay: calendar.day(containing: from)).upperBound }
-    /// The bucket in which that is: it may hold something of both.
-    private(set) var edge: Bucket
-    /// What of that bucket was taken over.
-    var takenAtEdge = Total.zero
+    var booked: Range<Timestamp> { min(slot.lowerBound, until.adding(seconds: -1))..<until }
+
+    var spread: Spread {
+        Spread(
+            Delta(received: total.received, transmitted: total.transmitted), from: booked.lowerBound,
+            to: booked.upperBound)
+    }
+}
+
+/// When local days begin: those that have bytes as they were booked, whatever the zone is now.
+private struct BookedDays {
+    let calendar: LocalCalendar
+    private var starts: [CivilDate: Timestamp] = [:]
+
+    init(of file: LedgerFile, _ calendar: LocalCalendar) throws {
+        self.calendar = calendar
+        let rows = try file.statement("SELECT day, start FROM day_start")
+        try rows.bind([])
+        while try rows.step() {
+            starts[CivilDate(daysSinceEpoch: Int32(clamping: rows.integer(0)))] = Timestamp(
+                secondsSinceEpoch: rows.integer(1))
+        }
+    }
+
+    func span(of day: CivilDate) -> Range<Timestamp> {
+        let start = start(of: day)
+        return start..<max(start, self.start(of: calendar.nextDay(after: day)))
+    }
+
+    /// Of the day in which a part of a day lies.
+    func lastSecond(of part: Range<Timestamp>) -> Timestamp {
+        span(of: calendar.day(containing: part.lowerBound)).upperBound.adding(seconds: -1)
+    }
+
+    private func start(of day: CivilDate) -> Timestamp { starts[day] ?? calendar.start(of: day) }
+
+    /// The days that hold any of a span, and perhaps one more at either end.
+    func days(of span: Range<Timestamp>) -> ClosedRange<CivilDate> {
+        calendar.day(containing: span.lowerBound).adding(
+            days: -1)...calendar.day(containing: span.upperBound).adding(days: 1)
+    }
+
+    /// What falls to each day; those without bytes are left out.
+    func shares(of spread: Spread) -> [(day: CivilDate, share: Total)] {
+        let days = days(of: spread.start..<spread.end)
+        var shares: [(CivilDate, Total)] = []
+        var day = days.lowerBound
+        while day <= days.upperBound {
+            let span = span(of: day)
+            let share = spread.share(from: span.lowerBound, to: span.upperBound)
+            if !share.isZero { shares.append((day, Total(share))) }
+            day = calendar.nextDay(after: day)
+        }
+        return shares
+    }
+}
+
+/// What was taken over from one source, as far as it isn't used up yet to explain slots.
+private struct TakenRows {
+    /// By when they begin; they may overlap.
+    private var rows: [TakenEntry]
+    private var places: [Range<Timestamp>: [Int]] = [:]
+    /// The latest end of the rows up to each one.
+    private let ends: [Timestamp]
+
+    init(_ rows: [TakenEntry]) {
+        self.rows = rows
+        for (place, row) in rows.enumerated() { places[row.slot, default: []].append(place) }
+        var latest = Timestamp.earliest
+        ends = rows.map { row in
+            latest = max(latest, row.slot.upperBound)
+            return latest
+        }
+    }
+
+    /// Uses up what was taken over of a slot itself.
+    mutating func explain(_ rest: inout Total, ofAlso span: Range<Timestamp>) {
+        for place in places[span] ?? [] { use(place, for: &rest) }
+    }
+
+    /// Uses up what is there in a span of time.
+    mutating func explain(
+        _ rest: inout Total, of span: Range<Timestamp>, where isMeant: (Range<Timestamp>) -> Bool
+    ) {
+        var place = ends.firstPlace { $0 > span.lowerBound }
+        while place < rows.endIndex, rows[place].slot.lowerBound < span.upperBound, !rest.isZero {
+            if rows[place].slot.overlaps(span), !rows[place].total.isZero, isMeant(rows[place].slot) {
+                use(place, for: &rest)
+            }
+            place += 1
+        }
+    }
+
+    private mutating func use(_ place: Int, for rest: inout Total) {
+        let there = rows[place].total
+        rows[place].total = there.without(rest)
+        rest = rest.without(there)
+    }
+}
+
+/// The time that a file tells of.
+private struct ToldTime {
+    /// Ascending, and apart from each other.
+    private var spans: [Range<Timestamp>] = []
+
+    init(_ slots: [ImportedAccount.Slot]) {
+        for span in slots.map(\.span).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = spans.last, span.lowerBound <= last.upperBound {
+                spans[spans.count - 1] = last.lowerBound..<max(last.upperBound, span.upperBound)
+            } else {
+                spans.append(span)
+            }
+        }
+    }
+
+    func overlaps(_ span: Range<Timestamp>) -> Bool {
+        let place = spans.firstPlace { $0.upperBound > span.lowerBound }
+        return place < spans.endIndex && spans[place].lowerBound < span.upperBound
+    }
+}
+
+extension Array {
+    /// The first place of which something holds that holds of all behind it too.
+    fileprivate func firstPlace(where holds: (Element) -> Bool) -> Int {
+        var (low, high) = (startIndex, endIndex)
+        while low < high {
+            let middle = (low + high) / 2
+            if holds(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}
+
+/// What the ledger has metered of an account itself.
+private struct KnownBytes {
+    /// Bytes of a span of time.
+    typealias Row = (span: Range<Timestamp>, total: Total)
+
+    /// Before it something may be booked: the account's first reading, as far as that is known; otherwise the beginning of its
+    /// bucket, or the last second of its day. If all that it has is claimed as its own, the beginning of time.
+    private(set) var openUntil: Timestamp
     /// What slots have that the ledger may yet read itself.
     private(set) var late = Total.zero
+    /// What slots have that the ledger doesn't, of the time in which it was to meter it itself.
+    private(set) var missed = Total.zero
+    private let account: AccountID
+    private let days: BookedDays
     /// The last reading: what was carried since is booked when netusage runs.
     private let readUntil: Timestamp
-    /// Buckets that start before may be gone.
     private let kept: Timestamp
-    /// Whether the buckets tell all that was metered since the first reading.
-    let hasBuckets: Bool
-    private let calendar: LocalCalendar
-    /// Ascending, and apart from each other: what isn't used up yet to explain slots.
+    /// Whether the ledger has anything of its own.
+    private(set) var hasOwn = false
+    /// The bucket of the first reading, if buckets tell of it: it may hold something that was taken over, too.
+    private var edge: Bucket?
+    /// What isn't used up yet to explain slots: ascending, and apart from each other.
     private var rows: [Row] = []
 
-    init(of account: AccountID, in file: LedgerFile, _ calendar: LocalCalendar, at now: Timestamp) throws {
-        self.calendar = calendar
-        kept = Timestamp(secondsSinceEpoch: try file.connection.integer("SELECT buckets_from FROM ledger") ?? .min)
+    init(of account: AccountID, in file: LedgerFile, by days: BookedDays, at now: Timestamp, isUplink: Bool) throws {
+        self.account = account
+        self.days = days
+        kept = try file.keptFrom()
         readUntil = try file.loadHeader()?.lastReading.timestamp ?? .latest
-        let number = account.rawValue
-        let noted = try file.statement(
-            "SELECT own_from, edge_received, edge_transmitted FROM import WHERE account = ?1")
-        try noted.bind([.integer(number)])
-        defer { try? noted.bind([]) }  // Only resets the statement, so that no read stays open.
-        let isNoted = try noted.step()
-        from = min(now, readUntil)
-        if isNoted {
-            from = Timestamp(secondsSinceEpoch: noted.integer(0))
-            takenAtEdge = file.total(in: noted, from: 1)
-        } else if let day = try file.connection.integer(
-            "SELECT day FROM day WHERE account = \(number) ORDER BY day LIMIT 1")
-        {
-            from = calendar.start(of: CivilDate(daysSinceEpoch: Int32(clamping: day)))
-        }
-        edge = Bucket(containing: from)
-        hasBuckets = edge.start >= kept && from > .earliest
-        if !hasBuckets { return }
-        let first = try file.bucketRows(of: account, from: edge.start, before: .latest)
-            .first { $0.span.lowerBound > edge.start || !$0.total.without(takenAtEdge).isZero }?.span.lowerBound
-        guard let first else {
-            // Nothing was metered: all there is was taken over.
-            from = max(from, min(now, readUntil))
-            if edge != Bucket(containing: from) { (edge, takenAtEdge) = (Bucket(containing: from), .zero) }
+        let noted = try file.connection.integer(
+            "SELECT own_from FROM import WHERE account = \(account.rawValue) AND own_from IS NOT NULL"
+        ).map { Timestamp(secondsSinceEpoch: $0) }
+        openUntil = noted ?? min(now, readUntil)
+        hasOwn = noted != nil
+        if noted == .earliest { return }
+        let firstDay = noted.map { days.calendar.day(containing: $0) } ?? .earliest
+        let keptDay = days.calendar.day(containing: kept)
+        if firstDay <= keptDay, let day = try ownDays(in: file, firstDay...keptDay).first?.span {
+            // Nothing is known but the day.
+            if noted.map({ !day.contains($0) && $0 < day.lowerBound }) ?? true { openUntil = days.lastSecond(of: day) }
+            hasOwn = true
             return
         }
-        if first >= edge.end || !isNoted {
-            (from, edge, takenAtEdge) = (first, Bucket(containing: first), .zero)
-            let begin = try file.connection.integer(
-                "SELECT end_at FROM unread WHERE start_at = \(Timestamp.earliest.secondsSinceEpoch) ORDER BY end_at DESC LIMIT 1"
-            )
-            let metered = Timestamp(secondsSinceEpoch: begin ?? .min)
-            if metered > from, metered < edge.end { from = metered }
+        let start = max(kept, Bucket(containing: noted ?? .earliest).start)
+        guard let first = try ownBuckets(in: file, from: start, before: .latest).first?.span.lowerBound else {
+            // Nothing was metered: all there is was taken over.
+            openUntil = max(openUntil, min(now, readUntil))
+            edge = Bucket(containing: openUntil)
+            return
         }
+        let metered = try file.connection.integer(
+            "SELECT end_at FROM unread WHERE start_at = \(Timestamp.earliest.secondsSinceEpoch) ORDER BY end_at DESC LIMIT 1"
+        ).map { Timestamp(secondsSinceEpoch: $0) }
+        if noted.map({ first >= Bucket(containing: $0).end }) ?? true {
+            openUntil = first
+            if let metered, metered > first, metered < Bucket(containing: first).end { openUntil = metered }
+        }
+        // Until its first byte, the uplink had none.
+        if isUplink, let metered { openUntil = min(openUntil, metered) }
+        edge = Bucket(containing: openUntil)
+        hasOwn = true
     }
 
     /// Reads what there is in the time of these slots.
-    mutating func load(of account: AccountID, in file: LedgerFile, _ slots: [ImportedAccount.Slot]) throws {
-        guard let start = slots.map(\.span.lowerBound).min(), let end = slots.map(\.span.upperBound).max() else {
-            return
-        }
-        // Whole days, so that what a day has besides its buckets can be told.
-        let days = calendar.day(containing: start.adding(seconds: -Bucket.seconds))...calendar.day(containing: end)
-        let span = calendar.start(of: days.lowerBound)..<calendar.span(ofDay: days.upperBound).upperBound
-        let buckets = try file.bucketRows(of: account, from: max(span.lowerBound, kept), before: span.upperBound)
-        var place = buckets.startIndex
-        for entry in try file.dayRows(of: account, days) {
-            let day = calendar.span(ofDay: entry.day)
-            if day.lowerBound >= kept { break }
-            var rest = entry.total
-            while place < buckets.endIndex, buckets[place].span.lowerBound < day.upperBound {
-                rest = rest.without(buckets[place].total)
-                place += 1
+    mutating func load(in file: LedgerFile, _ slots: [ImportedAccount.Slot]) throws {
+        guard let hull = slots.hull else { return }
+        let (start, end) = (hull.lowerBound.adding(seconds: -600), hull.upperBound.adding(seconds: 600))
+        if start < kept {
+            for (span, own) in try ownDays(in: file, days.days(of: start..<min(end, kept))) {
+                // Of a day at whose last second it begins nothing finer is known.
+                let isInside = span.contains(openUntil) && openUntil != days.lastSecond(of: span)
+                rows.append((isInside ? openUntil..<span.upperBound : span, own))
             }
-            rows.append((day.lowerBound..<max(day.lowerBound.adding(seconds: 1), min(day.upperBound, kept)), rest))
         }
-        let seam = max(from, edge.start.adding(seconds: 1))
-        for row in buckets {
-            if hasBuckets, row.span.lowerBound == edge.start {
-                rows.append((edge.start..<seam, takenAtEdge))
-                rows.append((seam..<edge.end, row.total.without(takenAtEdge)))
-            } else {
-                rows.append(row)
-            }
+        for (span, own) in try ownBuckets(in: file, from: max(start, kept), before: end) {
+            let seam =
+                edge?.start == span.lowerBound ? max(openUntil, span.lowerBound.adding(seconds: 1)) : span.lowerBound
+            rows.append((seam..<span.upperBound, own))
         }
     }
 
-    /// What of the slots is to be booked.
-    ///
-    /// What is there explains what slots of the same time have, the shortest first; near the first reading also, for meters
-    /// that read at different moments, what is left of a slot's neighbours. What isn't explained was carried before the
-    /// first reading, if the slot begins before it or right behind it.
-    mutating func parts(of slots: [ImportedAccount.Slot]) -> [Part] {
-        // Not those of the next day, which may come in another piece.
-        let midnight = calendar.span(ofDay: calendar.day(containing: edge.start)).upperBound
-        let earlyUntil = hasBuckets ? min(edge.end.adding(seconds: Bucket.seconds), midnight) : open
-        let order = slots.indices.sorted { one, other in
-            func rank(_ slot: ImportedAccount.Slot) -> (Int, Int64, Int64) {
-                (slot.span.lowerBound < earlyUntil ? 1 : 0, slot.end - slot.start, slot.start)
+    /// Days without what was taken over, as far as they have anything then, and without the time whose buckets are kept.
+    private func ownDays(in file: LedgerFile, _ days: ClosedRange<CivilDate>) throws -> [Row] {
+        let stored = try file.dayRows(of: account, days).map { (self.days.span(of: $0.day), $0.total) }
+            .prefix { $0.0.lowerBound < kept }
+        guard let first = stored.first?.0, let last = stored.last?.0 else { return [] }
+        var own = stored.map { (span: $0.lowerBound..<min($0.upperBound, kept), total: $1) }
+        let buckets = try file.bucketRows(of: account, from: max(kept, last.lowerBound), before: last.upperBound)
+        own[own.count - 1].total = buckets.reduce(own[own.count - 1].total) { $0.without($1.total) }
+        for spread in try file.takenEntries(of: account, "", in: first.lowerBound..<last.upperBound).map(\.spread) {
+            var place = own.firstPlace { $0.span.upperBound > spread.start }
+            while place < own.endIndex, own[place].span.lowerBound <= spread.end {
+                let share = spread.share(from: own[place].span.lowerBound, to: own[place].span.upperBound)
+                own[place].total = own[place].total.without(Total(share))
+                place += 1
             }
-            return rank(slots[one]) < rank(slots[other])
         }
+        return own.filter { !$0.total.isZero }
+    }
+
+    /// Buckets without what was taken over, as far as they have anything then.
+    private func ownBuckets(in file: LedgerFile, from start: Timestamp, before end: Timestamp) throws -> [Row] {
+        if start >= end { return [] }
+        var buckets = try file.bucketRows(of: account, from: start, before: end)
+        for spread in try file.takenEntries(of: account, "", in: start..<end).map(\.spread) {
+            var place = buckets.firstPlace { $0.span.upperBound > spread.start }
+            while place < buckets.endIndex, buckets[place].span.lowerBound <= spread.end {
+                let span = buckets[place].span
+                let share = Total(spread.share(from: span.lowerBound, to: span.upperBound))
+                buckets[place].total = buckets[place].total.without(share)
+                place += 1
+            }
+        }
+        return buckets.filter { !$0.total.isZero }
+    }
+
+    /// What of a source's slots isn't there, and is to be booked.
+    ///
+    /// What was taken over from it before, and what the ledger has metered since, explains what slots of the same time have,
+    /// the shortest first; near the first reading also, for meters that read at different moments, what is left of a slot's
+    /// neighbours. What isn't explained was carried before the first reading, if the slot begins before it or right
+    /// behind it.
+    mutating func unexplained(_ slots: [ImportedAccount.Slot], by taken: [TakenEntry]) -> [TakenEntry] {
+        guard let hull = slots.hull else { return [] }
+        // Not those of the next day, which may come in another piece.
+        let earlyUntil = edge.map { edge in
+            min(
+                edge.end.adding(seconds: Bucket.seconds),
+                days.span(of: days.calendar.day(containing: edge.start)).upperBound)
+        }
+        let isEarly = slots.map { $0.span.lowerBound < earlyUntil ?? openUntil }
+        let dayOf = slots.map { day(of: $0.span) }
+        let order = slots.indices.sorted { one, other in
+            func rank(_ index: Int) -> (Int, Int, Int64, Int64) {
+                let slot = slots[index]
+                return (dayOf[index] == nil ? 1 : 0, isEarly[index] ? 1 : 0, slot.end - slot.start, slot.start)
+            }
+            return rank(one) < rank(other)
+        }
+        var taken = TakenRows(taken)
         var rests = slots.map(\.total)
-        let days = order.filter { day(of: slots[$0]) != nil }
-        for index in days { explain(&rests[index], of: slots[index].span, slack: 0) }
-        // Meters differ in when they read, and files in how fine they are: the time of a day that the file tells of gets
-        // what it lacks, and no more.
-        var told: [CivilDate: Range<Timestamp>] = [:]
-        for slot in slots {
-            guard let day = day(of: slot), slot.span.lowerBound < open else { continue }
-            let span = told[day] ?? slot.span
-            told[day] = min(span.lowerBound, slot.span.lowerBound)..<max(span.upperBound, slot.span.upperBound)
+        for index in order { taken.explain(&rests[index], ofAlso: slots[index].span) }
+        for index in order where !rests[index].isZero {
+            let span = slots[index].span
+            taken.explain(&rests[index], of: span) {
+                $0.lowerBound >= span.lowerBound && $0.upperBound <= span.upperBound
+            }
+            explain(&rests[index], of: span)
+            taken.explain(&rests[index], of: span) { _ in true }
         }
-        for index in days where slots[index].span.lowerBound < earlyUntil {
-            guard let day = day(of: slots[index]), let span = told[day] else { continue }
-            explain(&rests[index], of: span.clamped(to: .earliest..<open), slack: 0)
-        }
-        for index in order where day(of: slots[index]) == nil {
-            explain(&rests[index], of: slots[index].span, slack: 0)
+        // Meters differ in when they read, and files in how fine they are: the time of a day that a file tells of gets what
+        // it lacks, and no more.
+        let told = ToldTime(slots)
+        for index in order where !rests[index].isZero {
+            guard let day = dayOf[index] else { continue }
+            taken.explain(&rests[index], of: days.span(of: day)) { told.overlaps($0) }
         }
         // Where the first reading isn't known but by its bucket, its bytes may have been carried in the one before.
-        let nearFrom = open.adding(seconds: from == edge.start ? -Bucket.seconds : 0)
+        let nearOpen = openUntil.adding(seconds: openUntil == edge?.start ? -Bucket.seconds : 0)
         // What lies outside of the file's time is meant by none of its slots.
-        let (start, end) = (slots.map(\.span.lowerBound).min() ?? from, slots.map(\.span.upperBound).max() ?? from)
-        rows.removeAll { $0.span.lowerBound < start || $0.span.upperBound > end }
-        for index in order where slots[index].span.upperBound > nearFrom {
-            explain(&rests[index], of: slots[index].span, slack: Bucket.seconds)
+        for index in order where slots[index].span.upperBound > nearOpen {
+            explain(&rests[index], of: slots[index].span, slack: Bucket.seconds, within: hull)
         }
         return order.compactMap { index in
             let (span, rest) = (slots[index].span, rests[index])
             if rest.isZero { return nil }
-            let isEarly = span.lowerBound < earlyUntil
-            if span.upperBound > readUntil, isEarly || span.lowerBound >= readUntil {
+            if span.upperBound > readUntil, isEarly[index] || !hasOwn {
                 late += rest
                 return nil
             }
-            if !isEarly { return nil }
-            let end = min(span.upperBound, max(open, edge.start.adding(seconds: 1)))
-            return (min(span.lowerBound, end.adding(seconds: -1))..<end, rest)
+            if !isEarly[index] {
+                missed += rest
+                return nil
+            }
+            let end = min(span.upperBound, max(openUntil, edge?.start.adding(seconds: 1) ?? openUntil))
+            return TakenEntry(slot: span, until: end, total: rest)
         }
     }
 
-    /// The day that a slot lies in; `nil` for one that reaches over midnight.
-    private func day(of slot: ImportedAccount.Slot) -> CivilDate? {
-        let day = calendar.day(containing: slot.span.lowerBound)
-        return slot.span.upperBound <= calendar.span(ofDay: day).upperBound ? day : nil
+    /// The day that a span lies in; `nil` for one that reaches over midnight.
+    private func day(of span: Range<Timestamp>) -> CivilDate? {
+        let day = days.calendar.day(containing: span.lowerBound)
+        return span.upperBound <= days.span(of: day).upperBound ? day : nil
     }
 
     /// Uses up what there is in a slot's time; what reaches over its ends comes last.
-    private mutating func explain(_ rest: inout Total, of span: Range<Timestamp>, slack: Int64) {
+    private mutating func explain(
+        _ rest: inout Total, of span: Range<Timestamp>, slack: Int64 = 0, within hull: Range<Timestamp>? = nil
+    ) {
         let wide = span.lowerBound.adding(seconds: -slack)..<span.upperBound.adding(seconds: slack)
-        var first = rows.startIndex
-        var upper = rows.endIndex
-        while first < upper {
-            let middle = (first + upper) / 2
-            if rows[middle].span.upperBound <= wide.lowerBound { first = middle + 1 } else { upper = middle }
-        }
-        // Whole ones first, then those of the ledger's own, which no earlier slot can mean.
+        let first = rows.firstPlace { $0.span.upperBound > wide.lowerBound }
+        // Whole ones first, then those behind the first reading, which no earlier slot can mean.
         for rank in 0...2 {
             var place = first
             while place < rows.endIndex, rows[place].span.lowerBound < wide.upperBound, !rest.isZero {
                 let row = rows[place].span
                 let isWhole = row.lowerBound >= wide.lowerBound && row.upperBound <= wide.upperBound
-                if (isWhole ? 0 : row.lowerBound >= from ? 1 : 2) == rank {
+                let isMeant = hull.map { row.lowerBound >= $0.lowerBound && row.upperBound <= $0.upperBound } ?? true
+                if isMeant, (isWhole ? 0 : row.lowerBound >= openUntil ? 1 : 2) == rank {
                     let there = rows[place].total
                     rows[place].total = there.without(rest)
                     rest = rest.without(there)

@@ -159,7 +159,8 @@ extension LedgerFile {
             adjustments: try adjustments(), events: recent, breaches: try breaches(),
             committedCycles: try committedCycles(), unread: try unread())
         let last = try connection.integer("SELECT max(start) FROM bucket")
-        let taken = try connection.integer("SELECT taken_from FROM import ORDER BY taken_from LIMIT 1")
+        let taken = try connection.integer(
+            "SELECT taken_from FROM import WHERE taken_from IS NOT NULL ORDER BY taken_from LIMIT 1")
         records.takenOverFrom = taken.map { Timestamp(secondsSinceEpoch: $0) }
         records.meteredUntil = last.map { Timestamp(secondsSinceEpoch: $0) } ?? .earliest
         return records
@@ -185,6 +186,7 @@ extension LedgerFile {
         return cycles
     }
 
+    /// Time in which the uplink wasn't metered, neither here nor by a meter whose records were taken over.
     func unread() throws -> [Range<Timestamp>] {
         let rows = try statement("SELECT start_at, end_at FROM unread ORDER BY start_at")
         try rows.bind([])
@@ -193,7 +195,17 @@ extension LedgerFile {
             let start = Timestamp(secondsSinceEpoch: rows.integer(0))
             spans.append(start..<max(start, Timestamp(secondsSinceEpoch: rows.integer(1))))
         }
-        return spans
+        let uplink = "FROM import JOIN account ON id = account WHERE kind = 'uplink' AND taken_from IS NOT NULL"
+        guard let from = try connection.integer("SELECT taken_from \(uplink)"),
+            let until = try connection.integer("SELECT taken_until \(uplink)")
+        else { return spans }
+        let (start, end) = (Timestamp(secondsSinceEpoch: from), Timestamp(secondsSinceEpoch: until))
+        return spans.flatMap { gap in
+            [
+                gap.lowerBound..<max(gap.lowerBound, min(gap.upperBound, start)),
+                min(gap.upperBound, max(gap.lowerBound, end))..<gap.upperBound,
+            ]
+        }.filter { !$0.isEmpty }
     }
 
     func put(_ cycle: CommittedCycle) throws {

@@ -12,7 +12,7 @@ enum Schema {
     /// What a ledger of this version can't do without.
     static let tables = [
         "ledger", "account", "device", "bucket", "day", "day_start", "adjustment", "quota_event", "committed_cycle",
-        "unread", "import",
+        "unread", "taken", "import",
     ]
 
     /// Step `n` brings a file of version `n` to version `n + 1`; a released step never changes.
@@ -115,12 +115,21 @@ enum Schema {
         ) STRICT;
         """,
         """
-        CREATE TABLE import (                   -- accounts for which something was taken over from another meter
-            account          INTEGER PRIMARY KEY,
-            own_from         INTEGER NOT NULL,  -- its first reading here, before which something may be taken over
-            edge_received    INTEGER NOT NULL,  -- what of the bucket that holds that moment was taken over
-            edge_transmitted INTEGER NOT NULL,
-            taken_from       INTEGER NOT NULL   -- the beginning of what was taken over
+        CREATE TABLE taken (                 -- what was taken over from other meters, and is booked
+            account      INTEGER NOT NULL,
+            source       TEXT    NOT NULL,   -- the device that it was counted for; '' for all of the account
+            start_at     INTEGER NOT NULL,   -- of the time that the other meter told
+            end_at       INTEGER NOT NULL,
+            booked_until INTEGER NOT NULL,   -- they are booked evenly from start_at, or the second before, to this
+            received     INTEGER NOT NULL,
+            transmitted  INTEGER NOT NULL,
+            PRIMARY KEY (account, source, start_at, end_at, booked_until)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE import (                -- accounts for which there was something to be taken over
+            account      INTEGER PRIMARY KEY,
+            own_from     INTEGER,            -- their first reading here, before which something may be taken over
+            taken_from   INTEGER,            -- the beginning of what was taken over, and its end
+            taken_until  INTEGER
         ) STRICT;
         """,
     ]

@@ -98,17 +98,27 @@ private func text(_ report: ImportReport, _ source: ImportSource, _ options: Imp
     lines.append(terminal.dim("known: what netusage had already, metered by itself or taken over before"))
     for (name, account) in zip(names, report.accounts) {
         let late = sum(account.lateReceivedBytes, account.lateTransmittedBytes)
-        if late == 0 { continue }
-        lines.append(
-            "left out: \(name): \(sizeText(late)) that netusage may read itself yet; start netusage serve, and import again"
-        )
+        let missed = sum(account.missedReceivedBytes, account.missedTransmittedBytes)
+        if late > 0 {
+            lines.append(
+                "left out: \(name): \(sizeText(late)) of after netusage's last reading, which it may read itself yet; import again when netusage serve has run"
+            )
+        }
+        if missed > 0 {
+            lines.append(
+                "left out: \(name): \(sizeText(missed)) of the time since netusage began to meter it itself")
+        }
     }
     lines += report.problems.map { "left out: \(Terminal.printable($0))" }
-    if report.hasBegunLedger { lines.append("A new ledger was begun: from now on netusage serve meters into it.") }
-    if case .vnStat = source, options.uplink == nil, let first = report.accounts.first(where: { $0.kind == "device" }) {
+    if report.hasBegunLedger {
         lines.append(
-            "Nothing was booked to the uplink; --uplink \(Terminal.printable(first.name)) books to it what that device carried."
-        )
+            report.isTrial
+                ? "There is no ledger yet; one would be begun."
+                : "A new ledger was begun: from now on netusage serve meters into it.")
+    }
+    if case .vnStat = source, options.uplink == nil {
+        lines.append(
+            "Nothing of it is booked to the uplink; --uplink DEVICE books to it, too, what that device carried.")
     }
     lines.append(report.isTrial ? "Nothing was changed." : "Done. The same again changes nothing.")
     return lines.joined(separator: "\n") + "\n"

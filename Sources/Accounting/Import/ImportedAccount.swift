@@ -45,18 +45,22 @@ package struct ImportedAccount: Codable, Sendable {
     }
 
     package let key: AccountKey
+    /// The device that it was counted for, as several may share an account; `""` if it is all of the account.
+    package let source: String
     /// Each byte is in one of them.
     package var slots: [Slot]
-    /// Whether what was taken over of it before is to be forgotten.
-    package var replaces = false
+    /// Whether what was taken over from it before is to be forgotten.
+    package let replaces: Bool
 
-    package init(_ key: AccountKey, slots: [Slot]) {
+    package init(_ key: AccountKey, from source: String = "", slots: [Slot], replaces: Bool = false) {
         self.key = key
+        self.source = source
         self.slots = slots
+        self.replaces = replaces
     }
 
-    /// Accounts in pieces of about so many slots, each to be taken over by itself: no two pieces have slots of one account
-    /// on the same local day.
+    /// Accounts in pieces of about so many slots, each to be taken over by itself: no slot reaches into the time of another
+    /// piece of its account, and days are whole unless they have too many slots.
     package static func pieces(
         of accounts: [ImportedAccount], ofSlots count: Int, by calendar: LocalCalendar
     ) -> [[ImportedAccount]] {
@@ -64,21 +68,21 @@ package struct ImportedAccount: Codable, Sendable {
         var piece: [ImportedAccount] = []
         var size = 0
         for account in accounts {
-            var part = ImportedAccount(account.key, slots: [])
-            part.replaces = account.replaces
-            var lastDay = CivilDate.earliest
+            var part = ImportedAccount(account.key, from: account.source, slots: [])
+            var end = Timestamp.earliest
             for slot in account.slots.sorted(by: { $0.start < $1.start }) {
-                if size >= count, part.slots.isEmpty || calendar.day(containing: slot.span.lowerBound) > lastDay {
+                let start = slot.span.lowerBound
+                let isNewDay = calendar.day(containing: start) > calendar.day(containing: end.adding(seconds: -1))
+                if size >= count, part.slots.isEmpty || start >= end && (isNewDay || size >= 2 * count) {
                     if !part.slots.isEmpty { piece.append(part) }
                     pieces.append(piece)
                     piece = []
                     size = 0
-                    part.replaces = part.replaces && part.slots.isEmpty
                     part.slots = []
                 }
                 part.slots.append(slot)
                 size += 1
-                lastDay = max(lastDay, calendar.day(containing: slot.span.upperBound.adding(seconds: -1)))
+                end = max(end, slot.span.upperBound)
             }
             piece.append(part)
         }
@@ -105,6 +109,8 @@ package struct ImportOutcome: Codable, Sendable {
     package var taken = Bytes(.zero)
     /// What is there already, metered by the ledger itself or taken over before.
     package var known = Bytes(.zero)
+    /// What the ledger doesn't have of the time in which it was to meter it itself.
+    package var missed = Bytes(.zero)
     /// What the ledger may yet read itself: it was carried after its last reading, or perhaps so.
     package var late = Bytes(.zero)
     /// POSIX seconds; absent if nothing was taken.
@@ -119,6 +125,7 @@ package struct ImportOutcome: Codable, Sendable {
     package mutating func add(_ other: ImportOutcome) {
         taken = Bytes(taken.total.adding(other.taken.total))
         known = Bytes(known.total.adding(other.known.total))
+        missed = Bytes(missed.total.adding(other.missed.total))
         late = Bytes(late.total.adding(other.late.total))
         from = [from, other.from].compactMap { $0 }.min()
         until = [until, other.until].compactMap { $0 }.max()

@@ -19,7 +19,11 @@ package enum ImportFile {
 
         /// Books devices as the daemon would: some aren't metered, some share an account.
         mutating func book(by rules: AccountingRules) {
-            var slots: [AccountKey: [Range<Timestamp>: Total]] = [:]
+            struct Place: Hashable {
+                var key: AccountKey
+                var source: String
+            }
+            var slots: [Place: [Range<Timestamp>: Total]] = [:]
             for account in accounts {
                 var key = account.key
                 if case .device(let name) = key {
@@ -34,9 +38,12 @@ package enum ImportFile {
                     }
                     key = own
                 }
-                for slot in account.slots { slots[key, default: [:]][slot.span, default: .zero] += slot.total }
+                let place = Place(key: key, source: account.source)
+                slots[place, default: [:]].merge(account.slots.map { ($0.span, $0.total) }) { $0.adding($1) }
             }
-            accounts = slots.map { ImportedAccount($0.key, slots: $0.value.map { .init($0.key, $0.value) }) }
+            accounts = slots.map { place, slots in
+                ImportedAccount(place.key, from: place.source, slots: slots.map { .init($0.key, $0.value) })
+            }.sorted { ($0.key.kind, $0.source) < ($1.key.kind, $1.source) }
         }
     }
 
@@ -50,14 +57,17 @@ package enum ImportFile {
     /// - Throws: `Problem`.
     static func vnStat(_ path: String, by calendar: LocalCalendar, at now: Timestamp) throws(Problem) -> Contents {
         func isDatabase(_ bytes: [UInt8]) -> Bool { bytes.starts(with: "SQLite format 3".utf8) }
-        let bytes = try bytes(of: path, until: isDatabase)
+        var status = stat()
+        let isPipe = path == "-" || stat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFREG
+        let bytes = try bytes(of: path) { !isPipe && isDatabase($0) }
         let interfaces: [VnStatInterface]
-        if isDatabase(bytes) {
-            do throws(StoreError) {
-                interfaces = try VnStatFile.interfaces(at: path)
-            } catch {
-                throw Problem(description: error.description)
+        if isDatabase(bytes), isPipe {
+            guard let directory = TemporaryDirectory(), let copy = try? directory.file("vnstat.db", bytes) else {
+                throw Problem(description: "\(path): there is no room for a copy of it in the temporary directory")
             }
+            interfaces = try database(copy, called: path)
+        } else if isDatabase(bytes) {
+            interfaces = try database(path, called: path)
         } else {
             interfaces = try fromJSON(bytes, of: path)
         }
@@ -70,9 +80,17 @@ package enum ImportFile {
                 contents.problems.append("\(name)…: no device can have a name of \(interface.name.count) bytes")
                 continue
             }
-            contents.accounts.append(ImportedAccount(.device(DeviceName(bytes: interface.name)), slots: slots))
+            contents.accounts.append(.init(device: DeviceName(bytes: interface.name), slots: slots))
         }
         return contents
+    }
+
+    private static func database(_ path: String, called name: String) throws(Problem) -> [VnStatInterface] {
+        do throws(StoreError) {
+            return try VnStatFile.interfaces(at: path)
+        } catch {
+            throw Problem(description: "\(name): \(error.message)")
+        }
     }
 
     /// `vnstat --json`, version 2 of its form.
@@ -251,7 +269,11 @@ package enum ImportFile {
                     "\(path): two rows of \(name) overlap at \(LocalCalendar.utc.rfc3339(twice.span.lowerBound)); nothing was taken over"
             )
         }
-        return Contents(accounts: slots.map { ImportedAccount($0.key, slots: $0.value) }, problems: [])
+        let accounts = slots.map { key, slots in
+            if case .device(let name) = key { return ImportedAccount(device: name, slots: slots) }
+            return ImportedAccount(key, slots: slots)
+        }
+        return Contents(accounts: accounts, problems: [])
     }
 
     /// The fields of a line (RFC 4180); no name has the end of a line in it.
@@ -312,5 +334,11 @@ package enum ImportFile {
             }
         }
         return bytes
+    }
+}
+
+extension ImportedAccount {
+    fileprivate init(device: DeviceName, slots: [Slot]) {
+        self.init(.device(device), from: device.label { _ in false }, slots: slots)
     }
 }

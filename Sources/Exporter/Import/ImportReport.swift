@@ -28,6 +28,9 @@ package struct ImportReport: Codable, Sendable {
         /// What is there already, metered by netusage itself or taken over before.
         package var knownReceivedBytes: UInt64
         package var knownTransmittedBytes: UInt64
+        /// What the ledger doesn't have of the time in which netusage was to meter it itself.
+        package var missedReceivedBytes: UInt64
+        package var missedTransmittedBytes: UInt64
         /// What was carried since the ledger's last reading, or perhaps so: netusage will book it itself when it runs.
         package var lateReceivedBytes: UInt64
         package var lateTransmittedBytes: UInt64
@@ -50,6 +53,7 @@ package struct ImportReport: Codable, Sendable {
                 until: outcome.until.map { calendar.rfc3339(Timestamp(secondsSinceEpoch: $0)) },
                 takenReceivedBytes: outcome.taken.received, takenTransmittedBytes: outcome.taken.transmitted,
                 knownReceivedBytes: outcome.known.received, knownTransmittedBytes: outcome.known.transmitted,
+                missedReceivedBytes: outcome.missed.received, missedTransmittedBytes: outcome.missed.transmitted,
                 lateReceivedBytes: outcome.late.received, lateTransmittedBytes: outcome.late.transmitted)
         }.sorted { ($0.kind == "uplink" ? 0 : 1, $0.name) < ($1.kind == "uplink" ? 0 : 1, $1.name) }
         self.problems = problems

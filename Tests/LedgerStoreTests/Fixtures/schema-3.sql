@@ -107,14 +107,24 @@ CREATE TABLE unread (                -- time in which nothing was read
     end_at       INTEGER NOT NULL
 ) STRICT;
 INSERT INTO unread VALUES(-9223372036854775808,1795219200);
-CREATE TABLE import (                   -- accounts for which something was taken over from another meter
-    account          INTEGER PRIMARY KEY,
-    own_from         INTEGER NOT NULL,  -- its first reading here, before which something may be taken over
-    edge_received    INTEGER NOT NULL,  -- what of the bucket that holds that moment was taken over
-    edge_transmitted INTEGER NOT NULL,
-    taken_from       INTEGER NOT NULL   -- the beginning of what was taken over
+CREATE TABLE taken (                 -- what was taken over from other meters, and is booked
+    account      INTEGER NOT NULL,
+    source       TEXT    NOT NULL,   -- the device that it was counted for; '' for all of the account
+    start_at     INTEGER NOT NULL,   -- of the time that the other meter told
+    end_at       INTEGER NOT NULL,
+    booked_until INTEGER NOT NULL,   -- they are booked evenly from start_at, or the second before, to this
+    received     INTEGER NOT NULL,
+    transmitted  INTEGER NOT NULL,
+    PRIMARY KEY (account, source, start_at, end_at, booked_until)
+) STRICT, WITHOUT ROWID;
+INSERT INTO taken VALUES(2,'eth0',1790812800,1795219200,1795219200,300,7);
+CREATE TABLE import (                -- accounts for which there was something to be taken over
+    account      INTEGER PRIMARY KEY,
+    own_from     INTEGER,            -- their first reading here, before which something may be taken over
+    taken_from   INTEGER,            -- the beginning of what was taken over, and its end
+    taken_until  INTEGER
 ) STRICT;
-INSERT INTO import VALUES(2,1795219200,300,7,1790812800);
+INSERT INTO import VALUES(2,1795219200,1790812800,1795219200);
 CREATE UNIQUE INDEX account_name ON account (kind, name);
 CREATE VIEW days AS
     SELECT date(day * 86400, 'unixepoch') AS date, kind, name, received, transmitted

@@ -1,0 +1,28 @@
+import FoundationEssentials
+import Glibc
+
+/// A directory of one's own that goes when this does.
+struct TemporaryDirectory: ~Copyable {
+    let path: String
+
+    /// `nil` when there can't be one.
+    init?() {
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var name = Array("\(parent)/netusage-XXXXXX".utf8CString)
+        guard mkdtemp(&name) != nil else { return nil }
+        path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// A new file in it.
+    ///
+    /// - Throws: When it can't be written.
+    /// - Returns: Its path.
+    func file(_ name: String, _ bytes: [UInt8]) throws -> String {
+        try Data(bytes).write(to: URL(filePath: path + "/" + name))
+        return path + "/" + name
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: path)
+    }
+}
