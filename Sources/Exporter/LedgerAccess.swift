@@ -164,7 +164,7 @@ package struct LedgerAccess: Sendable {
             if contents.accounts.contains(where: { $0.key == .uplink }) {
                 throw .refused("--uplink \(uplink): the file has the uplink itself; leave it out")
             }
-            guard let device = contents.accounts.first(where: { $0.key == .device(DeviceName(uplink)) }) else {
+            guard let device = contents.accounts.first(where: { $0.source == uplink }) else {
                 throw .refused("--uplink \(uplink): there is no such device in the file")
             }
             contents.accounts.append(ImportedAccount(.uplink, from: device.source, slots: device.slots))

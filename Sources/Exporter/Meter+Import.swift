@@ -17,7 +17,7 @@ extension Meter {
     func takeOver(_ takeOver: TakeOver) async -> Result<[ImportOutcome], OrderError> {
         if isEnding { return .failure(.ending) }
         guard ledger.isPersistent else { return .failure(.noLedger) }
-        guard waitingTakeOver == nil, takeOverUnderWay == nil else { return .failure(.busy) }
+        guard waitingTakeOver == nil, takeOverUnderWay == nil else { return .failure(.importing) }
         read(endsInterval: false)
         isUrgent = true
         wakeStore.yield()
@@ -30,7 +30,9 @@ extension Meter {
         takeOverUnderWay = nil
         if case .success(let outcomes) = result, !waiting.takeOver.isTrial {
             let taken = outcomes.reduce(into: Total.zero) { $0 += $1.taken.total }
-            logger.notice("another meter's records were taken over", metadata: ["bytes": "\(taken.bytes)"])
+            if !taken.isZero {
+                logger.notice("another meter's records were taken over", metadata: ["bytes": "\(taken.bytes)"])
+            }
             ledger.outdatePlanBook()
             wakeStore.yield()
         }

@@ -142,6 +142,7 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
     case nothingToUndo(QuotaOrder)
     case noLedger
     case busy
+    case importing
     case ending
     case store(StoreError)
 
@@ -165,6 +166,7 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
             }
         case .noLedger: "there is no ledger to keep it in; see what the daemon's log says about its file"
         case .busy: "the daemon is busy with other orders; try again in a moment"
+        case .importing: "another import is under way; try again when it is done: what was taken over till then stays"
         case .ending: "the daemon ends just now; try again in a moment"
         case .store(let error): "\(error)"
         }

@@ -34,8 +34,7 @@ extension LedgerFile {
                 let adopted = try commit.accounts.compactMap { try apply($0) }
                 // All counts as metered here, whenever that was: nobody knows any more what was taken over.
                 if commit.isWhole {
-                    let beginning = Timestamp.earliest.secondsSinceEpoch
-                    for record in commit.accounts { try noteImport(of: record.id, ownFrom: beginning) }
+                    for record in commit.accounts { try noteImport(of: record.id, ownFrom: .earliest) }
                 }
                 lastAdoption = (commit.header.sequence, adopted)
                 try applyDevices(commit)
@@ -76,6 +75,7 @@ extension LedgerFile {
     // MARK: - Accounts
 
     private func apply(_ fold: Commit.Fold) throws {
+        let ownFrom = [try ownBeginning(of: fold.source), try ownBeginning(of: fold.target)].compactMap { $0 }.min()
         for table in ["bucket", "day"] {
             let slot = table == "bucket" ? "start" : "day"
             try statement(
@@ -87,17 +87,15 @@ extension LedgerFile {
             ).run(.integer(fold.source.rawValue), .integer(fold.target.rawValue))
             try statement("DELETE FROM \(table) WHERE account = ?1").run(.integer(fold.source.rawValue))
         }
-        try foldImport(fold)
+        try foldImport(fold, ownFrom: ownFrom)
         try removeAccount(fold.source)
     }
 
-    /// What was taken over for either stays known as that; when their own bytes begin is looked for anew, unless all are.
-    private func foldImport(_ fold: Commit.Fold) throws {
+    /// What was taken over for either stays known as that. Before the first bytes of both, more may be.
+    private func foldImport(_ fold: Commit.Fold, ownFrom: Timestamp?) throws {
         let (source, target) = (SQLValue.integer(fold.source.rawValue), SQLValue.integer(fold.target.rawValue))
-        let both = "import WHERE account IN (\(fold.source.rawValue), \(fold.target.rawValue))"
-        if try connection.integer("SELECT 1 FROM \(both) LIMIT 1") == nil { return }
-        let beginning = Timestamp.earliest.secondsSinceEpoch
-        let claimed = try connection.integer("SELECT 1 FROM \(both) AND own_from = \(beginning) LIMIT 1")
+        let numbers = "(\(fold.source.rawValue), \(fold.target.rawValue))"
+        if try connection.integer("SELECT 1 FROM import WHERE account IN \(numbers) LIMIT 1") == nil { return }
         try statement(
             """
             INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted)
@@ -106,17 +104,35 @@ extension LedgerFile {
             """
         ).run(source, target)
         for table in ["taken", "import"] { try statement("DELETE FROM \(table) WHERE account = ?1").run(source) }
-        try noteImport(of: fold.target, ownFrom: claimed == nil ? nil : beginning)
+        try noteImport(of: fold.target, ownFrom: ownFrom)
+    }
+
+    /// When an account's own bytes begin, as it is noted; `nil` if it isn't, or there are none.
+    func ownFrom(of account: AccountID) throws -> Timestamp? {
+        try connection.integer(
+            "SELECT own_from FROM import WHERE account = \(account.rawValue) AND own_from IS NOT NULL"
+        ).map { Timestamp(secondsSinceEpoch: $0) }
+    }
+
+    /// The same, or the first day if nothing was taken over.
+    private func ownBeginning(of account: AccountID) throws -> Timestamp? {
+        let id = account.rawValue
+        if try connection.integer("SELECT 1 FROM import WHERE account = \(id)") != nil {
+            return try ownFrom(of: account)
+        }
+        return try connection.integer(
+            "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day WHERE account = \(id))"
+        ).map { Timestamp(secondsSinceEpoch: $0) }
     }
 
     /// Notes from when on an account's bytes are the ledger's own, if it has any, and the time of what was taken over.
-    func noteImport(of account: AccountID, ownFrom: Int64?) throws {
+    func noteImport(of account: AccountID, ownFrom: Timestamp?) throws {
         try statement(
             """
             INSERT OR REPLACE INTO import (account, own_from, taken_from, taken_until)
             SELECT ?1, ?2, min(start_at), max(booked_until) FROM taken WHERE account = ?1
             """
-        ).run(.integer(account.rawValue), ownFrom.map { .integer($0) } ?? .null)
+        ).run(.integer(account.rawValue), ownFrom.map { .integer($0.secondsSinceEpoch) } ?? .null)
     }
 
     private func removeAccount(_ id: AccountID) throws {

@@ -61,8 +61,8 @@ extension LedgerFile {
                 outcome.until = max(outcome.until ?? .min, entry.booked.upperBound.secondsSinceEpoch)
             }
         }
-        try noteImport(of: account, ownFrom: known.hasOwn ? known.openUntil.secondsSinceEpoch : nil)
-        let all = parts.reduce(into: Total.zero) { sum, part in part.slots.forEach { sum += $0.total } }
+        try noteImport(of: account, ownFrom: known.hasOwn ? known.openUntil : nil)
+        let all = parts.reduce(into: Total.zero) { sum, part in for slot in part.slots { sum += slot.total } }
         outcome.late = .init(known.late)
         outcome.missed = .init(known.missed)
         outcome.known = .init(all.without(outcome.taken.total).without(known.late).without(known.missed))
@@ -154,9 +154,7 @@ extension LedgerFile {
             try statement("DELETE FROM \(table) WHERE account = ?1 AND received = 0 AND transmitted = 0").run(id)
         }
         try statement("DELETE FROM taken WHERE account = ?1 AND (source IN (?2, '') OR ?2 = '')").run(id, .text(source))
-        let ownFrom = try connection.integer(
-            "SELECT own_from FROM import WHERE account = \(account.rawValue) AND own_from IS NOT NULL")
-        try noteImport(of: account, ownFrom: ownFrom)
+        try noteImport(of: account, ownFrom: try ownFrom(of: account))
     }
 
     /// What was taken over from a source, or from one that may have had the same bytes: `""` is all of the account.
@@ -386,7 +384,7 @@ private struct KnownBytes {
     typealias Row = (span: Range<Timestamp>, total: Total)
 
     /// Before it something may be booked: the account's first reading, as far as that is known; otherwise the beginning of its
-    /// bucket, or the last second of its day. If all that it has is claimed as its own, the beginning of time.
+    /// bucket, or the last second of its day. If there is none, the ledger's last. If all that it has is claimed as its own, the beginning of time.
     private(set) var openUntil: Timestamp
     /// What slots have that the ledger may yet read itself.
     private(set) var late = Total.zero
@@ -409,38 +407,26 @@ private struct KnownBytes {
         self.days = days
         kept = try file.keptFrom()
         readUntil = try file.loadHeader()?.lastReading.timestamp ?? .latest
-        let noted = try file.connection.integer(
-            "SELECT own_from FROM import WHERE account = \(account.rawValue) AND own_from IS NOT NULL"
-        ).map { Timestamp(secondsSinceEpoch: $0) }
-        openUntil = noted ?? min(now, readUntil)
-        hasOwn = noted != nil
-        if noted == .earliest { return }
-        let firstDay = noted.map { days.calendar.day(containing: $0) } ?? .earliest
-        let keptDay = days.calendar.day(containing: kept)
-        if firstDay <= keptDay, let day = try ownDays(in: file, firstDay...keptDay).first?.span {
-            // Nothing is known but the day.
-            if noted.map({ !day.contains($0) && $0 < day.lowerBound }) ?? true { openUntil = days.lastSecond(of: day) }
-            hasOwn = true
-            return
-        }
-        let start = max(kept, Bucket(containing: noted ?? .earliest).start)
-        guard let first = try ownBuckets(in: file, from: start, before: .latest).first?.span.lowerBound else {
-            // Nothing was metered: all there is was taken over.
-            openUntil = max(openUntil, min(now, readUntil))
-            edge = Bucket(containing: openUntil)
-            return
-        }
+        openUntil = min(now, readUntil)
+        let isNoted = try file.connection.integer("SELECT 1 FROM import WHERE account = \(account.rawValue)") != nil
         let metered = try file.connection.integer(
             "SELECT end_at FROM unread WHERE start_at = \(Timestamp.earliest.secondsSinceEpoch) ORDER BY end_at DESC LIMIT 1"
         ).map { Timestamp(secondsSinceEpoch: $0) }
-        if noted.map({ first >= Bucket(containing: $0).end }) ?? true {
-            openUntil = first
+        if let noted = try file.ownFrom(of: account) {
+            (openUntil, hasOwn) = (noted, true)
+        } else if !isNoted, let day = try ownDays(in: file, .earliest...days.calendar.day(containing: kept)).first?.span
+        {
+            // Nothing is known but the day.
+            (openUntil, hasOwn) = (days.lastSecond(of: day), true)
+        } else if !isNoted,
+            let first = try file.bucketRows(of: account, from: kept, before: .latest).first?.span.lowerBound
+        {
+            (openUntil, hasOwn) = (first, true)
             if let metered, metered > first, metered < Bucket(containing: first).end { openUntil = metered }
         }
         // Until its first byte, the uplink had none.
-        if isUplink, let metered { openUntil = min(openUntil, metered) }
-        edge = Bucket(containing: openUntil)
-        hasOwn = true
+        if isUplink, hasOwn, let metered { openUntil = min(openUntil, metered) }
+        if Bucket(containing: openUntil).start >= kept, openUntil > .earliest { edge = Bucket(containing: openUntil) }
     }
 
     /// Reads what there is in the time of these slots.

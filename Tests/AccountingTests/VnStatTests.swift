@@ -81,6 +81,35 @@ struct VnStatTests {
         String(calendar.rfc3339(moment).prefix(19)).replacing("T", with: " ")
     }
 
+    @Test func anHourThatComesTwiceIsTwoHoursLong() throws {
+        let calendar = Self.berlin
+        var interface = VnStatInterface(
+            name: Array("eth0".utf8), created: "2026-10-20 10:00:00", updated: "2026-10-25 02:40:00")
+        interface.hours = [
+            Self.record("2026-10-25 01:00:00", 1), Self.record("2026-10-25 02:00:00", 20),
+        ]
+        let slots = interface.slots(by: calendar, at: .latest).slots
+        let midnight = try Self.moment(calendar, "2026-10-25")
+        #expect(
+            slots.map(\.span) == [
+                midnight.adding(seconds: 3600)..<midnight.adding(seconds: 7200),
+                midnight.adding(seconds: 7200)..<midnight.adding(seconds: 7200 + 3600 + 2400),
+            ])
+    }
+
+    @Test func whatOnlyTheTotalTellsIsFromBeforeAllElse() throws {
+        let calendar = Self.berlin
+        var interface = VnStatInterface(
+            name: Array("eth0".utf8), created: "2025-12-31 12:00:00", updated: "2026-11-20 10:00:00")
+        interface.hours = [Self.record("2026-11-20 09:00:00", 1000)]
+        interface.total = Total(received: 1_000_000, transmitted: 2_000_000)
+        let slots = interface.slots(by: calendar, at: .latest).slots
+        let hour = try Self.moment(calendar, "2026-11-20", 9)
+        #expect(slots.map(\.span.upperBound).max() == hour.adding(seconds: 3600))
+        let rest = try #require(slots.first { $0.received == 999_000 })
+        #expect(rest.span == (try Self.moment(calendar, "2025-12-31", 12))..<hour)
+    }
+
     @Test func whatIsPoisonedIsToldAndNothingElseIsLost() throws {
         let calendar = Self.berlin
         var interface = VnStatInterface(

@@ -167,4 +167,126 @@ struct LedgerImportTests {
                 piece, calendar: scene.calendar, at: scene.moment(now), horizon: scene.horizon(at: now), isTrial: false)
         }
     }
+
+    // MARK: - Files
+
+    private static let begin: Int64 = 1_790_812_800  // 2026-10-01, UTC
+    private static let day: Int64 = 86_400
+
+    private static func slot(_ start: Int64, _ end: Int64, _ bytes: UInt64) -> ImportedAccount.Slot {
+        let span = Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end)
+        return .init(span, Total(received: bytes, transmitted: bytes / 2))
+    }
+
+    private static func hours(_ hours: [Int64], _ bytes: UInt64 = 1000) -> [ImportedAccount.Slot] {
+        hours.map { slot(begin + $0 * 3600, begin + ($0 + 1) * 3600, bytes) }
+    }
+
+    /// A ledger whose account 2 has metered 777 bytes on 2026-11-20.
+    private func ledger(in directory: TemporaryDirectory) throws -> LedgerFile {
+        let file = try LedgerFile(path: directory.ledger)
+        var commit = Commit.make(1, accounts: [.make(2, "eth0")])
+        commit.book(2, 777, 77, at: Self.begin + 50 * Self.day, .utc)
+        try file.apply(commit)
+        return file
+    }
+
+    @discardableResult
+    private func take(
+        _ accounts: ImportedAccount..., in file: LedgerFile, by calendar: LocalCalendar = .utc
+    ) throws -> ImportOutcome {
+        let now = Timestamp(secondsSinceEpoch: Self.begin + 50 * Self.day + 3600)
+        return try file.takeOver(accounts, calendar: calendar, at: now, horizon: .earliest, isTrial: false)[0]
+    }
+
+    private func received(in directory: TemporaryDirectory) throws -> UInt64 {
+        let bytes = try StoredBytes(directory)
+        #expect(bytes.bucketSums == bytes.lifetimes)
+        return bytes.lifetimes.values.reduce(0) { $0 + $1.received }
+    }
+
+    @Test(arguments: [
+        (Array(0...11), [0] + Array(12...23)), ([0, 3, 5, 9], [3, 13]),
+        (Array(stride(from: 0, to: 24, by: 2)), [1, 3, 5]),
+    ])
+    func aFileWithOtherHoursOfADayAddsThem(first: [Int64], second: [Int64]) throws {
+        let directory = try TemporaryDirectory()
+        let file = try ledger(in: directory)
+        for hours in [first, second, first] {
+            try take(.init(.device(DeviceName("eth0")), from: "eth0", slots: Self.hours(hours)), in: file)
+        }
+        #expect(try received(in: directory) == 777 + UInt64(Set(first + second).count) * 1000)
+    }
+
+    @Test func daysOfAnotherZoneAreTakenOnce() throws {
+        let directory = try TemporaryDirectory()
+        let file = try ledger(in: directory)
+        let berlin = LocalCalendar(zone: try Zone(posix: "CET-1CEST,M3.5.0,M10.5.0/3"), weekStart: .monday)
+        // One of them has 25 hours.
+        let days = (0..<40).map { number in
+            let span = berlin.span(ofDay: CivilDate(daysSinceEpoch: Int32(Self.begin / Self.day) + Int32(number)))
+            return Self.slot(span.lowerBound.secondsSinceEpoch, span.upperBound.secondsSinceEpoch, 1_000_000)
+        }
+        let account = ImportedAccount(.device(DeviceName("eth0")), from: "eth0", slots: days)
+        #expect(try take(account, in: file).taken.received == 40_000_000)
+        #expect(try take(account, in: file).taken.received == 0)
+        #expect(try take(account, in: file, by: berlin).taken.received == 0)
+        #expect(try received(in: directory) == 777 + 40_000_000)
+    }
+
+    @Test func devicesThatShareAnAccountDoNotExplainEachOther() throws {
+        let directory = try TemporaryDirectory()
+        let file = try ledger(in: directory)
+        let key = AccountKey.collapsed("veth*")
+        let parts = [
+            ImportedAccount(key, from: "veth1", slots: [Self.slot(Self.begin, Self.begin + 10 * Self.day, 10_000_000)]),
+            ImportedAccount(
+                key, from: "veth2",
+                slots: [Self.slot(Self.begin + 5 * Self.day, Self.begin + 14 * Self.day, 9_000_000)]),
+        ]
+        for _ in 0..<3 { try take(parts[0], parts[1], in: file) }
+        #expect(try received(in: directory) == 777 + 19_000_000)
+        // All of the account, by the ledger's own export of another machine.
+        let all = ImportedAccount(key, slots: [Self.slot(Self.begin, Self.begin + 20 * Self.day, 19_000_000)])
+        #expect(try take(all, in: file).taken.received == 0)
+    }
+
+    @Test func whatIsReplacedGoesAndNothingElse() throws {
+        let directory = try TemporaryDirectory()
+        let file = try ledger(in: directory)
+        let key = AccountKey.device(DeviceName("eth0"))
+        let before = try StoredBytes(directory)
+        try take(
+            .init(key, from: "eth0", slots: [Self.slot(Self.begin + 100, Self.begin + 40 * Self.day, 12_345)]), in: file
+        )
+        // The clock was behind: own bytes in the time of what was taken over.
+        var commit = Commit.make(2)
+        commit.book(2, 500, 50, at: Self.begin + 20 * Self.day, .utc)
+        try file.apply(commit)
+        try take(.init(key, from: "eth0", slots: [], replaces: true), in: file)
+        var expected = before
+        expected.buckets[
+            .init(
+                account: AccountID(rawValue: 2),
+                bucket: Bucket(containing: Timestamp(secondsSinceEpoch: Self.begin + 20 * Self.day)))] =
+            Total(received: 500, transmitted: 50)
+        let after = try StoredBytes(directory)
+        #expect(after.buckets == expected.buckets)
+        #expect(after.lifetimes[AccountID(rawValue: 2)] == Total(received: 1277, transmitted: 127))
+    }
+
+    @Test func piecesAreCutBetweenSlotsEvenIfADayIsLong() {
+        let slots = (0..<1000).map { Self.slot(Self.begin + $0 * 60, Self.begin + $0 * 60 + 60, 1) }
+        let long = Self.slot(Self.begin + 2 * Self.day, Self.begin + 9 * Self.day, 1)
+        let within = (0..<300).map {
+            Self.slot(Self.begin + 3 * Self.day + $0 * 60, Self.begin + 3 * Self.day + $0 * 60 + 60, 1)
+        }
+        let account = ImportedAccount(.uplink, slots: slots + [long] + within)
+        let pieces = ImportedAccount.pieces(of: [account], ofSlots: 100, by: .utc).flatMap { $0 }
+        #expect(pieces.flatMap(\.slots) == account.slots)
+        #expect(pieces.map(\.slots.count).max() == 301)
+        for (piece, next) in zip(pieces, pieces.dropFirst()) {
+            #expect((piece.slots.map(\.end).max() ?? 0) <= next.slots[0].start)
+        }
+    }
 }

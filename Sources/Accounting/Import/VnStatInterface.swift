@@ -60,7 +60,7 @@ package struct VnStatInterface: Sendable {
         slots: [ImportedAccount.Slot], problems: [String]
     ) {
         var reader = VnStatReader(calendar: calendar, now: now)
-        if let updated = reader.moment(updated) { reader.end = min(now, updated) }
+        if let updated = reader.moment(updated) { reader.end = min(now, reader.again(updated) ?? updated) }
         reader.created = min(reader.moment(created) ?? reader.end, reader.end.adding(seconds: -1))
         if reader.moment(created) == nil { reader.problems.append("created \(created): there is no such time") }
         reader.read(self)
@@ -78,7 +78,12 @@ private struct VnStatReader {
     var slots: [ImportedAccount.Slot] = []
     var problems: [String] = []
 
+    /// The dates of what is left out because it lies ahead.
+    private var ahead: [(table: String, start: Timestamp)] = []
+
     private typealias Row = (start: Timestamp, total: Total)
+    /// What a period has with its parts, and from when on these are told.
+    private typealias Told = (total: Total, from: Timestamp)
 
     /// From the finest to the coarsest.
     private static let tables = ["fiveminute", "hour", "day", "month", "year", "total"]
@@ -92,20 +97,22 @@ private struct VnStatReader {
     mutating func read(_ interface: VnStatInterface) {
         let hours = rows(interface.hours, "hour")
         let fives = rows(interface.fiveMinutes, "fiveminute")
-        var days: [CivilDate: Total] = [:]
+        var days: [CivilDate: Told] = [:]
         for row in rows(interface.days, "day") {
-            days[calendar.day(containing: row.start), default: .zero] += row.total
+            let day = calendar.day(containing: row.start)
+            days[day] = ((days[day]?.total ?? .zero).adding(row.total), calendar.start(of: day))
         }
         let hoursByDay = Dictionary(grouping: hours) { calendar.day(containing: $0.start) }
-        for (day, rows) in hoursByDay where days[day] == nil { days[day] = sum(rows) }
-        for (day, total) in days.sorted(by: { $0.key < $1.key }) {
-            add(day, total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
+        for (day, rows) in hoursByDay where days[day] == nil { days[day] = (sum(rows), rows[0].start) }
+        for (day, told) in days.sorted(by: { $0.key < $1.key }) {
+            add(day, told.total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
         }
-        let leftOut = interface.leftOut.compactMap { entry in moment(entry.date).map { (entry.table, $0) } }
-        let months = addRests("month", rows(interface.months, "month"), leftOut, of: days) {
+        let (monthRows, yearRows) = (rows(interface.months, "month"), rows(interface.years, "year"))
+        let leftOut = interface.leftOut.compactMap { entry in moment(entry.date).map { (entry.table, $0) } } + ahead
+        let months = addRests("month", monthRows, leftOut, of: days) {
             ($0.firstOfMonth, $0.firstOfMonth.adding(days: 31).firstOfMonth)
         }
-        let years = addRests("year", rows(interface.years, "year"), leftOut, of: months) {
+        let years = addRests("year", yearRows, leftOut, of: months) {
             ($0.firstOfYear, $0.firstOfYear.adding(days: 366).firstOfYear)
         }
         guard let total = interface.total else { return }
@@ -123,6 +130,7 @@ private struct VnStatReader {
             }
             if start >= now {
                 problems.append("\(table) \(record.date): lies ahead of the clock")
+                ahead.append((table, start))
                 continue
             }
             rows.append((start, record.total))
@@ -155,7 +163,7 @@ private struct VnStatReader {
         }
         for (number, hour) in hours.enumerated() {
             let next = number + 1 < hours.count ? hours[number + 1].start : span.upperBound
-            addHour(hour, until: min(next, hour.start.adding(seconds: 3600)), fives)
+            addHour(hour, until: min(next, hourEnd(hour.start)), fives)
         }
         let kept = max(span.lowerBound, hoursFrom ?? span.lowerBound)
         add(total.without(known), kept > span.lowerBound ? span.lowerBound..<kept : span)
@@ -166,7 +174,10 @@ private struct VnStatReader {
         let parts = fives[lowerBound(of: span.lowerBound, in: fives)..<lowerBound(of: span.upperBound, in: fives)]
         let known = sum(parts)
         guard !parts.isEmpty, isWithin(known, hour.total) else { return add(hour.total, span) }
-        for part in parts { add(part.total, part.start..<part.start.adding(seconds: Bucket.seconds)) }
+        for part in parts {
+            // One that the wall clock shows twice is of both.
+            add(part.total, part.start..<(again(part.start) ?? part.start).adding(seconds: Bucket.seconds))
+        }
         let kept = max(span.lowerBound, fives.first?.start ?? span.lowerBound)
         add(hour.total.without(known), kept > span.lowerBound ? span.lowerBound..<kept : span)
     }
@@ -174,25 +185,24 @@ private struct VnStatReader {
     /// Books what periods have besides their parts: it was carried before the first part that is kept.
     ///
     /// - Parameter period: The first day of the period that a date is in, and that of the next one.
-    /// - Returns: What each period has with its parts, by its first day.
+    /// - Returns: By each period's first day.
     private mutating func addRests(
-        _ table: String, _ rows: [Row], _ leftOut: [(table: String, start: Timestamp)], of parts: [CivilDate: Total],
+        _ table: String, _ rows: [Row], _ leftOut: [(table: String, start: Timestamp)], of parts: [CivilDate: Told],
         period: (CivilDate) -> (first: CivilDate, next: CivilDate)
-    ) -> [CivilDate: Total] {
-        var known: [CivilDate: Total] = [:]
-        var begun: [CivilDate: CivilDate] = [:]
-        for (day, total) in parts {
+    ) -> [CivilDate: Told] {
+        var known: [CivilDate: Told] = [:]
+        for (day, part) in parts {
             let first = period(day).first
-            known[first, default: .zero] += total
-            begun[first] = min(begun[first] ?? day, day)
+            let sum = known[first] ?? (.zero, part.from)
+            known[first] = (sum.total.adding(part.total), min(sum.from, part.from))
         }
         for row in rows {
             let (first, next) = period(calendar.day(containing: row.start))
             let span = calendar.start(of: first)..<calendar.start(of: next)
-            let rest = row.total.without(known[first] ?? .zero)
+            let told = known[first] ?? (.zero, span.upperBound)
+            let rest = row.total.without(told.total)
             let begin = max(span.lowerBound, min(created, end))
-            let firstPart = begun[first].map(calendar.start(of:)) ?? span.upperBound
-            if known[first] == nil { known[first] = .zero }
+            known[first] = (told.total, min(told.from, begin))
             if rest.isZero { continue }
             // A month's own row says nothing of its days.
             let isFiner = Self.tables.prefix { $0 != table }.contains
@@ -201,8 +211,8 @@ private struct VnStatReader {
                     "\(table) \(first): holds what is left out, and \(rest.bytes) bytes more than its parts")
             } else {
                 // Where nothing lies before the first part, it can't be told which of them lack it.
-                add(rest, begin < firstPart ? begin..<firstPart : span)
-                known[first, default: .zero] += rest
+                add(rest, begin < told.from ? begin..<told.from : span)
+                known[first]?.total += rest
             }
         }
         return known
@@ -212,6 +222,22 @@ private struct VnStatReader {
         if total.isZero { return }
         let last = max(span.lowerBound.adding(seconds: 1), min(span.upperBound, end))
         slots.append(.init(span.lowerBound..<last, total))
+    }
+
+    /// The end of the hour of the wall clock that begins then: where it is set back, that of the second.
+    private func hourEnd(_ start: Timestamp) -> Timestamp {
+        let local = calendar.localTime(at: start)
+        let next = (local.secondsOfDay / 3600 + 1) * 3600
+        return calendar.firstInstant(on: local.date, secondsOfDay: next)
+    }
+
+    /// When the wall clock shows the same for the second time, as where it is set back.
+    func again(_ moment: Timestamp) -> Timestamp? {
+        let local = calendar.localTime(at: moment)
+        return [1800, 3600].lazy.map { moment.adding(seconds: $0) }.first {
+            let later = calendar.localTime(at: $0)
+            return later.date == local.date && later.secondsOfDay == local.secondsOfDay
+        }
     }
 
     /// The first instant at which the wall clock shows this date or time; none is before 1971.

@@ -236,9 +236,10 @@ package enum ImportFile {
     /// What `netusage export` writes as CSV.
     ///
     /// - Throws: `Problem` that names the line.
-    static func csv(_ path: String) throws(Problem) -> Contents {
+    static func csv(_ path: String, at now: Timestamp) throws(Problem) -> Contents {
         let bytes = try bytes(of: path)
         var slots: [AccountKey: [ImportedAccount.Slot]] = [:]
+        var ahead: [AccountKey: Int] = [:]
         var isFirst = true
         for (number, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated()
         {
@@ -254,16 +255,21 @@ package enum ImportFile {
                 continue
             }
             if text.isEmpty { continue }
-            guard let (key, slot) = row(fields(text)) else {
-                throw Problem(
-                    description: "\(path):\(number + 1): not a line of netusage export; nothing was taken over")
+            do throws(Problem) {
+                let (key, slot) = try row(fields(text))
+                if slot.span.lowerBound < now {
+                    slots[key, default: []].append(slot)
+                } else {
+                    ahead[key, default: 0] += 1
+                }
+            } catch {
+                throw Problem(description: "\(path):\(number + 1): \(error); nothing was taken over")
             }
-            slots[key, default: []].append(slot)
         }
         for (key, slots) in slots {
             let sorted = slots.sorted { $0.start < $1.start }
             guard let twice = zip(sorted, sorted.dropFirst()).first(where: { $0.end > $1.start })?.1 else { continue }
-            let name = AccountNames([key], collapse: []).name(of: key)
+            let name = name(of: key)
             throw Problem(
                 description:
                     "\(path): two rows of \(name) overlap at \(LocalCalendar.utc.rfc3339(twice.span.lowerBound)); nothing was taken over"
@@ -273,8 +279,11 @@ package enum ImportFile {
             if case .device(let name) = key { return ImportedAccount(device: name, slots: slots) }
             return ImportedAccount(key, slots: slots)
         }
-        return Contents(accounts: accounts, problems: [])
+        let problems = ahead.map { "\(name(of: $0)): \($1) rows that lie ahead of the clock" }
+        return Contents(accounts: accounts, problems: problems.sorted())
     }
+
+    private static func name(of key: AccountKey) -> String { AccountNames([key], collapse: []).name(of: key) }
 
     /// The fields of a line (RFC 4180); no name has the end of a line in it.
     private static func fields(_ line: String) -> [String] {
@@ -298,20 +307,32 @@ package enum ImportFile {
     /// In seconds. Rows are local days at most; where a zone left a date out, or had one twice, two.
     private static let longestRow: Int64 = 49 * 3600
 
-    private static func row(_ fields: [String]) -> (AccountKey, ImportedAccount.Slot)? {
-        guard fields.count == 6, let start = QuotaRequest.moment(fields[0], by: .utc, at: .earliest),
-            let end = QuotaRequest.moment(fields[1], by: .utc, at: .earliest), start < end,
-            start >= Timestamp(secondsSinceEpoch: 0), end <= start.adding(seconds: longestRow),
-            let received = UInt64(fields[4]), let transmitted = UInt64(fields[5])
-        else { return nil }
+    private static func row(_ fields: [String]) throws(Problem) -> (AccountKey, ImportedAccount.Slot) {
+        func problem(_ text: String) -> Problem { Problem(description: text) }
+        func time(_ place: Int, _ name: String) throws(Problem) -> Timestamp {
+            let moment = QuotaRequest.moment(fields[place], by: .utc, at: .earliest)
+            if let moment, moment >= Timestamp(secondsSinceEpoch: 0) { return moment }
+            throw problem("\(name) \(fields[place]) is not a time such as 2026-11-20T09:00:00+01:00")
+        }
+        func bytes(_ place: Int, _ name: String) throws(Problem) -> UInt64 {
+            if let bytes = UInt64(fields[place]) { return bytes }
+            throw problem("\(name) \(fields[place]) is not a number of bytes")
+        }
+        if fields.count != 6 { throw problem("\(fields.count) fields where there should be \(header)") }
+        let start = try time(0, "start")
+        let end = try time(1, "end")
+        if start >= end { throw problem("it ends at \(fields[1]), before it starts") }
+        if end > start.adding(seconds: longestRow) { throw problem("it is longer than a day") }
+        let total = Total(
+            received: try bytes(4, "received_bytes"), transmitted: try bytes(5, "transmitted_bytes"))
         let key: AccountKey
         switch fields[3] {
         case "uplink": key = .uplink
         case "device": key = .device(DeviceName(bytes: unlabelled(fields[2])))
         case "collapsed": key = .collapsed(fields[2])
-        default: return nil
+        default: throw problem("kind \(fields[3]) is none of uplink, device, collapsed")
         }
-        return (key, .init(start..<end, Total(received: received, transmitted: transmitted)))
+        return (key, .init(start..<end, total))
     }
 
     /// The bytes of a device's name from its label; see ``DeviceName/label(reserved:)``.

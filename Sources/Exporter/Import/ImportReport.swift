@@ -9,7 +9,7 @@ package enum ImportSource: Sendable {
     func contents(by calendar: LocalCalendar, at now: Timestamp) throws(ImportFile.Problem) -> ImportFile.Contents {
         switch self {
         case .vnStat(let path): try ImportFile.vnStat(path, by: calendar, at: now)
-        case .csv(let path): try ImportFile.csv(path)
+        case .csv(let path): try ImportFile.csv(path, at: now)
         }
     }
 }
