@@ -98,9 +98,10 @@ extension LedgerFile {
         if try connection.integer("SELECT 1 FROM import WHERE account IN \(numbers) LIMIT 1") == nil { return }
         try statement(
             """
-            INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted)
-            SELECT ?2, source, start_at, end_at, booked_until, received, transmitted FROM taken WHERE account = ?1
-            ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.addition)
+            INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns))
+            SELECT ?2, source, start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns)
+            FROM taken WHERE account = ?1
+            ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.takenAddition)
             """
         ).run(source, target)
         for table in ["taken", "import"] { try statement("DELETE FROM \(table) WHERE account = ?1").run(source) }
@@ -130,7 +131,8 @@ extension LedgerFile {
         try statement(
             """
             INSERT OR REPLACE INTO import (account, own_from, taken_from, taken_until)
-            SELECT ?1, ?2, min(start_at), max(booked_until) FROM taken WHERE account = ?1
+            SELECT ?1, ?2, min(start_at), max(booked_until) FROM taken
+            WHERE account = ?1 AND (received > 0 OR transmitted > 0)
             """
         ).run(.integer(account.rawValue), ownFrom.map { .integer($0.secondsSinceEpoch) } ?? .null)
     }
@@ -239,6 +241,14 @@ extension LedgerFile {
             "\(column) = CASE WHEN \(column) > 9223372036854775807 - excluded.\(column) THEN 9223372036854775807"
                 + " ELSE \(column) + excluded.\(column) END"
         }.joined(separator: ", ")
+    }
+
+    static let toldColumns = "told_received, told_transmitted"
+
+    /// The same for `taken`.
+    static var takenAddition: String {
+        addition + ", told_received = max(told_received, excluded.told_received),"
+            + " told_transmitted = max(told_transmitted, excluded.told_transmitted)"
     }
 
     private static let bucketAddition = """

@@ -56,6 +56,7 @@ extension LedgerFile {
             let taken = try part.slots.hull.map { try takenEntries(of: account, part.source, in: $0) } ?? []
             for entry in known.unexplained(part.slots, by: taken) {
                 try book(entry, of: account, part.source, by: days, horizon)
+                if entry.total.isZero { continue }
                 outcome.taken = .init(outcome.taken.total.adding(entry.total))
                 outcome.from = min(outcome.from ?? .max, entry.booked.lowerBound.secondsSinceEpoch)
                 outcome.until = max(outcome.until ?? .min, entry.booked.upperBound.secondsSinceEpoch)
@@ -99,7 +100,7 @@ extension LedgerFile {
         _ entry: TakenEntry, of account: AccountID, _ source: String, by days: BookedDays, _ horizon: Timestamp
     ) throws {
         let spread = entry.spread
-        if spread.start < horizon {
+        if spread.start < horizon, !entry.total.isZero {
             try omitBuckets(before: min(Bucket(containing: horizon).start, Bucket(containing: spread.end).end))
         }
         try spread.forEachBucket(since: horizon) { bucket, share in try add(Total(share), to: account, at: bucket) }
@@ -108,14 +109,15 @@ extension LedgerFile {
         }
         try statement(
             """
-            INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-            ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.addition)
+            INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns))
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.takenAddition)
             """
         ).run(
             .integer(account.rawValue), .text(source), .integer(entry.slot.lowerBound.secondsSinceEpoch),
             .integer(entry.slot.upperBound.secondsSinceEpoch), .integer(entry.until.secondsSinceEpoch),
-            .integer(Int64(clamping: entry.total.received)), .integer(Int64(clamping: entry.total.transmitted)))
+            .integer(Int64(clamping: entry.total.received)), .integer(Int64(clamping: entry.total.transmitted)),
+            .integer(Int64(clamping: entry.told.received)), .integer(Int64(clamping: entry.told.transmitted)))
     }
 
     /// Takes away again what was taken over.
@@ -165,7 +167,7 @@ extension LedgerFile {
     ) throws -> [TakenEntry] {
         let rows = try statement(
             """
-            SELECT start_at, end_at, booked_until, received, transmitted FROM taken
+            SELECT start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns) FROM taken
             WHERE account = ?1 AND (source IN (?2, '') OR ?2 = '')
                 AND min(start_at, booked_until - 1) < ?4 AND max(end_at, booked_until) > ?3 ORDER BY start_at
             """)
@@ -179,7 +181,8 @@ extension LedgerFile {
             found.append(
                 TakenEntry(
                     slot: Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end),
-                    until: Timestamp(secondsSinceEpoch: until), total: total(in: rows, from: 3)))
+                    until: Timestamp(secondsSinceEpoch: until), total: total(in: rows, from: 3),
+                    told: total(in: rows, from: 5)))
         }
         return found
     }
@@ -244,6 +247,8 @@ private struct TakenEntry {
     /// It is booked up to here, evenly.
     let until: Timestamp
     var total: Total
+    /// All that the other meter told, also what is there by the ledger's own meter.
+    let told: Total
 
     var booked: Range<Timestamp> { min(slot.lowerBound, until.adding(seconds: -1))..<until }
 
@@ -320,9 +325,13 @@ private struct TakenRows {
         }
     }
 
-    /// Uses up what was taken over of a slot itself.
+    /// Uses up what was taken over of a slot itself. One that told no more then has nothing new.
     mutating func explain(_ rest: inout Total, ofAlso span: Range<Timestamp>) {
-        for place in places[span] ?? [] { use(place, for: &rest) }
+        for place in places[span] ?? [] {
+            let isKnown = rest.without(rows[place].told).isZero
+            use(place, for: &rest)
+            if isKnown { rest = .zero }
+        }
     }
 
     /// Uses up what is there in a span of time.
@@ -531,7 +540,9 @@ private struct KnownBytes {
         }
         return order.compactMap { index in
             let (span, rest) = (slots[index].span, rests[index])
-            if rest.isZero { return nil }
+            // Of what both may have metered it is noted what was told, as long as buckets tell them apart.
+            let isOfBoth = edge != nil && isEarly[index] && span.upperBound > openUntil && !slots[index].total.isZero
+            if rest.isZero, !isOfBoth { return nil }
             if span.upperBound > readUntil, isEarly[index] || !hasOwn {
                 late += rest
                 return nil
@@ -541,7 +552,7 @@ private struct KnownBytes {
                 return nil
             }
             let end = min(span.upperBound, max(openUntil, edge?.start.adding(seconds: 1) ?? openUntil))
-            return TakenEntry(slot: span, until: end, total: rest)
+            return TakenEntry(slot: span, until: end, total: rest, told: isOfBoth ? slots[index].total : rest)
         }
     }
 

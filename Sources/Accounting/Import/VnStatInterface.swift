@@ -173,11 +173,11 @@ private struct VnStatReader {
         let span = hour.start..<max(hour.start.adding(seconds: 1), hourEnd)
         let parts = fives[lowerBound(of: span.lowerBound, in: fives)..<lowerBound(of: span.upperBound, in: fives)]
         let known = sum(parts)
-        guard !parts.isEmpty, isWithin(known, hour.total) else { return add(hour.total, span) }
-        for part in parts {
-            // One that the wall clock shows twice is of both.
-            add(part.total, part.start..<(again(part.start) ?? part.start).adding(seconds: Bucket.seconds))
+        // Five minutes that the wall clock shows twice are of both hours.
+        guard !parts.isEmpty, isWithin(known, hour.total), again(span.lowerBound) == nil else {
+            return add(hour.total, span)
         }
+        for part in parts { add(part.total, part.start..<part.start.adding(seconds: Bucket.seconds)) }
         let kept = max(span.lowerBound, fives.first?.start ?? span.lowerBound)
         add(hour.total.without(known), kept > span.lowerBound ? span.lowerBound..<kept : span)
     }
