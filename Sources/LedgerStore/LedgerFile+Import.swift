@@ -535,8 +535,11 @@ private struct KnownBytes {
         // Where the first reading isn't known but by its bucket, its bytes may have been carried in the one before.
         let nearOpen = openUntil.adding(seconds: openUntil == edge?.start ? -Bucket.seconds : 0)
         // What lies outside of the file's time is meant by none of its slots.
-        for index in order where slots[index].span.upperBound > nearOpen {
-            explain(&rests[index], of: slots[index].span, slack: Bucket.seconds, within: hull)
+        // Whose bytes came a bucket late in one of the two may have taken those of the next, and so on.
+        for slack in [Bucket.seconds, 3 * Bucket.seconds] {
+            for index in order where slots[index].span.upperBound > nearOpen {
+                explain(&rests[index], of: slots[index].span, slack: slack, within: hull)
+            }
         }
         return order.compactMap { index in
             let (span, rest) = (slots[index].span, rests[index])

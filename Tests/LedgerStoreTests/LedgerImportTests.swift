@@ -218,6 +218,24 @@ struct LedgerImportTests {
         #expect(try received(in: directory) == 777 + UInt64(Set(first + second).count) * 1000)
     }
 
+    /// Bytes at the very end of five minutes, which one meter reads before and the other behind it.
+    @Test func whatOneMeterReadsInTheNextFiveMinutesCountsOnce() throws {
+        let directory = try TemporaryDirectory()
+        let file = try LedgerFile(path: directory.ledger)
+        let open = Self.begin + 20 * 3600
+        func five(_ number: Int64, _ bytes: UInt64) -> ImportedAccount.Slot {
+            Self.slot(open + number * 300, open + number * 300 + 300, bytes)
+        }
+        var commit = Commit.make(1, accounts: [.make(2, "eth0")])
+        for (number, bytes) in [84402, 43764, 44806].enumerated() {
+            commit.book(2, UInt64(bytes), UInt64(bytes / 2), at: open + Int64(number) * 300, .utc)
+        }
+        try file.apply(commit)
+        let slots = [five(-2, 98990), five(-1, 41680), five(0, 86486), five(2, 44806)]
+        let done = try take(.init(.device(DeviceName("eth0")), from: "eth0", slots: slots), in: file)
+        #expect(done.taken.received == 98990)
+    }
+
     @Test func daysOfAnotherZoneAreTakenOnce() throws {
         let directory = try TemporaryDirectory()
         let file = try ledger(in: directory)
