@@ -326,7 +326,9 @@ package struct LedgerAccess: Sendable {
         var report = PlansReport(book, calendars: setup.calendars, at: setup.now)
         report.rateLimits = []  // They are of the moment: only the daemon knows.
         report.configuration = configurationName
-        report.note = "no netusage serve runs on this ledger"
+        report.note =
+            "no netusage serve runs on this ledger"
+            + (setup.plans.rateLimits.isEmpty ? "" : ", and only that knows of rate limits")
         report.meteredUntil = lastReading.map(setup.localCalendar.rfc3339)
         let age = lastReading.map { setup.now.secondsSinceEpoch - $0.secondsSinceEpoch }
         report.isStale = age.map { $0 > setup.freshSeconds } ?? true

@@ -30,17 +30,25 @@ struct QuotaCommand: ParsableCommand {
             let access = common.ledgerAccess
             var report = try orExit { () throws(LedgerAccess.Failure) in try access.plans() }
             if let name {
-                let known = report.quotas.map(\.name)
+                let known =
+                    report.quotas.map(\.name) + report.rateLimits.map(\.name) + report.committedRates.map(\.name)
                 report.quotas.removeAll { $0.name != name }
                 report.rateLimits.removeAll { $0.name != name }
                 report.committedRates.removeAll { $0.name != name }
-                if report.isEmpty { throw OrderError.unknownQuota(name, known: known, in: report.configuration) }
+                if report.isEmpty {
+                    let error = OrderError.unknownQuota(name, known: known, in: report.configuration)
+                    StandardError.print("\(error)" + (report.note.map { "; \($0)" } ?? ""))
+                    throw ExitCode(1)
+                }
             }
             if json {
                 try output(jsonText(report))
             } else if report.isEmpty {
+                // Who can't ask the daemon doesn't know its configuration.
+                let note = report.note.map { "\($0).\n" } ?? ""
                 try output(
-                    "There are no quotas: \(report.configuration) has none. Add one under quotas; the README shows how.\n"
+                    note
+                        + "There are no quotas: \(report.configuration) has none. Add one under quotas; the README shows how.\n"
                 )
             } else {
                 try output(QuotaTable(Terminal.standardOutput).text(report))

@@ -105,7 +105,7 @@ struct QuotaTable {
         if let reached = quota.thresholds.last(where: \.reached) {
             return ("over \(percentText(reached.threshold)) %", .yellow)
         }
-        return ("ok", .green)
+        return quota.exhaustion == nil ? ("ok", .green) : ("expected to breach", .yellow)
     }
 
     /// As it was written: without decimals where there are none.

@@ -51,8 +51,8 @@ enum APIRequest: Sendable {
         if let text = items["grain"] {
             query.grain = try choice(text, "grain", UsageQuery.Grain.init)
         }
-        query.since = items["since"]
-        query.until = items["until"]
+        query.since = items.time("since")
+        query.until = items.time("until")
         if let text = items["last"] {
             guard let last = Int(text) else { throw Problem(text: "last: \(text) is not a number") }
             query.last = last
@@ -81,8 +81,8 @@ enum APIRequest: Sendable {
                 throw Problem(text: "grain: \(text) is none of \(known)")
             }
         }
-        query.since = items["since"]
-        query.until = items["until"]
+        query.since = items.time("since")
+        query.until = items.time("until")
         query.devices = items.all("device")
         if !items.all("label").isEmpty {
             query.labels = []
@@ -128,6 +128,14 @@ struct QueryItems {
             items.append((name, value))
         }
         self.items = items
+    }
+
+    /// A moment whose offset was written with a plain `+`, which means a blank in addresses, is one too.
+    func time(_ name: String) -> String? {
+        self[name].map { text in
+            guard text.contains("T"), let blank = text.lastIndex(of: " ") else { return text }
+            return text[..<blank] + "+" + text[text.index(after: blank)...]
+        }
     }
 
     /// - Throws: `APIRequest.Problem` when there is anything else, or one of them twice.

@@ -134,7 +134,9 @@ struct OpenMetricsExport<Reader: LedgerReader> {
             let from = start
             if from < fine {
                 start = calendar.span(ofDay: calendar.day(containing: from)).upperBound
-                return Tick(start: from, end: min(start.adding(seconds: -1), end), isFullHour: true, isFine: false)
+                // What the open day has by now isn't what it had then.
+                if start > end { return nil }
+                return Tick(start: from, end: start.adding(seconds: -1), isFullHour: true, isFine: false)
             }
             start = slots.end(ofSlotAt: from)
             let moment = min(start, end)

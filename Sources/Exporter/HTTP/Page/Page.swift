@@ -175,7 +175,10 @@ struct Page {
         let (word, colour) =
             quota.breached
             ? ("breached", "breach")
-            : isWarned ? ("over a threshold", "warn") : quota.cycleSecondsLeft == 0 ? ("over", "ok") : ("ok", "ok")
+            : isWarned
+                ? ("over a threshold", "warn")
+                : quota.cycleSecondsLeft == 0
+                    ? ("over", "ok") : quota.exhaustion != nil ? ("expected to breach", "warn") : ("ok", "ok")
         var facts = [
             ("Used", sum(quota.usedBytes) + " of " + sum(quota.limitBytes)), ("Left", sum(quota.leftBytes)),
             ("Cycle", "\(dateText(quota.cycleStart)) to \(dateText(quota.cycleEnd))"),
@@ -191,7 +194,7 @@ struct Page {
         }
         let percent = decimalText(min(share, 999.999) * 100, decimals: 1)
         return """
-            <div class="quota"><h3>\(escaped(quota.name)) <small class="quiet">\(escaped(quota.count.joined(separator: ", "))), \(quota.direction), by \(escaped(quota.cycle))</small>
+            <div class="quota"><h3>\(escaped(quota.name)) <small class="quiet">\(escaped(quota.count.joined(separator: ", "))), \(quota.direction), \(escaped(quota.cycle))</small>
             <span class="\(colour)">\(percent) %, \(word)</span></h3>
             <svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="\(percent) % used\(quota.projectedBytes.map { ", \(sizeText($0)) projected" } ?? "")"><rect class="track" width="100" height="10"/><rect class="\(colour)" width="\(decimalText(min(share, 1) * 100))" height="10"/>\(projection ?? "")</svg>
             <dl>\(facts.map { "<div><dt>\($0)</dt><dd>\($1)</dd></div>" }.joined())</dl></div>

@@ -66,7 +66,9 @@ struct HoursChart {
         }
         let (received, transmitted) = (rates(\.receivedBytes), rates(\.transmittedBytes))
         let scale = Scale(highest: max(received.max() ?? 0, transmitted.max() ?? 0)) { rateText($0, inBits: false) }
-        let width = entries.count
+        // The last five minutes aren't over: they end where they have come to.
+        let last = entries.last.map { Int(($0.seconds * 10 + 299) / 300) } ?? 0
+        let width = (entries.count - 1) * 10 + min(max(1, last), 10)
         // Seven labels, so that there are four hours between two of a whole day.
         let intervals = min(6, entries.count)
         let labels = (0...intervals).map { number in
@@ -79,18 +81,19 @@ struct HoursChart {
             highest.map { "highest received: \(rateText($0.1, inBits: false)) at \(minuteText($0.0.start))" } ?? ""
         return """
             <section data-part="hours"><h2>Last 24 hours <small>means of five minutes</small></h2>\(chartKey)
-            <div class="chart">\(scale.labels)<svg viewBox="0 0 \(width) 100" preserveAspectRatio="none" role="img" aria-label="Rates by time; \(summary)">\(scale.rules(width))\(curve(received, scale, "received"))\(curve(transmitted, scale, "transmitted"))</svg>
+            <div class="chart">\(scale.labels)<svg viewBox="0 0 \(width) 100" preserveAspectRatio="none" role="img" aria-label="Rates by time; \(summary)">\(scale.rules(width))\(curve(received, scale, width, "received"))\(curve(transmitted, scale, width, "transmitted"))</svg>
             <div class="x hours" aria-hidden="true">\(labels.joined())</div></div></section>
             """
     }
 
-    private func curve(_ rates: [Double], _ scale: Scale, _ colour: String) -> String {
-        let points = rates.enumerated().map {
-            "\($0.offset),\(decimalText(100 - $0.element / scale.top * 100, decimals: 1))"
-        }
-        let line = points.joined(separator: " ")
-        return "<polygon class=\"area \(colour)\" points=\"0,100 \(line) \(rates.count - 1),100\"/>"
-            + "<polyline class=\"curve \(colour)\" points=\"\(line)\"/>"
+    /// A step for each mean.
+    private func curve(_ rates: [Double], _ scale: Scale, _ width: Int, _ colour: String) -> String {
+        let steps = rates.enumerated().map { place, rate in
+            "V\(decimalText(100 - rate / scale.top * 100, decimals: 1))H\(min(place * 10 + 10, width))"
+        }.joined()
+        // It begins at the height of the first.
+        let line = "M0 " + steps.dropFirst()
+        return "<path class=\"area \(colour)\" d=\"\(line)V100H0\"/><path class=\"curve \(colour)\" d=\"\(line)\"/>"
     }
 }
 
