@@ -59,6 +59,8 @@ def test_every_figure_is_that_of_the_metrics_and_of_the_commands(metered):
     everything = accounts(ask(metered, "usage?period=all"))
     assert everything["uplink"]["transmitted_bytes"] == metrics["netusage_uplink_lifetime_transmit_bytes"] == 700 * 1042
     assert accounts(ask(metered, "usage?period=all&until=yesterday&device=uplink"))["uplink"]["total_bytes"] == 0
+    # As people paste it: a plain + is a blank in an address.
+    assert [ask(metered, f"usage?since=2026-11-20T09:00:00{sign}01:00")["until"] for sign in ("+", "%2B")]
     long_ago = ask(metered, "usage?last=1432&until=0817-06-13&grain=year&device=uplink")
     assert long_ago["since"].startswith("0001-01-01") and accounts(long_ago)["uplink"]["total_bytes"] == 0
     live = accounts(ask(metered, "live"))

@@ -119,6 +119,13 @@ def test_openmetrics_is_strict_and_prometheus_has_the_ledgers_days(past, namespa
     assert value('netusage_previous_month_receive_bytes{device="wan0"}', november) == october
 
 
+def test_a_day_is_told_when_it_is_over(past):
+    text = export(past, "--format", "openmetrics", "--grain", "day").decode()
+    family = next(each for each in openmetrics(text) if each.name == "netusage_lifetime_receive_bytes")
+    midnight = datetime.datetime(2025, 11, 2, tzinfo=ZONE)
+    assert max(float(sample.timestamp) for sample in family.samples) == midnight.timestamp() - 1
+
+
 def test_beside_the_daemon_and_over_http_it_is_the_same(past, namespaces, exporter, tmp_path):
     near = namespaces()
     for name in ("ledger.db",):
