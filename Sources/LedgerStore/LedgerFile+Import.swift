@@ -286,10 +286,10 @@ private struct BookedDays {
 
     private func start(of day: CivilDate) -> Timestamp { starts[day] ?? calendar.start(of: day) }
 
-    /// The days that hold any of a span, and perhaps one more at either end.
+    /// The days that hold any of a span, and some more at either end: zones are up to 26 hours apart.
     func days(of span: Range<Timestamp>) -> ClosedRange<CivilDate> {
-        calendar.day(containing: span.lowerBound).adding(
-            days: -1)...calendar.day(containing: span.upperBound).adding(days: 1)
+        let (first, last) = (calendar.day(containing: span.lowerBound), calendar.day(containing: span.upperBound))
+        return first.adding(days: -2)...last.adding(days: 2)
     }
 
     /// What falls to each day; those without bytes are left out.
@@ -393,7 +393,8 @@ private struct KnownBytes {
     typealias Row = (span: Range<Timestamp>, total: Total)
 
     /// Before it something may be booked: the account's first reading, as far as that is known; otherwise the beginning of its
-    /// bucket, or the last second of its day. If there is none, the ledger's last. If all that it has is claimed as its own, the beginning of time.
+    /// bucket, or the last second of its day. If there is none it is the ledger's last; if all that it has is claimed as its
+    /// own, the beginning of time.
     private(set) var openUntil: Timestamp
     /// What slots have that the ledger may yet read itself.
     private(set) var late = Total.zero
@@ -440,7 +441,7 @@ private struct KnownBytes {
 
     /// Reads what there is in the time of these slots.
     mutating func load(in file: LedgerFile, _ slots: [ImportedAccount.Slot]) throws {
-        guard let hull = slots.hull else { return }
+        guard hasOwn, let hull = slots.hull else { return }
         let (start, end) = (hull.lowerBound.adding(seconds: -600), hull.upperBound.adding(seconds: 600))
         if start < kept {
             for (span, own) in try ownDays(in: file, days.days(of: start..<min(end, kept))) {
