@@ -164,7 +164,8 @@ package struct LedgerAccess: Sendable {
             if contents.accounts.contains(where: { $0.key == .uplink }) {
                 throw .refused("--uplink \(uplink): the file has the uplink itself; leave it out")
             }
-            guard let device = contents.accounts.first(where: { $0.source == uplink }) else {
+            let devices = contents.accounts.filter { $0.key.kind == "device" }
+            guard let device = devices.first(where: { $0.source == uplink }) else {
                 throw .refused("--uplink \(uplink): there is no such device in the file")
             }
             contents.accounts.append(ImportedAccount(.uplink, from: device.source, slots: device.slots))
@@ -173,7 +174,11 @@ package struct LedgerAccess: Sendable {
         var pieces = ImportedAccount.pieces(of: contents.accounts, ofSlots: Self.slotsAtATime, by: basis.calendar)
         if replaces {
             // All is forgotten before anything is taken; nothing of that stays where everything is a trial.
-            let all = contents.accounts.map { ImportedAccount($0.key, from: $0.source, slots: [], replaces: true) }
+            let booked = contents.accounts.filter { $0.key != .uplink }
+            let toUplink = booked.count < contents.accounts.count ? [""] : booked.map(\.source)
+            let all =
+                booked.map { ImportedAccount($0.key, from: $0.source, slots: [], replaces: true) }
+                + toUplink.map { ImportedAccount(.uplink, from: $0, slots: [], replaces: true) }
             pieces = isTrial ? pieces.map { all + $0 } : [all] + pieces
         }
         let isNew = !LedgerFile.exists(at: storagePath)
@@ -185,7 +190,9 @@ package struct LedgerAccess: Sendable {
             let done =
                 isNew && isTrial
                 ? try takeOverIntoNothing(piece, setup) : try takeOver(piece, setup, isTrial: isTrial)
-            for outcome in done { outcomes[outcome.key, default: .init(outcome.key)].add(outcome) }
+            for outcome in done where contents.accounts.contains(where: { $0.key == outcome.key }) {
+                outcomes[outcome.key, default: .init(outcome.key)].add(outcome)
+            }
             progress(Double(number + 1) / Double(pieces.count))
         }
         var report = ImportReport(Array(outcomes.values), contents.problems, basis.calendar, isTrial: isTrial)

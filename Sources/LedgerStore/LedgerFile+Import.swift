@@ -51,11 +51,11 @@ extension LedgerFile {
         if parts.allSatisfy(\.slots.isEmpty), try number(of: key) == nil { return outcome }
         let account = try account(of: key)
         var known = try KnownBytes(of: account, in: self, by: days, at: now, isUplink: key == .uplink)
-        try known.load(in: self, parts.flatMap(\.slots))
+        try known.load(in: self, parts)
         for part in parts {
             let taken = try part.slots.hull.map { try takenEntries(of: account, part.source, in: $0) } ?? []
-            for entry in known.unexplained(part.slots, by: taken) {
-                try book(entry, of: account, part.source, by: days, horizon)
+            for entry in known.unexplained(part, by: taken) {
+                try book(entry, of: account, by: days, horizon)
                 if entry.total.isZero { continue }
                 outcome.taken = .init(outcome.taken.total.adding(entry.total))
                 outcome.from = min(outcome.from ?? .max, entry.booked.lowerBound.secondsSinceEpoch)
@@ -97,7 +97,7 @@ extension LedgerFile {
     // MARK: - What was taken over
 
     private func book(
-        _ entry: TakenEntry, of account: AccountID, _ source: String, by days: BookedDays, _ horizon: Timestamp
+        _ entry: TakenEntry, of account: AccountID, by days: BookedDays, _ horizon: Timestamp
     ) throws {
         let spread = entry.spread
         if spread.start < horizon, !entry.total.isZero {
@@ -114,7 +114,7 @@ extension LedgerFile {
             ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.takenAddition)
             """
         ).run(
-            .integer(account.rawValue), .text(source), .integer(entry.slot.lowerBound.secondsSinceEpoch),
+            .integer(account.rawValue), .text(entry.source), .integer(entry.slot.lowerBound.secondsSinceEpoch),
             .integer(entry.slot.upperBound.secondsSinceEpoch), .integer(entry.until.secondsSinceEpoch),
             .integer(Int64(clamping: entry.total.received)), .integer(Int64(clamping: entry.total.transmitted)),
             .integer(Int64(clamping: entry.told.received)), .integer(Int64(clamping: entry.told.transmitted)))
@@ -133,30 +133,45 @@ extension LedgerFile {
 
     private func forget(_ source: String, of account: AccountID, by days: BookedDays) throws {
         let id = SQLValue.integer(account.rawValue)
-        func subtract(_ share: Total, _ table: String, _ column: String, _ place: Int64) throws {
+        /// - Returns: What isn't there.
+        func subtract(_ share: Total, _ table: String, _ column: String, _ place: Int64) throws -> Total {
+            let row = try statement("SELECT received, transmitted FROM \(table) WHERE \(column) = ?1 AND account = ?2")
+            try row.bind([.integer(place), id])
+            defer { try? row.bind([]) }  // Only resets the statement, so that no read stays open.
+            guard try row.step() else { return share }
+            let there = total(in: row, from: 0)
+            let rest = there.without(share)
             try statement(
-                """
-                UPDATE \(table) SET received = max(0, received - ?3), transmitted = max(0, transmitted - ?4)
-                WHERE \(column) = ?1 AND account = ?2
-                """
+                "UPDATE \(table) SET received = ?3, transmitted = ?4 WHERE \(column) = ?1 AND account = ?2"
             ).run(
-                .integer(place), id, .integer(Int64(clamping: share.received)),
-                .integer(Int64(clamping: share.transmitted)))
+                .integer(place), id, .integer(Int64(clamping: rest.received)),
+                .integer(Int64(clamping: rest.transmitted)))
+            return share.without(there)
         }
         let kept = try keptFrom()
-        for spread in try takenEntries(of: account, source, in: .earliest ..< .latest).map(\.spread) {
+        for entry in try takenEntries(of: account, source, in: .earliest ..< .latest)
+        where source.isEmpty || entry.source == source {
+            let spread = entry.spread
             try spread.forEachBucket(since: kept) { bucket, share in
-                try subtract(Total(share), "bucket", "start", bucket.start.secondsSinceEpoch)
+                _ = try subtract(Total(share), "bucket", "start", bucket.start.secondsSinceEpoch)
             }
+            var missing = Total.zero
             for (day, share) in days.shares(of: spread) {
-                try subtract(share, "day", "day", Int64(day.daysSinceEpoch))
+                missing += try subtract(share, "day", "day", Int64(day.daysSinceEpoch))
+            }
+            // Days may have begun otherwise when it was booked: then it is in those beside them.
+            let near = days.days(of: spread.start..<spread.end)
+            for day in near.lowerBound.daysSinceEpoch...near.upperBound.daysSinceEpoch where !missing.isZero {
+                missing = try subtract(missing, "day", "day", Int64(day))
             }
         }
         for table in ["bucket", "day"] {
             try statement("DELETE FROM \(table) WHERE account = ?1 AND received = 0 AND transmitted = 0").run(id)
         }
-        try statement("DELETE FROM taken WHERE account = ?1 AND (source IN (?2, '') OR ?2 = '')").run(id, .text(source))
-        try noteImport(of: account, ownFrom: try ownFrom(of: account))
+        try statement("DELETE FROM taken WHERE account = ?1 AND ?2 IN (source, '')").run(id, .text(source))
+        if try connection.integer("SELECT 1 FROM import WHERE account = \(account.rawValue)") != nil {
+            try noteImport(of: account, ownFrom: try ownFrom(of: account))
+        }
     }
 
     /// What was taken over from a source, or from one that may have had the same bytes: `""` is all of the account.
@@ -167,7 +182,7 @@ extension LedgerFile {
     ) throws -> [TakenEntry] {
         let rows = try statement(
             """
-            SELECT start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns) FROM taken
+            SELECT start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns), source FROM taken
             WHERE account = ?1 AND (source IN (?2, '') OR ?2 = '')
                 AND min(start_at, booked_until - 1) < ?4 AND max(end_at, booked_until) > ?3 ORDER BY start_at
             """)
@@ -182,7 +197,7 @@ extension LedgerFile {
                 TakenEntry(
                     slot: Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end),
                     until: Timestamp(secondsSinceEpoch: until), total: total(in: rows, from: 3),
-                    told: total(in: rows, from: 5)))
+                    told: total(in: rows, from: 5), source: rows.text(7)))
         }
         return found
     }
@@ -249,6 +264,7 @@ private struct TakenEntry {
     var total: Total
     /// All that the other meter told, also what is there by the ledger's own meter.
     let told: Total
+    let source: String
 
     var booked: Range<Timestamp> { min(slot.lowerBound, until.adding(seconds: -1))..<until }
 
@@ -369,9 +385,10 @@ private struct ToldTime {
         }
     }
 
-    func overlaps(_ span: Range<Timestamp>) -> Bool {
+    func contains(_ span: Range<Timestamp>) -> Bool {
         let place = spans.firstPlace { $0.upperBound > span.lowerBound }
-        return place < spans.endIndex && spans[place].lowerBound < span.upperBound
+        return place < spans.endIndex && spans[place].lowerBound <= span.lowerBound
+            && spans[place].upperBound >= span.upperBound
     }
 }
 
@@ -416,7 +433,7 @@ private struct KnownBytes {
         self.account = account
         self.days = days
         kept = try file.keptFrom()
-        readUntil = try file.loadHeader()?.lastReading.timestamp ?? .latest
+        readUntil = try file.loadHeader()?.lastReading.timestamp ?? now
         openUntil = min(now, readUntil)
         let isNoted = try file.connection.integer("SELECT 1 FROM import WHERE account = \(account.rawValue)") != nil
         let metered = try file.connection.integer(
@@ -440,8 +457,8 @@ private struct KnownBytes {
     }
 
     /// Reads what there is in the time of these slots.
-    mutating func load(in file: LedgerFile, _ slots: [ImportedAccount.Slot]) throws {
-        guard hasOwn, let hull = slots.hull else { return }
+    mutating func load(in file: LedgerFile, _ parts: [ImportedAccount]) throws {
+        guard hasOwn, let hull = parts.flatMap(\.slots).hull else { return }
         let (start, end) = (hull.lowerBound.adding(seconds: -600), hull.upperBound.adding(seconds: 600))
         if start < kept {
             for (span, own) in try ownDays(in: file, days.days(of: start..<min(end, kept))) {
@@ -454,6 +471,12 @@ private struct KnownBytes {
             let seam =
                 edge?.start == span.lowerBound ? max(openUntil, span.lowerBound.adding(seconds: 1)) : span.lowerBound
             rows.append((seam..<span.upperBound, own))
+        }
+        // What explains another source's bytes doesn't explain these.
+        let sources = parts.map(\.source)
+        for entry in try file.takenEntries(of: account, "", in: start..<end) where !sources.contains(entry.source) {
+            var used = entry.told.without(entry.total)
+            explain(&used, of: entry.slot)
         }
     }
 
@@ -498,7 +521,8 @@ private struct KnownBytes {
     /// the shortest first; near the first reading also, for meters that read at different moments, what is left of a slot's
     /// neighbours. What isn't explained was carried before the first reading, if the slot begins before it or right
     /// behind it.
-    mutating func unexplained(_ slots: [ImportedAccount.Slot], by taken: [TakenEntry]) -> [TakenEntry] {
+    mutating func unexplained(_ part: ImportedAccount, by taken: [TakenEntry]) -> [TakenEntry] {
+        let slots = part.slots
         guard let hull = slots.hull else { return [] }
         // Not those of the next day, which may come in another piece.
         let earlyUntil = edge.map { edge in
@@ -531,7 +555,7 @@ private struct KnownBytes {
         let told = ToldTime(slots)
         for index in order where !rests[index].isZero {
             guard let day = dayOf[index] else { continue }
-            taken.explain(&rests[index], of: days.span(of: day)) { told.overlaps($0) }
+            taken.explain(&rests[index], of: days.span(of: day)) { told.contains($0) }
         }
         // Where the first reading isn't known but by its bucket, its bytes may have been carried in the one before.
         let nearOpen = openUntil.adding(seconds: openUntil == edge?.start ? -Bucket.seconds : 0)
@@ -556,7 +580,8 @@ private struct KnownBytes {
                 return nil
             }
             let end = min(span.upperBound, max(openUntil, edge?.start.adding(seconds: 1) ?? openUntil))
-            return TakenEntry(slot: span, until: end, total: rest, told: isOfBoth ? slots[index].total : rest)
+            return TakenEntry(
+                slot: span, until: end, total: rest, told: isOfBoth ? slots[index].total : rest, source: part.source)
         }
     }
 

@@ -293,6 +293,54 @@ struct LedgerImportTests {
         #expect(after.lifetimes[AccountID(rawValue: 2)] == Total(received: 1277, transmitted: 127))
     }
 
+    /// Own bytes by the hour, and a file that has as many in all but not in each.
+    @Test(arguments: [false, true])
+    func whatTheLedgerHasMeteredIsNotOpenedByReplacing(replaces: Bool) throws {
+        let directory = try TemporaryDirectory()
+        let file = try LedgerFile(path: directory.ledger)
+        var commit = Commit.make(1, accounts: [.make(2, "eth0")])
+        for hour in 0..<24 { commit.book(2, hour % 2 == 0 ? 900 : 1000, 0, at: Self.begin + Int64(hour) * 3600, .utc) }
+        try file.apply(commit)
+        let slots = (0..<24).map { Self.hours([$0], $0 % 2 == 0 ? 1000 : 900)[0] }
+        let key = AccountKey.device(DeviceName("eth0"))
+        try take(.init(key, from: "eth0", slots: slots, replaces: replaces), in: file)
+        try take(.init(key, from: "eth0", slots: slots), in: file)
+        #expect(try received(in: directory) <= 24 * 950 + 100)
+    }
+
+    @Test func aCoarseRowExplainsNothingBeyondItsTime() throws {
+        let directory = try TemporaryDirectory()
+        let file = try ledger(in: directory)
+        let key = AccountKey.device(DeviceName("eth0"))
+        try take(.init(key, from: "eth0", slots: Self.hours([0], 1200)), in: file)
+        let fives = (10..<22).map { Self.slot(Self.begin + $0 * 300, Self.begin + $0 * 300 + 300, 100) }
+        #expect(try take(.init(key, from: "eth0", slots: fives), in: file).taken.received == 1000)
+    }
+
+    @Test func ownBytesExplainOnlyOneOfTwoSources() throws {
+        let directory = try TemporaryDirectory()
+        let file = try LedgerFile(path: directory.ledger)
+        let key = AccountKey.collapsed("veth*")
+        var commit = Commit.make(1, accounts: [.make(2, key)])
+        commit.book(2, 200, 0, at: Self.begin + 1800, .utc)
+        try file.apply(commit)
+        for source in ["veth1", "veth2", "veth1", "veth2"] {
+            try take(.init(key, from: source, slots: Self.hours([0], 150)), in: file)
+        }
+        #expect(try received(in: directory) == 300)
+    }
+
+    @Test func afterAChangeOfTheZoneReplacingTakesAllAway() throws {
+        let directory = try TemporaryDirectory()
+        let file = try ledger(in: directory)
+        let berlin = LocalCalendar(zone: try Zone(posix: "CET-1CEST,M3.5.0,M10.5.0/3"), weekStart: .monday)
+        let key = AccountKey.device(DeviceName("eth0"))
+        // The last hour of a day, and none of the next.
+        try take(.init(key, from: "eth0", slots: Self.hours([23])), in: file)
+        try take(.init(key, from: "eth0", slots: Self.hours([23]), replaces: true), in: file, by: berlin)
+        #expect(try received(in: directory) == 777 + 1000)
+    }
+
     @Test func piecesAreCutBetweenSlotsEvenIfADayIsLong() {
         let slots = (0..<1000).map { Self.slot(Self.begin + $0 * 60, Self.begin + $0 * 60 + 60, 1) }
         let long = Self.slot(Self.begin + 2 * Self.day, Self.begin + 9 * Self.day, 1)

@@ -358,6 +358,22 @@ def test_replacing_leaves_what_was_metered(namespaces, tmp_path):
         assert day_sums() == [600, 44_500]
 
 
+def test_a_wrong_uplink_is_replaced(namespaces, exporter, tmp_path):
+    daemon = exporter(namespaces())
+    rows = tmp_path / "rows.csv"
+    rows.write_text(rows_of("2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,eth0,device,1000,0", "2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,eth1,device,7,0"))
+
+    def uplink(*flags):
+        netusage("import", "csv", rows, *flags, f"--storage.path={daemon.ledger}")
+        return daemon.metrics()["netusage_uplink_lifetime_receive_bytes"]
+    assert uplink("--uplink", "eth0") == 1000
+    assert uplink("--uplink", "eth1") == 1007, "each was the uplink for a time"
+    assert uplink("--uplink", "eth1", "--replace") == 7
+    assert uplink("--replace") == 0
+    report = json.loads(netusage("summary", "--device", "eth0", "--json", f"--storage.path={daemon.ledger}"))
+    assert pair(report["accounts"][0]) == (1000, 0)
+
+
 @pytest.mark.parametrize("kind, content, message", [
     ("vnstat", None, "can't be read: No such file"),
     ("vnstat", b"", "neither a database of vnStat 2 nor what vnstat --json prints"),

@@ -241,8 +241,12 @@ package enum ImportFile {
         var slots: [AccountKey: [ImportedAccount.Slot]] = [:]
         var ahead: [AccountKey: Int] = [:]
         var isFirst = true
-        for (number, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated()
-        {
+        var number = 0
+        var start = bytes.startIndex
+        while start < bytes.endIndex || isFirst {
+            let line = bytes[start...].prefix { $0 != UInt8(ascii: "\n") }
+            start = min(line.endIndex + 1, bytes.endIndex)
+            number += 1
             var text = String(decoding: line.last == 13 ? line.dropLast() : line, as: UTF8.self)
             if isFirst {
                 // Spreadsheets begin with the mark of byte order.
@@ -263,7 +267,7 @@ package enum ImportFile {
                     ahead[key, default: 0] += 1
                 }
             } catch {
-                throw Problem(description: "\(path):\(number + 1): \(error); nothing was taken over")
+                throw Problem(description: "\(path):\(number): \(error); nothing was taken over")
             }
         }
         for (key, slots) in slots {
@@ -304,6 +308,9 @@ package enum ImportFile {
         return fields.map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// A hundred terabits.
+    private static let mostBytesPerSecond: UInt64 = 12_500_000_000_000
+
     /// In seconds. Rows are local days at most; where a zone left a date out, or had one twice, two.
     private static let longestRow: Int64 = 49 * 3600
 
@@ -325,11 +332,16 @@ package enum ImportFile {
         if end > start.adding(seconds: longestRow) { throw problem("it is longer than a day") }
         let total = Total(
             received: try bytes(4, "received_bytes"), transmitted: try bytes(5, "transmitted_bytes"))
+        let most = max(total.received, total.transmitted)
+        if most / UInt64(end.secondsSinceEpoch - start.secondsSinceEpoch) > mostBytesPerSecond {
+            throw problem("\(most) bytes are more than any device carries in this time")
+        }
         let key: AccountKey
         switch fields[3] {
         case "uplink": key = .uplink
         case "device": key = .device(DeviceName(bytes: unlabelled(fields[2])))
-        case "collapsed": key = .collapsed(fields[2])
+        case "collapsed" where DevicePattern(fields[2])?.isLiteral == false: key = .collapsed(fields[2])
+        case "collapsed": throw problem("device \(fields[2]) is not a pattern, as a collapsed class has")
         default: throw problem("kind \(fields[3]) is none of uplink, device, collapsed")
         }
         return (key, .init(start..<end, total))
