@@ -52,9 +52,17 @@ extension LedgerFile {
         let account = try account(of: key)
         var known = try KnownBytes(of: account, in: self, by: days, at: now, isUplink: key == .uplink)
         try known.load(in: self, parts)
+        var taken = TakenRows([])
+        if let hull = parts.flatMap(\.slots).hull {
+            var entries = try takenEntries(of: account, in: hull)
+            // Of a device it may be in the account of a class that it belonged to.
+            for part in parts where key != .uplink && !part.source.isEmpty {
+                entries += try takenEntries(of: account, elsewhereFrom: part.source, in: hull)
+            }
+            taken = TakenRows(entries)
+        }
         for part in parts {
-            let taken = try part.slots.hull.map { try takenEntries(of: account, part.source, in: $0) } ?? []
-            for entry in known.unexplained(part, by: taken) {
+            for entry in known.unexplained(part, by: &taken) {
                 try book(entry, of: account, by: days, horizon)
                 if entry.total.isZero { continue }
                 outcome.taken = .init(outcome.taken.total.adding(entry.total))
@@ -125,7 +133,9 @@ extension LedgerFile {
         if accounts.isEmpty { return }
         let days = try BookedDays(of: self, calendar)
         for account in accounts {
-            if let number = try number(of: account.key) { try forget(account.source, of: number, by: days) }
+            var numbers = try [number(of: account.key)].compactMap { $0 }
+            if account.key != .uplink, !account.source.isEmpty { numbers += try classes(having: account.source) }
+            for number in Set(numbers) { try forget(account.source, of: number, by: days) }
         }
         // Days that have nothing any more begin as they do now.
         try statement("DELETE FROM day_start WHERE day NOT IN (SELECT day FROM day)").run()
@@ -149,7 +159,7 @@ extension LedgerFile {
             return share.without(there)
         }
         let kept = try keptFrom()
-        for entry in try takenEntries(of: account, source, in: .earliest ..< .latest)
+        for entry in try takenEntries(of: account, in: .earliest ..< .latest)
         where source.isEmpty || entry.source == source {
             let spread = entry.spread
             try spread.forEachBucket(since: kept) { bucket, share in
@@ -174,20 +184,25 @@ extension LedgerFile {
         }
     }
 
-    /// What was taken over from a source, or from one that may have had the same bytes: `""` is all of the account.
+    /// What was taken over for an account, by when it begins.
     ///
-    /// - Parameter span: In which it was told, or booked.
+    /// - Parameters:
+    ///   - span: In which it was told, or booked.
+    ///   - source: What other accounts but the uplink have of this source, instead.
     fileprivate func takenEntries(
-        of account: AccountID, _ source: String, in span: Range<Timestamp>
+        of account: AccountID, elsewhereFrom source: String? = nil, in span: Range<Timestamp>
     ) throws -> [TakenEntry] {
+        let isMeant =
+            source == nil
+            ? "account = ?1 AND ?2 = ''"
+            : "account <> ?1 AND source = ?2 AND account IN (SELECT id FROM account WHERE kind <> 'uplink')"
         let rows = try statement(
             """
             SELECT start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns), source FROM taken
-            WHERE account = ?1 AND (source IN (?2, '') OR ?2 = '')
-                AND min(start_at, booked_until - 1) < ?4 AND max(end_at, booked_until) > ?3 ORDER BY start_at
+            WHERE \(isMeant) AND min(start_at, booked_until - 1) < ?4 AND max(end_at, booked_until) > ?3 ORDER BY start_at
             """)
         try rows.bind([
-            .integer(account.rawValue), .text(source), .integer(span.lowerBound.secondsSinceEpoch),
+            .integer(account.rawValue), .text(source ?? ""), .integer(span.lowerBound.secondsSinceEpoch),
             .integer(span.upperBound.secondsSinceEpoch),
         ])
         var found: [TakenEntry] = []
@@ -199,6 +214,16 @@ extension LedgerFile {
                     until: Timestamp(secondsSinceEpoch: until), total: total(in: rows, from: 3),
                     told: total(in: rows, from: 5), source: rows.text(7)))
         }
+        return found
+    }
+
+    private func classes(having source: String) throws -> [AccountID] {
+        let rows = try statement(
+            "SELECT DISTINCT account FROM taken WHERE source = ?1 AND account IN (SELECT id FROM account WHERE kind = 'collapsed')"
+        )
+        try rows.bind([.text(source)])
+        var found: [AccountID] = []
+        while try rows.step() { found.append(AccountID(rawValue: rows.integer(0))) }
         return found
     }
 
@@ -323,7 +348,7 @@ private struct BookedDays {
     }
 }
 
-/// What was taken over from one source, as far as it isn't used up yet to explain slots.
+/// What was taken over, as far as it isn't used up yet to explain slots.
 private struct TakenRows {
     /// By when they begin; they may overlap.
     private var rows: [TakenEntry]
@@ -332,6 +357,7 @@ private struct TakenRows {
     private let ends: [Timestamp]
 
     init(_ rows: [TakenEntry]) {
+        let rows = rows.sorted { $0.slot.lowerBound < $1.slot.lowerBound }
         self.rows = rows
         for (place, row) in rows.enumerated() { places[row.slot, default: []].append(place) }
         var latest = Timestamp.earliest
@@ -342,23 +368,24 @@ private struct TakenRows {
     }
 
     /// Uses up what was taken over of a slot itself. One that told no more then has nothing new.
-    mutating func explain(_ rest: inout Total, ofAlso span: Range<Timestamp>) {
-        for place in places[span] ?? [] {
+    mutating func explain(_ rest: inout Total, ofAlso span: Range<Timestamp>, _ source: String) {
+        for place in places[span] ?? [] where rows[place].source == source {
             let isKnown = rest.without(rows[place].told).isZero
             use(place, for: &rest)
             if isKnown { rest = .zero }
         }
     }
 
-    /// Uses up what is there in a span of time.
+    /// Uses up what is there in a span of time from a source, or from one that may have had the same bytes: `""` is all of the
+    /// account.
     mutating func explain(
-        _ rest: inout Total, of span: Range<Timestamp>, where isMeant: (Range<Timestamp>) -> Bool
+        _ rest: inout Total, of span: Range<Timestamp>, _ source: String, where isMeant: (Range<Timestamp>) -> Bool
     ) {
         var place = ends.firstPlace { $0 > span.lowerBound }
         while place < rows.endIndex, rows[place].slot.lowerBound < span.upperBound, !rest.isZero {
-            if rows[place].slot.overlaps(span), !rows[place].total.isZero, isMeant(rows[place].slot) {
-                use(place, for: &rest)
-            }
+            let row = rows[place]
+            let isOfSource = row.source == source || row.source.isEmpty || source.isEmpty
+            if isOfSource, row.slot.overlaps(span), !row.total.isZero, isMeant(row.slot) { use(place, for: &rest) }
             place += 1
         }
     }
@@ -474,7 +501,7 @@ private struct KnownBytes {
         }
         // What explains another source's bytes doesn't explain these.
         let sources = parts.map(\.source)
-        for entry in try file.takenEntries(of: account, "", in: start..<end) where !sources.contains(entry.source) {
+        for entry in try file.takenEntries(of: account, in: start..<end) where !sources.contains(entry.source) {
             var used = entry.told.without(entry.total)
             explain(&used, of: entry.slot)
         }
@@ -488,7 +515,7 @@ private struct KnownBytes {
         var own = stored.map { (span: $0.lowerBound..<min($0.upperBound, kept), total: $1) }
         let buckets = try file.bucketRows(of: account, from: max(kept, last.lowerBound), before: last.upperBound)
         own[own.count - 1].total = buckets.reduce(own[own.count - 1].total) { $0.without($1.total) }
-        for spread in try file.takenEntries(of: account, "", in: first.lowerBound..<last.upperBound).map(\.spread) {
+        for spread in try file.takenEntries(of: account, in: first.lowerBound..<last.upperBound).map(\.spread) {
             var place = own.firstPlace { $0.span.upperBound > spread.start }
             while place < own.endIndex, own[place].span.lowerBound <= spread.end {
                 let share = spread.share(from: own[place].span.lowerBound, to: own[place].span.upperBound)
@@ -503,7 +530,7 @@ private struct KnownBytes {
     private func ownBuckets(in file: LedgerFile, from start: Timestamp, before end: Timestamp) throws -> [Row] {
         if start >= end { return [] }
         var buckets = try file.bucketRows(of: account, from: start, before: end)
-        for spread in try file.takenEntries(of: account, "", in: start..<end).map(\.spread) {
+        for spread in try file.takenEntries(of: account, in: start..<end).map(\.spread) {
             var place = buckets.firstPlace { $0.span.upperBound > spread.start }
             while place < buckets.endIndex, buckets[place].span.lowerBound <= spread.end {
                 let span = buckets[place].span
@@ -521,8 +548,8 @@ private struct KnownBytes {
     /// the shortest first; near the first reading also, for meters that read at different moments, what is left of a slot's
     /// neighbours. What isn't explained was carried before the first reading, if the slot begins before it or right
     /// behind it.
-    mutating func unexplained(_ part: ImportedAccount, by taken: [TakenEntry]) -> [TakenEntry] {
-        let slots = part.slots
+    mutating func unexplained(_ part: ImportedAccount, by taken: inout TakenRows) -> [TakenEntry] {
+        let (slots, source) = (part.slots, part.source)
         guard let hull = slots.hull else { return [] }
         // Not those of the next day, which may come in another piece.
         let earlyUntil = edge.map { edge in
@@ -539,28 +566,26 @@ private struct KnownBytes {
             }
             return rank(one) < rank(other)
         }
-        var taken = TakenRows(taken)
         var rests = slots.map(\.total)
-        for index in order { taken.explain(&rests[index], ofAlso: slots[index].span) }
+        for index in order { taken.explain(&rests[index], ofAlso: slots[index].span, source) }
         for index in order where !rests[index].isZero {
             let span = slots[index].span
-            taken.explain(&rests[index], of: span) {
+            taken.explain(&rests[index], of: span, source) {
                 $0.lowerBound >= span.lowerBound && $0.upperBound <= span.upperBound
             }
             explain(&rests[index], of: span)
-            taken.explain(&rests[index], of: span) { _ in true }
+            taken.explain(&rests[index], of: span, source) { _ in true }
         }
         // Meters differ in when they read, and files in how fine they are: the time of a day that a file tells of gets what
         // it lacks, and no more.
         let told = ToldTime(slots)
         for index in order where !rests[index].isZero {
             guard let day = dayOf[index] else { continue }
-            taken.explain(&rests[index], of: days.span(of: day)) { told.contains($0) }
+            taken.explain(&rests[index], of: days.span(of: day), source) { told.contains($0) }
         }
         // Where the first reading isn't known but by its bucket, its bytes may have been carried in the one before.
         let nearOpen = openUntil.adding(seconds: openUntil == edge?.start ? -Bucket.seconds : 0)
-        // What lies outside of the file's time is meant by none of its slots.
-        // Whose bytes came a bucket late in one of the two may have taken those of the next, and so on.
+        // What lies outside of the file's time is meant by none of its slots. Whose bytes came a bucket late in one of the two may have taken those of the next, and so on.
         for slack in [Bucket.seconds, 3 * Bucket.seconds] {
             for index in order where slots[index].span.upperBound > nearOpen {
                 explain(&rests[index], of: slots[index].span, slack: slack, within: hull)
@@ -581,7 +606,7 @@ private struct KnownBytes {
             }
             let end = min(span.upperBound, max(openUntil, edge?.start.adding(seconds: 1) ?? openUntil))
             return TakenEntry(
-                slot: span, until: end, total: rest, told: isOfBoth ? slots[index].total : rest, source: part.source)
+                slot: span, until: end, total: rest, told: isOfBoth ? slots[index].total : rest, source: source)
         }
     }
 

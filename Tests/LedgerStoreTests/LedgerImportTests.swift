@@ -269,6 +269,28 @@ struct LedgerImportTests {
         #expect(try take(all, in: file).taken.received == 0)
     }
 
+    @Test func allOfAnAccountExplainsEachByteOfItsDevicesOnce() throws {
+        let directory = try TemporaryDirectory()
+        let file = try ledger(in: directory)
+        let key = AccountKey.collapsed("veth*")
+        try take(.init(key, slots: Self.hours([0], 100)), in: file)
+        let parts = ["veth1", "veth2"].map { ImportedAccount(key, from: $0, slots: Self.hours([0], 100)) }
+        for _ in 0..<2 { try take(parts[0], parts[1], in: file) }
+        #expect(try received(in: directory) == 777 + 200)
+    }
+
+    @Test func aDeviceOfAnotherClassThanBeforeCountsOnce() throws {
+        let directory = try TemporaryDirectory()
+        let file = try ledger(in: directory)
+        let slots = Self.hours([0], 1000)
+        try take(.init(.collapsed("veth*"), from: "veth9", slots: slots), in: file)
+        for key in [AccountKey.collapsed("v*"), .device(DeviceName("veth9"))] {
+            #expect(try take(.init(key, from: "veth9", slots: slots), in: file).taken.received == 0)
+        }
+        try take(.init(.collapsed("v*"), from: "veth9", slots: slots, replaces: true), in: file)
+        #expect(try received(in: directory) == 777 + 1000)
+    }
+
     @Test func whatIsReplacedGoesAndNothingElse() throws {
         let directory = try TemporaryDirectory()
         let file = try ledger(in: directory)
