@@ -175,7 +175,7 @@ package struct LedgerAccess: Sendable {
         if replaces {
             // All is forgotten before anything is taken; nothing of that stays where everything is a trial.
             let booked = contents.accounts.filter { $0.key != .uplink }
-            let toUplink = booked.count < contents.accounts.count ? [""] : booked.map(\.source)
+            let toUplink = booked.count < contents.accounts.count ? [""] : booked.map(\.source).filter { !$0.isEmpty }
             let all =
                 booked.map { ImportedAccount($0.key, from: $0.source, slots: [], replaces: true) }
                 + toUplink.map { ImportedAccount(.uplink, from: $0, slots: [], replaces: true) }

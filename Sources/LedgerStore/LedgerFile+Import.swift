@@ -111,7 +111,10 @@ extension LedgerFile {
         if spread.start < horizon, !entry.total.isZero {
             try omitBuckets(before: min(Bucket(containing: horizon).start, Bucket(containing: spread.end).end))
         }
-        try spread.forEachBucket(since: horizon) { bucket, share in try add(Total(share), to: account, at: bucket) }
+        // Nor are there any that may be gone.
+        try spread.forEachBucket(since: max(horizon, try keptFrom())) { bucket, share in
+            try add(Total(share), to: account, at: bucket)
+        }
         for (day, share) in days.shares(of: spread) {
             try add(share, to: account, on: day, calendar: days.calendar)
         }
@@ -134,7 +137,7 @@ extension LedgerFile {
         let days = try BookedDays(of: self, calendar)
         for account in accounts {
             var numbers = try [number(of: account.key)].compactMap { $0 }
-            if account.key != .uplink, !account.source.isEmpty { numbers += try classes(having: account.source) }
+            if account.key != .uplink, !account.source.isEmpty { numbers += try owners(of: account.source) }
             for number in Set(numbers) { try forget(account.source, of: number, by: days) }
         }
         // Days that have nothing any more begin as they do now.
@@ -169,10 +172,12 @@ extension LedgerFile {
             for (day, share) in days.shares(of: spread) {
                 missing += try subtract(share, "day", "day", Int64(day.daysSinceEpoch))
             }
-            // Days may have begun otherwise when it was booked: then it is in those beside them.
-            let near = days.days(of: spread.start..<spread.end)
-            for day in near.lowerBound.daysSinceEpoch...near.upperBound.daysSinceEpoch where !missing.isZero {
-                missing = try subtract(missing, "day", "day", Int64(day))
+            // Days may have begun otherwise when it was booked: then it is in those beside them, the nearest first.
+            let (first, last) = (days.calendar.day(containing: spread.start), days.calendar.day(containing: spread.end))
+            for distance in 0...2 where !missing.isZero {
+                for day in [first.adding(days: -distance), last.adding(days: distance)] {
+                    missing = try subtract(missing, "day", "day", Int64(day.daysSinceEpoch))
+                }
             }
         }
         for table in ["bucket", "day"] {
@@ -208,6 +213,7 @@ extension LedgerFile {
         var found: [TakenEntry] = []
         while try rows.step() {
             let (start, end, until) = (rows.integer(0), rows.integer(1), rows.integer(2))
+            guard start < end else { throw damaged("it has an impossible time of what was taken over") }
             found.append(
                 TakenEntry(
                     slot: Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end),
@@ -217,9 +223,9 @@ extension LedgerFile {
         return found
     }
 
-    private func classes(having source: String) throws -> [AccountID] {
+    private func owners(of source: String) throws -> [AccountID] {
         let rows = try statement(
-            "SELECT DISTINCT account FROM taken WHERE source = ?1 AND account IN (SELECT id FROM account WHERE kind = 'collapsed')"
+            "SELECT DISTINCT account FROM taken WHERE source = ?1 AND account IN (SELECT id FROM account WHERE kind <> 'uplink')"
         )
         try rows.bind([.text(source)])
         var found: [AccountID] = []
@@ -596,7 +602,7 @@ private struct KnownBytes {
             // Of what both may have metered it is noted what was told, as long as buckets tell them apart.
             let isOfBoth = edge != nil && isEarly[index] && span.upperBound > openUntil && !slots[index].total.isZero
             if rest.isZero, !isOfBoth { return nil }
-            if span.upperBound > readUntil, isEarly[index] || !hasOwn {
+            if span.upperBound > readUntil, isEarly[index] || !hasOwn || span.lowerBound >= readUntil {
                 late += rest
                 return nil
             }

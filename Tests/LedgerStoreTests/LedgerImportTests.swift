@@ -288,7 +288,10 @@ struct LedgerImportTests {
             #expect(try take(.init(key, from: "veth9", slots: slots), in: file).taken.received == 0)
         }
         try take(.init(.collapsed("v*"), from: "veth9", slots: slots, replaces: true), in: file)
+        try take(.init(.device(DeviceName("veth9")), from: "veth9", slots: slots, replaces: true), in: file)
+        try take(.init(.collapsed("v*"), from: "veth9", slots: slots, replaces: true), in: file)
         #expect(try received(in: directory) == 777 + 1000)
+        #expect(try StoredBytes(directory).lifetimes.values.filter { $0.received == 1000 }.count == 1)
     }
 
     @Test func whatIsReplacedGoesAndNothingElse() throws {

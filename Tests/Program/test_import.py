@@ -369,6 +369,11 @@ def test_a_wrong_uplink_is_replaced(namespaces, exporter, tmp_path):
     assert uplink("--uplink", "eth0") == 1000
     assert uplink("--uplink", "eth1") == 1007, "each was the uplink for a time"
     assert uplink("--uplink", "eth1", "--replace") == 7
+    # A class of devices, which the uplink has nothing of.
+    other = tmp_path / "class.csv"
+    other.write_text(rows_of("2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,veth*,collapsed,3,0"))
+    netusage("import", "csv", other, "--replace", f"--storage.path={daemon.ledger}")
+    assert uplink() == 7
     assert uplink("--replace") == 0
     report = json.loads(netusage("summary", "--device", "eth0", "--json", f"--storage.path={daemon.ledger}"))
     assert pair(report["accounts"][0]) == (1000, 0)
