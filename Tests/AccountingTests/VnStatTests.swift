@@ -97,6 +97,18 @@ struct VnStatTests {
             ])
     }
 
+    @Test func aLeftOutHourOfADayThatIsToldCostsNothing() throws {
+        var interface = VnStatInterface(
+            name: Array("eth0".utf8), created: "2026-10-01 00:00:00", updated: "2026-11-20 10:00:00")
+        interface.days = [Self.record("2026-11-20", 100)]
+        interface.months = [Self.record("2026-11-01", 5000)]
+        interface.total = Total(received: 9000, transmitted: 18_000)
+        interface.leaveOut("hour", "2026-11-20 09:00:00", because: "REAL")
+        let (slots, problems) = interface.slots(by: Self.berlin, at: .latest)
+        #expect(slots.reduce(into: Total.zero) { $0 += $1.total } == interface.total)
+        #expect(problems == ["hour 2026-11-20 09:00:00: REAL"])
+    }
+
     @Test func whatOnlyTheTotalTellsIsFromBeforeAllElse() throws {
         let calendar = Self.berlin
         var interface = VnStatInterface(

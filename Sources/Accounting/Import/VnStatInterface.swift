@@ -102,13 +102,16 @@ private struct VnStatReader {
             let day = calendar.day(containing: row.start)
             days[day] = ((days[day]?.total ?? .zero).adding(row.total), calendar.start(of: day))
         }
+        let dayRows = Set(days.keys)
         let hoursByDay = Dictionary(grouping: hours) { calendar.day(containing: $0.start) }
         for (day, rows) in hoursByDay where days[day] == nil { days[day] = (sum(rows), rows[0].start) }
         for (day, told) in days.sorted(by: { $0.key < $1.key }) {
             add(day, told.total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
         }
         let (monthRows, yearRows) = (rows(interface.months, "month"), rows(interface.years, "year"))
-        let leftOut = interface.leftOut.compactMap { entry in moment(entry.date).map { (entry.table, $0) } } + ahead
+        // What a day lacks of its hours its own row has.
+        let leftOut = (interface.leftOut.compactMap { entry in moment(entry.date).map { (entry.table, $0) } } + ahead)
+            .filter { !["hour", "fiveminute"].contains($0.0) || !dayRows.contains(calendar.day(containing: $0.1)) }
         let months = addRests("month", monthRows, leftOut, of: days) {
             ($0.firstOfMonth, $0.firstOfMonth.adding(days: 31).firstOfMonth)
         }
