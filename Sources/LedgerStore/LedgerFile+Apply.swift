@@ -131,7 +131,7 @@ extension LedgerFile {
         try statement(
             """
             INSERT OR REPLACE INTO import (account, own_from, taken_from, taken_until)
-            SELECT ?1, ?2, min(start_at), max(booked_until) FROM taken
+            SELECT ?1, ?2, min(min(start_at, booked_until - 1)), max(booked_until) FROM taken
             WHERE account = ?1 AND (received > 0 OR transmitted > 0)
             """
         ).run(.integer(account.rawValue), ownFrom.map { .integer($0.secondsSinceEpoch) } ?? .null)
@@ -223,13 +223,17 @@ extension LedgerFile {
     private func noteFirstBytes(_ commit: Commit) throws {
         let rows = try statement("SELECT account FROM import WHERE own_from IS NULL")
         try rows.bind([])
-        var waiting: [AccountID] = []
-        while try rows.step() { waiting.append(AccountID(rawValue: rows.integer(0))) }
-        for account in waiting {
-            let starts =
-                commit.buckets.keys.filter { $0.account == account }.map(\.bucket.start)
-                + commit.spreads.filter { $0.account == account }.map(\.spread.start)
-            guard let first = starts.min() else { continue }
+        var waiting: Set<AccountID> = []
+        while try rows.step() { waiting.insert(AccountID(rawValue: rows.integer(0))) }
+        if waiting.isEmpty { return }
+        var firsts: [AccountID: Timestamp] = [:]
+        for key in commit.buckets.keys where waiting.contains(key.account) {
+            firsts[key.account] = min(firsts[key.account] ?? .latest, key.bucket.start)
+        }
+        for entry in commit.spreads where waiting.contains(entry.account) {
+            firsts[entry.account] = min(firsts[entry.account] ?? .latest, entry.spread.start)
+        }
+        for (account, first) in firsts {
             try statement("UPDATE import SET own_from = ?2 WHERE account = ?1").run(
                 .integer(account.rawValue), .integer(first.secondsSinceEpoch))
         }

@@ -6,7 +6,7 @@ import CivilTime
 package enum VnStatFile {
     private static let tables = ["fiveminute", "hour", "day", "month", "year"]
 
-    /// - Throws: `StoreError`: `.foreign` when it isn't such a database.
+    /// - Throws: `StoreError` when it isn't such a database, or can't be read.
     package static func interfaces(at path: String) throws(StoreError) -> [VnStatInterface] {
         let connection: Connection
         do throws(SQLiteError) {

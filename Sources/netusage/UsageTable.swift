@@ -19,8 +19,8 @@ struct UsageTable {
         if report.grain == "total" { blocks = [sums(report, title)] }
         if report.since == nil { blocks = [["Nothing was metered yet."]] }
         if blocks.isEmpty || report.seconds == 0 { blocks = [["Nothing was metered then."]] }
-        // Nothing is known of it, as the note says.
-        if report.note != nil, report.accounts.contains(where: { $0.entries?.isEmpty == true }) { blocks = [] }
+        // All of it is left out, as the note says.
+        if report.since == report.until, report.note != nil { blocks = [] }
         let note = report.note.map { [self.note($0, report)] } ?? []
         return ([note].filter { !$0.isEmpty } + blocks).map { $0.joined(separator: "\n") + "\n" }.joined(
             separator: "\n")
