@@ -34,6 +34,33 @@ package struct DeviceName: Hashable, Comparable, Sendable {
         if let text = String(validating: bytes, as: UTF8.self), !reserved(text) { return text }
         return rawLabel(bytes)
     }
+
+    /// The name of a label that ``label(reserved:)`` gave; `nil` if no device can have given it.
+    package init?(label: String) {
+        var bytes = Array(label.utf8)
+        if label.hasPrefix("raw:") {
+            var rest = bytes.dropFirst(4)
+            bytes = []
+            while let byte = rest.popFirst() {
+                guard byte == UInt8(ascii: "\\") else {
+                    bytes.append(byte)
+                    continue
+                }
+                switch rest.popFirst() {
+                case UInt8(ascii: "\\"): bytes.append(byte)
+                case UInt8(ascii: "x"):
+                    guard let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
+                        return nil
+                    }
+                    bytes.append(value)
+                    rest = rest.dropFirst(2)
+                default: return nil
+                }
+            }
+        }
+        if bytes.count > Self.maximumLength { return nil }
+        self.init(bytes: bytes)
+    }
 }
 
 extension DeviceName: Codable {

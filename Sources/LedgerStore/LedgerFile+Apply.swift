@@ -115,15 +115,30 @@ extension LedgerFile {
         ).map { Timestamp(secondsSinceEpoch: $0) }
     }
 
-    /// The same, or the first day if nothing was taken over.
+    /// The same, or what the first day tells if nothing was taken over.
     private func ownBeginning(of account: AccountID) throws -> Timestamp? {
         let id = account.rawValue
         if try connection.integer("SELECT 1 FROM import WHERE account = \(id)") != nil {
             return try ownFrom(of: account)
         }
-        return try connection.integer(
-            "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day WHERE account = \(id))"
-        ).map { Timestamp(secondsSinceEpoch: $0) }
+        guard
+            let day = try connection.integer(
+                "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day WHERE account = \(id))")
+        else { return nil }
+        let start = Timestamp(secondsSinceEpoch: day)
+        return try start < keptFrom() ? start : firstBucket(of: account, from: start)?.start ?? start
+    }
+
+    /// Buckets that start before may be gone.
+    func keptFrom() throws -> Timestamp {
+        Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
+    }
+
+    func firstBucket(of account: AccountID, from start: Timestamp) throws -> Bucket? {
+        let rows = try statement("SELECT start FROM bucket WHERE start >= ?1 AND account = ?2 ORDER BY start LIMIT 1")
+        try rows.bind([.integer(start.secondsSinceEpoch), .integer(account.rawValue)])
+        defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
+        return try rows.step() ? Bucket(start: Timestamp(secondsSinceEpoch: rows.integer(0))) : nil
     }
 
     /// Notes from when on an account's bytes are the ledger's own, if it has any, and the time of what was taken over.

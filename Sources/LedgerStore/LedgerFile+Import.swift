@@ -50,14 +50,13 @@ extension LedgerFile {
         var outcome = ImportOutcome(key)
         if parts.allSatisfy(\.slots.isEmpty), try number(of: key) == nil { return outcome }
         let account = try account(of: key)
-        var known = try KnownBytes(of: account, in: self, by: days, at: now, isUplink: key == .uplink)
-        try known.load(in: self, parts)
+        var known = try KnownBytes(of: account, key, in: self, by: days, at: now, parts)
         var taken = TakenRows([])
         if let hull = parts.flatMap(\.slots).hull {
-            var entries = try takenEntries(of: account, in: hull)
+            var entries = try takenEntries(.account(account), in: hull)
             // Of a device it may be in the account of a class that it belonged to.
             for part in parts where key != .uplink && !part.source.isEmpty {
-                entries += try takenEntries(of: account, elsewhereFrom: part.source, in: hull)
+                entries += try takenEntries(.sourceElsewhere(part.source, than: account), in: hull)
             }
             taken = TakenRows(entries)
         }
@@ -70,7 +69,7 @@ extension LedgerFile {
                 outcome.until = max(outcome.until ?? .min, entry.booked.upperBound.secondsSinceEpoch)
             }
         }
-        try noteImport(of: account, ownFrom: known.hasOwn ? known.openUntil : nil)
+        try noteImport(of: account, ownFrom: known.ownFrom)
         let all = parts.reduce(into: Total.zero) { sum, part in for slot in part.slots { sum += slot.total } }
         outcome.late = .init(known.late)
         outcome.missed = .init(known.missed)
@@ -140,6 +139,9 @@ extension LedgerFile {
             if account.key != .uplink, !account.source.isEmpty { numbers += try owners(of: account.source) }
             for number in Set(numbers) { try forget(account.source, of: number, by: days) }
         }
+        for table in ["bucket", "day"] {
+            try statement("DELETE FROM \(table) WHERE received = 0 AND transmitted = 0").run()
+        }
         // Days that have nothing any more begin as they do now.
         try statement("DELETE FROM day_start WHERE day NOT IN (SELECT day FROM day)").run()
     }
@@ -162,8 +164,8 @@ extension LedgerFile {
             return share.without(there)
         }
         let kept = try keptFrom()
-        for entry in try takenEntries(of: account, in: .earliest ..< .latest)
-        where source.isEmpty || entry.source == source {
+        let isMeant = source.isEmpty ? TakenBy.account(account) : .source(source, in: account)
+        for entry in try takenEntries(isMeant, in: .earliest ..< .latest) {
             let spread = entry.spread
             try spread.forEachBucket(since: kept) { bucket, share in
                 _ = try subtract(Total(share), "bucket", "start", bucket.start.secondsSinceEpoch)
@@ -180,34 +182,41 @@ extension LedgerFile {
                 }
             }
         }
-        for table in ["bucket", "day"] {
-            try statement("DELETE FROM \(table) WHERE account = ?1 AND received = 0 AND transmitted = 0").run(id)
-        }
         try statement("DELETE FROM taken WHERE account = ?1 AND ?2 IN (source, '')").run(id, .text(source))
         if try connection.integer("SELECT 1 FROM import WHERE account = \(account.rawValue)") != nil {
             try noteImport(of: account, ownFrom: try ownFrom(of: account))
         }
     }
 
-    /// What was taken over for an account, by when it begins.
+    /// Whose entries are meant.
+    fileprivate enum TakenBy {
+        case account(AccountID)
+        case source(String, in: AccountID)
+        /// Other accounts but the uplink.
+        case sourceElsewhere(String, than: AccountID)
+    }
+
+    /// What was taken over, by when it begins.
     ///
-    /// - Parameters:
-    ///   - span: In which it was told, or booked.
-    ///   - source: What other accounts but the uplink have of this source, instead.
-    fileprivate func takenEntries(
-        of account: AccountID, elsewhereFrom source: String? = nil, in span: Range<Timestamp>
-    ) throws -> [TakenEntry] {
-        let isMeant =
-            source == nil
-            ? "account = ?1 AND ?2 = ''"
-            : "account <> ?1 AND source = ?2 AND account IN (SELECT id FROM account WHERE kind <> 'uplink')"
+    /// - Parameter span: In which it was told, or booked.
+    fileprivate func takenEntries(_ owner: TakenBy, in span: Range<Timestamp>) throws -> [TakenEntry] {
+        let (isMeant, account, source) =
+            switch owner {
+            case .account(let account): ("account = ?1 AND ?2 = ''", account, "")
+            case .source(let source, in: let account): ("account = ?1 AND source = ?2", account, source)
+            case .sourceElsewhere(let source, than: let account):
+                (
+                    "source = ?2 AND account <> ?1 AND account IN (SELECT id FROM account WHERE kind <> 'uplink')",
+                    account, source
+                )
+            }
         let rows = try statement(
             """
             SELECT start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns), source FROM taken
             WHERE \(isMeant) AND min(start_at, booked_until - 1) < ?4 AND max(end_at, booked_until) > ?3 ORDER BY start_at
             """)
         try rows.bind([
-            .integer(account.rawValue), .text(source ?? ""), .integer(span.lowerBound.secondsSinceEpoch),
+            .integer(account.rawValue), .text(source), .integer(span.lowerBound.secondsSinceEpoch),
             .integer(span.upperBound.secondsSinceEpoch),
         ])
         var found: [TakenEntry] = []
@@ -219,6 +228,19 @@ extension LedgerFile {
                     slot: Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end),
                     until: Timestamp(secondsSinceEpoch: until), total: total(in: rows, from: 3),
                     told: total(in: rows, from: 5), source: rows.text(7)))
+        }
+        return found
+    }
+
+    /// The accounts in which a device may have been, those of single devices first.
+    fileprivate func accounts(ofSource source: String) throws -> [AccountID] {
+        guard let name = DeviceName(label: source) else { return [] }
+        var found = try [number(of: .device(name))].compactMap { $0 }
+        let rows = try statement("SELECT id, name FROM account WHERE kind = 'collapsed' ORDER BY id")
+        try rows.bind([])
+        while try rows.step() {
+            let isOfClass = DevicePattern(rows.text(1))?.matches(name) ?? false
+            if isOfClass { found.append(AccountID(rawValue: rows.integer(0))) }
         }
         return found
     }
@@ -235,22 +257,17 @@ extension LedgerFile {
 
     // MARK: - What is there
 
-    /// Buckets that start before may be gone.
-    fileprivate func keptFrom() throws -> Timestamp {
-        Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
-    }
-
     /// An account's buckets, ascending.
     fileprivate func bucketRows(
         of account: AccountID, from start: Timestamp, before end: Timestamp
-    ) throws -> [KnownBytes.Row] {
+    ) throws -> [OwnBytes.Row] {
         let rows = try statement(
             "SELECT start, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2 AND account = ?3 ORDER BY start"
         )
         try rows.bind([
             .integer(start.secondsSinceEpoch), .integer(end.secondsSinceEpoch), .integer(account.rawValue),
         ])
-        var found: [KnownBytes.Row] = []
+        var found: [OwnBytes.Row] = []
         while try rows.step() {
             let start = Timestamp(secondsSinceEpoch: rows.integer(0))
             found.append((start..<Bucket(start: start).end, total(in: rows, from: 1)))
@@ -438,7 +455,7 @@ extension Array {
 }
 
 /// What the ledger has metered of an account itself.
-private struct KnownBytes {
+private struct OwnBytes {
     /// Bytes of a span of time.
     typealias Row = (span: Range<Timestamp>, total: Total)
 
@@ -446,28 +463,25 @@ private struct KnownBytes {
     /// bucket, or the last second of its day. If there is none it is the ledger's last; if all that it has is claimed as its
     /// own, the beginning of time.
     private(set) var openUntil: Timestamp
-    /// What slots have that the ledger may yet read itself.
-    private(set) var late = Total.zero
-    /// What slots have that the ledger doesn't, of the time in which it was to meter it itself.
-    private(set) var missed = Total.zero
-    private let account: AccountID
-    private let days: BookedDays
-    /// The last reading: what was carried since is booked when netusage runs.
-    private let readUntil: Timestamp
-    private let kept: Timestamp
     /// Whether the ledger has anything of its own.
     private(set) var hasOwn = false
     /// The bucket of the first reading, if buckets tell of it: it may hold something that was taken over, too.
-    private var edge: Bucket?
+    private(set) var edge: Bucket?
+    private let account: AccountID
+    private let days: BookedDays
+    private let kept: Timestamp
     /// What isn't used up yet to explain slots: ascending, and apart from each other.
     private var rows: [Row] = []
 
-    init(of account: AccountID, in file: LedgerFile, by days: BookedDays, at now: Timestamp, isUplink: Bool) throws {
+    /// - Parameter end: Up to where something may be booked if nothing was metered.
+    init(
+        of account: AccountID, in file: LedgerFile, by days: BookedDays, openUntil end: Timestamp,
+        isUplink: Bool = false
+    ) throws {
         self.account = account
         self.days = days
         kept = try file.keptFrom()
-        readUntil = try file.loadHeader()?.lastReading.timestamp ?? now
-        openUntil = min(now, readUntil)
+        openUntil = end
         let isNoted = try file.connection.integer("SELECT 1 FROM import WHERE account = \(account.rawValue)") != nil
         let metered = try file.connection.integer(
             "SELECT end_at FROM unread WHERE start_at = \(Timestamp.earliest.secondsSinceEpoch) ORDER BY end_at DESC LIMIT 1"
@@ -479,7 +493,7 @@ private struct KnownBytes {
             // Nothing is known but the day.
             (openUntil, hasOwn) = (days.lastSecond(of: day), true)
         } else if !isNoted,
-            let first = try file.bucketRows(of: account, from: kept, before: .latest).first?.span.lowerBound
+            let first = try file.firstBucket(of: account, from: kept)?.start
         {
             (openUntil, hasOwn) = (first, true)
             if let metered, metered > first, metered < Bucket(containing: first).end { openUntil = metered }
@@ -507,7 +521,7 @@ private struct KnownBytes {
         }
         // What explains another source's bytes doesn't explain these.
         let sources = parts.map(\.source)
-        for entry in try file.takenEntries(of: account, in: start..<end) where !sources.contains(entry.source) {
+        for entry in try file.takenEntries(.account(account), in: start..<end) where !sources.contains(entry.source) {
             var used = entry.told.without(entry.total)
             explain(&used, of: entry.slot)
         }
@@ -521,7 +535,7 @@ private struct KnownBytes {
         var own = stored.map { (span: $0.lowerBound..<min($0.upperBound, kept), total: $1) }
         let buckets = try file.bucketRows(of: account, from: max(kept, last.lowerBound), before: last.upperBound)
         own[own.count - 1].total = buckets.reduce(own[own.count - 1].total) { $0.without($1.total) }
-        for spread in try file.takenEntries(of: account, in: first.lowerBound..<last.upperBound).map(\.spread) {
+        for spread in try file.takenEntries(.account(account), in: first.lowerBound..<last.upperBound).map(\.spread) {
             var place = own.firstPlace { $0.span.upperBound > spread.start }
             while place < own.endIndex, own[place].span.lowerBound <= spread.end {
                 let share = spread.share(from: own[place].span.lowerBound, to: own[place].span.upperBound)
@@ -536,7 +550,7 @@ private struct KnownBytes {
     private func ownBuckets(in file: LedgerFile, from start: Timestamp, before end: Timestamp) throws -> [Row] {
         if start >= end { return [] }
         var buckets = try file.bucketRows(of: account, from: start, before: end)
-        for spread in try file.takenEntries(of: account, in: start..<end).map(\.spread) {
+        for spread in try file.takenEntries(.account(account), in: start..<end).map(\.spread) {
             var place = buckets.firstPlace { $0.span.upperBound > spread.start }
             while place < buckets.endIndex, buckets[place].span.lowerBound <= spread.end {
                 let span = buckets[place].span
@@ -548,6 +562,73 @@ private struct KnownBytes {
         return buckets.filter { !$0.total.isZero }
     }
 
+    /// Uses up what there is in a slot's time; what reaches over its ends comes last.
+    mutating func explain(
+        _ rest: inout Total, of span: Range<Timestamp>, slack: Int64 = 0, within hull: Range<Timestamp>? = nil
+    ) {
+        let wide = span.lowerBound.adding(seconds: -slack)..<span.upperBound.adding(seconds: slack)
+        let first = rows.firstPlace { $0.span.upperBound > wide.lowerBound }
+        // Whole ones first, then those behind the first reading, which no earlier slot can mean.
+        for rank in 0...2 {
+            var place = first
+            while place < rows.endIndex, rows[place].span.lowerBound < wide.upperBound, !rest.isZero {
+                let row = rows[place].span
+                let isWhole = row.lowerBound >= wide.lowerBound && row.upperBound <= wide.upperBound
+                let isMeant = hull.map { row.lowerBound >= $0.lowerBound && row.upperBound <= $0.upperBound } ?? true
+                if isMeant, (isWhole ? 0 : row.lowerBound >= openUntil ? 1 : 2) == rank {
+                    let there = rows[place].total
+                    rows[place].total = there.without(rest)
+                    rest = rest.without(there)
+                }
+                place += 1
+            }
+        }
+    }
+}
+
+/// What the ledger has metered itself of an account, and of others in which the same devices may have been.
+private struct KnownBytes {
+    /// What slots have that the ledger may yet read itself.
+    private(set) var late = Total.zero
+    /// What slots have that the ledger doesn't, of the time in which it was to meter it itself.
+    private(set) var missed = Total.zero
+    private let days: BookedDays
+    /// The last reading: what was carried since is booked when netusage runs.
+    private let readUntil: Timestamp
+    /// The account's own bytes come first.
+    private var own: [OwnBytes] = []
+    /// By source, where among them its bytes may be: single devices first, as classes have others' too.
+    private var homes: [String: [Int]] = [:]
+
+    /// - Parameter key: The account's.
+    init(
+        of account: AccountID, _ key: AccountKey, in file: LedgerFile, by days: BookedDays, at now: Timestamp,
+        _ parts: [ImportedAccount]
+    ) throws {
+        self.days = days
+        readUntil = try file.loadHeader()?.lastReading.timestamp ?? now
+        let openUntil = min(now, readUntil)
+        own = [try OwnBytes(of: account, in: file, by: days, openUntil: openUntil, isUplink: key == .uplink)]
+        var places = [account: 0]
+        for part in parts {
+            var others: [AccountID] = []
+            // By another configuration, what it carried was booked elsewhere.
+            if key != .uplink, !part.source.isEmpty { others = try file.accounts(ofSource: part.source) }
+            for other in others where places[other] == nil {
+                places[other] = own.count
+                own.append(try OwnBytes(of: other, in: file, by: days, openUntil: openUntil))
+            }
+            let known = others.compactMap { places[$0] }.filter { $0 == 0 || own[$0].hasOwn }
+            homes[part.source] = known.contains(0) ? known : known + [0]
+        }
+        for (place, bytes) in own.enumerated() where bytes.hasOwn {
+            try own[place].load(in: file, parts.filter { homes[$0.source]?.contains(place) ?? false })
+        }
+    }
+
+    /// The first reading of the account itself.
+    var ownFrom: Timestamp? { own[0].hasOwn ? own[0].openUntil : nil }
+
     /// What of a source's slots isn't there, and is to be booked.
     ///
     /// What was taken over from it before, and what the ledger has metered since, explains what slots of the same time have,
@@ -556,7 +637,10 @@ private struct KnownBytes {
     /// behind it.
     mutating func unexplained(_ part: ImportedAccount, by taken: inout TakenRows) -> [TakenEntry] {
         let (slots, source) = (part.slots, part.source)
-        guard let hull = slots.hull else { return [] }
+        let homes = homes[source] ?? [0]
+        guard let hull = slots.hull, let first = homes.map({ own[$0] }).min(by: { $0.openUntil < $1.openUntil })
+        else { return [] }
+        let (openUntil, edge, hasOwn) = (first.openUntil, first.edge, first.hasOwn)
         // Not those of the next day, which may come in another piece.
         let earlyUntil = edge.map { edge in
             min(
@@ -579,7 +663,7 @@ private struct KnownBytes {
             taken.explain(&rests[index], of: span, source) {
                 $0.lowerBound >= span.lowerBound && $0.upperBound <= span.upperBound
             }
-            explain(&rests[index], of: span)
+            explain(&rests[index], of: span, in: homes)
             taken.explain(&rests[index], of: span, source) { _ in true }
         }
         // Meters differ in when they read, and files in how fine they are: the time of a day that a file tells of gets what
@@ -594,7 +678,7 @@ private struct KnownBytes {
         // What lies outside of the file's time is meant by none of its slots. Whose bytes came a bucket late in one of the two may have taken those of the next, and so on.
         for slack in [Bucket.seconds, 3 * Bucket.seconds] {
             for index in order where slots[index].span.upperBound > nearOpen {
-                explain(&rests[index], of: slots[index].span, slack: slack, within: hull)
+                explain(&rests[index], of: slots[index].span, in: homes, slack: slack, within: hull)
             }
         }
         return order.compactMap { index in
@@ -622,26 +706,10 @@ private struct KnownBytes {
         return span.upperBound <= days.span(of: day).upperBound ? day : nil
     }
 
-    /// Uses up what there is in a slot's time; what reaches over its ends comes last.
     private mutating func explain(
-        _ rest: inout Total, of span: Range<Timestamp>, slack: Int64 = 0, within hull: Range<Timestamp>? = nil
+        _ rest: inout Total, of span: Range<Timestamp>, in homes: [Int], slack: Int64 = 0,
+        within hull: Range<Timestamp>? = nil
     ) {
-        let wide = span.lowerBound.adding(seconds: -slack)..<span.upperBound.adding(seconds: slack)
-        let first = rows.firstPlace { $0.span.upperBound > wide.lowerBound }
-        // Whole ones first, then those behind the first reading, which no earlier slot can mean.
-        for rank in 0...2 {
-            var place = first
-            while place < rows.endIndex, rows[place].span.lowerBound < wide.upperBound, !rest.isZero {
-                let row = rows[place].span
-                let isWhole = row.lowerBound >= wide.lowerBound && row.upperBound <= wide.upperBound
-                let isMeant = hull.map { row.lowerBound >= $0.lowerBound && row.upperBound <= $0.upperBound } ?? true
-                if isMeant, (isWhole ? 0 : row.lowerBound >= openUntil ? 1 : 2) == rank {
-                    let there = rows[place].total
-                    rows[place].total = there.without(rest)
-                    rest = rest.without(there)
-                }
-                place += 1
-            }
-        }
+        for home in homes { own[home].explain(&rest, of: span, slack: slack, within: hull) }
     }
 }

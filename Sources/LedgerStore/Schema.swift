@@ -127,6 +127,7 @@ enum Schema {
             told_transmitted INTEGER NOT NULL,
             PRIMARY KEY (account, source, start_at, end_at, booked_until)
         ) STRICT, WITHOUT ROWID;
+        CREATE INDEX taken_source ON taken (source);
         CREATE TABLE import (                -- accounts for which there was something to be taken over
             account      INTEGER PRIMARY KEY,
             own_from     INTEGER,            -- their first reading here, before which something may be taken over

@@ -294,6 +294,28 @@ struct LedgerImportTests {
         #expect(try StoredBytes(directory).lifetimes.values.filter { $0.received == 1000 }.count == 1)
     }
 
+    /// It was metered by itself, then with its class, or the other way round: what was metered then doesn't come again.
+    @Test(arguments: [false, true])
+    func aDeviceThatChangedAccountsCountsOnce(isOfClassFirst: Bool) throws {
+        let directory = try TemporaryDirectory()
+        let file = try LedgerFile(path: directory.ledger)
+        let keys = [AccountKey.device(DeviceName("veth9")), .collapsed("veth*")]
+        let (former, now) = isOfClassFirst ? (keys[1], keys[0]) : (keys[0], keys[1])
+        var commit = Commit.make(1, accounts: [.make(2, former), .make(3, now), .make(4, .collapsed("wlan*"))])
+        commit.book(4, 5, 0, at: Self.begin, .utc)
+        for hour in 10..<20 { commit.book(2, 1000, 0, at: Self.begin + Int64(hour) * 3600, .utc) }
+        for hour in 20..<30 { commit.book(3, 1000, 0, at: Self.begin + Int64(hour) * 3600, .utc) }
+        try file.apply(commit)
+        let account = ImportedAccount(now, from: "veth9", slots: Self.hours(Array(0..<30), 1000))
+        for _ in 0..<2 { try take(account, in: file) }
+        #expect(try received(in: directory) == 5 + 30 * 1000)
+        #expect(try take(account, in: file).missed.received == 0)
+        // Another device of the class wasn't in the first one's account.
+        let other = ImportedAccount(.collapsed("veth*"), from: "veth1", slots: Self.hours(Array(0..<30), 1000))
+        let done = try take(other, in: file)
+        #expect(done.taken.received == (isOfClassFirst ? 10_000 : 20_000))
+    }
+
     @Test func whatIsReplacedGoesAndNothingElse() throws {
         let directory = try TemporaryDirectory()
         let file = try ledger(in: directory)

@@ -339,34 +339,16 @@ package enum ImportFile {
         let key: AccountKey
         switch fields[3] {
         case "uplink": key = .uplink
-        case "device": key = .device(DeviceName(bytes: unlabelled(fields[2])))
+        case "device":
+            guard let name = DeviceName(label: fields[2]) else {
+                throw problem("no device can have the name \(fields[2])")
+            }
+            key = .device(name)
         case "collapsed" where DevicePattern(fields[2])?.isLiteral == false: key = .collapsed(fields[2])
         case "collapsed": throw problem("device \(fields[2]) is not a pattern, as a collapsed class has")
         default: throw problem("kind \(fields[3]) is none of uplink, device, collapsed")
         }
         return (key, .init(start..<end, total))
-    }
-
-    /// The bytes of a device's name from its label; see ``DeviceName/label(reserved:)``.
-    private static func unlabelled(_ label: String) -> [UInt8] {
-        guard label.hasPrefix("raw:") else { return Array(label.utf8) }
-        var bytes: [UInt8] = []
-        var rest = label.utf8.dropFirst(4)
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "\\") else {
-                bytes.append(byte)
-                continue
-            }
-            let next = rest.popFirst() ?? 0
-            if next == UInt8(ascii: "x"), let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
-            {
-                bytes.append(value)
-                rest = rest.dropFirst(2)
-            } else {
-                bytes.append(next)
-            }
-        }
-        return bytes
     }
 }
 

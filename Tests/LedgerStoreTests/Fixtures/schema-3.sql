@@ -127,6 +127,7 @@ CREATE TABLE import (                -- accounts for which there was something t
     taken_until  INTEGER
 ) STRICT;
 INSERT INTO import VALUES(2,1795219200,1790812800,1795219200);
+CREATE INDEX taken_source ON taken (source);
 CREATE UNIQUE INDEX account_name ON account (kind, name);
 CREATE VIEW days AS
     SELECT date(day * 86400, 'unixepoch') AS date, kind, name, received, transmitted
