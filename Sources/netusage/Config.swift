@@ -16,7 +16,7 @@ struct Config: ParsableCommand {
 
         @OptionGroup var common: CommonOptions
 
-        @Argument(help: "The file to check. (default: that of --config.file)")
+        @Argument(help: "The file to check. (default: that of --config.file)", completion: .file())
         var file: String?
 
         mutating func run() throws {

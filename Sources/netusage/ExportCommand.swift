@@ -18,14 +18,16 @@ struct ExportCommand: AsyncParsableCommand {
     @Option(help: "csv, json or openmetrics.")
     var format = ExportQuery.Format.csv
 
-    @Option(help: "5m, hour or day. (default: 5m for openmetrics, otherwise day)")
+    @Option(
+        help: "5m, hour or day. (default: 5m for openmetrics, otherwise day)",
+        completion: .list(["5m", "hour", "day"]))
     var grain: String?
 
     @OptionGroup var span: SpanOptions
 
     @Option(
         name: .customLong("device"), parsing: .singleValue,
-        help: "Only this device, or those that fit a pattern, or uplink; may be repeated.")
+        help: "Only this device, or those that fit a pattern, or uplink; may be repeated.", completion: .devices)
     var devices: [String] = []
 
     @Option(
@@ -37,7 +39,8 @@ struct ExportCommand: AsyncParsableCommand {
 
     @Option(
         name: .shortAndLong,
-        help: "Write to this file, which is there only when all of it is. (default: standard output)")
+        help: "Write to this file, which is there only when all of it is. (default: standard output)",
+        completion: .file())
     var output: String?
 
     private var query: ExportQuery {

@@ -23,8 +23,8 @@ struct ImportCommand: AsyncParsableCommand {
 
         @Option(
             help:
-                "Book what this device carried to the uplink, too: the other meter doesn't know what held the default route."
-        )
+                "Book what this device carried to the uplink, too: the other meter doesn't know what held the default route.",
+            completion: .devices)
         var uplink: String?
 
         @Flag(help: "For programs: bytes as integers, times in RFC 3339.")

@@ -45,15 +45,15 @@ struct CommonOptions: ParsableArguments {
     @Option(
         name: .customLong("config.file"),
         help:
-            "The configuration; it may be missing only if this isn't given. (default: \(ConfigurationFile.defaultPath))"
-    )
+            "The configuration; it may be missing only if this isn't given. (default: \(ConfigurationFile.defaultPath))",
+        completion: .file())
     var configurationFile: String?
 
     @Option(
         name: .customLong("storage.path"),
         help:
-            "The ledger's file. (default: /var/lib/netusage/ledger.db as root, otherwise netusage/ledger.db under $XDG_STATE_HOME)"
-    )
+            "The ledger's file. (default: /var/lib/netusage/ledger.db as root, otherwise netusage/ledger.db under $XDG_STATE_HOME)",
+        completion: .file())
     var storagePath: String?
 
     /// How commands get at the ledger.
@@ -62,4 +62,9 @@ struct CommonOptions: ParsableArguments {
             configurationPath: configurationFile ?? ConfigurationFile.defaultPath,
             isConfigurationRequired: configurationFile != nil, storagePath: storagePath ?? StoragePath.standard())
     }
+}
+
+extension CompletionKind {
+    /// The devices that are there.
+    static var devices: CompletionKind { .shellCommand("ls /sys/class/net") }
 }

@@ -70,7 +70,8 @@ struct QuotaCommand: ParsableCommand {
         @Argument(help: "The quota.")
         var name: String
 
-        @Option(help: "What the provider says is used, such as \"312 GB\".")
+        // What begins with a dash is no flag but a wrong size.
+        @Option(parsing: .unconditional, help: "What the provider says is used, such as \"312 GB\".")
         var used: String
 
         @Option(

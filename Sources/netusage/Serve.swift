@@ -21,7 +21,8 @@ struct Serve: AsyncParsableCommand {
     var telemetryPath = "/metrics"
 
     @Option(
-        name: .customLong("web.config.file"), help: "TLS and users, in the form that every Prometheus exporter takes.")
+        name: .customLong("web.config.file"), help: "TLS and users, in the form that every Prometheus exporter takes.",
+        completion: .file())
     var webConfigurationFile: String?
 
     @Flag(name: .customLong("web.enable-lifecycle"), help: "Allow POST /-/reload.")

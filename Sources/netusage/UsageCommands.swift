@@ -5,7 +5,7 @@ import Exporter
 struct UsageOptions: ParsableArguments {
     @Option(
         name: .customLong("device"), parsing: .singleValue,
-        help: "Only this device, or those that fit a pattern, or uplink; may be repeated.")
+        help: "Only this device, or those that fit a pattern, or uplink; may be repeated.", completion: .devices)
     var devices: [String] = []
 
     @Flag(help: "For programs: bytes as integers, times in RFC 3339.")

@@ -81,13 +81,18 @@ struct UsageTable {
         return [head] + lines(rows, labelled: report.grain == "5m" ? "from" : report.grain, largest: largest)
     }
 
+    /// The period of an entry, and what part of it if it isn't all of it: `2026-10 from 15`.
     private func label(_ entry: UsageReport.Entry, _ grain: String) -> String {
-        switch grain {
-        case "year": String(entry.start.prefix(4))
-        case "month": String(dateText(entry.start).prefix(7))
-        case "day": dateText(entry.start)
-        default: minuteText(entry.start)
+        guard let (length, beginning) = ["year": (4, "01-01"), "month": (7, "01"), "day": (10, "00:00")][grain] else {
+            return minuteText(entry.start)
         }
+        let period = entry.start.prefix(length)
+        let isDay = grain == "day"
+        let first = (isDay ? minuteText(entry.start) : dateText(entry.start)).dropFirst(length + 1)
+        let last = (isDay ? minuteText(entry.end) : String(lastText(entry.end).prefix(10))).dropFirst(length + 1)
+        let isBegun = first == beginning
+        let isEnded = entry.end.prefix(length) != period
+        return period + (isBegun ? "" : " from " + first) + (isEnded ? "" : " to " + last)
     }
 
     // MARK: - Lines

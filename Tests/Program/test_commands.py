@@ -77,7 +77,7 @@ COMMANDS = {
     "summary": ["summary"], "summary-span": ["summary", "--since", "2026-10-01", "--until", "2026-10-31"],
     "summary-hours": ["summary", "--since", "2026-11-20 14:02", "--until", "2026-11-20 20:00"],
     "days": ["days", "-n", "8"], "days-devices": ["days", "--since", "2026-10-24", "--until", "2026-10-26", "--device", "wlan0", "--device", "日*"],
-    "months": ["months"], "recent": ["recent"], "recent-gone": ["recent", "--since", "2026-09-24 23:50", "--until", "2026-09-25 00:10"],
+    "months": ["months"], "months-parts": ["months", "--since", "2026-09-10", "--until", "2026-10-20"], "recent": ["recent"], "recent-gone": ["recent", "--since", "2026-09-24 23:50", "--until", "2026-09-25 00:10"],
     "recent-unknown": ["recent", "--since", "2026-09-24 23:50", "--until", "2026-09-24 23:55"],
 }
 
@@ -227,10 +227,12 @@ def test_shells_complete_commands_and_flags():
         script = "\n".join([
             completion, f"COMP_WORDS=({' '.join(words)})", f"COMP_CWORD={len(words) - 1}", 'COMP_LINE="${COMP_WORDS[*]}"',
             "COMP_POINT=${#COMP_LINE}", "complete=$(complete -p netusage | sed -E 's/.*-F ([^ ]+).*/\\1/')",
-            '$complete netusage "${COMP_WORDS[COMP_CWORD]}" x', "printf '%s\\n' \"${COMPREPLY[@]}\""])
+            '$complete netusage "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"', "printf '%s\\n' \"${COMPREPLY[@]}\""])
         return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert completed("netusage", "mon") == ["month", "months"]
     assert "--device" in completed("netusage", "days", "--d")
+    assert "lo" in completed("netusage", "days", "--device", "l")
+    assert completed("netusage", "export", "--grain", "h") == ["hour"]
 
 
 def test_live_tells_what_the_metrics_tell_with_a_daemon_and_without(cable, exporter, tmp_path):

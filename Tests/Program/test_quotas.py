@@ -176,6 +176,7 @@ def test_orders_that_make_no_sense_are_refused(home):
     for arguments, code, says in [
             (("correct", "nope", "--used", "1 GB"), 1, "no quota nope; the daemon's configuration has home"),
             (("correct", "home", "--used", "1 gb"), 64, "did you mean GB?"),
+            (("correct", "home", "--used", "-3 GB"), 64, "\"-3 GB\" is negative"),
             (("correct", "home", "--used=-1 GB"), 64, "negative"),
             (("correct", "home", "--used", "1 GB", "--at", "noon"), 64, "not a time"),
             (("correct", "home", "--used", "1 GB", "--at", tomorrow), 1, "in the future"),
