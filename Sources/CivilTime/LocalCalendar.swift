@@ -96,6 +96,13 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
         date < .latest ? start(of: date.adding(days: 1)) : .latest
     }
 
+    /// The clock's offsets in the year of a moment, for people: `UTC+01:00, in July UTC+02:00`.
+    package func clockText(at moment: Timestamp) -> String {
+        let newYear = start(of: day(containing: moment).firstOfYear)
+        let (winter, summer) = (rfc3339(newYear).suffix(6), rfc3339(newYear.adding(seconds: 182 * 86_400)).suffix(6))
+        return "UTC" + winter + (summer == winter ? "" : ", in July UTC" + summer)
+    }
+
     private static func dayNumber(at second: Int64, offsetSeconds: Int64) -> Int64 {
         second.addingSaturated(offsetSeconds).flooredDivision(by: secondsPerDay).quotient
     }

@@ -6,6 +6,28 @@ import CivilTime
 ///   put behind the path of the zone database.
 func timeZone(_ node: YAMLNode, zoneProblem: (String) -> String?) throws(Complaint) -> TimeZoneSetting {
     let text = try node.text(of: "a time zone", remedy: Complaint.timezoneRemedy)
+    let zone = try timeZone(of: text)
+    if case .named(let name) = zone, let problem = zoneProblem(name) { throw .unusableZone(name, problem) }
+    return zone
+}
+
+/// The zone of a text such as "Europe/Berlin", for the command line; whether there is such a zone isn't looked up.
+///
+/// - Throws: `TimeZoneError` with a sentence that says what is wrong and what to write.
+package func timeZone(ofText text: String) throws(TimeZoneError) -> TimeZoneSetting {
+    do throws(Complaint) {
+        return try timeZone(of: text)
+    } catch {
+        throw TimeZoneError(description: "\(error.problem); \(error.remedy)")
+    }
+}
+
+/// What is wrong with the text of a time zone.
+package struct TimeZoneError: Error, CustomStringConvertible {
+    package let description: String
+}
+
+private func timeZone(of text: String) throws(Complaint) -> TimeZoneSetting {
     if text.asciiLowercased == "local" { return .local }
     if ["UTC", "utc", "Z"].contains(text) { return .fixed(seconds: 0) }
     if text.utf8.first == UInt8(ascii: "+") || text.utf8.first == UInt8(ascii: "-") {
@@ -13,7 +35,6 @@ func timeZone(_ node: YAMLNode, zoneProblem: (String) -> String?) throws(Complai
         return .fixed(seconds: seconds)
     }
     guard isZoneName(text) else { throw .notATimeZone(text) }
-    if let problem = zoneProblem(text) { throw .unusableZone(text, problem) }
     return .named(text)
 }
 

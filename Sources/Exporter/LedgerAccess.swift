@@ -166,9 +166,13 @@ package struct LedgerAccess: Sendable {
             }
             let devices = contents.accounts.filter { $0.key.kind == "device" }
             guard let device = devices.first(where: { $0.source == uplink }) else {
-                throw .refused("--uplink \(uplink): there is no such device in the file")
+                let known = devices.map(\.source).sorted().prefix(20).joined(separator: ", ")
+                throw .refused(
+                    "--uplink \(uplink): there is no such device in the file"
+                        + (known.isEmpty ? "" : "; it has \(known)"))
             }
-            contents.accounts.append(ImportedAccount(.uplink, from: device.source, slots: device.slots))
+            contents.accounts.append(
+                ImportedAccount(.uplink, from: device.source, slots: device.slots, clock: device.clock))
         }
         contents.book(by: basis.rules)
         var pieces = ImportedAccount.pieces(of: contents.accounts, ofSlots: Self.slotsAtATime, by: basis.calendar)
@@ -190,13 +194,24 @@ package struct LedgerAccess: Sendable {
             let done =
                 isNew && isTrial
                 ? try takeOverIntoNothing(piece, setup) : try takeOver(piece, setup, isTrial: isTrial)
-            for outcome in done where contents.accounts.contains(where: { $0.key == outcome.key }) {
-                outcomes[outcome.key, default: .init(outcome.key)].add(outcome)
+            if let other = done.lazy.compactMap(\.otherClock).first {
+                let clock = contents.accounts.lazy.compactMap(\.clock).first ?? ""
+                throw .refused(
+                    "what was taken over before was told by a clock with \(other), and this goes by one with \(clock): name the former zone with --timezone, or begin anew with --replace"
+                )
+            }
+            for var outcome in done {
+                let isOfFile = contents.accounts.contains { $0.key == outcome.key }
+                // Each piece of a trial forgets all.
+                if isTrial, number > 0 { outcome.forgotten = .init(.zero) }
+                if isOfFile || !outcome.forgotten.total.isZero {
+                    outcomes[outcome.key, default: .init(outcome.key)].add(outcome)
+                }
             }
             progress(Double(number + 1) / Double(pieces.count))
         }
         var report = ImportReport(Array(outcomes.values), contents.problems, basis.calendar, isTrial: isTrial)
-        report.hasBegunLedger = isNew
+        report.begunLedger = isNew ? storagePath : nil
         return report
     }
 

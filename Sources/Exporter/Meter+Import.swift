@@ -29,7 +29,9 @@ extension Meter {
         guard let waiting = takeOverUnderWay else { return }
         takeOverUnderWay = nil
         if case .success(let outcomes) = result, !waiting.takeOver.isTrial {
-            let taken = outcomes.reduce(into: Total.zero) { $0 += $1.taken.total }
+            // The uplink's are those of a device.
+            let devices = outcomes.filter { $0.key != .uplink }
+            let taken = (devices.isEmpty ? outcomes : devices).reduce(into: Total.zero) { $0 += $1.taken.total }
             if !taken.isZero {
                 logger.notice("another meter's records were taken over", metadata: ["bytes": "\(taken.bytes)"])
             }

@@ -104,8 +104,11 @@ extension LedgerFile {
             ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.takenAddition)
             """
         ).run(source, target)
-        for table in ["taken", "import"] { try statement("DELETE FROM \(table) WHERE account = ?1").run(source) }
         try noteImport(of: fold.target, ownFrom: ownFrom)
+        try statement(
+            "UPDATE import SET clock = coalesce(clock, (SELECT clock FROM import WHERE account = ?1)) WHERE account = ?2"
+        ).run(source, target)
+        for table in ["taken", "import"] { try statement("DELETE FROM \(table) WHERE account = ?1").run(source) }
     }
 
     /// When an account's own bytes begin, as it is noted; `nil` if it isn't, or there are none.
@@ -145,9 +148,10 @@ extension LedgerFile {
     func noteImport(of account: AccountID, ownFrom: Timestamp?) throws {
         try statement(
             """
-            INSERT OR REPLACE INTO import (account, own_from, taken_from, taken_until)
-            SELECT ?1, ?2, min(min(start_at, booked_until - 1)), max(booked_until) FROM taken
-            WHERE account = ?1 AND (received > 0 OR transmitted > 0)
+            INSERT OR REPLACE INTO import (account, own_from, taken_from, taken_until, clock)
+            SELECT ?1, ?2, min(min(start_at, booked_until - 1)), max(booked_until),
+                (SELECT clock FROM import WHERE account = ?1)
+            FROM taken WHERE account = ?1 AND (received > 0 OR transmitted > 0)
             """
         ).run(.integer(account.rawValue), ownFrom.map { .integer($0.secondsSinceEpoch) } ?? .null)
     }

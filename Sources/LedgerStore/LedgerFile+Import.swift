@@ -22,8 +22,14 @@ extension LedgerFile {
         return try translatingErrors {
             do {
                 return try connection.transaction {
-                    try forget(accounts.filter(\.replaces), calendar)
-                    let outcomes = try takeOver(accounts, by: BookedDays(of: self, calendar), at: now, horizon)
+                    let forgotten = try forget(accounts.filter(\.replaces), calendar)
+                    var outcomes = try takeOver(accounts, by: BookedDays(of: self, calendar), at: now, horizon)
+                    for (key, total) in forgotten {
+                        if !outcomes.contains(where: { $0.key == key }) { outcomes.append(.init(key)) }
+                        for place in outcomes.indices where outcomes[place].key == key {
+                            outcomes[place].forgotten = .init(total)
+                        }
+                    }
                     if isTrial { throw Trial(outcomes: outcomes) }
                     return outcomes
                 }
@@ -36,6 +42,16 @@ extension LedgerFile {
     private func takeOver(
         _ accounts: [ImportedAccount], by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
     ) throws -> [ImportOutcome] {
+        // By another clock the same bytes have other times: nobody could tell which of them are there.
+        let others = try accounts.compactMap { account -> ImportOutcome? in
+            guard let clock = account.clock, let number = try number(of: account.key),
+                let former = try self.clock(of: number), former != clock
+            else { return nil }
+            var outcome = ImportOutcome(account.key)
+            outcome.otherClock = former
+            return outcome
+        }
+        if !others.isEmpty { return others }
         var keys: [AccountKey] = []
         for account in accounts where !keys.contains(account.key) { keys.append(account.key) }
         return try keys.map { key in
@@ -70,6 +86,10 @@ extension LedgerFile {
             }
         }
         try noteImport(of: account, ownFrom: known.ownFrom)
+        if let clock = parts.lazy.compactMap(\.clock).first {
+            try statement("UPDATE import SET clock = ?2 WHERE account = ?1").run(
+                .integer(account.rawValue), .text(clock))
+        }
         let all = parts.reduce(into: Total.zero) { sum, part in for slot in part.slots { sum += slot.total } }
         outcome.late = .init(known.late)
         outcome.missed = .init(known.missed)
@@ -83,6 +103,21 @@ extension LedgerFile {
         try rows.bind([kind, name])
         defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
         return try rows.step() ? AccountID(rawValue: rows.integer(0)) : nil
+    }
+
+    private func key(of account: AccountID) throws -> AccountKey? {
+        let rows = try statement("SELECT kind, name FROM account WHERE id = ?1")
+        try rows.bind([.integer(account.rawValue)])
+        defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
+        return try rows.step() ? AccountKey(kind: rows.text(0), name: rows.bytes(1)) : nil
+    }
+
+    /// By which clock the last file without offsets was read, if one was.
+    private func clock(of account: AccountID) throws -> String? {
+        let rows = try statement("SELECT clock FROM import WHERE account = ?1 AND clock IS NOT NULL")
+        try rows.bind([.integer(account.rawValue)])
+        defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
+        return try rows.step() ? rows.text(0) : nil
     }
 
     /// The number of an account; a new one if there is none. Numbers of the program count up from 1: one that is drawn far
@@ -131,22 +166,28 @@ extension LedgerFile {
     }
 
     /// Takes away again what was taken over.
-    private func forget(_ accounts: [ImportedAccount], _ calendar: LocalCalendar) throws {
-        if accounts.isEmpty { return }
+    private func forget(_ accounts: [ImportedAccount], _ calendar: LocalCalendar) throws -> [AccountKey: Total] {
+        if accounts.isEmpty { return [:] }
         let days = try BookedDays(of: self, calendar)
+        var forgotten: [AccountKey: Total] = [:]
         for account in accounts {
             var numbers = try [number(of: account.key)].compactMap { $0 }
             if account.key != .uplink, !account.source.isEmpty { numbers += try owners(of: account.source) }
-            for number in Set(numbers) { try forget(account.source, of: number, by: days) }
+            for number in Set(numbers) {
+                let total = try forget(account.source, of: number, by: days)
+                if let key = try key(of: number), !total.isZero { forgotten[key, default: .zero] += total }
+            }
         }
         for table in ["bucket", "day"] {
             try statement("DELETE FROM \(table) WHERE received = 0 AND transmitted = 0").run()
         }
         // Days that have nothing any more begin as they do now.
         try statement("DELETE FROM day_start WHERE day NOT IN (SELECT day FROM day)").run()
+        return forgotten
     }
 
-    private func forget(_ source: String, of account: AccountID, by days: BookedDays) throws {
+    /// - Returns: What was taken away.
+    private func forget(_ source: String, of account: AccountID, by days: BookedDays) throws -> Total {
         let id = SQLValue.integer(account.rawValue)
         /// - Returns: What isn't there.
         func subtract(_ share: Total, _ table: String, _ column: String, _ place: Int64) throws -> Total {
@@ -163,10 +204,12 @@ extension LedgerFile {
                 .integer(Int64(clamping: rest.transmitted)))
             return share.without(there)
         }
+        var forgotten = Total.zero
         let kept = try keptFrom()
         let isMeant = source.isEmpty ? TakenBy.account(account) : .source(source, in: account)
         for entry in try takenEntries(isMeant, in: .earliest ..< .latest) {
             let spread = entry.spread
+            forgotten += entry.total
             try spread.forEachBucket(since: kept) { bucket, share in
                 _ = try subtract(Total(share), "bucket", "start", bucket.start.secondsSinceEpoch)
             }
@@ -185,7 +228,10 @@ extension LedgerFile {
         try statement("DELETE FROM taken WHERE account = ?1 AND ?2 IN (source, '')").run(id, .text(source))
         if try connection.integer("SELECT 1 FROM import WHERE account = \(account.rawValue)") != nil {
             try noteImport(of: account, ownFrom: try ownFrom(of: account))
+            // What is taken over next may be by another one.
+            try statement("UPDATE import SET clock = NULL WHERE account = ?1").run(id)
         }
+        return forgotten
     }
 
     /// Whose entries are meant.
@@ -194,6 +240,8 @@ extension LedgerFile {
         case source(String, in: AccountID)
         /// Other accounts but the uplink.
         case sourceElsewhere(String, than: AccountID)
+        /// Those of other accounts but the uplink that own bytes have explained in part.
+        case seamsElsewhere(than: AccountID)
     }
 
     /// What was taken over, by when it begins.
@@ -208,6 +256,13 @@ extension LedgerFile {
                 (
                     "source = ?2 AND account <> ?1 AND account IN (SELECT id FROM account WHERE kind <> 'uplink')",
                     account, source
+                )
+            case .seamsElsewhere(let account):
+                (
+                    """
+                    ?2 = '' AND account <> ?1 AND (told_received > received OR told_transmitted > transmitted)
+                    AND account IN (SELECT id FROM account WHERE kind <> 'uplink')
+                    """, account, ""
                 )
             }
         let rows = try statement(
@@ -245,6 +300,14 @@ extension LedgerFile {
         return found
     }
 
+    /// Of devices that belong to a class, what its bytes have explained for accounts of their own.
+    fileprivate func usedElsewhere(than account: AccountID, in span: Range<Timestamp>) throws -> [TakenEntry] {
+        guard case .collapsed(let text)? = try key(of: account), let pattern = DevicePattern(text) else { return [] }
+        return try takenEntries(.seamsElsewhere(than: account), in: span).filter {
+            DeviceName(label: $0.source).map(pattern.matches) ?? false
+        }
+    }
+
     private func owners(of source: String) throws -> [AccountID] {
         let rows = try statement(
             "SELECT DISTINCT account FROM taken WHERE source = ?1 AND account IN (SELECT id FROM account WHERE kind <> 'uplink')"
@@ -256,6 +319,23 @@ extension LedgerFile {
     }
 
     // MARK: - What is there
+
+    /// Time in which nothing was read, without that before the first reading; in order.
+    fileprivate func gaps(in span: Range<Timestamp>) throws -> [Range<Timestamp>] {
+        let rows = try statement(
+            "SELECT start_at, end_at FROM unread WHERE start_at > ?1 AND start_at < ?3 AND end_at > ?2 ORDER BY start_at"
+        )
+        try rows.bind([
+            .integer(Timestamp.earliest.secondsSinceEpoch), .integer(span.lowerBound.secondsSinceEpoch),
+            .integer(span.upperBound.secondsSinceEpoch),
+        ])
+        var found: [Range<Timestamp>] = []
+        while try rows.step() {
+            let start = Timestamp(secondsSinceEpoch: rows.integer(0))
+            found.append(start..<max(start, Timestamp(secondsSinceEpoch: rows.integer(1))))
+        }
+        return found
+    }
 
     /// An account's buckets, ascending.
     fileprivate func bucketRows(
@@ -290,6 +370,13 @@ extension LedgerFile {
             found.append(entry)
         }
         return found
+    }
+}
+
+extension Range<Timestamp> {
+    /// With all of the buckets at its ends.
+    fileprivate var wholeBuckets: Self {
+        Bucket(containing: lowerBound).start..<Bucket(containing: upperBound.adding(seconds: -1)).end
     }
 }
 
@@ -486,17 +573,21 @@ private struct OwnBytes {
         let metered = try file.connection.integer(
             "SELECT end_at FROM unread WHERE start_at = \(Timestamp.earliest.secondsSinceEpoch) ORDER BY end_at DESC LIMIT 1"
         ).map { Timestamp(secondsSinceEpoch: $0) }
+        // What lies before the ledger's first reading comes of a clock that was wrong.
+        let earliest = metered.map { min($0, end) } ?? .earliest
         if let noted = try file.ownFrom(of: account) {
-            (openUntil, hasOwn) = (noted, true)
-        } else if !isNoted, let day = try ownDays(in: file, .earliest...days.calendar.day(containing: kept)).first?.span
+            (openUntil, hasOwn) = (noted == .earliest ? noted : max(noted, earliest), true)
+        } else if !isNoted, earliest < kept,
+            let day = try ownDays(in: file, .earliest...days.calendar.day(containing: kept)).first(where: {
+                $0.span.upperBound > earliest
+            })?.span
         {
             // Nothing is known but the day.
             (openUntil, hasOwn) = (days.lastSecond(of: day), true)
         } else if !isNoted,
-            let first = try file.firstBucket(of: account, from: kept)?.start
+            let first = try file.firstBucket(of: account, from: max(kept, Bucket(containing: earliest).start))?.start
         {
-            (openUntil, hasOwn) = (first, true)
-            if let metered, metered > first, metered < Bucket(containing: first).end { openUntil = metered }
+            (openUntil, hasOwn) = (max(first, earliest), true)
         }
         // Until its first byte, the uplink had none.
         if isUplink, hasOwn, let metered { openUntil = min(openUntil, metered) }
@@ -519,12 +610,25 @@ private struct OwnBytes {
                 edge?.start == span.lowerBound ? max(openUntil, span.lowerBound.adding(seconds: 1)) : span.lowerBound
             rows.append((seam..<span.upperBound, own))
         }
-        // What explains another source's bytes doesn't explain these.
+        // Where nothing was read, nobody knows which of its buckets had the bytes.
+        for gap in try file.gaps(in: start..<end) { unite(gap) }
+        // What explains another source's bytes doesn't explain these: it may be in the account of the device itself now.
         let sources = parts.map(\.source)
-        for entry in try file.takenEntries(.account(account), in: start..<end) where !sources.contains(entry.source) {
+        for entry in try file.takenEntries(.account(account), in: start..<end)
+            + file.usedElsewhere(than: account, in: start..<end)
+        where !sources.contains(entry.source) {
             var used = entry.told.without(entry.total)
             explain(&used, of: entry.slot)
         }
+    }
+
+    /// Makes one row of those that lie wholly in a span.
+    private mutating func unite(_ span: Range<Timestamp>) {
+        let first = rows.firstPlace { $0.span.lowerBound >= span.lowerBound }
+        let end = rows.firstPlace { $0.span.upperBound > span.upperBound }
+        if end - first < 1 { return }
+        let total = rows[first..<end].reduce(into: Total.zero) { $0 += $1.total }
+        rows.replaceSubrange(first..<end, with: [(span, total)])
     }
 
     /// Days without what was taken over, as far as they have anything then, and without the time whose buckets are kept.
@@ -593,6 +697,7 @@ private struct KnownBytes {
     /// What slots have that the ledger doesn't, of the time in which it was to meter it itself.
     private(set) var missed = Total.zero
     private let days: BookedDays
+    private let isUplink: Bool
     /// The last reading: what was carried since is booked when netusage runs.
     private let readUntil: Timestamp
     /// The account's own bytes come first.
@@ -606,20 +711,21 @@ private struct KnownBytes {
         _ parts: [ImportedAccount]
     ) throws {
         self.days = days
+        isUplink = key == .uplink
         readUntil = try file.loadHeader()?.lastReading.timestamp ?? now
         let openUntil = min(now, readUntil)
         own = [try OwnBytes(of: account, in: file, by: days, openUntil: openUntil, isUplink: key == .uplink)]
         var places = [account: 0]
         for part in parts {
-            var others: [AccountID] = []
             // By another configuration, what it carried was booked elsewhere.
-            if key != .uplink, !part.source.isEmpty { others = try file.accounts(ofSource: part.source) }
+            let others = part.source.isEmpty ? [] : try file.accounts(ofSource: part.source)
             for other in others where places[other] == nil {
                 places[other] = own.count
                 own.append(try OwnBytes(of: other, in: file, by: days, openUntil: openUntil))
             }
             let known = others.compactMap { places[$0] }.filter { $0 == 0 || own[$0].hasOwn }
-            homes[part.source] = known.contains(0) ? known : known + [0]
+            // The uplink has other devices' bytes, too.
+            homes[part.source] = known.contains(0) || key == .uplink && !known.isEmpty ? known : known + [0]
         }
         for (place, bytes) in own.enumerated() where bytes.hasOwn {
             try own[place].load(in: file, parts.filter { homes[$0.source]?.contains(place) ?? false })
@@ -638,7 +744,8 @@ private struct KnownBytes {
     mutating func unexplained(_ part: ImportedAccount, by taken: inout TakenRows) -> [TakenEntry] {
         let (slots, source) = (part.slots, part.source)
         let homes = homes[source] ?? [0]
-        guard let hull = slots.hull, let first = homes.map({ own[$0] }).min(by: { $0.openUntil < $1.openUntil })
+        let beginnings = isUplink ? [own[0]] : homes.map { own[$0] }
+        guard let hull = slots.hull?.wholeBuckets, let first = beginnings.min(by: { $0.openUntil < $1.openUntil })
         else { return [] }
         let (openUntil, edge, hasOwn) = (first.openUntil, first.edge, first.hasOwn)
         // Not those of the next day, which may come in another piece.

@@ -132,7 +132,8 @@ enum Schema {
             account      INTEGER PRIMARY KEY,
             own_from     INTEGER,            -- their first reading here, before which something may be taken over
             taken_from   INTEGER,            -- the beginning of what was taken over, and its end
-            taken_until  INTEGER
+            taken_until  INTEGER,
+            clock        TEXT                -- the offsets of the clock by which it was told, if it told none
         ) STRICT;
         """,
     ]

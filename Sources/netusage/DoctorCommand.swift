@@ -26,7 +26,7 @@ struct DoctorCommand: ParsableCommand {
         for section in sections {
             print(terminal.bold(section.title))
             for finding in section.findings {
-                for (number, line) in wrapped(finding.text, to: terminal.columns - 6).enumerated() {
+                for (number, line) in terminal.wrapped(finding.text, to: terminal.columns - 6).enumerated() {
                     print("  \(number == 0 ? mark(finding.level, terminal) : "   ") \(Terminal.printable(line))")
                 }
             }
@@ -50,22 +50,5 @@ struct DoctorCommand: ParsableCommand {
         case .advice: terminal.coloured(" i ", .yellow)
         case .problem: terminal.coloured("!! ", .red)
         }
-    }
-
-    /// A text in lines of so many columns; what has no space is left whole.
-    private func wrapped(_ text: String, to length: Int) -> [String] {
-        var lines: [String] = []
-        for paragraph in text.split(separator: "\n") {
-            var line = ""
-            for word in paragraph.split(separator: " ") {
-                if !line.isEmpty, width(line) + 1 + width(String(word)) > length {
-                    lines.append(line)
-                    line = ""
-                }
-                line += (line.isEmpty ? "" : " ") + word
-            }
-            lines.append(line)
-        }
-        return lines
     }
 }

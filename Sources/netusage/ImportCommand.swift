@@ -1,4 +1,6 @@
 import ArgumentParser
+import CivilTime
+import Configuration
 import Exporter
 
 /// `netusage import …`.
@@ -36,15 +38,32 @@ struct ImportCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "vnstat",
             abstract: "Take over the database of vnStat 2, or what vnstat --json prints.",
-            discussion: "The database is /var/lib/vnstat/vnstat.db. Its times must be those of the ledger's zone.")
+            discussion: "The database is /var/lib/vnstat/vnstat.db. It tells its times without their zone.")
 
         @OptionGroup var common: CommonOptions
         @OptionGroup var options: Options
 
+        @Option(help: "The zone of its times, such as Europe/Berlin. (default: that of the ledger)")
+        var timezone: String?
+
         @Argument(help: "The file; - is standard input.", completion: .file())
         var file: String
 
-        mutating func run() async throws { try await takeOver(.vnStat(path: file), options, common) }
+        mutating func validate() throws { _ = try zone }
+
+        private var zone: TimeZoneSetting? {
+            get throws {
+                do throws(TimeZoneError) {
+                    return try timezone.map { text throws(TimeZoneError) in try timeZone(ofText: text) }
+                } catch {
+                    throw ValidationError("--timezone: \(error)")
+                }
+            }
+        }
+
+        mutating func run() async throws {
+            try await takeOver(.vnStat(path: file, timezone: zone), options, common)
+        }
     }
 
     /// `netusage import csv FILE`.
@@ -81,47 +100,69 @@ private func takeOver(_ source: ImportSource, _ options: ImportCommand.Options, 
 }
 
 private func text(_ report: ImportReport, _ source: ImportSource, _ options: ImportCommand.Options) -> String {
-    if report.accounts.isEmpty { return "There is nothing in the file to take over.\n" }
     let terminal = Terminal.standardOutput
-    let names = report.accounts.map { Terminal.printable($0.name) }
-    let longest = max(8, names.map { width($0) }.max() ?? 0)
-    let headings = ["received", "transmitted", "known"].map { aligned($0, to: 11) }.joined(separator: "  ")
-    var lines = [terminal.dim(padded("", to: longest + 2) + headings + "  time")]
-    for (name, account) in zip(names, report.accounts) {
-        let known = sum(account.knownReceivedBytes, account.knownTransmittedBytes)
-        let values = [account.takenReceivedBytes, account.takenTransmittedBytes, known]
-        let time = account.from.map { "\(startText($0)) to \(startText(account.until ?? ""))" }
-        lines.append(
-            padded(name, to: longest + 2) + values.map { aligned(sizeText($0), to: 11) }.joined(separator: "  ")
-                + "  " + (time ?? "nothing new"))
-    }
-    lines.append(terminal.dim("known: what netusage had already, metered by itself or taken over before"))
-    for (name, account) in zip(names, report.accounts) {
+    var lines = table(report, terminal)
+    func tell(_ text: String) { lines += terminal.wrapped(text, to: terminal.columns) }
+    for account in report.accounts {
+        let name = Terminal.printable(account.name)
+        let forgotten = sum(account.forgottenReceivedBytes, account.forgottenTransmittedBytes)
         let late = sum(account.lateReceivedBytes, account.lateTransmittedBytes)
         let missed = sum(account.missedReceivedBytes, account.missedTransmittedBytes)
+        if forgotten > 0 {
+            tell(
+                "\(report.isTrial ? "would be forgotten" : "forgotten"): \(name): \(sizeText(forgotten)), taken over before"
+            )
+        }
         if late > 0 {
-            lines.append(
+            tell(
                 "left out: \(name): \(sizeText(late)) of after netusage's last reading, which it may read itself yet; import again when netusage serve has run"
             )
         }
         if missed > 0 {
-            lines.append(
-                "left out: \(name): \(sizeText(missed)) of the time since netusage began to meter it itself")
+            tell("left out: \(name): \(sizeText(missed)) of the time since netusage began to meter it itself")
         }
     }
-    lines += report.problems.map { "left out: \(Terminal.printable($0))" }
-    if report.hasBegunLedger {
-        lines.append(
+    for problem in report.problems { tell("left out: \(Terminal.printable(problem))") }
+    if report.accounts.isEmpty {
+        tell("There is nothing \(report.problems.isEmpty ? "" : "else ")in the file to take over.")
+        return lines.joined(separator: "\n") + "\n"
+    }
+    if let path = report.begunLedger {
+        tell(
             report.isTrial
-                ? "There is no ledger yet; one would be begun."
-                : "A new ledger was begun: from now on netusage serve meters into it.")
+                ? "There is no ledger \(path) yet; it would be begun."
+                : "A new ledger was begun, \(path): from now on netusage serve meters into it.")
     }
     if case .vnStat = source, options.uplink == nil {
-        lines.append(
-            "Nothing of it is booked to the uplink; --uplink DEVICE books to it, too, what that device carried.")
+        tell("Nothing of it is booked to the uplink; --uplink DEVICE books to it, too, what that device carried.")
     }
-    lines.append(report.isTrial ? "Nothing was changed." : "Done. The same again changes nothing.")
+    let isMoreToCome = report.accounts.contains { $0.lateReceivedBytes > 0 || $0.lateTransmittedBytes > 0 }
+    tell(
+        report.isTrial
+            ? "Nothing was changed." : isMoreToCome ? "Done." : "Done. To take over the same again changes nothing.")
     return lines.joined(separator: "\n") + "\n"
+}
+
+private func table(_ report: ImportReport, _ terminal: Terminal) -> [String] {
+    if report.accounts.isEmpty { return [] }
+    let names = report.accounts.map { terminal.clipped(Terminal.printable($0.name), to: terminal.columns / 3) }
+    let longest = max(8, names.map { width($0) }.max() ?? 0)
+    let columns = ["received", "transmitted", "known"].map { aligned($0, to: 11) }.joined(separator: "  ")
+    // The times have lines of their own where they don't fit.
+    let isWide = longest + 2 + columns.count + 2 + "2026-11-22 06:50 to 2026-11-22 06:50".count <= terminal.columns
+    var lines = [terminal.dim(padded("", to: longest + 2) + columns + (isWide ? "  time" : ""))]
+    for (name, account) in zip(names, report.accounts) {
+        let known = sum(account.knownReceivedBytes, account.knownTransmittedBytes)
+        let values = [account.takenReceivedBytes, account.takenTransmittedBytes, known]
+        let line = padded(name, to: longest + 2) + values.map { aligned(sizeText($0), to: 11) }.joined(separator: "  ")
+        let time = account.from.map { "\(startText($0)) to \(startText(account.until ?? ""))" } ?? "nothing new"
+        lines += isWide ? [line + "  " + time] : [line, "  " + terminal.dim(time)]
+    }
+    return lines
+        + terminal.wrapped(
+            "known: what netusage had already, metered by itself or taken over before", to: terminal.columns
+        )
+        .map(terminal.dim)
 }
 
 private func sum(_ received: UInt64, _ transmitted: UInt64) -> UInt64 {

@@ -24,6 +24,10 @@ struct NetUsage: AsyncParsableCommand {
         ])
 
     static func main() async {
+        if let problem = wrongCommand(CommandLine.arguments.dropFirst()) {
+            StandardError.print(problem)
+            exit(withError: ExitCode.validationFailure)
+        }
         do {
             var command = try parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
@@ -37,6 +41,20 @@ struct NetUsage: AsyncParsableCommand {
             }
             exit(withError: error)
         }
+    }
+
+    /// What is wrong with the name of the command; otherwise its first flag would be said to be unknown.
+    private static func wrongCommand(_ words: ArraySlice<String>) -> String? {
+        guard let name = words.first, !name.hasPrefix("-"), name != "help" else { return nil }
+        let commands = configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands)
+        guard let command = commands.first(where: { $0._commandName == name }) else {
+            return "there is no command \(Terminal.printable(name)); netusage --help lists them"
+        }
+        guard command == ImportCommand.self, let kind = words.dropFirst().first, !kind.hasPrefix("-"), kind != "help",
+            !["vnstat", "csv"].contains(kind)
+        else { return nil }
+        return
+            "write netusage import vnstat FILE for vnStat's records, netusage import csv FILE for an export of netusage"
     }
 }
 

@@ -62,6 +62,23 @@ struct Terminal {
         while !clipped.isEmpty, width(clipped) > length - 1 { clipped.removeLast() }
         return clipped + (hasUnicode ? "…" : "~")
     }
+
+    /// A text in lines of so many columns; what has no space is left whole.
+    func wrapped(_ text: String, to length: Int) -> [String] {
+        var lines: [String] = []
+        for paragraph in text.split(separator: "\n") {
+            var line = ""
+            for word in paragraph.split(separator: " ") {
+                if !line.isEmpty, width(line) + 1 + width(String(word)) > length {
+                    lines.append(line)
+                    line = ""
+                }
+                line += (line.isEmpty ? "" : " ") + word
+            }
+            lines.append(line)
+        }
+        return lines
+    }
 }
 
 /// Writes a text to standard output, without keeping anything back.

@@ -20,7 +20,7 @@ struct UsageTable {
         if report.since == nil { blocks = [["Nothing was metered yet."]] }
         if blocks.isEmpty || report.seconds == 0 { blocks = [["Nothing was metered then."]] }
         // All of it is left out, as the note says.
-        if report.since == report.until, report.note != nil { blocks = [] }
+        if report.since == report.until, report.note != nil, ["5m", "hour"].contains(report.grain) { blocks = [] }
         let note = report.note.map { [self.note($0, report)] } ?? []
         return ([note].filter { !$0.isEmpty } + blocks).map { $0.joined(separator: "\n") + "\n" }.joined(
             separator: "\n")

@@ -119,7 +119,42 @@ struct VnStatTests {
         let hour = try Self.moment(calendar, "2026-11-20", 9)
         #expect(slots.map(\.span.upperBound).max() == hour.adding(seconds: 3600))
         let rest = try #require(slots.first { $0.received == 999_000 })
-        #expect(rest.span == (try Self.moment(calendar, "2025-12-31", 12))..<hour)
+        #expect(rest.span == (try Self.moment(calendar, "2025-12-31"))..<hour)
+    }
+
+    /// With `MonthRotate 15`, months are told by their first day all the same.
+    @Test(arguments: [1, 15, 28], [9, 40, 400])
+    func monthsMayBeginOnAnotherDay(rotation: Int, daysKept: Int) throws {
+        let calendar = Self.berlin
+        let (created, updated) = ("2025-01-20 10:00:00", "2026-11-20 12:00:00")
+        var interface = VnStatInterface(name: [], created: created, updated: updated)
+        var (day, sum) = (try #require(CivilDate("2025-01-20")), UInt64(0))
+        let last = try #require(CivilDate("2026-11-20"))
+        var (months, years): ([String: UInt64], [String: UInt64]) = ([:], [:])
+        var truth: [CivilDate: UInt64] = [:]
+        while day <= last {
+            let bytes = UInt64(1000 + day.daysSinceEpoch % 7)
+            sum += bytes
+            let period = day.adding(days: 1 - rotation).firstOfMonth
+            months["\(period)", default: 0] += bytes
+            years["\(day.firstOfYear)", default: 0] += bytes
+            truth[period.adding(days: rotation - 1), default: 0] += bytes
+            if day > last.adding(days: -daysKept) { interface.days.append(Self.record("\(day)", bytes)) }
+            day = day.adding(days: 1)
+        }
+        interface.months = months.map { Self.record($0.key, $0.value) }
+        interface.years = years.map { Self.record($0.key, $0.value) }
+        interface.total = Total(received: sum, transmitted: sum * 2)
+        let (slots, problems) = interface.slots(by: calendar, at: .latest)
+        #expect(problems.isEmpty == (rotation == 1 || daysKept > 31))
+        #expect(slots.reduce(into: Total.zero) { $0 += $1.total } == interface.total)
+        if daysKept < 31 { return }
+        var told: [CivilDate: UInt64] = [:]
+        for slot in slots {
+            let start = calendar.day(containing: slot.span.lowerBound).adding(days: 1 - rotation).firstOfMonth
+            told[start.adding(days: rotation - 1), default: 0] += slot.received
+        }
+        #expect(told == truth)
     }
 
     @Test func whatIsPoisonedIsToldAndNothingElseIsLost() throws {

@@ -303,12 +303,14 @@ struct LedgerImportTests {
         let (former, now) = isOfClassFirst ? (keys[1], keys[0]) : (keys[0], keys[1])
         var commit = Commit.make(1, accounts: [.make(2, former), .make(3, now), .make(4, .collapsed("wlan*"))])
         commit.book(4, 5, 0, at: Self.begin, .utc)
-        for hour in 10..<20 { commit.book(2, 1000, 0, at: Self.begin + Int64(hour) * 3600, .utc) }
-        for hour in 20..<30 { commit.book(3, 1000, 0, at: Self.begin + Int64(hour) * 3600, .utc) }
+        // The class has another device, too.
+        let (before, since) = isOfClassFirst ? (2000, 1000) : (1000, 2000)
+        for hour in 10..<20 { commit.book(2, UInt64(before), 0, at: Self.begin + Int64(hour) * 3600 + 1800, .utc) }
+        for hour in 20..<30 { commit.book(3, UInt64(since), 0, at: Self.begin + Int64(hour) * 3600 + 1800, .utc) }
         try file.apply(commit)
         let account = ImportedAccount(now, from: "veth9", slots: Self.hours(Array(0..<30), 1000))
         for _ in 0..<2 { try take(account, in: file) }
-        #expect(try received(in: directory) == 5 + 30 * 1000)
+        #expect(try received(in: directory) == 5 + 40 * 1000)
         #expect(try take(account, in: file).missed.received == 0)
         // Another device of the class wasn't in the first one's account.
         let other = ImportedAccount(.collapsed("veth*"), from: "veth1", slots: Self.hours(Array(0..<30), 1000))

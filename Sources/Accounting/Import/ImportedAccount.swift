@@ -51,40 +51,54 @@ package struct ImportedAccount: Codable, Sendable {
     package var slots: [Slot]
     /// Whether what was taken over from it before is to be forgotten.
     package let replaces: Bool
+    /// The offsets of the wall clock that tells its times, if these have none of their own; see ``LocalCalendar/clockText(at:)``.
+    package let clock: String?
 
-    package init(_ key: AccountKey, from source: String = "", slots: [Slot], replaces: Bool = false) {
+    package init(
+        _ key: AccountKey, from source: String = "", slots: [Slot], replaces: Bool = false, clock: String? = nil
+    ) {
         self.key = key
         self.source = source
         self.slots = slots
         self.replaces = replaces
+        self.clock = clock
     }
 
     /// Accounts in pieces of about so many slots, each to be taken over by itself: no slot reaches into the time of another
-    /// piece of its account, and days are whole unless they have too many slots.
+    /// piece of its account, whatever its source, and days are whole unless they have too many slots.
     package static func pieces(
         of accounts: [ImportedAccount], ofSlots count: Int, by calendar: LocalCalendar
     ) -> [[ImportedAccount]] {
         var pieces: [[ImportedAccount]] = []
         var piece: [ImportedAccount] = []
         var size = 0
-        for account in accounts {
-            var part = ImportedAccount(account.key, from: account.source, slots: [])
+        var keys: [AccountKey] = []
+        for account in accounts where !keys.contains(account.key) { keys.append(account.key) }
+        for key in keys {
+            let sources = accounts.filter { $0.key == key }
+            let none = sources.map { source -> ImportedAccount in
+                var none = source
+                none.slots = []
+                return none
+            }
+            var parts = none
             var end = Timestamp.earliest
-            for slot in account.slots.sorted(by: { $0.start < $1.start }) {
+            let slots = sources.enumerated().flatMap { number, source in source.slots.map { (number, $0) } }
+            for (number, slot) in slots.sorted(by: { ($0.1.start, $0.0) < ($1.1.start, $1.0) }) {
                 let start = slot.span.lowerBound
                 let isNewDay = calendar.day(containing: start) > calendar.day(containing: end.adding(seconds: -1))
-                if size >= count, part.slots.isEmpty || start >= end && (isNewDay || size >= 2 * count) {
-                    if !part.slots.isEmpty { piece.append(part) }
-                    pieces.append(piece)
-                    piece = []
-                    size = 0
-                    part.slots = []
+                if size >= count,
+                    parts.allSatisfy(\.slots.isEmpty) || start >= end && (isNewDay || size >= 2 * count)
+                {
+                    pieces.append(piece + parts.filter { !$0.slots.isEmpty })
+                    (piece, parts, size) = ([], none, 0)
                 }
-                part.slots.append(slot)
+                parts[number].slots.append(slot)
                 size += 1
                 end = max(end, slot.span.upperBound)
             }
-            piece.append(part)
+            // Also one without any slots is told of.
+            piece += parts.filter { !$0.slots.isEmpty || slots.isEmpty }
         }
         return pieces + [piece]
     }
@@ -116,6 +130,10 @@ package struct ImportOutcome: Codable, Sendable {
     /// POSIX seconds; absent if nothing was taken.
     package var from: Int64?
     package var until: Int64?
+    /// What was taken over before and is forgotten.
+    package var forgotten = Bytes(.zero)
+    /// The clock of what was taken over before: as it is another one, nothing was taken.
+    package var otherClock: String?
 
     package init(_ key: AccountKey) {
         self.key = key
@@ -127,6 +145,7 @@ package struct ImportOutcome: Codable, Sendable {
         known = Bytes(known.total.adding(other.known.total))
         missed = Bytes(missed.total.adding(other.missed.total))
         late = Bytes(late.total.adding(other.late.total))
+        forgotten = Bytes(forgotten.total.adding(other.forgotten.total))
         from = [from, other.from].compactMap { $0 }.min()
         until = [until, other.until].compactMap { $0 }.max()
     }

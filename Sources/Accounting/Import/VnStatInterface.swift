@@ -47,11 +47,20 @@ package struct VnStatInterface: Sendable {
     /// What remains where SQLite's integers overflowed: nobody knows what it was.
     package static let overflow = UInt64(Int64.max)
 
+    /// When the wall clock shows a date and time, from the first time to the last, where it does so twice.
+    package static func moment(_ text: String, by calendar: LocalCalendar) -> ClosedRange<Timestamp>? {
+        let reader = VnStatReader(calendar: calendar, now: .latest)
+        return reader.moment(text).map { $0...(reader.again($0) ?? $0) }
+    }
+
     /// The same as spans of time with their bytes.
     ///
     /// A day's hours stand for the day if they don't say more than it does, an hour's five minutes for the hour likewise.
     /// What is left over is spread over the time of which nothing finer is kept: a day's before its first hour, a
     /// month's before its first day, and so on. So the sum is vnStat's total, unless something is left out.
+    ///
+    /// Months begin on the day that vnStat's `MonthRotate` says, which is in none of its files: on the day by which what it
+    /// tells of months is what it tells of their days. Nothing more is taken of them than its total has.
     ///
     /// - Parameters:
     ///   - calendar: The zone that vnStat counted in.
@@ -78,6 +87,8 @@ private struct VnStatReader {
     var slots: [ImportedAccount.Slot] = []
     var problems: [String] = []
 
+    /// What the total has besides days, as far as it isn't spread yet.
+    private var unknown: Total?
     /// The dates of what is left out because it lies ahead.
     private var ahead: [(table: String, start: Timestamp)] = []
 
@@ -112,10 +123,17 @@ private struct VnStatReader {
         // What a day lacks of its hours its own row has.
         let leftOut = (interface.leftOut.compactMap { entry in moment(entry.date).map { (entry.table, $0) } } + ahead)
             .filter { !["hour", "fiveminute"].contains($0.0) || !dayRows.contains(calendar.day(containing: $0.1)) }
-        let months = addRests("month", monthRows, leftOut, of: days) {
-            ($0.firstOfMonth, $0.firstOfMonth.adding(days: 31).firstOfMonth)
+        let rotation = rotation(of: monthRows, leftOut, by: days)
+        let rotated = monthRows.map {
+            (calendar.start(of: calendar.day(containing: $0.start).adding(days: rotation - 1)), $0.total)
         }
-        let years = addRests("year", yearRows, leftOut, of: months) {
+        if let total = interface.total { unknown = total.without(days.values.reduce(into: .zero) { $0 += $1.total }) }
+        let months = addRests("month", rotated, leftOut, of: days) { day in
+            let first = day.adding(days: 1 - rotation).firstOfMonth
+            return (first.adding(days: rotation - 1), first.adding(days: 31).firstOfMonth.adding(days: rotation - 1))
+        }
+        // Those that reach over the turn of a year are no parts of years.
+        let years = addRests("year", rotation == 1 ? yearRows : [], leftOut, of: months) {
             ($0.firstOfYear, $0.firstOfYear.adding(days: 366).firstOfYear)
         }
         guard let total = interface.total else { return }
@@ -123,20 +141,50 @@ private struct VnStatReader {
         _ = addRests("total", [(created, total)], leftOut, of: years) { _ in (first, .latest) }
     }
 
+    /// On which day months begin: the first one by which each whose days are all kept has what they have.
+    private func rotation(
+        of months: [Row], _ leftOut: [(table: String, start: Timestamp)], by days: [CivilDate: Told]
+    ) -> Int {
+        guard let firstDay = days.keys.min() else { return 1 }
+        let isComplete = firstDay <= calendar.day(containing: created)
+        return (1...28).first { rotation in
+            var difference: [CivilDate: (days: Total, month: Total)] = [:]
+            for (day, told) in days {
+                difference[day.adding(days: 1 - rotation).firstOfMonth, default: (.zero, .zero)].days += told.total
+            }
+            for row in months {
+                difference[calendar.day(containing: row.start).firstOfMonth, default: (.zero, .zero)].month += row.total
+            }
+            let isKnown = difference.filter { month, _ in
+                let span =
+                    month.adding(days: rotation - 1)..<month.adding(days: 31).firstOfMonth.adding(days: rotation - 1)
+                return (isComplete ? span.upperBound > firstDay : span.lowerBound >= firstDay)
+                    && !leftOut.contains { span.contains(calendar.day(containing: $0.start)) }
+            }
+            return isKnown.allSatisfy { $0.value.days == $0.value.month }
+                && (rotation == 1 || isKnown.contains { !$0.value.days.isZero })
+        } ?? 1
+    }
+
     /// In order; those that lie ahead, or whose date there isn't, are left out.
     private mutating func rows(_ records: [VnStatInterface.Record], _ table: String) -> [Row] {
         var rows: [Row] = []
+        var late: [String] = []
         for record in records {
             guard let start = moment(record.date) else {
                 problems.append("\(table) \(record.date): there is no such time")
                 continue
             }
             if start >= now {
-                problems.append("\(table) \(record.date): lies ahead of the clock")
+                late.append(record.date)
                 ahead.append((table, start))
                 continue
             }
             rows.append((start, record.total))
+        }
+        if let first = late.min(), let last = late.max() {
+            let dates = first == last ? first : "\(first) to \(last)"
+            problems.append("\(table) \(dates): ahead of the clock by this time zone")
         }
         return rows.sorted { $0.start < $1.start }
     }
@@ -204,7 +252,7 @@ private struct VnStatReader {
             let span = calendar.start(of: first)..<calendar.start(of: next)
             let told = known[first] ?? (.zero, span.upperBound)
             let rest = row.total.without(told.total)
-            let begin = max(span.lowerBound, min(created, end))
+            let begin = max(span.lowerBound, calendar.start(of: calendar.day(containing: min(created, end))))
             known[first] = (told.total, min(told.from, begin))
             if rest.isZero { continue }
             // A month's own row says nothing of its days.
@@ -213,9 +261,15 @@ private struct VnStatReader {
                 problems.append(
                     "\(table) \(first): holds what is left out, and \(rest.bytes) bytes more than its parts")
             } else {
+                let isMore = table == "total" ? Total.zero : unknown.map { rest.without($0) } ?? .zero
+                if !isMore.isZero {
+                    problems.append("\(table) \(first): holds \(isMore.bytes) bytes more than the total has")
+                }
+                let taken = rest.without(isMore)
+                unknown = unknown?.without(taken)
                 // Where nothing lies before the first part, it can't be told which of them lack it.
-                add(rest, begin < told.from ? begin..<told.from : span)
-                known[first]?.total += rest
+                add(taken, begin < told.from ? begin..<told.from : span)
+                known[first]?.total += taken
             }
         }
         return known

@@ -24,6 +24,7 @@ package enum ImportFile {
                 var source: String
             }
             var slots: [Place: [Range<Timestamp>: Total]] = [:]
+            var clocks: [String: String] = [:]
             for account in accounts {
                 var key = account.key
                 if case .device(let name) = key {
@@ -38,11 +39,14 @@ package enum ImportFile {
                     }
                     key = own
                 }
+                clocks[account.source] = account.clock
                 let place = Place(key: key, source: account.source)
                 slots[place, default: [:]].merge(account.slots.map { ($0.span, $0.total) }) { $0.adding($1) }
             }
             accounts = slots.map { place, slots in
-                ImportedAccount(place.key, from: place.source, slots: slots.map { .init($0.key, $0.value) })
+                ImportedAccount(
+                    place.key, from: place.source, slots: slots.map { .init($0.key, $0.value) },
+                    clock: clocks[place.source])
             }.sorted { ($0.key.kind, $0.source) < ($1.key.kind, $1.source) }
         }
     }
@@ -69,7 +73,7 @@ package enum ImportFile {
         } else if isDatabase(bytes) {
             interfaces = try database(path, called: path)
         } else {
-            interfaces = try fromJSON(bytes, of: path)
+            interfaces = try fromJSON(bytes, of: path, by: calendar)
         }
         var contents = Contents(accounts: [], problems: [])
         for interface in interfaces {
@@ -80,7 +84,9 @@ package enum ImportFile {
                 contents.problems.append("\(name)…: no device can have a name of \(interface.name.count) bytes")
                 continue
             }
-            contents.accounts.append(.init(device: DeviceName(bytes: interface.name), slots: slots))
+            contents.accounts.append(
+                .init(
+                    device: DeviceName(bytes: interface.name), slots: slots, clock: calendar.clockText(at: now)))
         }
         return contents
     }
@@ -131,6 +137,8 @@ package enum ImportFile {
         struct Row: Decodable {
             var date: Moment.Date
             var time: Moment.Time?
+            /// POSIX seconds, since vnStat 2.10.
+            var timestamp: Int64?
             var rx: Bytes
             var tx: Bytes
         }
@@ -156,7 +164,13 @@ package enum ImportFile {
         var interfaces: [Interface]
     }
 
-    private static func fromJSON(_ bytes: [UInt8], of path: String) throws(Problem) -> [VnStatInterface] {
+    private static func fromJSON(
+        _ bytes: [UInt8], of path: String, by calendar: LocalCalendar
+    ) throws(Problem) -> [VnStatInterface] {
+        if bytes.starts(with: header.utf8) {
+            throw Problem(description: "\(name(ofPath: path)): netusage export has written it; use netusage import csv")
+        }
+        if bytes.isEmpty { throw Problem(description: "\(name(ofPath: path)): empty") }
         let file: VnStatJSON
         do {
             file = try JSONDecoder().decode(VnStatJSON.self, from: Data(bytes))
@@ -165,7 +179,18 @@ package enum ImportFile {
         } catch {
             throw Problem(
                 description:
-                    "\(path): neither a database of vnStat 2 nor what vnstat --json prints; give /var/lib/vnstat/vnstat.db"
+                    "\(name(ofPath: path)): neither a database of vnStat 2 nor what vnstat --json prints; give /var/lib/vnstat/vnstat.db"
+            )
+        }
+        for row in file.interfaces.lazy.flatMap({ $0.traffic.hour ?? $0.traffic.day ?? [] }) {
+            guard let told = row.timestamp,
+                let read = VnStatInterface.moment(
+                    VnStatJSON.Moment(date: row.date, time: row.time).text(), by: calendar),
+                !read.contains(Timestamp(secondsSinceEpoch: told))
+            else { continue }
+            throw Problem(
+                description:
+                    "\(name(ofPath: path)): its times aren't those of a clock with \(calendar.clockText(at: Timestamp(secondsSinceEpoch: told))), as the ledger's; name their zone with --timezone"
             )
         }
         return file.interfaces.map { entry in
@@ -213,7 +238,7 @@ package enum ImportFile {
         of path: String, until isEnough: ([UInt8]) -> Bool = { _ in false }
     ) throws(Problem) -> [UInt8] {
         func unreadable() -> Problem {
-            Problem(description: "\(path): can't be read: \(String(cString: strerror(errno)))")
+            Problem(description: "\(name(ofPath: path)): can't be read: \(String(cString: strerror(errno)))")
         }
         let descriptor = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
         if descriptor < 0 { throw unreadable() }
@@ -226,10 +251,14 @@ package enum ImportFile {
             bytes += chunk[..<count]
             if count == 0 || isEnough(bytes) { return bytes }
         }
-        throw Problem(description: "\(path): larger than \(sizeText(UInt64(maximumBytes))), which is no such file")
+        throw Problem(
+            description: "\(name(ofPath: path)): larger than \(sizeText(UInt64(maximumBytes))), which is no such file")
     }
 
     // MARK: - Our own CSV
+
+    /// For people.
+    private static func name(ofPath path: String) -> String { path == "-" ? "standard input" : path }
 
     private static let header = "start,end,device,kind,received_bytes,transmitted_bytes"
 
@@ -238,7 +267,8 @@ package enum ImportFile {
     /// - Throws: `Problem` that names the line.
     static func csv(_ path: String, at now: Timestamp) throws(Problem) -> Contents {
         let bytes = try bytes(of: path)
-        var slots: [AccountKey: [ImportedAccount.Slot]] = [:]
+        let file = name(ofPath: path)
+        var slots: [AccountKey: [(number: Int, slot: ImportedAccount.Slot)]] = [:]
         var ahead: [AccountKey: Int] = [:]
         var isFirst = true
         var number = 0
@@ -251,39 +281,54 @@ package enum ImportFile {
             if isFirst {
                 // Spreadsheets begin with the mark of byte order.
                 if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
-                guard text == header else {
+                if bytes.isEmpty { throw Problem(description: "\(file): empty") }
+                if text.hasPrefix("SQLite format 3") {
+                    throw Problem(description: "\(file): a database; of vnStat's, use netusage import vnstat")
+                }
+                guard fields(text) == header.split(separator: ",").map(String.init) else {
+                    let line = text.count > 80 ? text.prefix(80) + "…" : text[...]
                     throw Problem(
-                        description: "\(path):1: not a CSV file of netusage export, which begins with \(header)")
+                        description:
+                            "\(file):1: not a CSV file of netusage export, with commas and UTF-8: it begins with \(line) and not with \(header)"
+                    )
                 }
                 isFirst = false
                 continue
             }
             if text.isEmpty { continue }
             do throws(Problem) {
-                let (key, slot) = try row(fields(text))
+                var (key, slot) = try row(fields(text))
+                // The open day's row has the end that it will have.
+                if slot.span.contains(now) { slot = .init(slot.span.lowerBound..<now, slot.total) }
                 if slot.span.lowerBound < now {
-                    slots[key, default: []].append(slot)
+                    slots[key, default: []].append((number, slot))
                 } else {
                     ahead[key, default: 0] += 1
                 }
             } catch {
-                throw Problem(description: "\(path):\(number): \(error); nothing was taken over")
+                throw Problem(description: "\(file):\(number): \(error); nothing was taken over")
             }
         }
         for (key, slots) in slots {
-            let sorted = slots.sorted { $0.start < $1.start }
-            guard let twice = zip(sorted, sorted.dropFirst()).first(where: { $0.end > $1.start })?.1 else { continue }
-            let name = name(of: key)
+            let sorted = slots.sorted { $0.slot.start < $1.slot.start }
+            guard let (one, other) = zip(sorted, sorted.dropFirst()).first(where: { $0.slot.end > $1.slot.start })
+            else {
+                continue
+            }
+            let lines = [one.number, other.number].sorted()
             throw Problem(
                 description:
-                    "\(path): two rows of \(name) overlap at \(LocalCalendar.utc.rfc3339(twice.span.lowerBound)); nothing was taken over"
+                    "\(file):\(lines[1]): overlaps with the row of \(name(of: key)) in line \(lines[0]); nothing was taken over"
             )
         }
-        let accounts = slots.map { key, slots in
+        let accounts = slots.map { key, rows in
+            let slots = rows.map(\.slot)
             if case .device(let name) = key { return ImportedAccount(device: name, slots: slots) }
             return ImportedAccount(key, slots: slots)
         }
-        let problems = ahead.map { "\(name(of: $0)): \($1) rows that lie ahead of the clock" }
+        let problems = ahead.map {
+            "\(name(of: $0)): \($1 == 1 ? "a row that lies" : "\($1) rows that lie") ahead of the clock"
+        }
         return Contents(accounts: accounts, problems: problems.sorted())
     }
 
@@ -317,18 +362,23 @@ package enum ImportFile {
     private static func row(_ fields: [String]) throws(Problem) -> (AccountKey, ImportedAccount.Slot) {
         func problem(_ text: String) -> Problem { Problem(description: text) }
         func time(_ place: Int, _ name: String) throws(Problem) -> Timestamp {
-            let moment = QuotaRequest.moment(fields[place], by: .utc, at: .earliest)
+            let text = fields[place]
+            // Without the offset nobody knows when it was: a spreadsheet may have dropped it.
+            let hasOffset = text.dropFirst(11).contains { "+-Zz".contains($0) }
+            let moment = hasOffset ? QuotaRequest.moment(text, by: .utc, at: .earliest) : nil
             if let moment, moment >= Timestamp(secondsSinceEpoch: 0) { return moment }
-            throw problem("\(name) \(fields[place]) is not a time such as 2026-11-20T09:00:00+01:00")
+            throw problem(
+                "\(name) \(text) is not a time since 1970 such as 2026-11-20T09:00:00+01:00, as netusage export writes it"
+            )
         }
         func bytes(_ place: Int, _ name: String) throws(Problem) -> UInt64 {
             if let bytes = UInt64(fields[place]) { return bytes }
-            throw problem("\(name) \(fields[place]) is not a number of bytes")
+            throw problem("\(name) \(fields[place]) is not a number of bytes, in digits alone")
         }
         if fields.count != 6 { throw problem("\(fields.count) fields where there should be \(header)") }
         let start = try time(0, "start")
         let end = try time(1, "end")
-        if start >= end { throw problem("it ends at \(fields[1]), before it starts") }
+        if start >= end { throw problem("it doesn't end after its start, but at \(fields[1])") }
         if end > start.adding(seconds: longestRow) { throw problem("it is longer than a day") }
         let total = Total(
             received: try bytes(4, "received_bytes"), transmitted: try bytes(5, "transmitted_bytes"))
@@ -353,7 +403,7 @@ package enum ImportFile {
 }
 
 extension ImportedAccount {
-    fileprivate init(device: DeviceName, slots: [Slot]) {
-        self.init(.device(device), from: device.label { _ in false }, slots: slots)
+    fileprivate init(device: DeviceName, slots: [Slot], clock: String? = nil) {
+        self.init(.device(device), from: device.label { _ in false }, slots: slots, clock: clock)
     }
 }

@@ -1,15 +1,26 @@
 import Accounting
 import CivilTime
+import Configuration
 
 /// Where something is taken over from.
 package enum ImportSource: Sendable {
-    case vnStat(path: String)
+    /// - Parameter timezone: The one by which vnStat told its times; the ledger's if it is `nil`.
+    case vnStat(path: String, timezone: TimeZoneSetting?)
     case csv(path: String)
 
+    /// - Parameter calendar: The ledger's.
     func contents(by calendar: LocalCalendar, at now: Timestamp) throws(ImportFile.Problem) -> ImportFile.Contents {
         switch self {
-        case .vnStat(let path): try ImportFile.vnStat(path, by: calendar, at: now)
-        case .csv(let path): try ImportFile.csv(path, at: now)
+        case .vnStat(let path, nil): return try ImportFile.vnStat(path, by: calendar, at: now)
+        case .vnStat(let path, let timezone?):
+            let zone: Zone
+            do throws(ZoneError) {
+                zone = try SystemZone.load(timezone).zone
+            } catch {
+                throw ImportFile.Problem(description: "--timezone: \(error)")
+            }
+            return try ImportFile.vnStat(path, by: LocalCalendar(zone: zone, weekStart: .monday), at: now)
+        case .csv(let path): return try ImportFile.csv(path, at: now)
         }
     }
 }
@@ -34,6 +45,9 @@ package struct ImportReport: Codable, Sendable {
         /// What was carried since the ledger's last reading, or perhaps so: netusage will book it itself when it runs.
         package var lateReceivedBytes: UInt64
         package var lateTransmittedBytes: UInt64
+        /// What was taken over before and is forgotten, as ``ImportReport`` replaces it.
+        package var forgottenReceivedBytes: UInt64
+        package var forgottenTransmittedBytes: UInt64
     }
 
     package var accounts: [Account]
@@ -41,8 +55,8 @@ package struct ImportReport: Codable, Sendable {
     package var problems: [String]
     /// Whether everything is as it was.
     package var isTrial: Bool
-    /// Whether there was no ledger.
-    package var hasBegunLedger = false
+    /// The path of the ledger that is begun for it; absent if there was one.
+    package var begunLedger: String?
 
     init(_ outcomes: [ImportOutcome], _ problems: [String], _ calendar: LocalCalendar, isTrial: Bool) {
         let names = AccountNames(outcomes.lazy.map(\.key), collapse: [])
@@ -54,7 +68,9 @@ package struct ImportReport: Codable, Sendable {
                 takenReceivedBytes: outcome.taken.received, takenTransmittedBytes: outcome.taken.transmitted,
                 knownReceivedBytes: outcome.known.received, knownTransmittedBytes: outcome.known.transmitted,
                 missedReceivedBytes: outcome.missed.received, missedTransmittedBytes: outcome.missed.transmitted,
-                lateReceivedBytes: outcome.late.received, lateTransmittedBytes: outcome.late.transmitted)
+                lateReceivedBytes: outcome.late.received, lateTransmittedBytes: outcome.late.transmitted,
+                forgottenReceivedBytes: outcome.forgotten.received,
+                forgottenTransmittedBytes: outcome.forgotten.transmitted)
         }.sorted { ($0.kind == "uplink" ? 0 : 1, $0.name) < ($1.kind == "uplink" ? 0 : 1, $1.name) }
         self.problems = problems
         self.isTrial = isTrial

@@ -124,9 +124,10 @@ CREATE TABLE import (                -- accounts for which there was something t
     account      INTEGER PRIMARY KEY,
     own_from     INTEGER,            -- their first reading here, before which something may be taken over
     taken_from   INTEGER,            -- the beginning of what was taken over, and its end
-    taken_until  INTEGER
+    taken_until  INTEGER,
+    clock        TEXT                -- the offsets of the clock by which it was told, if it told none
 ) STRICT;
-INSERT INTO import VALUES(2,1795219200,1790812800,1795219200);
+INSERT INTO import VALUES(2,1795219200,1790812800,1795219200,'+00:00');
 CREATE INDEX taken_source ON taken (source);
 CREATE UNIQUE INDEX account_name ON account (kind, name);
 CREATE VIEW days AS
