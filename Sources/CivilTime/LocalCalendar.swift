@@ -99,8 +99,12 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
     /// The clock's offsets in the year of a moment, for people: `UTC+01:00, in July UTC+02:00`.
     package func clockText(at moment: Timestamp) -> String {
         let newYear = start(of: day(containing: moment).firstOfYear)
-        let (winter, summer) = (rfc3339(newYear).suffix(6), rfc3339(newYear.adding(seconds: 182 * 86_400)).suffix(6))
-        return "UTC" + winter + (summer == winter ? "" : ", in July UTC" + summer)
+        func text(_ moment: Timestamp) -> String {
+            let time = rfc3339(moment)
+            return time.hasSuffix("Z") ? "UTC" : "UTC" + time.suffix(6)
+        }
+        let (winter, summer) = (text(newYear), text(newYear.adding(seconds: 182 * 86_400)))
+        return winter + (summer == winter ? "" : ", in July " + summer)
     }
 
     private static func dayNumber(at second: Int64, offsetSeconds: Int64) -> Int64 {

@@ -266,12 +266,11 @@ extension LedgerFile {
         }.joined(separator: ", ")
     }
 
-    static let toldColumns = "told_received, told_transmitted"
+    static let toldColumns = "told_received, told_transmitted, own_received, own_transmitted"
 
     /// The same for `taken`.
     static var takenAddition: String {
-        addition + ", told_received = max(told_received, excluded.told_received),"
-            + " told_transmitted = max(told_transmitted, excluded.told_transmitted)"
+        toldColumns.split(separator: ", ").reduce(addition) { $0 + ", \($1) = max(\($1), excluded.\($1))" }
     }
 
     private static let bucketAddition = """

@@ -155,14 +155,15 @@ extension LedgerFile {
         try statement(
             """
             INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns))
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
             ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.takenAddition)
             """
         ).run(
             .integer(account.rawValue), .text(entry.source), .integer(entry.slot.lowerBound.secondsSinceEpoch),
             .integer(entry.slot.upperBound.secondsSinceEpoch), .integer(entry.until.secondsSinceEpoch),
             .integer(Int64(clamping: entry.total.received)), .integer(Int64(clamping: entry.total.transmitted)),
-            .integer(Int64(clamping: entry.told.received)), .integer(Int64(clamping: entry.told.transmitted)))
+            .integer(Int64(clamping: entry.told.received)), .integer(Int64(clamping: entry.told.transmitted)),
+            .integer(Int64(clamping: entry.own.received)), .integer(Int64(clamping: entry.own.transmitted)))
     }
 
     /// Takes away again what was taken over.
@@ -260,7 +261,7 @@ extension LedgerFile {
             case .seamsElsewhere(let account):
                 (
                     """
-                    ?2 = '' AND account <> ?1 AND (told_received > received OR told_transmitted > transmitted)
+                    ?2 = '' AND account <> ?1 AND (own_received > 0 OR own_transmitted > 0)
                     AND account IN (SELECT id FROM account WHERE kind <> 'uplink')
                     """, account, ""
                 )
@@ -282,7 +283,7 @@ extension LedgerFile {
                 TakenEntry(
                     slot: Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end),
                     until: Timestamp(secondsSinceEpoch: until), total: total(in: rows, from: 3),
-                    told: total(in: rows, from: 5), source: rows.text(7)))
+                    told: total(in: rows, from: 5), own: total(in: rows, from: 7), source: rows.text(9)))
         }
         return found
     }
@@ -397,8 +398,10 @@ private struct TakenEntry {
     /// It is booked up to here, evenly.
     let until: Timestamp
     var total: Total
-    /// All that the other meter told, also what is there by the ledger's own meter.
+    /// All that the other meter told, also what was there.
     let told: Total
+    /// What of that the ledger has metered itself.
+    let own: Total
     let source: String
 
     var booked: Range<Timestamp> { min(slot.lowerBound, until.adding(seconds: -1))..<until }
@@ -597,7 +600,11 @@ private struct OwnBytes {
     /// Reads what there is in the time of these slots.
     mutating func load(in file: LedgerFile, _ parts: [ImportedAccount]) throws {
         guard hasOwn, let hull = parts.flatMap(\.slots).hull else { return }
-        let (start, end) = (hull.lowerBound.adding(seconds: -600), hull.upperBound.adding(seconds: 600))
+        var (start, end) = (hull.lowerBound.adding(seconds: -600), hull.upperBound.adding(seconds: 600))
+        // Where nothing was read, nobody knows which of its buckets had the bytes.
+        let gaps = try file.gaps(in: start..<end)
+        start = gaps.reduce(start) { min($0, $1.lowerBound) }
+        end = gaps.reduce(end) { max($0, $1.upperBound) }
         if start < kept {
             for (span, own) in try ownDays(in: file, days.days(of: start..<min(end, kept))) {
                 // Of a day at whose last second it begins nothing finer is known.
@@ -610,24 +617,41 @@ private struct OwnBytes {
                 edge?.start == span.lowerBound ? max(openUntil, span.lowerBound.adding(seconds: 1)) : span.lowerBound
             rows.append((seam..<span.upperBound, own))
         }
-        // Where nothing was read, nobody knows which of its buckets had the bytes.
-        for gap in try file.gaps(in: start..<end) { unite(gap) }
+        for gap in gaps { unite(gap) }
         // What explains another source's bytes doesn't explain these: it may be in the account of the device itself now.
         let sources = parts.map(\.source)
         for entry in try file.takenEntries(.account(account), in: start..<end)
             + file.usedElsewhere(than: account, in: start..<end)
         where !sources.contains(entry.source) {
-            var used = entry.told.without(entry.total)
+            var used = entry.own
             explain(&used, of: entry.slot)
         }
     }
 
-    /// Makes one row of those that lie wholly in a span.
+    /// Makes one row of those in which what was spread over a span lies.
     private mutating func unite(_ span: Range<Timestamp>) {
         let first = rows.firstPlace { $0.span.lowerBound >= span.lowerBound }
         let end = rows.firstPlace { $0.span.upperBound > span.upperBound }
-        if end - first < 1 { return }
-        let total = rows[first..<end].reduce(into: Total.zero) { $0 += $1.total }
+        if end <= first { return }
+        let inside = rows[first].span.lowerBound..<rows[end - 1].span.upperBound
+        let known = rows[first..<end].reduce(into: Total.zero) { $0 += $1.total }
+        // It was spread evenly: the buckets at its ends have as much of it as their time in it.
+        let rate = Spread(
+            Delta(received: known.received, transmitted: known.transmitted), from: inside.lowerBound,
+            to: inside.upperBound)
+        var total = known
+        for place in [first - 1, end] where rows.indices.contains(place) {
+            let part = rows[place].span.clamped(to: span)
+            let seconds = part.upperBound.secondsSinceEpoch - part.lowerBound.secondsSinceEpoch
+            let start = inside.lowerBound
+            if seconds == 0 { continue }
+            // And what rounding has left there.
+            let share = Total(rate.share(from: start, to: start.adding(seconds: seconds)))
+                .adding(Total(received: 2, transmitted: 2))
+            let moved = rows[place].total.without(rows[place].total.without(share))
+            rows[place].total = rows[place].total.without(moved)
+            total += moved
+        }
         rows.replaceSubrange(first..<end, with: [(span, total)])
     }
 
@@ -764,13 +788,19 @@ private struct KnownBytes {
             return rank(one) < rank(other)
         }
         var rests = slots.map(\.total)
+        var owns = slots.map { _ in Total.zero }
+        func explainByOwn(_ index: Int, slack: Int64 = 0, within hull: Range<Timestamp>? = nil) {
+            let before = rests[index]
+            explain(&rests[index], of: slots[index].span, in: homes, slack: slack, within: hull)
+            owns[index] += before.without(rests[index])
+        }
         for index in order { taken.explain(&rests[index], ofAlso: slots[index].span, source) }
         for index in order where !rests[index].isZero {
             let span = slots[index].span
             taken.explain(&rests[index], of: span, source) {
                 $0.lowerBound >= span.lowerBound && $0.upperBound <= span.upperBound
             }
-            explain(&rests[index], of: span, in: homes)
+            explainByOwn(index)
             taken.explain(&rests[index], of: span, source) { _ in true }
         }
         // Meters differ in when they read, and files in how fine they are: the time of a day that a file tells of gets what
@@ -785,14 +815,15 @@ private struct KnownBytes {
         // What lies outside of the file's time is meant by none of its slots. Whose bytes came a bucket late in one of the two may have taken those of the next, and so on.
         for slack in [Bucket.seconds, 3 * Bucket.seconds] {
             for index in order where slots[index].span.upperBound > nearOpen {
-                explain(&rests[index], of: slots[index].span, in: homes, slack: slack, within: hull)
+                explainByOwn(index, slack: slack, within: hull)
             }
         }
         return order.compactMap { index in
             let (span, rest) = (slots[index].span, rests[index])
             // Of what both may have metered it is noted what was told, as long as buckets tell them apart.
             let isOfBoth = edge != nil && isEarly[index] && span.upperBound > openUntil && !slots[index].total.isZero
-            if rest.isZero, !isOfBoth { return nil }
+            let own = isEarly[index] ? owns[index] : .zero
+            if rest.isZero, own.isZero, !isOfBoth { return nil }
             if span.upperBound > readUntil, isEarly[index] || !hasOwn || span.lowerBound >= readUntil {
                 late += rest
                 return nil
@@ -803,7 +834,8 @@ private struct KnownBytes {
             }
             let end = min(span.upperBound, max(openUntil, edge?.start.adding(seconds: 1) ?? openUntil))
             return TakenEntry(
-                slot: span, until: end, total: rest, told: isOfBoth ? slots[index].total : rest, source: source)
+                slot: span, until: end, total: rest, told: isOfBoth ? slots[index].total : rest, own: own,
+                source: source)
         }
     }
 

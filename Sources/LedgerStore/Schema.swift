@@ -123,8 +123,10 @@ enum Schema {
             booked_until INTEGER NOT NULL,   -- they are booked evenly from start_at, or the second before, to this
             received     INTEGER NOT NULL,
             transmitted  INTEGER NOT NULL,
-            told_received    INTEGER NOT NULL,  -- all that it told, also what was metered here
+            told_received    INTEGER NOT NULL,  -- all that it told, also what wasn't taken over
             told_transmitted INTEGER NOT NULL,
+            own_received     INTEGER NOT NULL,  -- what of that was metered here
+            own_transmitted  INTEGER NOT NULL,
             PRIMARY KEY (account, source, start_at, end_at, booked_until)
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX taken_source ON taken (source);

@@ -318,6 +318,109 @@ struct LedgerImportTests {
         #expect(done.taken.received == (isOfClassFirst ? 10_000 : 20_000))
     }
 
+    /// Each of them was in the class: what the class has counted explains the bytes of one of them only.
+    @Test(arguments: [false, true])
+    func devicesThatLeaveAClassCountOnce(isFineFirst: Bool) throws {
+        let directory = try TemporaryDirectory()
+        let file = try LedgerFile(path: directory.ledger)
+        let names = ["veth1", "veth2", "veth3"]
+        var commit = Commit.make(1, accounts: [.make(2, .collapsed("veth*"))])
+        for hour in 8..<30 { commit.book(2, 3000, 0, at: Self.begin + Int64(hour) * 3600 + 1800, .utc) }
+        try file.apply(commit)
+        let days = [Self.slot(Self.begin, Self.begin + Self.day, 24_000)]
+        for slots in [isFineFirst ? Self.hours(Array(0..<30)) : days, days] {
+            for name in names {
+                try take(.init(.device(DeviceName(name)), from: name, slots: slots), in: file)
+            }
+        }
+        #expect(try received(in: directory) == 22 * 3000 + 8 * 3000)
+    }
+
+    /// What was carried in a gap is booked evenly; the other meter knows when it was.
+    @Test(arguments: [600, 1800, 7200, 36_000])
+    func whatAGapBeginsWithCountsOnce(length: Int64) throws {
+        let directory = try TemporaryDirectory()
+        let file = try LedgerFile(path: directory.ledger)
+        let open = Self.begin + 9 * 3600 + 20
+        let gap = Timestamp(secondsSinceEpoch: open + 180)..<Timestamp(secondsSinceEpoch: open + 180 + length)
+        var commit = Commit.make(1, accounts: [.make(2, "eth0")])
+        commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: open), gap]
+        commit.book(2, 333, 0, at: open, .utc)
+        let spread = Spread(Delta(received: 1_000_000_007, transmitted: 0), from: gap.lowerBound, to: gap.upperBound)
+        spread.forEachBucket(since: .earliest) { bucket, share in
+            commit.book(2, share.received, 0, at: bucket.start.secondsSinceEpoch, .utc)
+        }
+        commit.book(2, 444, 0, at: gap.upperBound.secondsSinceEpoch + 600, .utc)
+        try file.apply(commit)
+        // 5555 of them before the first reading, and the gap's right at its beginning.
+        let first = Self.begin + 9 * 3600
+        let slots = [
+            Self.slot(first - 300, first, 5000), Self.slot(first, first + 300, 555 + 333 + 1_000_000_007),
+            Self.slot(gap.upperBound.secondsSinceEpoch, gap.upperBound.secondsSinceEpoch + 900, 444),
+        ]
+        let done = try take(.init(.device(DeviceName("eth0")), from: "eth0", slots: slots), in: file)
+        #expect(done.taken.received == 5555)
+    }
+
+    @Test func aBootWithAWrongClockDoesNotRefuseThePast() throws {
+        let directory = try TemporaryDirectory()
+        let file = try LedgerFile(path: directory.ledger)
+        var commit = Commit.make(1, accounts: [.make(2, "eth0")])
+        commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: Self.begin + 20 * Self.day)]
+        for day in [-400, 20, 21] as [Int64] { commit.book(2, 100, 0, at: Self.begin + day * Self.day, .utc) }
+        commit.header.lastReading = Moment(
+            wallNanoseconds: (Self.begin + 22 * Self.day) * 1_000_000_000, sinceBoot: BootTime(nanoseconds: 1))
+        try file.apply(commit)
+        let slots = (0..<20).map { Self.slot(Self.begin + $0 * Self.day, Self.begin + $0 * Self.day + Self.day, 1000) }
+        let done = try take(.init(.device(DeviceName("eth0")), from: "eth0", slots: slots), in: file)
+        #expect(done.taken.received == 20_000)
+    }
+
+    /// A device that wasn't the uplink since the first reading: what it has carried since isn't booked to it.
+    @Test func theUplinkGetsWhatADeviceCarriedBeforeTheFirstReading() throws {
+        let directory = try TemporaryDirectory()
+        let file = try LedgerFile(path: directory.ledger)
+        let noon = Self.begin + 12 * 3600
+        var commit = Commit.make(1, accounts: [.make(2, "eth0"), .make(3, .uplink), .make(4, "wwan0")])
+        commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: noon)]
+        for hour in 0..<12 as Range<Int64> {
+            commit.book(2, 100, 0, at: noon + hour * 3600 + 1800, .utc)
+            commit.book(3, 100, 0, at: noon + hour * 3600 + 1800, .utc)
+            commit.book(4, 30, 0, at: noon + hour * 3600 + 1800, .utc)
+        }
+        try file.apply(commit)
+        for (name, bytes) in [("wwan0", 30), ("eth0", 100)] as [(String, UInt64)] {
+            let slots = [Self.slot(Self.begin, Self.begin + Self.day, 24 * bytes)]
+            for _ in 0..<2 {
+                let account = ImportedAccount(.device(DeviceName(name)), from: name, slots: slots)
+                try take(account, .init(.uplink, from: name, slots: slots), in: file)
+            }
+        }
+        let sums = try StoredBytes(directory).lifetimes
+        #expect(
+            sums.mapValues(\.received) == [
+                AccountID(rawValue: 2): 2400, AccountID(rawValue: 3): 1200 + 12 * 130, AccountID(rawValue: 4): 720,
+            ])
+    }
+
+    @Test func anotherClockIsRefusedUntilAllIsReplaced() throws {
+        let directory = try TemporaryDirectory()
+        let file = try ledger(in: directory)
+        let key = AccountKey.device(DeviceName("eth0"))
+        func take(_ clock: String?, _ slots: [ImportedAccount.Slot], replaces: Bool = false) throws -> ImportOutcome {
+            try self.take(.init(key, from: "eth0", slots: slots, replaces: replaces, clock: clock), in: file)
+        }
+        #expect(try take("UTC", Self.hours([0, 1, 2])).taken.received == 3000)
+        let refused = try take("UTC+01:00", Self.hours([-1, 0, 1]))
+        #expect(refused.otherClock == "UTC" && refused.taken.received == 0)
+        // Those of a CSV have offsets.
+        #expect(try take(nil, Self.hours([3])).taken.received == 1000)
+        #expect(try take("UTC", Self.hours([4])).taken.received == 1000)
+        let replaced = try take("UTC+01:00", Self.hours([-1, 0, 1]), replaces: true)
+        #expect(replaced.forgotten.received == 5000 && replaced.taken.received == 3000)
+        #expect(try received(in: directory) == 777 + 3000)
+    }
+
     @Test func whatIsReplacedGoesAndNothingElse() throws {
         let directory = try TemporaryDirectory()
         let file = try ledger(in: directory)
@@ -388,6 +491,23 @@ struct LedgerImportTests {
         try take(.init(key, from: "eth0", slots: Self.hours([23])), in: file)
         try take(.init(key, from: "eth0", slots: Self.hours([23]), replaces: true), in: file, by: berlin)
         #expect(try received(in: directory) == 777 + 1000)
+    }
+
+    /// A class whose devices are in several pieces: the class's own bytes explain each of theirs once.
+    @Test func devicesOfAClassStayTogether() {
+        let key = AccountKey.collapsed("veth*")
+        let accounts = (0..<7).map { number in
+            ImportedAccount(key, from: "veth\(number)", slots: Self.hours(Array(0..<240), UInt64(number)))
+        }
+        let pieces = ImportedAccount.pieces(of: accounts, ofSlots: 100, by: .utc)
+        #expect(pieces.count > 7)
+        for account in accounts {
+            #expect(pieces.flatMap { $0 }.filter { $0.source == account.source }.flatMap(\.slots) == account.slots)
+        }
+        for (piece, next) in zip(pieces, pieces.dropFirst()) {
+            let end = piece.flatMap(\.slots).map(\.end).max() ?? 0
+            #expect(next.flatMap(\.slots).allSatisfy { $0.start >= end })
+        }
     }
 
     @Test func piecesAreCutBetweenSlotsEvenIfADayIsLong() {

@@ -115,11 +115,13 @@ CREATE TABLE taken (                 -- what was taken over from other meters, a
     booked_until INTEGER NOT NULL,   -- they are booked evenly from start_at, or the second before, to this
     received     INTEGER NOT NULL,
     transmitted  INTEGER NOT NULL,
-    told_received    INTEGER NOT NULL,  -- all that it told, also what was metered here
+    told_received    INTEGER NOT NULL,  -- all that it told, also what wasn't taken over
     told_transmitted INTEGER NOT NULL,
+    own_received     INTEGER NOT NULL,  -- what of that was metered here
+    own_transmitted  INTEGER NOT NULL,
     PRIMARY KEY (account, source, start_at, end_at, booked_until)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO taken VALUES(2,'eth0',1790812800,1795219200,1795219200,300,7,300,7);
+INSERT INTO taken VALUES(2,'eth0',1790812800,1795219200,1795219200,300,7,300,7,0,0);
 CREATE TABLE import (                -- accounts for which there was something to be taken over
     account      INTEGER PRIMARY KEY,
     own_from     INTEGER,            -- their first reading here, before which something may be taken over
