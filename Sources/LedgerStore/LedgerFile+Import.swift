@@ -76,14 +76,12 @@ extension LedgerFile {
             }
             taken = TakenRows(entries)
         }
-        for part in parts {
-            for entry in known.unexplained(part, by: &taken) {
-                try book(entry, of: account, by: days, horizon)
-                if entry.total.isZero { continue }
-                outcome.taken = .init(outcome.taken.total.adding(entry.total))
-                outcome.from = min(outcome.from ?? .max, entry.booked.lowerBound.secondsSinceEpoch)
-                outcome.until = max(outcome.until ?? .min, entry.booked.upperBound.secondsSinceEpoch)
-            }
+        for entry in known.unexplained(parts, by: &taken) {
+            try book(entry, of: account, by: days, horizon)
+            if entry.total.isZero { continue }
+            outcome.taken = .init(outcome.taken.total.adding(entry.total))
+            outcome.from = min(outcome.from ?? .max, entry.booked.lowerBound.secondsSinceEpoch)
+            outcome.until = max(outcome.until ?? .min, entry.booked.upperBound.secondsSinceEpoch)
         }
         try noteImport(of: account, ownFrom: known.ownFrom)
         if let clock = parts.lazy.compactMap(\.clock).first {
@@ -759,84 +757,123 @@ private struct KnownBytes {
     /// The first reading of the account itself.
     var ownFrom: Timestamp? { own[0].hasOwn ? own[0].openUntil : nil }
 
-    /// What of a source's slots isn't there, and is to be booked.
-    ///
-    /// What was taken over from it before, and what the ledger has metered since, explains what slots of the same time have,
-    /// the shortest first; near the first reading also, for meters that read at different moments, what is left of a slot's
-    /// neighbours. What isn't explained was carried before the first reading, if the slot begins before it or right
-    /// behind it.
-    mutating func unexplained(_ part: ImportedAccount, by taken: inout TakenRows) -> [TakenEntry] {
-        let (slots, source) = (part.slots, part.source)
-        let homes = homes[source] ?? [0]
+    /// A slot of one of the parts.
+    private struct Item {
+        let span: Range<Timestamp>
+        let total: Total
+        let source: String
+        /// The day that it lies in; `nil` if it reaches over midnight.
+        let day: CivilDate?
+        let seam: Seam
+        var rest: Total
+        /// What own bytes have explained of it.
+        var own = Total.zero
+
+        var isEarly: Bool { span.lowerBound < seam.earlyUntil }
+    }
+
+    /// Where the ledger's own bytes of a source begin.
+    private struct Seam {
+        let homes: [Int]
+        let openUntil: Timestamp
+        let edge: Bucket?
+        let hasOwn: Bool
+        /// What begins before may have been carried before the first reading.
+        let earlyUntil: Timestamp
+        /// The time of the source's slots, in whole buckets.
+        let hull: Range<Timestamp>
+    }
+
+    private func seam(of part: ImportedAccount, _ hull: Range<Timestamp>) -> Seam {
+        let homes = homes[part.source] ?? [0]
         let beginnings = isUplink ? [own[0]] : homes.map { own[$0] }
-        guard let hull = slots.hull?.wholeBuckets, let first = beginnings.min(by: { $0.openUntil < $1.openUntil })
-        else { return [] }
-        let (openUntil, edge, hasOwn) = (first.openUntil, first.edge, first.hasOwn)
+        let first = beginnings.min { $0.openUntil < $1.openUntil } ?? own[0]
         // Not those of the next day, which may come in another piece.
-        let earlyUntil = edge.map { edge in
+        let earlyUntil = first.edge.map { edge in
             min(
                 edge.end.adding(seconds: Bucket.seconds),
                 days.span(of: days.calendar.day(containing: edge.start)).upperBound)
         }
-        let isEarly = slots.map { $0.span.lowerBound < earlyUntil ?? openUntil }
-        let dayOf = slots.map { day(of: $0.span) }
-        let order = slots.indices.sorted { one, other in
-            func rank(_ index: Int) -> (Int, Int, Int64, Int64) {
-                let slot = slots[index]
-                return (dayOf[index] == nil ? 1 : 0, isEarly[index] ? 1 : 0, slot.end - slot.start, slot.start)
+        return Seam(
+            homes: homes, openUntil: first.openUntil, edge: first.edge, hasOwn: first.hasOwn,
+            earlyUntil: earlyUntil ?? first.openUntil, hull: hull.wholeBuckets)
+    }
+
+    /// What of the parts' slots isn't there, and is to be booked.
+    ///
+    /// What was taken over from the same source before, and what the ledger has metered since, explains what slots of the same
+    /// time have, the shortest first; near the first reading also, for meters that read at different moments, what is
+    /// left of a slot's neighbours. What isn't explained was carried before the first reading, if the slot begins
+    /// before it or right behind it.
+    mutating func unexplained(_ parts: [ImportedAccount], by taken: inout TakenRows) -> [TakenEntry] {
+        var items: [Item] = []
+        var told: [String: ToldTime] = [:]
+        for part in parts {
+            guard let hull = part.slots.hull else { continue }
+            let seam = seam(of: part, hull)
+            told[part.source] = ToldTime(part.slots)
+            items += part.slots.map {
+                Item(
+                    span: $0.span, total: $0.total, source: part.source, day: day(of: $0.span), seam: seam,
+                    rest: $0.total)
             }
-            return rank(one) < rank(other)
         }
-        var rests = slots.map(\.total)
-        var owns = slots.map { _ in Total.zero }
-        func explainByOwn(_ index: Int, slack: Int64 = 0, within hull: Range<Timestamp>? = nil) {
-            let before = rests[index]
-            explain(&rests[index], of: slots[index].span, in: homes, slack: slack, within: hull)
-            owns[index] += before.without(rests[index])
+        // Those that only own bytes can explain come before those that may have been carried earlier.
+        func rank(_ item: Item) -> (Int, Int, Int64, Timestamp) {
+            let length = item.span.upperBound.secondsSinceEpoch - item.span.lowerBound.secondsSinceEpoch
+            return (item.isEarly ? 1 : 0, item.day == nil ? 1 : 0, length, item.span.lowerBound)
         }
-        for index in order { taken.explain(&rests[index], ofAlso: slots[index].span, source) }
-        for index in order where !rests[index].isZero {
-            let span = slots[index].span
-            taken.explain(&rests[index], of: span, source) {
+        items.sort { rank($0) < rank($1) }
+        for place in items.indices {
+            taken.explain(&items[place].rest, ofAlso: items[place].span, items[place].source)
+        }
+        for place in items.indices where !items[place].rest.isZero {
+            let (span, source) = (items[place].span, items[place].source)
+            taken.explain(&items[place].rest, of: span, source) {
                 $0.lowerBound >= span.lowerBound && $0.upperBound <= span.upperBound
             }
-            explainByOwn(index)
-            taken.explain(&rests[index], of: span, source) { _ in true }
+            explain(&items[place])
+            taken.explain(&items[place].rest, of: span, source) { _ in true }
         }
         // Meters differ in when they read, and files in how fine they are: the time of a day that a file tells of gets what
         // it lacks, and no more.
-        let told = ToldTime(slots)
-        for index in order where !rests[index].isZero {
-            guard let day = dayOf[index] else { continue }
-            taken.explain(&rests[index], of: days.span(of: day), source) { told.contains($0) }
+        for place in items.indices where !items[place].rest.isZero {
+            guard let day = items[place].day, let told = told[items[place].source] else { continue }
+            taken.explain(&items[place].rest, of: days.span(of: day), items[place].source) { told.contains($0) }
         }
-        // Where the first reading isn't known but by its bucket, its bytes may have been carried in the one before.
-        let nearOpen = openUntil.adding(seconds: openUntil == edge?.start ? -Bucket.seconds : 0)
-        // What lies outside of the file's time is meant by none of its slots. Whose bytes came a bucket late in one of the two may have taken those of the next, and so on.
+        // What lies outside of the file's time is meant by none of its slots. Whose bytes came a bucket late in one of the two
+        // may have taken those of the next, and so on.
         for slack in [Bucket.seconds, 3 * Bucket.seconds] {
-            for index in order where slots[index].span.upperBound > nearOpen {
-                explainByOwn(index, slack: slack, within: hull)
+            for place in items.indices {
+                let seam = items[place].seam
+                // Where the first reading isn't known but by its bucket, its bytes may have been carried in the one before.
+                let near = seam.openUntil.adding(seconds: seam.openUntil == seam.edge?.start ? -Bucket.seconds : 0)
+                if items[place].span.upperBound > near { explain(&items[place], slack: slack) }
             }
         }
-        return order.compactMap { index in
-            let (span, rest) = (slots[index].span, rests[index])
-            // Of what both may have metered it is noted what was told, as long as buckets tell them apart.
-            let isOfBoth = edge != nil && isEarly[index] && span.upperBound > openUntil && !slots[index].total.isZero
-            let own = isEarly[index] ? owns[index] : .zero
-            if rest.isZero, own.isZero, !isOfBoth { return nil }
-            if span.upperBound > readUntil, isEarly[index] || !hasOwn || span.lowerBound >= readUntil {
-                late += rest
-                return nil
-            }
-            if !isEarly[index] {
-                missed += rest
-                return nil
-            }
-            let end = min(span.upperBound, max(openUntil, edge?.start.adding(seconds: 1) ?? openUntil))
-            return TakenEntry(
-                slot: span, until: end, total: rest, told: isOfBoth ? slots[index].total : rest, own: own,
-                source: source)
+        return items.compactMap { entry(for: $0) }
+    }
+
+    /// What is to be booked of a slot; `nil` if there is nothing to be kept of it.
+    private mutating func entry(for item: Item) -> TakenEntry? {
+        let (span, seam) = (item.span, item.seam)
+        // Of what both may have metered it is noted what was told, as long as buckets tell them apart.
+        let isOfBoth =
+            seam.edge != nil && item.isEarly && span.upperBound > seam.openUntil && !item.total.isZero
+        let own = item.isEarly ? item.own : .zero
+        if item.rest.isZero, own.isZero, !isOfBoth { return nil }
+        if span.upperBound > readUntil, item.isEarly || !seam.hasOwn || span.lowerBound >= readUntil {
+            late += item.rest
+            return nil
         }
+        if !item.isEarly {
+            missed += item.rest
+            return nil
+        }
+        let end = min(span.upperBound, max(seam.openUntil, seam.edge?.start.adding(seconds: 1) ?? seam.openUntil))
+        return TakenEntry(
+            slot: span, until: end, total: item.rest, told: isOfBoth ? item.total : item.rest, own: own,
+            source: item.source)
     }
 
     /// The day that a span lies in; `nil` for one that reaches over midnight.
@@ -845,10 +882,11 @@ private struct KnownBytes {
         return span.upperBound <= days.span(of: day).upperBound ? day : nil
     }
 
-    private mutating func explain(
-        _ rest: inout Total, of span: Range<Timestamp>, in homes: [Int], slack: Int64 = 0,
-        within hull: Range<Timestamp>? = nil
-    ) {
-        for home in homes { own[home].explain(&rest, of: span, slack: slack, within: hull) }
+    private mutating func explain(_ item: inout Item, slack: Int64 = 0) {
+        let before = item.rest
+        for home in item.seam.homes {
+            own[home].explain(&item.rest, of: item.span, slack: slack, within: slack == 0 ? nil : item.seam.hull)
+        }
+        item.own += before.without(item.rest)
     }
 }
