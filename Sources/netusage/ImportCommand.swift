@@ -130,8 +130,8 @@ private func text(_ report: ImportReport, _ source: ImportSource, _ options: Imp
     if let path = report.begunLedger {
         tell(
             report.isTrial
-                ? "There is no ledger \(path) yet; it would be begun."
-                : "A new ledger was begun, \(path): from now on netusage serve meters into it.")
+                ? "There is no ledger yet; one would be begun: \(path)."
+                : "A new ledger was begun: \(path). From now on netusage serve meters into it.")
     }
     if case .vnStat = source, options.uplink == nil {
         tell("Nothing of it is booked to the uplink; --uplink DEVICE books to it, too, what that device carried.")

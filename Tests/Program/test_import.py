@@ -281,7 +281,7 @@ def test_what_the_daemon_will_book_itself_is_not_taken_while_it_is_off(namespace
     file.write_text(rows_of(f"{stamp(now - 7200)},{stamp(now - 3600)},wan0,device,0,{before}",
                             f"{stamp(now - 3600)},{stamp(now)},wan0,device,0,{sent + later + 7}"))
     order = ("import", "csv", file, f"--storage.path={daemon.ledger}")
-    assert "which it may read itself yet; import again" in netusage(*order)
+    assert "which it may read itself yet; import again" in " ".join(netusage(*order).split())
     daemon = exporter(near)
     eventually(lambda: daemon.metrics().pair("lifetime", "wan0") == (0, before + sent + later))
     netusage(*order)
@@ -301,6 +301,36 @@ def test_a_wrong_import_is_replaced(counted, exporter, namespaces, tmp_path):
     for name in ("uplink", "wan0"):
         shown = usage(counted, daemon.ledger, "days", "--since", "2026-11-19", "--until", "2026-11-24", "--device", name)[name]["entries"]
         assert {each["start"][:10]: each["transmitted_bytes"] for each in shown if each["total_bytes"]} == days
+
+
+def test_another_zone_is_named_and_takes_nothing_twice(counted, exporter, namespaces, tmp_path):
+    daemon = exporter(namespaces(), f"--config.file={counted.configuration}", environment=counted.environment)
+
+    def take(*arguments, file=counted.database, code=0):
+        return netusage("import", "vnstat", file, "--json", *arguments, f"--storage.path={daemon.ledger}",
+                        f"--config.file={counted.configuration}", environment=counted.environment, code=code)
+    assert "Europe/Berlin1" in take("--timezone", "Europe/Berlin1", code=1) and "can't be the name" in take("--timezone", "../x", code=64)
+    taken = json.loads(take("--timezone", "UTC"))["accounts"][0]
+    assert taken["taken_transmitted_bytes"] > 0
+    for arguments in ((), ("--dry-run",)):
+        error = take(*arguments, code=1)
+        assert "a clock with UTC, and this goes by one with UTC+01:00, in July UTC+02:00" in error and "--timezone" in error
+    assert json.loads(take("--timezone", "UTC"))["accounts"][0]["taken_transmitted_bytes"] == 0
+    done = json.loads(take("--replace"))["accounts"][0]
+    assert done["forgotten_transmitted_bytes"] == taken["taken_transmitted_bytes"]
+    assert done["taken_transmitted_bytes"] == counted.vnstat_sent
+    # JSON tells when its times were.
+    assert "aren't those of a clock with UTC-" in take("--timezone", "America/New_York", file=counted.json, code=1)
+
+
+def test_a_file_of_which_nothing_is_left_says_why(counted, exporter, namespaces, tmp_path):
+    daemon = exporter(namespaces())
+    file = tmp_path / "rows.csv"
+    start = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(2)
+    file.write_text(rows_of(f"{start.isoformat()},{(start + datetime.timedelta(hours=1)).isoformat()},eth5,device,1,1",
+                            "2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,lo,device,1,1").replace("start,end,device,kind", '"start","end","device","kind"'))
+    told = netusage("import", "csv", file, f"--storage.path={daemon.ledger}")
+    assert "left out: eth5: a row that lies ahead of the clock" in told and "left out: lo: " in told and "nothing else in the file" in told
 
 
 def test_files_in_order_come_to_the_same_as_one(namespaces, exporter, tmp_path):
@@ -381,17 +411,21 @@ def test_a_wrong_uplink_is_replaced(namespaces, exporter, tmp_path):
 
 @pytest.mark.parametrize("kind, content, message", [
     ("vnstat", None, "can't be read: No such file"),
-    ("vnstat", b"", "neither a database of vnStat 2 nor what vnstat --json prints"),
+    ("vnstat", b"", ": empty"),
+    ("vnstat", b"<vnstat/>", "neither a database of vnStat 2 nor what vnstat --json prints"),
+    ("vnstat", rows_of().encode(), "use netusage import csv"),
     ("vnstat", b'{"jsonversion":"2","interfaces":[{"name":"a"}]}', "neither a database"),
     ("vnstat", b'{"jsonversion":"1","interfaces":[]}', "neither a database"),
     ("vnstat", b"SQLite format 3\0" + bytes(100), "not a database of vnStat 2"),
     ("vnstat", "ledger", "it has none of vnStat's tables"),
-    ("csv", b"", "1: not a CSV file of netusage export"),
-    ("csv", b"a,b\r\n1,2\r\n", "1: not a CSV file of netusage export"),
+    ("csv", b"", ": empty"),
+    ("csv", b"SQLite format 3\0" + bytes(100), "use netusage import vnstat"),
+    ("csv", b"start;end;device\r\n1;2;e\r\n", "1: not a CSV file of netusage export, with commas and UTF-8: it begins with start;end;device and"),
     ("csv", b"start,end,device,kind,received_bytes,transmitted_bytes\r\n2026-11-21T00:00:00Z,2026-11-22T00:00:00Z,e,device,1,-1\r\n",
-     "2: transmitted_bytes -1 is not a number of bytes; nothing was taken over"),
+     "2: transmitted_bytes -1 is not a number of bytes, in digits alone; nothing was taken over"),
     ("csv", rows_of("2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,e,device,1,1", "2026-10-01T00:30:00Z,2026-10-01T01:30:00Z,e,device,1,1").encode(),
-     "two rows of e overlap at 2026-10-01T00:30:00Z"),
+     ":3: overlaps with the row of e in line 2"),
+    ("csv", rows_of("2026-10-01 00:00:00,2026-10-01 01:00:00,e,device,1,1").encode(), "2: start 2026-10-01 00:00:00 is not a time"),
     ("csv", b"start,end,device,kind,received_bytes,transmitted_bytes\r\n2026-11-21T00:00:00Z,2126-11-22T00:00:00Z,e,device,1,1\r\n", "2: it is longer than a day"),
     ("csv", rows_of("2026-10-01,2026-10-01T01:00:00Z,e,device,1,1").encode(), "2: start 2026-10-01 is not a time"),
     ("csv", rows_of("2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,e,physical,1,1").encode(), "2: kind physical is none of"),
