@@ -96,15 +96,14 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
         date < .latest ? start(of: date.adding(days: 1)) : .latest
     }
 
-    /// The clock's offsets in the year of a moment, for people: `UTC+01:00, in July UTC+02:00`.
-    package func clockText(at moment: Timestamp) -> String {
-        let newYear = start(of: day(containing: moment).firstOfYear)
-        func text(_ moment: Timestamp) -> String {
-            let time = rfc3339(moment)
+    /// What tells one zone's clock from another's, for people: `UTC+01:00, in July UTC+02:00`. It is that of 2025, which no
+    /// later law changes.
+    package var clockText: String {
+        func text(_ month: Int) -> String {
+            let time = rfc3339(start(of: CivilDate(year: 2025, month: month, day: 1) ?? .earliest))
             return time.hasSuffix("Z") ? "UTC" : "UTC" + time.suffix(6)
         }
-        let (winter, summer) = (text(newYear), text(newYear.adding(seconds: 182 * 86_400)))
-        return winter + (summer == winter ? "" : ", in July " + summer)
+        return text(1) + (text(7) == text(1) ? "" : ", in July " + text(7))
     }
 
     private static func dayNumber(at second: Int64, offsetSeconds: Int64) -> Int64 {

@@ -186,6 +186,9 @@ package struct LedgerAccess: Sendable {
             pieces = isTrial ? pieces.map { all + $0 } : [all] + pieces
         }
         let isNew = !LedgerFile.exists(at: storagePath)
+        if !isNew {
+            try checkClocks(of: contents.accounts, forgetting: replaces ? pieces[0].filter(\.replaces) : [], setup)
+        }
         // What root makes in the service's place, the service's user can't write.
         if isNew, storagePath == StoragePath.system { throw noLedger }
         if isNew, !isTrial { try await beginLedger() }
@@ -194,12 +197,6 @@ package struct LedgerAccess: Sendable {
             let done =
                 isNew && isTrial
                 ? try takeOverIntoNothing(piece, setup) : try takeOver(piece, setup, isTrial: isTrial)
-            if let other = done.lazy.compactMap(\.otherClock).first {
-                let clock = contents.accounts.lazy.compactMap(\.clock).first ?? ""
-                throw .refused(
-                    "what was taken over before was told by a clock with \(other), and this goes by one with \(clock): name the former zone with --timezone, or begin anew with --replace"
-                )
-            }
             for var outcome in done {
                 let isOfFile = contents.accounts.contains { $0.key == outcome.key }
                 // Each piece of a trial forgets all.
@@ -213,6 +210,20 @@ package struct LedgerAccess: Sendable {
         var report = ImportReport(Array(outcomes.values), contents.problems, basis.calendar, isTrial: isTrial)
         report.begunLedger = isNew ? storagePath : nil
         return report
+    }
+
+    /// By another clock the same bytes have other times: that is seen before anything is taken.
+    private func checkClocks(
+        of accounts: [ImportedAccount], forgetting forgotten: [ImportedAccount], _ setup: Setup
+    ) throws(Failure) {
+        let told = accounts.filter { $0.clock != nil }
+        let nothing = told.map { ImportedAccount($0.key, from: $0.source, slots: [], clock: $0.clock) }
+        guard let clock = told.first?.clock,
+            let other = try takeOver(forgotten + nothing, setup, isTrial: true).lazy.compactMap(\.otherClock).first
+        else { return }
+        throw .refused(
+            "what was taken over before was told by a clock with \(other), and this goes by one with \(clock): name the former zone with --timezone, or begin anew with --replace"
+        )
     }
 
     private func takeOver(_ piece: [ImportedAccount], _ setup: Setup, isTrial: Bool) throws(Failure) -> [ImportOutcome]

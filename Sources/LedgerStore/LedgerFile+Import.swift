@@ -85,8 +85,9 @@ extension LedgerFile {
         }
         try noteImport(of: account, ownFrom: known.ownFrom)
         if let clock = parts.lazy.compactMap(\.clock).first {
-            try statement("UPDATE import SET clock = ?2 WHERE account = ?1").run(
-                .integer(account.rawValue), .text(clock))
+            try statement(
+                "UPDATE import SET clock = ?2 WHERE account = ?1 AND EXISTS (SELECT 1 FROM taken WHERE account = ?1)"
+            ).run(.integer(account.rawValue), .text(clock))
         }
         let all = parts.reduce(into: Total.zero) { sum, part in for slot in part.slots { sum += slot.total } }
         outcome.late = .init(known.late)
@@ -103,7 +104,7 @@ extension LedgerFile {
         return try rows.step() ? AccountID(rawValue: rows.integer(0)) : nil
     }
 
-    private func key(of account: AccountID) throws -> AccountKey? {
+    fileprivate func key(of account: AccountID) throws -> AccountKey? {
         let rows = try statement("SELECT kind, name FROM account WHERE id = ?1")
         try rows.bind([.integer(account.rawValue)])
         defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
@@ -227,8 +228,10 @@ extension LedgerFile {
         try statement("DELETE FROM taken WHERE account = ?1 AND ?2 IN (source, '')").run(id, .text(source))
         if try connection.integer("SELECT 1 FROM import WHERE account = \(account.rawValue)") != nil {
             try noteImport(of: account, ownFrom: try ownFrom(of: account))
-            // What is taken over next may be by another one.
-            try statement("UPDATE import SET clock = NULL WHERE account = ?1").run(id)
+            // Where nothing is left, what is taken over next may be by another one.
+            try statement(
+                "UPDATE import SET clock = NULL WHERE account = ?1 AND NOT EXISTS (SELECT 1 FROM taken WHERE account = ?1)"
+            ).run(id)
         }
         return forgotten
     }
@@ -398,7 +401,7 @@ private struct TakenEntry {
     var total: Total
     /// All that the other meter told, also what was there.
     let told: Total
-    /// What of that the ledger has metered itself.
+    /// What of that the ledger has metered itself in an account of several devices.
     let own: Total
     let source: String
 
@@ -555,10 +558,12 @@ private struct OwnBytes {
     private(set) var hasOwn = false
     /// The bucket of the first reading, if buckets tell of it: it may hold something that was taken over, too.
     private(set) var edge: Bucket?
+    /// Whether it may have bytes of several devices.
+    let isShared: Bool
     private let account: AccountID
     private let days: BookedDays
     private let kept: Timestamp
-    /// What isn't used up yet to explain slots: ascending, and apart from each other.
+    /// What isn't used up yet to explain slots: beginnings and ends ascend. A gap's row may reach into those beside it.
     private var rows: [Row] = []
 
     /// - Parameter end: Up to where something may be booked if nothing was metered.
@@ -569,26 +574,26 @@ private struct OwnBytes {
         self.account = account
         self.days = days
         kept = try file.keptFrom()
+        if case .device? = try file.key(of: account) { isShared = false } else { isShared = true }
         openUntil = end
         let isNoted = try file.connection.integer("SELECT 1 FROM import WHERE account = \(account.rawValue)") != nil
         let metered = try file.connection.integer(
             "SELECT end_at FROM unread WHERE start_at = \(Timestamp.earliest.secondsSinceEpoch) ORDER BY end_at DESC LIMIT 1"
         ).map { Timestamp(secondsSinceEpoch: $0) }
         // What lies before the ledger's first reading comes of a clock that was wrong.
-        let earliest = metered.map { min($0, end) } ?? .earliest
+        let earliest = metered.flatMap { $0 <= end ? $0 : nil } ?? .earliest
+        let allDays = isNoted ? [] : try ownDays(in: file, .earliest...days.calendar.day(containing: kept))
         if let noted = try file.ownFrom(of: account) {
             (openUntil, hasOwn) = (noted == .earliest ? noted : max(noted, earliest), true)
-        } else if !isNoted, earliest < kept,
-            let day = try ownDays(in: file, .earliest...days.calendar.day(containing: kept)).first(where: {
-                $0.span.upperBound > earliest
-            })?.span
-        {
+        } else if let day = allDays.first(where: { $0.span.upperBound > earliest })?.span {
             // Nothing is known but the day.
             (openUntil, hasOwn) = (days.lastSecond(of: day), true)
         } else if !isNoted,
             let first = try file.firstBucket(of: account, from: max(kept, Bucket(containing: earliest).start))?.start
         {
             (openUntil, hasOwn) = (max(first, earliest), true)
+        } else if try !isNoted && (!allDays.isEmpty || file.firstBucket(of: account, from: kept) != nil) {
+            (openUntil, hasOwn) = (earliest, true)
         }
         // Until its first byte, the uplink had none.
         if isUplink, hasOwn, let metered { openUntil = min(openUntil, metered) }
@@ -766,7 +771,7 @@ private struct KnownBytes {
         let day: CivilDate?
         let seam: Seam
         var rest: Total
-        /// What own bytes have explained of it.
+        /// What the own bytes of a class, or of the uplink, have explained of it.
         var own = Total.zero
 
         var isEarly: Bool { span.lowerBound < seam.earlyUntil }
@@ -883,10 +888,10 @@ private struct KnownBytes {
     }
 
     private mutating func explain(_ item: inout Item, slack: Int64 = 0) {
-        let before = item.rest
         for home in item.seam.homes {
+            let before = item.rest
             own[home].explain(&item.rest, of: item.span, slack: slack, within: slack == 0 ? nil : item.seam.hull)
+            if own[home].isShared { item.own += before.without(item.rest) }
         }
-        item.own += before.without(item.rest)
     }
 }

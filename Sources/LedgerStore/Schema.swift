@@ -125,11 +125,12 @@ enum Schema {
             transmitted  INTEGER NOT NULL,
             told_received    INTEGER NOT NULL,  -- all that it told, also what wasn't taken over
             told_transmitted INTEGER NOT NULL,
-            own_received     INTEGER NOT NULL,  -- what of that was metered here
+            own_received     INTEGER NOT NULL,  -- what of that was metered here with other devices
             own_transmitted  INTEGER NOT NULL,
             PRIMARY KEY (account, source, start_at, end_at, booked_until)
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX taken_source ON taken (source);
+        CREATE INDEX taken_own ON taken (account) WHERE own_received > 0 OR own_transmitted > 0;
         CREATE TABLE import (                -- accounts for which there was something to be taken over
             account      INTEGER PRIMARY KEY,
             own_from     INTEGER,            -- their first reading here, before which something may be taken over

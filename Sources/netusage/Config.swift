@@ -37,7 +37,9 @@ struct Config: ParsableCommand {
 /// Where people are told what went wrong.
 enum StandardError {
     static func print(_ line: String) {
-        let bytes = Array((line + "\n").utf8)
+        // Names and lines of files may come with it.
+        let lines = line.split(separator: "\n", omittingEmptySubsequences: false).map { Terminal.printable(String($0)) }
+        let bytes = Array((lines.joined(separator: "\n") + "\n").utf8)
         _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 }

@@ -419,6 +419,13 @@ struct LedgerImportTests {
         let replaced = try take("UTC+01:00", Self.hours([-1, 0, 1]), replaces: true)
         #expect(replaced.forgotten.received == 5000 && replaced.taken.received == 3000)
         #expect(try received(in: directory) == 777 + 3000)
+        // What is replaced of one device of a class leaves the others' as they were.
+        let veth = AccountKey.collapsed("veth*")
+        for name in ["veth1", "veth2"] {
+            try self.take(.init(veth, from: name, slots: Self.hours([0]), clock: "UTC"), in: file)
+        }
+        let part = ImportedAccount(veth, from: "veth1", slots: Self.hours([1]), replaces: true, clock: "UTC+01:00")
+        #expect(try self.take(part, in: file).otherClock == "UTC")
     }
 
     @Test func whatIsReplacedGoesAndNothingElse() throws {

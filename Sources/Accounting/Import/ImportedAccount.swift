@@ -51,7 +51,7 @@ package struct ImportedAccount: Codable, Sendable {
     package var slots: [Slot]
     /// Whether what was taken over from it before is to be forgotten.
     package let replaces: Bool
-    /// The offsets of the wall clock that tells its times, if these have none of their own; see ``LocalCalendar/clockText(at:)``.
+    /// The wall clock that tells its times, if these have no offsets of their own; see ``LocalCalendar/clockText``.
     package let clock: String?
 
     package init(

@@ -132,6 +132,9 @@ private struct VnStatReader {
             let first = day.adding(days: 1 - rotation).firstOfMonth
             return (first.adding(days: rotation - 1), first.adding(days: 31).firstOfMonth.adding(days: rotation - 1))
         }
+        if rotation != 1, interface.total == nil, !yearRows.isEmpty {
+            problems.append("year: months that begin on day \(rotation) aren't parts of years, and there is no total")
+        }
         // Those that reach over the turn of a year are no parts of years.
         let years = addRests("year", rotation == 1 ? yearRows : [], leftOut, of: months) {
             ($0.firstOfYear, $0.firstOfYear.adding(days: 366).firstOfYear)

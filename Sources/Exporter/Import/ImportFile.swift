@@ -86,7 +86,7 @@ package enum ImportFile {
             }
             contents.accounts.append(
                 .init(
-                    device: DeviceName(bytes: interface.name), slots: slots, clock: calendar.clockText(at: now)))
+                    device: DeviceName(bytes: interface.name), slots: slots, clock: calendar.clockText))
         }
         return contents
     }
@@ -182,7 +182,11 @@ package enum ImportFile {
                     "\(name(ofPath: path)): neither a database of vnStat 2 nor what vnstat --json prints; give /var/lib/vnstat/vnstat.db"
             )
         }
-        for row in file.interfaces.lazy.flatMap({ $0.traffic.hour ?? $0.traffic.day ?? [] }) {
+        let rows = file.interfaces.flatMap { entry in
+            let traffic = entry.traffic
+            return [traffic.fiveminute, traffic.hour, traffic.day].flatMap { $0 ?? [] }
+        }
+        for row in rows {
             guard let told = row.timestamp,
                 let read = VnStatInterface.moment(
                     VnStatJSON.Moment(date: row.date, time: row.time).text(), by: calendar),
@@ -190,7 +194,7 @@ package enum ImportFile {
             else { continue }
             throw Problem(
                 description:
-                    "\(name(ofPath: path)): its times aren't those of a clock with \(calendar.clockText(at: Timestamp(secondsSinceEpoch: told))), as the ledger's; name their zone with --timezone"
+                    "\(name(ofPath: path)): its times aren't those of a clock with \(calendar.clockText); name their zone with --timezone"
             )
         }
         return file.interfaces.map { entry in
@@ -286,10 +290,10 @@ package enum ImportFile {
                     throw Problem(description: "\(file): a database; of vnStat's, use netusage import vnstat")
                 }
                 guard fields(text) == header.split(separator: ",").map(String.init) else {
-                    let line = text.count > 80 ? text.prefix(80) + "…" : text[...]
+                    let shown = String(String.UnicodeScalarView(text.unicodeScalars.prefix(80)))
                     throw Problem(
                         description:
-                            "\(file):1: not a CSV file of netusage export, with commas and UTF-8: it begins with \(line) and not with \(header)"
+                            "\(file):1: not a CSV file of netusage export, with commas and UTF-8: it begins with \(shown) and not with \(header)"
                     )
                 }
                 isFirst = false

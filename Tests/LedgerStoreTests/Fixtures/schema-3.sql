@@ -117,7 +117,7 @@ CREATE TABLE taken (                 -- what was taken over from other meters, a
     transmitted  INTEGER NOT NULL,
     told_received    INTEGER NOT NULL,  -- all that it told, also what wasn't taken over
     told_transmitted INTEGER NOT NULL,
-    own_received     INTEGER NOT NULL,  -- what of that was metered here
+    own_received     INTEGER NOT NULL,  -- what of that was metered here with other devices
     own_transmitted  INTEGER NOT NULL,
     PRIMARY KEY (account, source, start_at, end_at, booked_until)
 ) STRICT, WITHOUT ROWID;
@@ -129,8 +129,9 @@ CREATE TABLE import (                -- accounts for which there was something t
     taken_until  INTEGER,
     clock        TEXT                -- the offsets of the clock by which it was told, if it told none
 ) STRICT;
-INSERT INTO import VALUES(2,1795219200,1790812800,1795219200,'+00:00');
+INSERT INTO import VALUES(2,1795219200,1790812800,1795219200,'UTC');
 CREATE INDEX taken_source ON taken (source);
+CREATE INDEX taken_own ON taken (account) WHERE own_received > 0 OR own_transmitted > 0;
 CREATE UNIQUE INDEX account_name ON account (kind, name);
 CREATE VIEW days AS
     SELECT date(day * 86400, 'unixepoch') AS date, kind, name, received, transmitted
