@@ -130,8 +130,13 @@ class Booted:
             eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() == "running", 60)
 
     def _leader(self):
+        """The root's systemd; before it there is a child for a moment that only sets it up."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return children and children[0]
+        for child in children:
+            with contextlib.suppress(OSError):
+                if pathlib.Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                    return child
+        return None
 
     def try_(self, *command):
         return subprocess.run(["nsenter", f"--target={self.leader}", "--all", "--", *command], capture_output=True, text=True,
