@@ -54,6 +54,15 @@ package struct PeriodTotals: Hashable, Sendable {
     package var month = Total.zero
     package var previousDay = Total.zero
     package var previousMonth = Total.zero
+
+    /// Adds each period's bytes of other totals.
+    package mutating func add(_ other: PeriodTotals) {
+        day += other.day
+        week += other.week
+        month += other.month
+        previousDay += other.previousDay
+        previousMonth += other.previousMonth
+    }
 }
 
 /// One account of the ledger while the program runs.

@@ -27,6 +27,11 @@ extension Ledger {
             key: account.key, isLive: account.isLive, counter: account.counter, rate: account.rate.current,
             peak: account.rate.peak, periods: account.periods, lifetime: account.lifetime, events: account.events)
         if let total = hiddenTotal(at: index) { hide(total, in: &view) }
+        if !falls.isEmpty {
+            let held = heldDays(at: index)
+            view.periods.add(window.totals(of: held))
+            for entry in held.entries { view.lifetime += entry.total }
+        }
         return view
     }
 
@@ -40,8 +45,8 @@ extension Ledger {
 
     package var uplinkView: AccountView { view(of: uplinkAccount) }
 
-    /// The device whose bytes go to the uplink now.
-    package var currentUplink: DeviceIndex? { uplinkDevice }
+    /// The devices whose bytes go to the uplink now.
+    package var currentUplink: Set<DeviceIndex> { uplinkDevices }
 
     /// The devices that are booked to each account, by its place, in the order of their numbers.
     package var membersByPlace: [Int: [DeviceIndex]] {

@@ -124,7 +124,11 @@ extension Ledger {
         DayHistory(
             entries: accounts.indices.compactMap { index in
                 guard let view = view(at: index) else { return nil }
-                let days = accounts[index].days.entries.filter { $0.day >= daysInMemoryFrom }
+                var totals = accounts[index].days
+                if !falls.isEmpty {
+                    for entry in heldDays(at: index).entries { totals.add(entry.total, on: entry.day) }
+                }
+                let days = totals.entries.filter { $0.day >= daysInMemoryFrom }
                 return .init(
                     key: view.key, isLive: view.isLive, lifetime: view.lifetime, first: days.first?.day,
                     days: shown(days, of: index))
@@ -228,15 +232,16 @@ extension Ledger {
 
     /// What a store at this commit doesn't have; `nil` if that is none of the last two.
     private func uncommitted(since sequence: Int64) -> Uncommitted? {
-        if let inFlight, sequence == inFlight.header.sequence { return Uncommitted([pending]) }
+        let waiting = falls.isEmpty ? [pending] : [pending, heldBookings]
+        if let inFlight, sequence == inFlight.header.sequence { return Uncommitted(waiting) }
         guard sequence == self.sequence else { return nil }
-        guard let inFlight else { return Uncommitted([pending]) }
+        guard let inFlight else { return Uncommitted(waiting) }
         var first = Pending()
         first.buckets = inFlight.buckets
         first.days = inFlight.days
         first.spreads = inFlight.spreads
         first.folds = inFlight.folds
-        return Uncommitted([first, pending])
+        return Uncommitted([first] + waiting)
     }
 }
 

@@ -33,10 +33,11 @@ extension Ledger {
 
     /// A device is no longer booked; its account keeps what it has.
     mutating func leave(_ index: DeviceIndex) {
+        settleFalls(of: index)
         guard let device = devices.removeValue(forKey: index) else { return }
         accounts[device.account].memberCount -= 1
         if accounts[device.account].memberCount == 0 { accounts[device.account].rate.stop() }
-        if uplinkDevice == index { uplinkDevice = nil }
+        uplinkDevices.remove(index)
         structureVersion += 1
     }
 
@@ -55,6 +56,7 @@ extension Ledger {
 
     /// A device isn't ours any more, though it is still there.
     mutating func stopMetering(_ index: DeviceIndex) {
+        settleFalls(of: index)
         guard let device = devices[index] else { return }
         excluded[index] = device.name
         away.insert(.init(name: device.name, counters: device.last), at: index)

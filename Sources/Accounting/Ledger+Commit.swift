@@ -128,6 +128,8 @@ extension Ledger {
     /// - Precondition: No commit is under way, none was since `stored` was read, and no account became part of another.
     package mutating func replaceHistory(_ stored: StoredLedger, calendar: LocalCalendar, at now: Timestamp) {
         precondition(inFlight == nil && !hasFolds, "history can't be replaced while a commit is under way")
+        // What is held has its days by the calendar that held until now.
+        if calendar != self.calendar { settleFalls() }
         self.calendar = calendar
         window = PeriodWindow(calendar, at: now)
         historyFrom = stored.daysFrom
@@ -159,6 +161,7 @@ extension Ledger {
 
     /// Another calendar, for a ledger that has no store: days that were booked before keep their dates.
     package mutating func useWithoutStore(_ calendar: LocalCalendar, at now: Timestamp) {
+        settleFalls()
         self.calendar = calendar
         window = PeriodWindow(calendar, at: now)
         recomputePeriods()
@@ -206,7 +209,7 @@ extension Ledger {
     private func changedAccounts() -> [AccountRecord] {
         var membersShow: [Int: Counters] = [:]
         for (index, device) in devices {
-            for place in index == uplinkDevice ? [device.account, uplinkAccount] : [device.account] {
+            for place in uplinkDevices.contains(index) ? [device.account, uplinkAccount] : [device.account] {
                 membersShow[place, default: .zero].received &+= device.last.received
                 membersShow[place, default: .zero].transmitted &+= device.last.transmitted
             }
@@ -239,7 +242,7 @@ extension Ledger {
         for (index, device) in devices {
             var record = DeviceRecord(
                 index: index, name: device.name, account: accounts[device.account].id, counters: device.last,
-                state: .metered, holdsUplink: index == uplinkDevice)
+                state: .metered, holdsUplink: uplinkDevices.contains(index))
             switch device.phase {
             case .counting: break
             case .awaitingBaseline: record.state = .away

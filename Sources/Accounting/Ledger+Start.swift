@@ -109,7 +109,10 @@ extension Ledger {
     }
 
     private mutating func absorb(_ later: Ledger) {
+        // Counters that fell while nothing ran: `later` never saw what they had shown before.
+        settleFalls()
         follow(later)
+        falls = later.falls
         var number: [AccountID: AccountID] = [:]
         for (laterPlace, account) in later.accounts.enumerated() where !account.isFolded {
             let place = self.account(for: account.key)
@@ -132,7 +135,7 @@ extension Ledger {
             noteUnread(from: span.lowerBound, to: span.upperBound)
         }
         rules = later.rules
-        uplinkDevice = later.uplinkDevice
+        uplinkDevices = later.uplinkDevices
         lastReading = later.lastReading
         previousSample = later.previousSample
         structureVersion = max(structureVersion, later.structureVersion) + 1
@@ -222,6 +225,7 @@ extension Ledger {
     private mutating func takeUp(_ present: [Presence], from stored: StoredLedger, at now: Moment) {
         let isSameEpoch = stored.header?.epoch == epoch
         let span = catchUpSpan(since: stored.header, at: now)
+        let previous = stored.header?.lastReading ?? now
         noteUnread(from: stored.header?.lastReading.timestamp ?? .earliest, to: now.timestamp)
         if stored.header == nil { begunAt = now.sinceBoot }
         meteredUntil = max(stored.header?.lastReading.timestamp ?? .earliest, now.timestamp)
@@ -243,7 +247,7 @@ extension Ledger {
         for (device, counters) in sorted {
             guard isSameEpoch, let record = persistedDevices[device.index] else { continue }
             survivors.insert(device.index)
-            take(device, counters, past: .same(record), over: span, renames: &renames)
+            take(device, counters, past: .same(record), over: span, since: previous, at: now, renames: &renames)
         }
         move(renames)
         for (device, counters) in sorted where !survivors.contains(device.index) {
@@ -253,7 +257,7 @@ extension Ledger {
             } else if accountIndex[.device(device.name)] != nil {
                 past = .remembered
             }
-            take(device, counters, past: past, over: span, renames: &renames)
+            take(device, counters, past: past, over: span, since: previous, at: now, renames: &renames)
         }
         let lost = stored.devices.filter { $0.state == .metered && !survivors.contains($0.index) }
         if isSameEpoch {
@@ -265,8 +269,8 @@ extension Ledger {
     }
 
     private mutating func take(
-        _ device: Device, _ counters: Counters, past: Past, over span: BookingSpan,
-        renames: inout [(index: DeviceIndex, key: AccountKey)]
+        _ device: Device, _ counters: Counters, past: Past, over span: BookingSpan, since previous: Moment,
+        at now: Moment, renames: inout [(index: DeviceIndex, key: AccountKey)]
     ) {
         guard let key = rules.account(for: device.name) else {
             excluded[device.index] = device.name
@@ -292,7 +296,9 @@ extension Ledger {
             metered.last = record.counters
             join(metered, as: device.index)
             if accounts[metered.account].key != key { renames.append((device.index, key)) }
-            bookCatchUp(counters, of: device.index, isUplink: record.holdsUplink, over: span)
+            // A commit follows every start.
+            _ = count(
+                counters, of: device.index, isUplink: record.holdsUplink, over: span, since: previous, at: now)
         case .reborn(let record):
             let returned =
                 record.state == .away && away.entries[record.index] != nil && counters.continues(record.counters)
@@ -301,26 +307,14 @@ extension Ledger {
             if !returned { accounts[metered.account].events.resets += 1 }
             away.remove(at: record.index)
             join(metered, as: device.index)
-            bookCatchUp(counters, of: device.index, isUplink: record.holdsUplink, over: span)
+            _ = count(
+                counters, of: device.index, isUplink: record.holdsUplink, over: span, since: previous, at: now)
         case .remembered:
             metered.account = account(for: key)
             metered.last = .zero
             accounts[metered.account].events.resets += 1
             join(metered, as: device.index)
-            bookCatchUp(counters, of: device.index, isUplink: false, over: span)
-        }
-    }
-
-    private mutating func bookCatchUp(
-        _ counters: Counters, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan
-    ) {
-        guard let device = devices[index] else { return }
-        devices[index]?.last = counters
-        if counters.continues(device.last) {
-            book(counters.growth(since: device.last), from: device, isUplink: isUplink, over: span)
-        } else {
-            accounts[device.account].events.resets += 1
-            book(Delta(sinceCreation: counters), from: device, isUplink: isUplink, over: span)
+            _ = count(counters, of: device.index, isUplink: false, over: span, since: previous, at: now)
         }
     }
 

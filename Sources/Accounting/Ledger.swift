@@ -21,7 +21,10 @@ package struct Ledger: Sendable {
     var devices: [DeviceIndex: MeteredDevice] = [:]
     var excluded: [DeviceIndex: DeviceName] = [:]
     var away = AwayDevices()
-    var uplinkDevice: DeviceIndex?
+    /// The devices that carry the default route: several where it leads over several links.
+    var uplinkDevices: Set<DeviceIndex> = []
+    /// Devices with counters that show less than before.
+    var falls: [DeviceIndex: CounterFalls] = [:]
 
     var epoch: Epoch
     var boot: Int64
@@ -142,12 +145,19 @@ package struct Ledger: Sendable {
         origin?.gone.insert(index)
         guard var device = devices[index] else { return }
         if let final { device = settlePhase(of: device, at: index, counters: final) }
+        if falls[index] != nil {
+            let settled = settleFalls(of: index, final: final, at: now)
+            withhold(settled.device, from: device.account)
+            withhold(settled.uplink, from: uplinkAccount)
+            device.last = devices[index]?.last ?? device.last
+        }
         let delta = device.phase == .counting ? final?.growth(since: device.last) ?? .zero : .zero
         let span = bookingSpan(until: now)
+        let isUplink = uplinkDevices.contains(index)
         if !delta.isZero {
             withhold(delta, from: device.account)
-            if index == uplinkDevice { withhold(delta, from: uplinkAccount) }
-            book(delta, from: device, isUplink: index == uplinkDevice, over: span)
+            if isUplink { withhold(delta, from: uplinkAccount) }
+            book(delta, from: device, isUplink: isUplink, over: span)
             accounts[device.account].isFresh = false
         }
         device.last.received += delta.received
@@ -156,15 +166,15 @@ package struct Ledger: Sendable {
         leave(index)
     }
 
-    /// The uplink is this device from now on; everything up to now must be booked already.
+    /// These devices are the uplink from now on; everything up to now must be booked already.
     ///
-    /// - Returns: Whether it was another one before: then this must be committed at once, so that after a crash the bytes
-    ///   since go where they belong.
+    /// - Returns: Whether others were before: then this must be committed at once, so that after a crash the bytes since
+    ///   go where they belong.
     @discardableResult
-    package mutating func setUplink(_ index: DeviceIndex?) -> Bool {
-        let former = uplinkDevice
-        uplinkDevice = index.flatMap { devices[$0] == nil ? nil : $0 }
-        return former != uplinkDevice
+    package mutating func setUplink(_ indices: Set<DeviceIndex>) -> Bool {
+        let previous = uplinkDevices
+        uplinkDevices = indices.filter { devices[$0] != nil }
+        return previous != uplinkDevices
     }
 
     // MARK: - Readings
@@ -184,7 +194,7 @@ package struct Ledger: Sendable {
         let span = bookingSpan(until: now)
         if case .spread(let from, let to, _, _, isGap: true) = span { noteUnread(from: from, to: to) }
         var isUrgent = false
-        for reading in readings where record(reading, over: span) { isUrgent = true }
+        for reading in readings where record(reading, over: span, at: now) { isUrgent = true }
         lastReading = now
         meteredUntil = max(meteredUntil, now.timestamp)
         settleNewAccounts()
@@ -198,10 +208,10 @@ package struct Ledger: Sendable {
     /// - Returns: Whether this must be committed at once.
     @discardableResult
     package mutating func record(_ reading: Reading, at now: Moment) -> Bool {
-        record(reading, over: bookingSpan(until: now))
+        record(reading, over: bookingSpan(until: now), at: now)
     }
 
-    private mutating func record(_ reading: Reading, over span: BookingSpan) -> Bool {
+    private mutating func record(_ reading: Reading, over span: BookingSpan, at now: Moment) -> Bool {
         guard let place = devices.index(forKey: reading.device) else { return false }
         var isUrgent = false
         if devices.values[place].phase != .counting {
@@ -209,20 +219,10 @@ package struct Ledger: Sendable {
             devices.values[place] = settled
             isUrgent = true
         }
-        let device = devices.values[place]
-        if device.last == reading.counters { return isUrgent }
-        devices.values[place].last = reading.counters
-        devices.values[place].isNewcomer = false
-        let delta: Delta
-        if reading.counters.continues(device.last) {
-            delta = reading.counters.growth(since: device.last)
-        } else {
-            delta = Delta(sinceCreation: reading.counters)
-            accounts[device.account].events.resets += 1
-            isUrgent = true
-        }
-        book(delta, from: device, isUplink: reading.device == uplinkDevice, over: span)
-        return isUrgent
+        let isUplink = uplinkDevices.contains(reading.device)
+        return count(
+            reading.counters, of: reading.device, isUplink: isUplink, over: span, since: lastReading, at: now)
+            || isUrgent
     }
 
     /// Opens the periods that hold this moment, if they aren't open yet.
@@ -327,19 +327,23 @@ package struct Ledger: Sendable {
         return .spread(from: start, to: end, cuts: cuts, elapsed: elapsed, isGap: isGap)
     }
 
-    mutating func book(_ delta: Delta, from device: MeteredDevice, isUplink: Bool, over span: BookingSpan) {
+    /// - Parameter countsAsRate: Whether the bytes were carried in the open sampling interval.
+    mutating func book(
+        _ delta: Delta, from device: MeteredDevice, isUplink: Bool, over span: BookingSpan, countsAsRate: Bool = true
+    ) {
         if delta.isZero { return }
         let suspect = device.suspectBytes(in: delta, within: span.elapsed)
         accounts[device.account].events.add(
             AccountEvents(gapBytes: span.isGap ? delta.bytes : 0, suspectBytes: suspect))
-        book(delta, to: device.account, over: span)
-        if isUplink { book(delta, to: uplinkAccount, over: span) }
+        for place in isUplink ? [device.account, uplinkAccount] : [device.account] {
+            if countsAsRate { accounts[place].rate.add(delta) }
+            book(delta, to: place, over: span)
+        }
     }
 
     private mutating func book(_ delta: Delta, to index: Int, over span: BookingSpan) {
         accounts[index].countUp(delta)
         accounts[index].lifetime += delta
-        accounts[index].rate.add(delta)
         let id = accounts[index].id
         refreshCountings()
         let counting = accounts[index].counting

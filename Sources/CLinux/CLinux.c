@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <linux/if_packet.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/timex.h>
 
@@ -63,6 +64,13 @@ _Bool netusage_password_matches(const char *password, const char *hash) {
 
 const char *netusage_revision(void) {
     return NETUSAGE_REVISION;
+}
+
+int netusage_link_index(int descriptor, const unsigned char *name, size_t length) {
+    struct ifreq request = {0};
+    if (length >= sizeof request.ifr_name) return -1;
+    memcpy(request.ifr_name, name, length);
+    return ioctl(descriptor, SIOCGIFINDEX, &request) == 0 ? request.ifr_ifindex : -1;
 }
 
 pid_t netusage_spawn(char *const arguments[], char *const environment[]) {

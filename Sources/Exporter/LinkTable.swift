@@ -37,7 +37,8 @@ struct LinkTable {
         version += 1
     }
 
-    /// What a link can carry in one direction, in bytes per second, where it is hardware that knows.
+    /// What a link can carry in one direction, in bytes per second, where it is hardware that knows. The kernel takes its
+    /// lock for that.
     ///
     /// `speed` of Documentation/ABI/testing/sysfs-class-net is in Mbit/s. Virtual links make theirs up.
     static func bytesPerSecond(of link: Link) -> UInt64? {

@@ -51,11 +51,11 @@ extension Meter {
         func text(_ seconds: Double) -> String {
             ledger.calendar.rfc3339(Timestamp(secondsSinceEpoch: Int64(seconds)))
         }
-        let uplink = ledger.currentUplink.flatMap { links[$0.rawValue] }
+        let uplink = ledger.currentUplink.sorted().compactMap { links[$0.rawValue]?.deviceName.label { _ in false } }
         return StatusReport(
             version: Version.number, revision: Version.revision,
             asOf: ledger.calendar.rfc3339(SystemClock.now().timestamp), startedAt: text(startTime),
-            online: route != nil, uplinkDevice: uplink?.deviceName.label { _ in false },
+            online: route != nil, uplinkDevice: uplink.first, uplinkDevices: uplink,
             dayStart: ledger.calendar.rfc3339(ledger.window.daySpan.lowerBound),
             weekStart: ledger.calendar.rfc3339(ledger.window.weekStartTime),
             monthStart: ledger.calendar.rfc3339(ledger.window.monthStartTime),

@@ -24,6 +24,7 @@ actor Meter {
     private var superseded: Set<UInt32> = []
     /// Links that events told of since the list of links was asked for.
     private var touched: Set<UInt32> = []
+    /// The route to the rest of the world; without one this machine is offline.
     private(set) var route: DefaultRoute?
     private var routesAreOutdated = true
     private var routesReadAt = BootTime(nanoseconds: 0)
@@ -33,6 +34,7 @@ actor Meter {
 
     private(set) var kernelStatus = KernelStatus()
     private var kernelFailures: [Concern: String] = [:]
+    private var wasKernelBusy = false
     var storeStatus = StoreStatus()
     private(set) var configurationStatus: ConfigurationStatus
     private var process = ProcessStatistics()
@@ -88,7 +90,10 @@ actor Meter {
         self.settings = settings
         self.logger = logger
         self.wakeStore = wakeStore
+        // Nobody waits for anything yet.
+        kernel.patienceMilliseconds = Self.startPatienceMilliseconds
         let stock = try Stock(kernel)
+        kernel.patienceMilliseconds = Self.patienceMilliseconds
         let now = SystemClock.now()
         for link in stock.links { links.update(link) }
         links.replaceAddresses(stock.addresses)
@@ -102,6 +107,10 @@ actor Meter {
             calendar: settings.calendar,
             epoch: Epoch(bootID: bootID, networkNamespace: kernel.networkNamespace), now: now)
     }
+
+    /// How long a reading waits for the kernel before it takes counters from where nothing holds them up.
+    private static let patienceMilliseconds = 100
+    private static let startPatienceMilliseconds = 600_000
 
     // MARK: - Start
 
@@ -152,8 +161,14 @@ actor Meter {
         }
     }
 
-    private static func device(for link: Link) -> Device {
-        Device(index: link.deviceIndex, name: link.deviceName, linkBytesPerSecond: LinkTable.bytesPerSecond(of: link))
+    private static func device(for link: Link, _ kernel: KernelNetwork) -> Device {
+        Device(index: link.deviceIndex, name: link.deviceName, linkBytesPerSecond: speed(of: link, kernel))
+    }
+
+    private static func speed(of link: Link, _ kernel: KernelNetwork) -> UInt64? {
+        // Only hardware has a speed of its own.
+        guard link.kind == "physical" else { return nil }
+        return kernel.behindTheLock { LinkTable.bytesPerSecond(of: link) } ?? nil
     }
 
     /// The kernel's lists, all of one moment.
@@ -165,11 +180,13 @@ actor Meter {
         var left: [Link] = []
         /// Whether nothing happened while the lists were read.
         var isSettled = false
+        private let kernel: KernelNetwork
 
         /// Reads the lists, and reads them again if a link came or went meanwhile.
         ///
         /// - Throws: `NetlinkError` when the kernel doesn't answer.
         init(_ kernel: KernelNetwork) throws(NetlinkError) {
+            self.kernel = kernel
             // A machine on which links come and go all the time has to be taken as it is.
             for _ in 0..<8 where !isSettled {
                 links = try kernel.links()
@@ -196,9 +213,10 @@ actor Meter {
         var presences: [Ledger.Presence] {
             let byIndex = Dictionary(links.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
             let present = counters.compactMap { reading in
-                byIndex[reading.index].map { (Meter.device(for: $0), reading.counters) }
+                byIndex[reading.index].map { (Meter.device(for: $0, kernel), reading.counters) }
             }
-            return present + left.compactMap { link in link.counters.map { (Meter.device(for: link), $0.counters) } }
+            return present
+                + left.compactMap { link in link.counters.map { (Meter.device(for: link, kernel), $0.counters) } }
         }
     }
 
@@ -211,6 +229,7 @@ actor Meter {
         do {
             try kernel.readCounters(into: &counters)
             report(.counters, nil)
+            noteBusyKernel()
             // What happened while the counters were read has been in the queue since: a number may have changed hands.
             takeEvents()
             book(at: SystemClock.now(), endsInterval: endsInterval)
@@ -219,7 +238,7 @@ actor Meter {
             ledger.advance(to: SystemClock.now().timestamp)
         }
         if linksAreOutdated { refreshLinks() }
-        if routesAreOutdated { refreshRoutesUnlessJustDone() }
+        if routesAreOutdated || routesAreDue { refreshRoutesUnlessJustDone() }
         kernelStatus.overruns = kernel.overruns
         // A scrape doesn't wait for forecasts.
         let now = SystemClock.now().timestamp
@@ -264,6 +283,8 @@ actor Meter {
     /// A failure is told when it begins and when it ends.
     private func report(_ concern: Concern, _ error: NetlinkError?) {
         if concern == .counters { kernelStatus.readSuccess = error == nil }
+        // A list that has to wait for a busy kernel is late, not lost.
+        if error?.code == .busy, concern != .counters { return }
         if kernelFailures[concern] == error?.message { return }
         kernelFailures[concern] = error?.message
         if let error {
@@ -272,6 +293,16 @@ actor Meter {
                 metadata: ["error": "\(error)"])
         } else {
             logger.notice("the kernel's \(concern.rawValue) can be read again")
+        }
+    }
+
+    private func noteBusyKernel() {
+        if kernel.isBusy == wasKernelBusy { return }
+        wasKernelBusy = kernel.isBusy
+        if kernel.isBusy {
+            logger.notice("the kernel is busy with network configuration; counters come from /proc/net/dev meanwhile")
+        } else {
+            logger.notice("the kernel answers again")
         }
     }
 
@@ -313,7 +344,7 @@ actor Meter {
         let former = links[link.index]
         links.update(link)
         if former == nil {
-            if ledger.appear(Self.device(for: link)) { isUrgent = true }
+            if ledger.appear(Self.device(for: link, kernel)) { isUrgent = true }
             return
         }
         if former?.name != link.name {
@@ -324,7 +355,7 @@ actor Meter {
             }
         }
         if former?.flags != link.flags || former?.operationalState != link.operationalState {
-            ledger.setLinkSpeed(LinkTable.bytesPerSecond(of: link), of: link.deviceIndex)
+            ledger.setLinkSpeed(Self.speed(of: link, kernel), of: link.deviceIndex)
             routesAreOutdated = true  // IPv4 routes out of a link that goes down go without a word.
         }
     }
@@ -374,8 +405,10 @@ actor Meter {
             }
             if ledger.rename(names) { isUrgent = true }
             for link in present {
-                if links[link.index] == nil, ledger.appear(Self.device(for: link)) { isUrgent = true }
+                if links[link.index] == nil, ledger.appear(Self.device(for: link, kernel)) { isUrgent = true }
                 links.update(link)
+                // The kernel may have been busy when it was asked last.
+                ledger.setLinkSpeed(Self.speed(of: link, kernel), of: link.deviceIndex)
             }
             links.replaceAddresses(try kernel.addresses())
             routesAreOutdated = true
@@ -388,7 +421,15 @@ actor Meter {
 
     // MARK: - Uplink
 
-    /// Reading the routes of a large router takes long; it gets at most a twentieth of the time.
+    /// How often the kernel is asked for the default route without a reason: it removes some routes without an event, as
+    /// those out of a link that goes down, and rule 12 allows two seconds. A question takes some microseconds.
+    private static let routesInterval = Span(nanoseconds: 1_900_000_000)
+
+    private var routesAreDue: Bool {
+        SystemClock.now().sinceBoot.elapsed(since: routesReadAt) >= Self.routesInterval
+    }
+
+    /// Where the list of a large router's routes is needed, that takes long; it gets at most a twentieth of the time.
     private func refreshRoutesUnlessJustDone() {
         let now = SystemClock.now().sinceBoot
         if now.elapsed(since: routesReadAt) >= routesTook.times(20) { refreshRoutes() }
@@ -398,25 +439,34 @@ actor Meter {
     private func refreshRoutes() {
         let started = SystemClock.now().sinceBoot
         do {
-            let routes = try kernel.defaultRoutes()
+            let best = try kernel.defaultRoute(DefaultRoute.LinkRoles(links.links.values))
             routesAreOutdated = false
-            let best = DefaultRoute.best(of: routes) { links[$0]?.isTunnel ?? false }
-            if best?.index != route?.index {
-                let name = best.flatMap { links[$0.index] }.map { String(decoding: $0.name, as: UTF8.self) }
-                if let name {
-                    logger.info("the uplink is this device now", metadata: ["device": "\(name)"])
-                } else {
-                    logger.info("there is no uplink now")
-                }
-            }
+            if best?.links != route?.links { noteUplink(best?.links ?? []) }
             route = best
-            if ledger.setUplink(best.map { DeviceIndex(rawValue: $0.index) }) { isUrgent = true }
+            if ledger.setUplink(Set((best?.links ?? []).map { DeviceIndex(rawValue: $0) })) { isUrgent = true }
             report(.routes, nil)
         } catch {
             report(.routes, error)
         }
         routesReadAt = SystemClock.now().sinceBoot
         routesTook = routesReadAt.elapsed(since: started)
+    }
+
+    private func noteUplink(_ indices: [UInt32]) {
+        let devices = indices.compactMap { links[$0] }
+        if devices.isEmpty {
+            logger.info("there is no uplink now")
+            return
+        }
+        let names = devices.map { $0.deviceName.label { _ in false } }.joined(separator: ", ")
+        let unmetered = devices.filter { ledger.rules.account(for: $0.deviceName) == nil }
+        if unmetered.isEmpty {
+            logger.info("the uplink is this device now", metadata: ["device": "\(names)"])
+        } else {
+            logger.warning(
+                "the uplink isn't metered, so nothing is counted for it: take it out of devices.exclude",
+                metadata: ["device": "\(names)"])
+        }
     }
 
     // MARK: - Scrapes

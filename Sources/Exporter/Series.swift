@@ -83,7 +83,7 @@ struct Series {
             if !view.isLive && view.periods.month.isZero { continue }
             let snapshot = DeviceSnapshot(
                 labels: entry.labels, view: view, isUp: entry.members.contains { links[$0.rawValue]?.isUp == true },
-                isUplink: ledger.currentUplink.map(entry.members.contains) ?? false, infoLabels: entry.infoLabels,
+                isUplink: entry.members.contains(where: ledger.currentUplink.contains), infoLabels: entry.infoLabels,
                 addressLabels: entry.addressLabels)
             if view.isLive { live.append(snapshot) } else { gone.append(snapshot) }
         }
@@ -106,10 +106,6 @@ extension AccountView {
     /// Adds what another account has in its periods.
     fileprivate mutating func add(_ other: AccountView) {
         lifetime += other.lifetime
-        periods.day += other.periods.day
-        periods.week += other.periods.week
-        periods.month += other.periods.month
-        periods.previousDay += other.periods.previousDay
-        periods.previousMonth += other.periods.previousMonth
+        periods.add(other.periods)
     }
 }

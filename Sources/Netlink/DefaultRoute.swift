@@ -1,83 +1,188 @@
 import CLinux
 
-/// A route to everywhere, of the main table.
+/// A route to everywhere.
 package struct DefaultRoute: Hashable, Sendable {
-    /// The link that it leads out of; of several, the one with the greatest weight.
-    package var index: UInt32
+    package var family: InterfaceAddress.Family
+    /// `RT_TABLE_…` of linux/rtnetlink.h, or a number of the owner's.
+    package var table: UInt32
     /// Lower goes first.
     package var metric: UInt32
-    package var family: InterfaceAddress.Family
+    /// The links that it leads out of: several where the kernel spreads packets over them (ECMP). Empty for a route that
+    /// refuses packets (blackhole, unreachable, prohibit): it hides those of its table behind it.
+    package var links: [UInt32]
+    /// Of IPv6 routes of one metric the kernel takes the higher: -1, 0 or 1 (RFC 4191 §2.1).
+    package var preference: Int
 
-    package init(index: UInt32, metric: UInt32, family: InterfaceAddress.Family) {
-        self.index = index
-        self.metric = metric
+    package init(
+        _ family: InterfaceAddress.Family, links: [UInt32], metric: UInt32, table: UInt32 = mainTable,
+        preference: Int = 0
+    ) {
         self.family = family
+        self.table = table
+        self.metric = metric
+        self.links = links
+        self.preference = preference
     }
 
-    /// From a route message's payload: `struct rtmsg` and attributes. `nil` for any other route and for a dead one.
-    package init?(payload: UnsafeRawBufferPointer) {
+    /// `RT_TABLE_MAIN` of linux/rtnetlink.h.
+    package static let mainTable: UInt32 = 254
+
+    /// What is known of links when a route is chosen, by their numbers.
+    package struct LinkRoles: Sendable {
+        /// Links whose bytes another link carries once more.
+        package var tunnels: Set<UInt32>
+        /// Links that lead nowhere.
+        package var loopbacks: Set<UInt32>
+
+        package init(tunnels: Set<UInt32> = [], loopbacks: Set<UInt32> = []) {
+            self.tunnels = tunnels
+            self.loopbacks = loopbacks
+        }
+
+        package init(_ links: some Sequence<Link>) {
+            self.init()
+            for link in links {
+                if link.isTunnel { tunnels.insert(link.index) }
+                if link.kind == "loopback" { loopbacks.insert(link.index) }
+            }
+        }
+    }
+
+    /// The route without links that lead nowhere; `nil` if no link is left.
+    func leadingOut(_ roles: LinkRoles) -> DefaultRoute? {
+        var route = self
+        route.links.removeAll { roles.loopbacks.contains($0) }
+        return route.links.isEmpty ? nil : route
+    }
+
+    func isTunnel(_ roles: LinkRoles) -> Bool { links.allSatisfy { roles.tunnels.contains($0) } }
+
+    /// The route that traffic takes: one that isn't a tunnel, if there is any; then the main table's; then the lowest
+    /// metric; then IPv4. In each table the first route of the lowest metric hides what comes behind one that refuses.
+    ///
+    /// - Parameter routes: In the order in which the kernel lists them, which decides between equal ones.
+    package static func best(of routes: [DefaultRoute], _ roles: LinkRoles) -> DefaultRoute? {
+        struct Table: Hashable {
+            let table: UInt32
+            let family: InterfaceAddress.Family
+        }
+        var usable: [(place: Int, route: DefaultRoute)] = []
+        for routes in Dictionary(grouping: routes.enumerated(), by: { Table(table: $1.table, family: $1.family) })
+            .values
+        {
+            let inOrder = routes.sorted {
+                ($0.element.metric, -$0.element.preference, $0.offset)
+                    < ($1.element.metric, -$1.element.preference, $1.offset)
+            }
+            for (place, route) in inOrder.map(\.element).prefix(while: { !$0.links.isEmpty }).enumerated() {
+                if let route = route.leadingOut(roles) { usable.append((place, route)) }
+            }
+        }
+        func rank(_ entry: (place: Int, route: DefaultRoute)) -> (Int, Int, UInt32, Int, Int) {
+            let route = entry.route
+            return (
+                route.isTunnel(roles) ? 1 : 0, route.table == mainTable ? 0 : 1, route.metric,
+                route.family == .ipv4 ? 0 : 1, entry.place
+            )
+        }
+        return usable.min { rank($0) < rank($1) }?.route
+    }
+}
+
+/// A route as `RTM_NEWROUTE` describes it, with what it leads to still to be looked up, perhaps.
+struct RouteMessage {
+    /// A prefix of 0 is everywhere.
+    let destinationLength: UInt8
+    private(set) var route: DefaultRoute
+    /// Where the route names a nexthop object instead of links.
+    private(set) var nexthop: UInt32?
+
+    /// From a route message's payload: `struct rtmsg` and attributes.
+    ///
+    /// `nil` for one that ordinary packets of this machine don't take: another type of service or source, the table of
+    /// local addresses, a cached answer, `throw`, or a link that is down.
+    init?(payload: UnsafeRawBufferPointer) {
         guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self),
-            payload.loadInteger(at: 1, as: UInt8.self) == 0,
+            let destinationLength = payload.loadInteger(at: 1, as: UInt8.self),
+            payload.loadInteger(at: 2, as: UInt8.self) == 0,  // From any source.
+            let serviceType = payload.loadInteger(at: 3, as: UInt8.self),
             let shortTable = payload.loadInteger(at: 4, as: UInt8.self),
-            payload.loadInteger(at: 7, as: UInt8.self) == UInt8(RTN_UNICAST),
+            let type = payload.loadInteger(at: 7, as: UInt8.self),
             let flags = payload.loadInteger(at: 8, as: UInt32.self), !Self.isDead(flags), flags & Self.clonedFlag == 0
         else { return nil }
+        let family: InterfaceAddress.Family
         switch Int32(familyNumber) {
-        case AF_INET: family = .ipv4
+        case AF_INET where serviceType == 0: family = .ipv4
         case AF_INET6: family = .ipv6
         default: return nil
         }
-        var table = UInt32(shortTable)
-        var index: UInt32?
-        metric = 0
+        self.destinationLength = destinationLength
+        route = DefaultRoute(family, links: [], metric: 0, table: UInt32(shortTable))
         var attributes = AttributeReader(payload, behind: 12)
-        while let (type, value) = attributes.next() {
-            switch type {
-            case RouteAttribute.outgoingLink: index = value.loadInteger(at: 0, as: UInt32.self)
-            case RouteAttribute.priority: metric = value.loadInteger(at: 0, as: UInt32.self) ?? 0
-            case RouteAttribute.multipath: index = Self.heaviestLink(in: value)
-            case RouteAttribute.table: table = value.loadInteger(at: 0, as: UInt32.self) ?? table
-            default: break  // Gateways, preferred sources and metrics don't say which link it is.
-            }
+        while let (type, value) = attributes.next() { take(type, value) }
+        if route.table == UInt32(RT_TABLE_LOCAL.rawValue) { return nil }
+        switch UInt32(type) {
+        case UInt32(RTN_UNICAST): if route.links.isEmpty, nexthop == nil { return nil }
+        case UInt32(RTN_BLACKHOLE), UInt32(RTN_UNREACHABLE), UInt32(RTN_PROHIBIT): (route.links, nexthop) = ([], nil)
+        default: return nil
         }
-        guard table == UInt32(RT_TABLE_MAIN.rawValue), let index, index != 0 else { return nil }
-        self.index = index
     }
 
-    /// The route that traffic takes: one that isn't a tunnel, if there is any; then the lowest metric; then IPv4.
-    package static func best(of routes: some Sequence<DefaultRoute>, isTunnel: (UInt32) -> Bool) -> DefaultRoute? {
-        routes.min { a, b in a.rank(isTunnel: isTunnel(a.index)) < b.rank(isTunnel: isTunnel(b.index)) }
+    private mutating func take(_ type: UInt16, _ value: UnsafeRawBufferPointer) {
+        switch type {
+        case RouteAttribute.outgoingLink:
+            if let link = value.loadInteger(at: 0, as: UInt32.self), link != 0 { route.links = [link] }
+        case RouteAttribute.priority: route.metric = value.loadInteger(at: 0, as: UInt32.self) ?? 0
+        case RouteAttribute.multipath: route.links = Self.links(ofHops: value)
+        case RouteAttribute.table: route.table = value.loadInteger(at: 0, as: UInt32.self) ?? route.table
+        case RouteAttribute.preference:
+            // ICMPV6_ROUTER_PREF_… of linux/icmpv6.h: 1 is high, 3 is low.
+            route.preference = value.first == 1 ? 1 : value.first == 3 ? -1 : 0
+        case RouteAttribute.nexthop: nexthop = value.loadInteger(at: 0, as: UInt32.self)
+        default: break  // Gateways, preferred sources and metrics don't say which link it is.
+        }
     }
+
+    /// Names the links of the nexthop object that the route leads to.
+    ///
+    /// - Returns: `nil` if that leads nowhere.
+    func resolved(_ nexthops: [UInt32: Nexthop]) -> RouteMessage? {
+        guard route.links.isEmpty, let nexthop else { return self }
+        var message = self
+        message.route.links = Nexthop.links(of: nexthop, among: nexthops)
+        return message.route.links.isEmpty ? nil : message
+    }
+
+    /// Whether its links are still to be found among the nexthop objects.
+    var needsNexthops: Bool { route.links.isEmpty && nexthop != nil }
 
     /// `RTM_F_CLONED` of linux/rtnetlink.h: a cached answer, no route.
     private static let clonedFlag: UInt32 = 0x200
 
-    private func rank(isTunnel: Bool) -> (Int, UInt32, Int, UInt32) {
-        (isTunnel ? 1 : 0, metric, family == .ipv4 ? 0 : 1, index)
-    }
-
-    /// The link of the next hop with the greatest weight, by `struct rtnexthop` of linux/rtnetlink.h.
-    private static func heaviestLink(in hops: UnsafeRawBufferPointer) -> UInt32? {
+    /// The links of next hops that work, by `struct rtnexthop` of linux/rtnetlink.h.
+    private static func links(ofHops hops: UnsafeRawBufferPointer) -> [UInt32] {
         var rest = hops
-        var best: (weight: UInt8, index: UInt32)?
+        var links: [UInt32] = []
         while let length = rest.loadInteger(at: 0, as: UInt16.self), length >= 8, Int(length) <= rest.count,
-            let flags = rest.loadInteger(at: 2, as: UInt8.self), let weight = rest.loadInteger(at: 3, as: UInt8.self),
-            let index = rest.loadInteger(at: 4, as: UInt32.self)
+            let flags = rest.loadInteger(at: 2, as: UInt8.self), let index = rest.loadInteger(at: 4, as: UInt32.self)
         {
-            if !isDead(UInt32(flags)), best.map({ weight > $0.weight }) ?? true { best = (weight, index) }
+            if !isDead(UInt32(flags)), index != 0, !links.contains(index) { links.append(index) }
             rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, (Int(length) + 3) & ~3)...])
         }
-        return best?.index
+        return links
     }
 
-    /// `RTNH_F_DEAD` or `RTNH_F_LINKDOWN`.
-    private static func isDead(_ flags: UInt32) -> Bool { flags & (1 | 16) != 0 }
+    /// `RTNH_F_DEAD` or `RTNH_F_LINKDOWN` of linux/rtnetlink.h.
+    static func isDead(_ flags: UInt32) -> Bool { flags & (1 | 16) != 0 }
 }
 
 /// `RTA_…` of linux/rtnetlink.h.
-private enum RouteAttribute {
+enum RouteAttribute {
+    static let destination: UInt16 = 1
     static let outgoingLink: UInt16 = 4
     static let priority: UInt16 = 6
     static let multipath: UInt16 = 9
     static let table: UInt16 = 15
+    static let preference: UInt16 = 20
+    static let nexthop: UInt16 = 30
 }

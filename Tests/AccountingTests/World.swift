@@ -82,7 +82,7 @@ struct World {
         let readings = kernel.map { Reading(device: $0.key, counters: $0.value.counters) }
         let isUrgent = ledger.record(readings, at: now, endsInterval: endsInterval)
         let hasPlanNews = ledger.notePlanEvents(at: now.timestamp, makesForecasts: false)
-        if ledger.setUplink(uplink) || isUrgent || hasPlanNews { commit() }
+        if ledger.setUplink(Set([uplink].compactMap { $0 })) || isUrgent || hasPlanNews { commit() }
         if ledger.isPlanBookOutdated { renewPlanBook() }
     }
 
@@ -145,7 +145,7 @@ struct World {
     mutating func start() {
         startWithoutStore()
         ledger.takeUp(stored, planBook: storedPlanBook, calendar: calendar, wasShown: false)
-        ledger.setUplink(uplink)
+        ledger.setUplink(Set([uplink].compactMap { $0 }))
         commit()
     }
 
@@ -155,7 +155,7 @@ struct World {
             devices: kernel.map { (Device(index: $0.key, name: $0.value.name), $0.value.counters) },
             planBook: newPlanBook, rules: rules,
             calendar: calendar, epoch: Epoch(bootID: bootID, networkNamespace: 1), now: now)
-        ledger.setUplink(uplink)
+        ledger.setUplink(Set([uplink].compactMap { $0 }))
     }
 
     /// The store, which couldn't be read when the program started, can be read now.

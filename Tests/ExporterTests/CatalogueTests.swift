@@ -89,7 +89,7 @@ struct Scenario {
         let snapshot = Snapshot(
             devices: series.snapshots(of: ledger, links), uplink: ledger.uplinkView,
             plans: PlanSeries(ledger.planBook.plans).snapshot(of: ledger.planBook, at: now.timestamp),
-            isOnline: ledger.currentUplink != nil,
+            isOnline: !ledger.currentUplink.isEmpty,
             window: ledger.window,
             store: StoreStatus(isUp: true, lastCommitSeconds: 1_795_262_400.25, commitFailures: 1, sizeBytes: 20480),
             kernel: KernelStatus(readSuccess: true, overruns: 2, clockSteps: 3), configuration: configuration,
@@ -119,7 +119,7 @@ struct Scenario {
             InterfaceAddress(index: 2, family: .ipv6, text: "2001:db8::7", prefixLength: 64, peer: []))
         scenario.links.insert(InterfaceAddress(index: 4, family: .ipv4, text: "10.0.0.1", prefixLength: 8, peer: []))
         scenario.read([2: (0, 0)])
-        scenario.ledger.setUplink(DeviceIndex(rawValue: 2))
+        scenario.ledger.setUplink([DeviceIndex(rawValue: 2)])
         scenario.read([2: (1000, 200), 3: (900, 100), 4: (5, 6), 5: (7, 8), 7: (11, 12)])
         scenario.remove(7)
         scenario.read(after: 86400, [2: (9_007_199_254_740_993, 400), 3: (950, 150), 4: (5, 6), 5: (7, 8)])

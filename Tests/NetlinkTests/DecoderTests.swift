@@ -18,7 +18,9 @@ struct DecoderTests {
 
     private func link(_ capture: [UInt8]) throws -> Link? { try decode(capture) { Link(payload: $0.payload) } }
     private func route(_ capture: [UInt8]) throws -> DefaultRoute? {
-        try decode(capture) { DefaultRoute(payload: $0.payload) }
+        try decode(capture) { message in
+            RouteMessage(payload: message.payload).flatMap { $0.destinationLength == 0 ? $0.route : nil }
+        }
     }
     private func address(_ capture: [UInt8]) throws -> InterfaceAddress? {
         try decode(capture) { InterfaceAddress(payload: $0.payload) }
@@ -78,14 +80,12 @@ struct DecoderTests {
         #expect(pointToPoint.peer == [198, 51, 100, 2])
     }
 
-    @Test func defaultRoutesOfTheMainTableAreTold() throws {
-        #expect(try route(Captures.route4) == DefaultRoute(index: 3, metric: 100, family: .ipv4))
-        #expect(try route(Captures.route6) == DefaultRoute(index: 3, metric: 1024, family: .ipv6))
-        #expect(
-            try route(Captures.routeMultipath) == DefaultRoute(index: 4, metric: 50, family: .ipv4),
-            "of several hops the heaviest")
+    @Test func defaultRoutesTellTheirLinksMetricAndTable() throws {
+        #expect(try route(Captures.route4) == DefaultRoute(.ipv4, links: [3], metric: 100))
+        #expect(try route(Captures.route6) == DefaultRoute(.ipv6, links: [3], metric: 1024))
+        #expect(try route(Captures.routeMultipath) == DefaultRoute(.ipv4, links: [3, 4], metric: 50), "every hop's")
         #expect(try route(Captures.routeElsewhere) == nil)
-        #expect(try route(Captures.routeOfAnotherTable) == nil)
+        #expect(try route(Captures.routeOfAnotherTable)?.table == 100)
     }
 
     @Test func aDeadRouteIsNone() throws {
@@ -94,11 +94,19 @@ struct DecoderTests {
             capture[16 + 8] |= flag
             #expect(try route(capture) == nil, "RTNH_F_DEAD or RTNH_F_LINKDOWN")
         }
-        for type: UInt8 in [2, 6, 7, 8] {  // Local, blackhole, unreachable, prohibit.
-            var capture = Captures.route4
-            capture[16 + 7] = type
-            #expect(try route(capture) == nil)
-        }
+        var local = Captures.route4
+        local[16 + 7] = 2
+        #expect(try route(local) == nil)
+        var forOneService = Captures.route4
+        forOneService[16 + 3] = 0x10
+        #expect(try route(forOneService) == nil, "ordinary packets don't take it")
+    }
+
+    @Test(arguments: [6, 7, 8] as [UInt8])
+    func aRouteThatRefusesPacketsHasNoLinks(type: UInt8) throws {  // Blackhole, unreachable, prohibit.
+        var capture = Captures.route4
+        capture[16 + 7] = type
+        #expect(try route(capture) == DefaultRoute(.ipv4, links: [], metric: 100))
     }
 
     @Test func aDeadHopIsPassedOver() throws {
@@ -108,10 +116,10 @@ struct DecoderTests {
                 Captures.routeMultipath.indices.first {
                     Array(Captures.routeMultipath[$0...].prefix(4)) == [36, 0, 9, 0]
                 }) + 4
-        for (dead, expected) in [([1], 3), ([0], 4), ([0, 1], nil)] as [([Int], UInt32?)] {
+        for (dead, expected) in [([1], [3]), ([0], [4]), ([0, 1], nil)] as [([Int], [UInt32]?)] {
             var capture = Captures.routeMultipath
             for hop in dead { capture[start + hop * 16 + 2] |= 1 }
-            #expect(try route(capture)?.index == expected)
+            #expect(try route(capture)?.links == expected)
         }
     }
 
@@ -121,7 +129,7 @@ struct DecoderTests {
         for length: UInt8 in [0, 7, 17, 255] {
             var capture = Captures.routeMultipath
             capture[start + 4 + 16] = length
-            #expect(try route(capture)?.index == 3, "the second hop says it has \(length) bytes; it has 16")
+            #expect(try route(capture)?.links == [3], "the second hop says it has \(length) bytes; it has 16")
         }
     }
 
@@ -174,7 +182,8 @@ struct DecoderTests {
         _ = LinkCounters(statsPayload: payload)
         if let link = Link(payload: payload) { #expect(!link.name.isEmpty && link.index != 0 && !link.kind.isEmpty) }
         if let address = InterfaceAddress(payload: payload) { #expect((2...45).contains(address.text.utf8.count)) }
-        if let route = DefaultRoute(payload: payload) { #expect(route.index != 0) }
+        if let message = RouteMessage(payload: payload) { #expect(!message.route.links.contains(0)) }
+        if let nexthop = Nexthop(payload: payload) { _ = Nexthop.links(of: nexthop.id, among: [nexthop.id: nexthop]) }
     }
 
     /// A block of exactly these bytes, so that the address sanitizer sees a read behind them.
@@ -231,30 +240,41 @@ private func == (result: (messages: Int, isMalformed: Bool), expected: (Int, Boo
 
 @Suite("The route that traffic takes")
 struct BestRouteTests {
-    private static func route(_ index: UInt32, _ metric: UInt32, _ family: InterfaceAddress.Family = .ipv4)
-        -> DefaultRoute
-    {
-        DefaultRoute(index: index, metric: metric, family: family)
+    private static func route(
+        _ links: [UInt32], _ metric: UInt32, _ family: InterfaceAddress.Family = .ipv4, table: UInt32 = 254,
+        preference: Int = 0
+    ) -> DefaultRoute {
+        DefaultRoute(family, links: links, metric: metric, table: table, preference: preference)
     }
 
-    private static let cases: [(routes: [DefaultRoute], tunnels: Set<UInt32>, best: UInt32?, why: Comment)] = [
+    private static let cases: [(routes: [DefaultRoute], tunnels: Set<UInt32>, best: [UInt32]?, why: Comment)] = [
         ([], [], nil, "there is none"),
-        ([route(1, 0)], [], 1, "the only one"),
-        ([route(1, 100), route(2, 50)], [], 2, "the lowest metric"),
-        ([route(1, 100), route(2, 100, .ipv6)], [], 1, "IPv4 before IPv6"),
-        ([route(1, 100, .ipv6), route(2, 100)], [], 2, "in any order"),
-        ([route(1, 101), route(2, 100, .ipv6)], [], 2, "the metric goes before the family"),
-        ([route(1, 0), route(2, 1000)], [1], 2, "a tunnel's bytes are carried once more by its carrier"),
-        ([route(1, 0), route(2, 1000, .ipv6)], [1], 2, "a carrier of the other family is one, too"),
-        ([route(1, 10), route(2, 5)], [1, 2], 2, "a tunnel only if there is no other"),
-        ([route(1, .max)], [], 1, "the highest metric there is"),
-        ([route(7, 10), route(3, 10)], [], 3, "the lower number, so that it doesn't change with their order"),
+        ([route([1], 0)], [], [1], "the only one"),
+        ([route([1], 100), route([2], 50)], [], [2], "the lowest metric"),
+        ([route([1], 100), route([2], 100, .ipv6)], [], [1], "IPv4 before IPv6"),
+        ([route([1], 100, .ipv6), route([2], 100)], [], [2], "in any order"),
+        ([route([1], 101), route([2], 100, .ipv6)], [], [2], "the metric goes before the family"),
+        ([route([1], 0), route([2], 1000)], [1], [2], "a tunnel's bytes are carried once more by its carrier"),
+        ([route([1], 0), route([2], 1000, .ipv6)], [1], [2], "a carrier of the other family is one, too"),
+        ([route([1], 10), route([2], 5)], [1, 2], [2], "a tunnel only if there is no other"),
+        ([route([1], .max)], [], [1], "the highest metric there is"),
+        ([route([7], 10), route([3], 10)], [], [7], "the one that the kernel lists first"),
+        ([route([4, 5], 10), route([3], 20)], [], [4, 5], "all links of a route over several"),
+        ([route([], 50), route([3], 100)], [], nil, "what refuses packets hides what comes behind it"),
+        ([route([], 500), route([3], 100)], [], [3], "but not what goes before it"),
+        ([route([], 50), route([3], 100, .ipv6)], [], [3], "nor the other family's"),
+        ([route([3], 0, table: 100), route([4], 900)], [], [4], "the main table goes first"),
+        ([route([3], 0, table: 100)], [], [3], "another table, if only that leads out"),
+        ([route([1], 1024, .ipv6), route([2], 1024, .ipv6, preference: 1)], [], [2], "the router's preference"),
+        ([route([2], 1024, .ipv6), route([1], 1024, .ipv6, preference: -1)], [], [2], "a low one goes last"),
+        ([route([9], 1)], [], nil, "a loopback device leads nowhere"),
+        ([route([9], 1), route([2], 5)], [], [2], "and hides nothing"),
     ]
 
     @Test(arguments: cases.indices)
     func theBestRouteIsChosen(number: Int) {
         let (routes, tunnels, best, why) = Self.cases[number]
-        #expect(DefaultRoute.best(of: routes) { tunnels.contains($0) }?.index == best, why)
-        #expect(DefaultRoute.best(of: routes.reversed()) { tunnels.contains($0) }?.index == best, why)
+        let roles = DefaultRoute.LinkRoles(tunnels: tunnels, loopbacks: [9])
+        #expect(DefaultRoute.best(of: routes, roles)?.links == best, why)
     }
 }

@@ -107,19 +107,14 @@ struct KernelNetworkTests {
     }
 
     private struct ListedRoute: Decodable {
-        struct Hop: Decodable {
-            var dev: String
-            var weight: Int
-        }
+        struct Hop: Decodable { var dev: String }
         var type: String?
         var dev: String?
         var metric: UInt32?
         var nexthops: [Hop]?
         var flags: [String]?
-
-        /// The device of the route or of its heaviest hop.
-        var device: String? { dev ?? nexthops?.max { $0.weight < $1.weight }?.dev }
-        var isUsable: Bool { type ?? "unicast" == "unicast" && flags?.contains("linkdown") != true }
+        var table: String?
+        var dst: String
     }
 
     @Test func defaultRoutesAreThoseThatIpLists() throws {
@@ -131,18 +126,195 @@ struct KernelNetworkTests {
             var listed: Set<DefaultRoute> = []
             var unusable = 0
             for (option, family) in [("-4", .ipv4), ("-6", .ipv6)] as [(String, InterfaceAddress.Family)] {
-                for route in try ip("\(option) -details route show default", as: [ListedRoute].self) {
-                    guard route.isUsable, let index = route.device.flatMap({ indices[$0] }) else {
+                for route in try ip("\(option) -details route show default table all", as: [ListedRoute].self) {
+                    if route.flags?.contains("linkdown") == true {
                         unusable += 1
                         continue
                     }
-                    listed.insert(DefaultRoute(index: index, metric: route.metric ?? 0, family: family))
+                    let refuses = route.type ?? "unicast" != "unicast"
+                    let names = refuses ? [] : route.dev.map { [$0] } ?? (route.nexthops ?? []).map(\.dev)
+                    listed.insert(
+                        DefaultRoute(
+                            family, links: names.compactMap { indices[$0] }, metric: route.metric ?? 0,
+                            table: route.table.flatMap { UInt32($0) } ?? DefaultRoute.mainTable))
                 }
             }
-            let routes = try KernelNetwork().defaultRoutes()
+            let network = try KernelNetwork()
+            let routes = try network.defaultRoutes()
             #expect(routes.count == listed.count && Set(routes) == listed)
-            #expect(routes.count == 3 && unusable == 2)
-            #expect(DefaultRoute.best(of: routes) { _ in false }?.index == indices["br0"])
+            #expect(routes.count == 5 && unusable == 1)
+            let both = [indices["veth0"], indices["br0"]]
+            #expect(try network.defaultRoute(.init())?.links == both.compactMap { $0 })
+        }
+    }
+
+    // MARK: - The uplink
+
+    /// Two cables, `up0` and `up1`, each with a network of its own behind it.
+    private func layCables() throws {
+        try ip("link set lo up")
+        for number in 0...1 {
+            try ip("link add up\(number) type veth peer name peer\(number)")
+            for name in ["up\(number)", "peer\(number)"] {
+                try ip("link set \(name) addrgenmode none")
+                try ip("link set \(name) up")
+            }
+            try ip("addr add 10.\(number).0.1/24 dev up\(number)")
+            try ip("addr add fd00:\(number)::1/64 dev up\(number) nodad")
+        }
+    }
+
+    /// The names of the links that lead to the rest of the world, and what `ip route get` says of an address far away.
+    private func uplink(_ network: KernelNetwork) throws -> [String] {
+        let links = try network.links()
+        let route = try network.defaultRoute(.init(links))
+        return (route?.links ?? []).map { index in
+            links.first { $0.index == index }.map { String(decoding: $0.name, as: UTF8.self) } ?? "?"
+        }
+    }
+
+    /// What `sysctl` sets in the thread's namespace.
+    private func set(_ key: String, _ value: String) throws {
+        let file = try #require(
+            fopen("/proc/thread-self/net/../../../sys/" + key, "w") ?? fopen("/proc/sys/" + key, "w"))
+        fputs(value, file)
+        fclose(file)
+    }
+
+    private static let cases: [(why: Comment, commands: [String], uplink: [String])] = [
+        ("one route", ["route add default via 10.1.0.2"], ["up1"]),
+        (
+            "of one metric the first", ["route add default via 10.1.0.2", "route append default via 10.0.0.2"], ["up1"]
+        ),
+        (
+            "not for one type of service",
+            ["route add default via 10.1.0.2 metric 100", "route add default via 10.0.0.2 tos 0x10"], ["up1"]
+        ),
+        (
+            "a better route refuses",
+            ["route add default via 10.1.0.2 metric 100", "route add unreachable default metric 50"], []
+        ),
+        ("a blackhole alone", ["route add blackhole default"], []),
+        ("out of the loopback device", ["route add default dev lo"], []),
+        ("the table default", ["route add default via 10.1.0.2 table default"], ["up1"]),
+        (
+            "a table that a rule names",
+            ["route add default via 10.1.0.2 table 100", "rule add lookup 100 pref 1000"], ["up1"]
+        ),
+        (
+            "a table for packets of one address only",
+            ["route add default via 10.1.0.2 table 100", "rule add from 10.1.0.1 lookup 100"], ["up1"]
+        ),
+        (
+            "a rule before the main table",
+            [
+                "route add default via 10.0.0.2", "route add default via 10.1.0.2 table 100",
+                "rule add lookup 100 pref 1000",
+            ], ["up1"]
+        ),
+        (
+            "over several links",
+            ["route add default nexthop via 10.0.0.2 dev up0 nexthop via 10.1.0.2 dev up1"], ["up0", "up1"]
+        ),
+        (
+            "by a nexthop object",
+            ["nexthop add id 1 via 10.1.0.2 dev up1", "route add default nhid 1"], ["up1"]
+        ),
+        (
+            "by a group of them",
+            [
+                "nexthop add id 1 via 10.0.0.2 dev up0", "nexthop add id 2 via 10.1.0.2 dev up1",
+                "nexthop add id 10 group 1/2", "route add default nhid 10",
+            ], ["up0", "up1"]
+        ),
+        (
+            "an object that refuses", ["nexthop add id 1 blackhole", "route add default nhid 1"], []
+        ),
+        ("IPv6 alone", ["-6 route add default via fd00:1::2 dev up1"], ["up1"]),
+        (
+            "IPv6 by a nexthop object",
+            ["-6 nexthop add id 7 via fd00:1::2 dev up1", "-6 route add default nhid 7"], ["up1"]
+        ),
+        (
+            "IPv6 over several links",
+            ["-6 route add default nexthop via fd00:0::2 dev up0 nexthop via fd00:1::2 dev up1"], ["up0", "up1"]
+        ),
+        (
+            "the carrier of a tunnel",
+            [
+                "link add tun7 type vxlan id 7 dstport 4789 dev up1", "link set tun7 addrgenmode none",
+                "link set tun7 up", "route add default dev tun7", "route add default via 10.1.0.2 metric 700",
+            ], ["up1"]
+        ),
+        (
+            "the carrier of a tunnel that takes everything by two halves",
+            [
+                "link add tun7 type vxlan id 7 dstport 4789 dev up1", "link set tun7 addrgenmode none",
+                "link set tun7 up", "route add 0.0.0.0/1 dev tun7", "route add 128.0.0.0/1 dev tun7",
+                "route add default via 10.1.0.2 metric 700",
+            ], ["up1"]
+        ),
+        (
+            "a tunnel, if there is no other",
+            [
+                "link add tun7 type vxlan id 7 dstport 4789 dev up1", "link set tun7 addrgenmode none",
+                "link set tun7 up", "route add default dev tun7",
+            ], ["tun7"]
+        ),
+    ]
+
+    @Test(arguments: cases.indices, [false, true])
+    func theUplinkIsTheOneThatTheKernelTakes(number: Int, namesOnlyObjects: Bool) throws {
+        let (why, commands, expected) = Self.cases[number]
+        try inNewNetwork {
+            try layCables()
+            if namesOnlyObjects { try set("net/ipv4/nexthop_compat_mode", "0") }
+            for command in commands { try ip(command) }
+            #expect(Set(try uplink(KernelNetwork())) == Set(expected), why)
+        }
+    }
+
+    @Test func aDeletedNexthopObjectIsAnEvent() throws {
+        try inNewNetwork {
+            try layCables()
+            for command in [
+                "nexthop add id 1 via 10.0.0.2 dev up0", "nexthop add id 2 via 10.1.0.2 dev up1",
+                "nexthop add id 10 group 1/2", "route add default nhid 10",
+            ] { try ip(command) }
+            let network = try KernelNetwork()
+            try ip("nexthop del id 2")
+            #expect(Told(try drain(network)).routes > 0)
+            #expect(try uplink(network) == ["up0"])
+            try ip("nexthop del id 1")
+            #expect(Told(try drain(network)).routes > 0)
+            #expect(try uplink(network) == [])
+            try ip("rule add lookup 100 pref 1000")
+            #expect(Told(try drain(network)).routes > 0)
+        }
+    }
+
+    // MARK: - A busy kernel
+
+    @Test func aBusyKernelHoldsUpNobody() throws {
+        try inNewNetwork {
+            try build()
+            let network = try KernelNetwork()
+            try carry([1, 100, 1400])
+            // The worker waits for what never comes, as it would for the kernel's lock.
+            let gate = Pipe()
+            let isHeld = network.behindTheLockForTests(gate)
+            #expect(isHeld == nil)
+            network.patienceMilliseconds = 20
+            var counters: [LinkCounters] = []
+            try network.readCounters(into: &counters)
+            #expect(network.isBusy)
+            #expect(throws: NetlinkError.self) { try network.links() }
+            gate.fileHandleForWriting.write(Data([1]))
+            network.patienceMilliseconds = 10_000
+            var later: [LinkCounters] = []
+            repeat { try network.readCounters(into: &later) } while network.isBusy
+            #expect(counters.sorted { $0.index < $1.index } == later.sorted { $0.index < $1.index })
+            #expect(try network.links().count == counters.count)
         }
     }
 
@@ -398,6 +570,20 @@ struct KernelNetworkTests {
             #expect(network.overruns > 0)
             try ip("link set bridge0 name modem0")
             #expect(changed(try drain(network)).contains { $0.name == Array("modem0".utf8) })
+        }
+    }
+}
+
+extension KernelNetwork {
+    /// Has the worker read from a pipe, and waits for that no longer than a moment.
+    fileprivate func behindTheLockForTests(_ gate: Pipe) -> Bool? {
+        let patience = patienceMilliseconds
+        defer { patienceMilliseconds = patience }
+        patienceMilliseconds = 1
+        let descriptor = gate.fileHandleForReading.fileDescriptor
+        return behindTheLock {
+            var byte: UInt8 = 0
+            return read(descriptor, &byte, 1) == 1
         }
     }
 }

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -73,6 +74,9 @@ void netusage_release_startup_code(void);
 
 /// Whether a password gives this hash, in any of the methods of crypt(5); bcrypt takes a tenth of a second or more.
 _Bool netusage_password_matches(const char *password, const char *hash);
+
+/// The number of the link with a name in a socket's namespace (`SIOCGIFINDEX` of netdevice(7)); -1 if there is none.
+int netusage_link_index(int descriptor, const unsigned char *name, size_t length);
 
 /// Starts a program in a process group of its own, without input, output or open files, and with no signal ignored or
 /// blocked. Returns its number, or -errno.

@@ -69,16 +69,18 @@ package struct Doctor {
     private mutating func lookAtDevices(_ setup: LedgerAccess.Setup) {
         let links: [Link]
         let routes: [DefaultRoute]
+        let best: DefaultRoute?
         do {
             let kernel = try KernelNetwork()
             links = try kernel.links()
             routes = try kernel.defaultRoutes()
+            best = try kernel.defaultRoute(DefaultRoute.LinkRoles(links))
         } catch {
             add("Devices", [Finding(level: .problem, text: "the kernel can't be read: \(error)")])
             return
         }
         add("Devices", links.sorted { $0.deviceName < $1.deviceName }.map { Self.device($0, setup.rules) })
-        add("Uplink", Self.uplink(links, routes))
+        add("Uplink", Self.uplink(links, routes, best, setup.rules))
         add("Bytes that are counted twice", Self.hazards(links, setup.plans))
         add("Bytes that nobody counts", [Self.offload()])
     }
@@ -97,32 +99,49 @@ package struct Doctor {
         }
     }
 
-    private static func uplink(_ links: [Link], _ routes: [DefaultRoute]) -> [Finding] {
+    private static func uplink(
+        _ links: [Link], _ routes: [DefaultRoute], _ best: DefaultRoute?, _ rules: AccountingRules
+    ) -> [Finding] {
         let byIndex = Dictionary(links.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
-        guard let best = DefaultRoute.best(of: routes, isTunnel: { byIndex[$0]?.isTunnel ?? false }),
-            let link = byIndex[best.index]
-        else {
+        func names(_ route: DefaultRoute) -> String {
+            route.links.compactMap { byIndex[$0] }.map(name).sorted().joined(separator: " and ")
+        }
+        guard let best, !best.links.isEmpty else {
+            let refused = routes.contains { $0.links.isEmpty && $0.table == DefaultRoute.mainTable }
             return [
                 Finding(
                     level: .advice,
-                    text: "there is no default route, so this machine is offline and nothing is the uplink")
+                    text: refused
+                        ? "the default route refuses packets (blackhole or unreachable), so nothing is the uplink"
+                        : "there is no default route, so this machine is offline and nothing is the uplink")
             ]
         }
+        let table = best.table == DefaultRoute.mainTable ? "" : " of table \(best.table)"
+        let several =
+            best.links.count > 1 ? " together: the route leads over all of them (ECMP), and each byte counts once" : ""
         var findings = [
             Finding(
                 level: .good,
                 text:
-                    "\(name(link)) is the uplink: of the default routes its \(best.family == .ipv4 ? "IPv4" : "IPv6") one goes first, with metric \(best.metric)"
+                    "\(names(best)) \(best.links.count > 1 ? "are" : "is") the uplink\(several): the \(best.family == .ipv4 ? "IPv4" : "IPv6") default route\(table) with metric \(best.metric) goes first"
             )
         ]
-        for route in routes where route.index != best.index {
-            guard let other = byIndex[route.index] else { continue }
-            let reason =
-                other.isTunnel && !link.isTunnel
-                ? "it is a tunnel, whose bytes \(name(link)) or another device carries"
-                : "its metric is \(route.metric)"
+        for link in best.links.compactMap({ byIndex[$0] }) where rules.account(for: link.deviceName) == nil {
             findings.append(
-                Finding(level: .good, text: "\(name(other)) has a default route too, but isn't the uplink: \(reason)"))
+                Finding(
+                    level: .problem,
+                    text:
+                        "the uplink \(name(link)) isn't metered, so nothing is counted for the uplink: take it out of devices.exclude"
+                ))
+        }
+        for route in routes where !route.links.isEmpty && !route.links.allSatisfy(best.links.contains) {
+            let isTunnel = route.links.contains { byIndex[$0]?.isTunnel ?? false }
+            let reason =
+                isTunnel
+                ? "it is a tunnel, whose bytes \(names(best)) or another device carries"
+                : "its metric is \(route.metric)\(route.table == DefaultRoute.mainTable ? "" : ", in table \(route.table)")"
+            findings.append(
+                Finding(level: .good, text: "\(names(route)) has a default route too, but isn't the uplink: \(reason)"))
         }
         return findings
     }
@@ -132,9 +151,13 @@ package struct Doctor {
     private static func hazards(_ links: [Link], _ plans: Plans) -> [Finding] {
         var findings: [Finding] = []
         var pairs: [(one: Link, other: Link, what: String)] = []
-        let byName = Dictionary(links.map { (name($0), $0) }, uniquingKeysWith: { $1 })
+        let byIndex = Dictionary(links.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
         for link in links {
-            if let master = master(of: link).flatMap({ byName[$0] }) { pairs.append((link, master, "is a part of")) }
+            if let master = link.master.flatMap({ byIndex[$0] }) { pairs.append((link, master, "is a part of")) }
+            // Tunnels have a sentence of their own.
+            if !link.isTunnel, let carrier = link.carrier.flatMap({ byIndex[$0] }) {
+                pairs.append((link, carrier, "(\(link.kind)) is carried by"))
+            }
         }
         for tunnel in links where tunnel.isTunnel {
             findings.append(
@@ -164,17 +187,10 @@ package struct Doctor {
             }
         }
         return findings.isEmpty
-            ? [Finding(level: .good, text: "no bridge, bond or tunnel carries another device's bytes again")] : findings
-    }
-
-    /// The bridge or bond that a link belongs to.
-    private static func master(of link: Link) -> String? {
-        guard let name = String(validating: link.name, as: UTF8.self) else { return nil }
-        var target = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let length = readlink("/sys/class/net/\(name)/master", &target, target.count - 1)
-        guard length > 0 else { return nil }
-        let path = String(decoding: target[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return path.split(separator: "/").last.map(String.init)
+            ? [
+                Finding(
+                    level: .good, text: "no bridge, bond, VLAN, macvlan or tunnel carries another device's bytes again")
+            ] : findings
     }
 
     // MARK: - Offload

@@ -50,12 +50,12 @@ package struct LiveReport: Codable, Sendable {
         let addresses = showsAddresses ? Dictionary(grouping: links.addresses) { DeviceIndex(rawValue: $0.index) } : [:]
         accounts = views.filter { $0.1.isLive }.map { place, view in
             // The uplink is where the default route is.
-            let devices = view.key == .uplink ? [ledger.currentUplink].compactMap { $0 } : members[place] ?? []
+            let devices = view.key == .uplink ? ledger.currentUplink.sorted() : members[place] ?? []
             let link = view.key.isOneLink ? devices.first.flatMap { links[$0.rawValue] } : nil
             return Account(
                 name: names.name(of: view.key), kind: view.key.kind, link: link?.kind,
                 up: devices.contains { links[$0.rawValue]?.isUp == true },
-                uplink: ledger.currentUplink.map(devices.contains) ?? false,
+                uplink: devices.contains(where: ledger.currentUplink.contains),
                 addresses: view.key.isOneLink
                     ? Set(devices.flatMap { addresses[$0] ?? [] }.map(\.text)).sorted() : [],
                 receiveBytesPerSecond: view.rate.received, transmitBytesPerSecond: view.rate.transmitted,
@@ -103,8 +103,10 @@ package struct StatusReport: Codable, Sendable {
     package var startedAt: String
     /// Whether there is a usable default route.
     package var online: Bool
-    /// The device that carries it.
+    /// The device that carries it; the first of several.
     package var uplinkDevice: String?
+    /// All devices that carry it: more than one where it leads over several links (ECMP).
+    package var uplinkDevices: [String]
     package var dayStart: String
     package var weekStart: String
     package var monthStart: String

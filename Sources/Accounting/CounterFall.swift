@@ -1,0 +1,108 @@
+/// One direction of what a device carries.
+enum TrafficDirection: CaseIterable {
+    case received
+    case transmitted
+}
+
+extension Counters {
+    subscript(direction: TrafficDirection) -> UInt64 {
+        get { direction == .received ? received : transmitted }
+        set { if direction == .received { received = newValue } else { transmitted = newValue } }
+    }
+}
+
+extension Delta {
+    /// Bytes of one direction alone.
+    init(_ bytes: UInt64, _ direction: TrafficDirection) {
+        self.init(received: direction == .received ? bytes : 0, transmitted: direction == .transmitted ? bytes : 0)
+    }
+}
+
+/// One direction of a device whose counter shows less than before.
+///
+/// Either the counter restarted, or the kernel showed a wrong number for a moment. The counter decides: if it comes back
+/// within a minute, and has grown by no more than the link can carry, it hadn't restarted. Until then, what a restart
+/// would book is held.
+struct CounterFall {
+    /// What is booked if the counter has restarted: bytes between two readings.
+    struct HeldBytes {
+        let bytes: UInt64
+        let isUplink: Bool
+        let span: Ledger.BookingSpan
+        /// Whether the link can have carried that many; if not, no total shows them before they are booked.
+        let isPlausible: Bool
+    }
+
+    /// How long a counter may take to come back.
+    static let window = Span(seconds: 60)
+    /// What a link whose speed isn't known can carry in a second: 100 Gbit/s.
+    static let assumedBytesPerSecond: UInt64 = 12_500_000_000
+
+    /// What the counter showed before it fell, and the moment of that reading.
+    let before: UInt64
+    let beforeAt: Moment
+    /// When the fall was seen.
+    let seenAt: BootTime
+    /// Whether the device held the uplink then.
+    let heldUplink: Bool
+    /// What the counter showed last.
+    private(set) var shown: UInt64 = 0
+    private(set) var held: [HeldBytes] = []
+
+    init(from before: UInt64, readAt beforeAt: Moment, seenAt: BootTime, heldUplink: Bool) {
+        self.before = before
+        self.beforeAt = beforeAt
+        self.seenAt = seenAt
+        self.heldUplink = heldUplink
+    }
+
+    /// Whether a reading shows that the counter hadn't restarted.
+    ///
+    /// - Parameter linkBytesPerSecond: What the link can carry in a second; `nil` if that isn't known.
+    func isUndone(by value: UInt64, at now: BootTime, linkBytesPerSecond: UInt64?) -> Bool {
+        guard value >= before else { return false }
+        return Self.canCarry(value - before, within: now.elapsed(since: beforeAt.sinceBoot), linkBytesPerSecond)
+    }
+
+    /// Whether the time in which the counter may come back is over.
+    ///
+    /// - Parameter samplingInterval: Where readings are rarer than the window, the next one still counts.
+    func isOver(at now: BootTime, samplingInterval: Span) -> Bool {
+        let rareReading = samplingInterval.adding(Span(nanoseconds: samplingInterval.nanoseconds / 2))
+        return now.elapsed(since: seenAt) > max(Self.window, rareReading)
+    }
+
+    /// Holds what a reading would book if the counter has restarted.
+    ///
+    /// - Returns: The bytes; and whether the counter fell once more.
+    mutating func hold(
+        _ value: UInt64, isUplink: Bool, over span: Ledger.BookingSpan, linkBytesPerSecond: UInt64?
+    ) -> (bytes: UInt64, fell: Bool) {
+        let fell = value < shown
+        let bytes = fell ? value : value - shown
+        shown = value
+        if bytes > 0 {
+            let isPlausible = Self.canCarry(bytes, within: span.elapsed, linkBytesPerSecond)
+            held.append(HeldBytes(bytes: bytes, isUplink: isUplink, span: span, isPlausible: isPlausible))
+        }
+        return (bytes, fell)
+    }
+
+    /// Two seconds are allowed for, as drivers refresh their counters that seldom.
+    private static func canCarry(_ bytes: UInt64, within elapsed: Span, _ linkBytesPerSecond: UInt64?) -> Bool {
+        Double(bytes) <= Double(linkBytesPerSecond ?? assumedBytesPerSecond) * (elapsed.seconds + 2)
+    }
+}
+
+/// The fallen directions of one device.
+struct CounterFalls {
+    var received: CounterFall?
+    var transmitted: CounterFall?
+
+    subscript(direction: TrafficDirection) -> CounterFall? {
+        get { direction == .received ? received : transmitted }
+        set { if direction == .received { received = newValue } else { transmitted = newValue } }
+    }
+
+    var isEmpty: Bool { received == nil && transmitted == nil }
+}

@@ -1,0 +1,198 @@
+import CivilTime
+
+/// How readings become bookings, each direction by itself.
+extension Ledger {
+    /// Books what a device's counters show, each direction by itself.
+    ///
+    /// A direction that shows more than before books the difference. One that shows less has fallen: see ``CounterFall``.
+    ///
+    /// - Parameters:
+    ///   - isUplink: Whether the bytes go to the uplink, too.
+    ///   - previous: When the device was read last.
+    /// - Returns: Whether this must be committed at once: what a fallen counter showed before is nowhere but here.
+    mutating func count(
+        _ counters: Counters, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan, since previous: Moment,
+        at now: Moment
+    ) -> Bool {
+        guard let place = devices.index(forKey: index) else { return false }
+        let device = devices.values[place]
+        if falls.isEmpty || falls[index] == nil {
+            if device.last == counters { return false }
+            devices.values[place].isNewcomer = false
+            if counters.continues(device.last) {
+                devices.values[place].last = counters
+                book(counters.growth(since: device.last), from: device, isUplink: isUplink, over: span)
+                return false
+            }
+        }
+        var isUrgent = false
+        var hasFallen = false
+        for direction in TrafficDirection.allCases {
+            let value = counters[direction]
+            if let fall = falls[index]?[direction] {
+                if fall.isOver(at: now.sinceBoot, samplingInterval: rules.samplingInterval) {
+                    takeAsRestart(direction, of: index)
+                    isUrgent = true
+                } else if fall.isUndone(
+                    by: value, at: now.sinceBoot, linkBytesPerSecond: device.linkBytesPerSecond)
+                {
+                    takeAsGlitch(fall, direction, of: index, showing: value, at: now)
+                    continue
+                }
+            }
+            guard let last = devices[index]?.last[direction] else { continue }
+            if falls[index]?[direction] == nil, value >= last {
+                devices[index]?.last[direction] = value
+                book(Delta(value - last, direction), from: device, isUplink: isUplink, over: span)
+                continue
+            }
+            if falls[index]?[direction] == nil {
+                falls[index, default: CounterFalls()][direction] = CounterFall(
+                    from: last, readAt: previous, seenAt: now.sinceBoot, heldUplink: isUplink)
+                hasFallen = true
+                isUrgent = true
+            }
+            if hold(value, direction, of: index, isUplink: isUplink, over: span) { hasFallen = true }
+        }
+        if hasFallen { accounts[device.account].events.resets += 1 }
+        return isUrgent
+    }
+
+    /// - Returns: Whether the counter fell once more.
+    private mutating func hold(
+        _ value: UInt64, _ direction: TrafficDirection, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan
+    ) -> Bool {
+        guard let device = devices[index], var fall = falls[index]?[direction] else { return false }
+        let (bytes, fell) = fall.hold(
+            value, isUplink: isUplink, over: span, linkBytesPerSecond: device.linkBytesPerSecond)
+        falls[index]?[direction] = fall
+        if bytes > 0, fall.held.last?.isPlausible == true {
+            accounts[device.account].rate.add(Delta(bytes, direction))
+            if isUplink { accounts[uplinkAccount].rate.add(Delta(bytes, direction)) }
+        }
+        return fell
+    }
+
+    /// The counter is back: it is booked as if the fall hadn't been seen.
+    private mutating func takeAsGlitch(
+        _ fall: CounterFall, _ direction: TrafficDirection, of index: DeviceIndex, showing value: UInt64, at now: Moment
+    ) {
+        guard let device = devices[index] else { return }
+        endFall(of: direction, of: index)
+        devices[index]?.last[direction] = value
+        var span = bookingSpan(from: fall.beforeAt, until: now)
+        // Other devices were read meanwhile, so it is no gap.
+        if case .spread(let from, let to, let cuts, let elapsed, _) = span {
+            span = .spread(from: from, to: to, cuts: cuts, elapsed: elapsed, isGap: false)
+        }
+        book(Delta(value - fall.before, direction), from: device, isUplink: fall.heldUplink, over: span)
+    }
+
+    /// The counter has restarted: what it has shown since the fall is booked to the time in which it was read.
+    private mutating func takeAsRestart(_ direction: TrafficDirection, of index: DeviceIndex) {
+        guard let device = devices[index], let fall = falls[index]?[direction] else { return }
+        endFall(of: direction, of: index)
+        devices[index]?.last[direction] = fall.shown
+        for part in fall.held {
+            book(
+                Delta(part.bytes, direction), from: device, isUplink: part.isUplink, over: part.span,
+                countsAsRate: !part.isPlausible)
+        }
+    }
+
+    private mutating func endFall(of direction: TrafficDirection, of index: DeviceIndex) {
+        falls[index]?[direction] = nil
+        if falls[index]?.isEmpty == true { falls[index] = nil }
+    }
+
+    /// Nothing more is read of a device: its fallen counters have restarted.
+    mutating func settleFalls(of index: DeviceIndex) {
+        for direction in TrafficDirection.allCases { takeAsRestart(direction, of: index) }
+    }
+
+    /// No fallen counter is waited for any more.
+    mutating func settleFalls() {
+        for index in falls.keys.sorted() { settleFalls(of: index) }
+    }
+
+    /// A device is gone: a fallen counter that is back in its last message was a glitch, and any other has restarted.
+    ///
+    /// - Returns: What was booked by that besides what lies between the last reading and `final`.
+    mutating func settleFalls(of index: DeviceIndex, final: Counters?, at now: Moment) -> (device: Delta, uplink: Delta)
+    {
+        var booked = (device: Delta.zero, uplink: Delta.zero)
+        guard let device = devices[index] else { return booked }
+        for direction in TrafficDirection.allCases {
+            guard let fall = falls[index]?[direction] else { continue }
+            if let value = final?[direction], !fall.isOver(at: now.sinceBoot, samplingInterval: rules.samplingInterval),
+                fall.isUndone(by: value, at: now.sinceBoot, linkBytesPerSecond: device.linkBytesPerSecond)
+            {
+                endFall(of: direction, of: index)
+                continue
+            }
+            for part in fall.held {
+                booked.device.add(part.bytes, direction)
+                if part.isUplink { booked.uplink.add(part.bytes, direction) }
+            }
+            takeAsRestart(direction, of: index)
+        }
+        return booked
+    }
+
+    // MARK: - What is shown of held bytes
+
+    /// Held bytes of an account that totals show already; see ``CounterFall/HeldBytes/isPlausible``.
+    ///
+    /// Counters and quotas wait until it is clear whether they were carried: a counter can't take bytes back, and neither
+    /// can a notification.
+    func heldDays(at place: Int) -> DayTotals {
+        var days = DayTotals()
+        forEachHeldPart { account, delta, span in
+            guard account == place else { return }
+            switch span {
+            case .within(_, let day, _): days.add(Total(delta), on: day)
+            case .spread(let from, let to, let cuts, _, _):
+                for part in Spread(delta, from: from, to: to, cutAt: cuts).days(by: calendar) {
+                    days.add(Total(part.share), on: part.day)
+                }
+            }
+        }
+        return days
+    }
+
+    /// The same of all accounts, as if it waited for the store.
+    var heldBookings: Pending {
+        var held = Pending()
+        forEachHeldPart { place, delta, span in
+            let id = accounts[place].id
+            switch span {
+            case .within(let bucket, let day, _): held.add(delta, to: id, bucket: bucket, day: day)
+            case .spread(let from, let to, let cuts, _, _):
+                let spread = Spread(delta, from: from, to: to, cutAt: cuts)
+                held.add(spread, to: id, days: spread.days(by: calendar))
+            }
+        }
+        return held
+    }
+
+    private func forEachHeldPart(_ body: (_ place: Int, Delta, BookingSpan) -> Void) {
+        for (index, falls) in falls {
+            guard let device = devices[index] else { continue }
+            for direction in TrafficDirection.allCases {
+                for part in falls[direction]?.held ?? [] where part.isPlausible {
+                    body(device.account, Delta(part.bytes, direction), part.span)
+                    if part.isUplink { body(uplinkAccount, Delta(part.bytes, direction), part.span) }
+                }
+            }
+        }
+    }
+}
+
+extension Delta {
+    fileprivate mutating func add(_ bytes: UInt64, _ direction: TrafficDirection) {
+        switch direction {
+        case .received: received = saturatingSum(received, bytes)
+        case .transmitted: transmitted = saturatingSum(transmitted, bytes)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+import CLinux
+import Glibc
+
+/// Counters from `/proc/net/dev`, which the kernel shows without its RTNL lock.
+///
+/// It is slower than the routing socket, and names links instead of numbering them: numbers are asked for before and after,
+/// so that a link that changes its name meanwhile is left out.
+struct DeviceTable: ~Copyable {
+    private let descriptor: CInt
+
+    /// `nil` when there is no `/proc`.
+    init?() {
+        // Of the thread's namespace, which may be another than the process' in tests.
+        descriptor = open("/proc/thread-self/net/dev", O_RDONLY | O_CLOEXEC)
+        if descriptor < 0 { return nil }
+    }
+
+    deinit {
+        close(descriptor)
+    }
+
+    /// - Parameter socket: Any socket of the same namespace.
+    /// - Returns: `nil` when the file can't be read.
+    func counters(_ socket: CInt) -> [LinkCounters]? {
+        guard let before = rows() else { return nil }
+        let indices = Dictionary(
+            before.compactMap { row in Self.index(of: row.name, socket).map { (row.name, $0) } },
+            uniquingKeysWith: { $1 })
+        return rows()?.compactMap { row in
+            guard let index = indices[row.name], Self.index(of: row.name, socket) == index else { return nil }
+            return LinkCounters(index: index, receivedBytes: row.received, transmittedBytes: row.transmitted)
+        }
+    }
+
+    typealias Row = (name: [UInt8], received: UInt64, transmitted: UInt64)
+
+    private func rows() -> [Row]? {
+        var text: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = pread(descriptor, &chunk, chunk.count, off_t(text.count))
+            if count < 0, errno == EINTR { continue }
+            if count < 0 { return nil }
+            if count == 0 { return Self.rows(of: text) }
+            text += chunk[..<count]
+        }
+    }
+
+    /// The rows of the table: behind each name and a colon 16 numbers, of which the first is bytes received and the ninth
+    /// bytes sent (`dev_seq_printf_stats` of net/core/net-procfs.c). The two lines of the head have no colon.
+    static func rows(of text: [UInt8]) -> [Row] {
+        text.split(separator: UInt8(ascii: "\n")).compactMap { line in
+            // A name may have colons of its own, from the time of alias devices; numbers have none.
+            guard let colon = line.lastIndex(of: UInt8(ascii: ":")) else { return nil }
+            let numbers = line[line.index(after: colon)...].split(separator: UInt8(ascii: " ")).map {
+                UInt64(String(decoding: $0, as: UTF8.self))
+            }
+            guard numbers.count >= 16, let received = numbers[0], let transmitted = numbers[8] else { return nil }
+            return (Array(line[..<colon].drop { $0 == UInt8(ascii: " ") }), received, transmitted)
+        }
+    }
+
+    /// The number of the link with this name now; `nil` if there is none.
+    private static func index(of name: [UInt8], _ socket: CInt) -> UInt32? {
+        let index = netusage_link_index(socket, name, name.count)
+        return index > 0 ? UInt32(index) : nil
+    }
+}

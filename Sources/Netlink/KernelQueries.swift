@@ -1,0 +1,174 @@
+import CLinux
+
+/// Asks the kernel through the routing socket, and waits for its answers. Used by one thread at a time.
+///
+/// Most answers need the kernel's lock of all network configuration (RTNL), which another program may hold for seconds:
+/// see ``KernelWorker``.
+final class KernelQueries {
+    /// How often a list changed while it was read, so that it was read again.
+    private(set) var overruns: UInt64 = 0
+    private let socket: NetlinkSocket
+
+    /// - Throws: `NetlinkError` when the kernel allows no routing socket.
+    init() throws(NetlinkError) {
+        socket = try NetlinkSocket()
+    }
+
+    /// The namespace that is read; see `Epoch`.
+    var networkNamespace: UInt64 { socket.networkNamespace }
+
+    /// The counters of all links, the namespace's own and no others.
+    func counters(from source: KernelNetwork.CounterSource, capacity: Int) throws(NetlinkError) -> [LinkCounters] {
+        switch source {
+        case .statistics:
+            // struct if_stats_msg with filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64).
+            try dump(RTM_GETSTATS, [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], capacity: capacity) {
+                $0.type == UInt16(RTM_NEWSTATS) ? LinkCounters(statsPayload: $0.payload) : nil
+            }
+        case .links:
+            try dump(RTM_GETLINK, Self.linkRequest(withStatistics: true), capacity: capacity) {
+                $0.type == UInt16(RTM_NEWLINK) ? Link(payload: $0.payload)?.counters : nil
+            }
+        }
+    }
+
+    /// All links, without counters.
+    func links() throws(NetlinkError) -> [Link] {
+        try dump(RTM_GETLINK, Self.linkRequest(withStatistics: false)) {
+            guard $0.type == UInt16(RTM_NEWLINK), var link = Link(payload: $0.payload) else { return nil }
+            link.counters = nil
+            return link
+        }
+    }
+
+    /// All IPv4 and IPv6 addresses of all links.
+    func addresses() throws(NetlinkError) -> [InterfaceAddress] {
+        // struct ifaddrmsg with family AF_UNSPEC.
+        try dump(RTM_GETADDR, [UInt8](repeating: 0, count: 8)) {
+            $0.type == UInt16(RTM_NEWADDR) ? InterfaceAddress(payload: $0.payload) : nil
+        }
+    }
+
+    // MARK: - Routes
+
+    /// The route that packets to the rest of the world take.
+    ///
+    /// The kernel itself is asked: its answer goes by rules, tables, metrics, preferences, types of service, nexthop
+    /// objects and whether routers answer. Only where that leads into a tunnel, or nowhere, the lists of routes tell
+    /// which link carries the tunnel, or which one special packets take.
+    func defaultRoute(_ roles: DefaultRoute.LinkRoles) throws(NetlinkError) -> DefaultRoute? {
+        var answers: [DefaultRoute] = []
+        var isClear = true
+        for family in [AF_INET, AF_INET6] {
+            switch try answer(for: family) {
+            case .route(let route): if let route = route.leadingOut(roles) { answers.append(route) }
+            case .none: break
+            case .linkDown: isClear = false
+            }
+        }
+        let carriers = answers.filter { !$0.isTunnel(roles) }
+        if isClear, !carriers.isEmpty {
+            return carriers.min { ($0.metric, $0.family == .ipv4 ? 0 : 1) < ($1.metric, $1.family == .ipv4 ? 0 : 1) }
+        }
+        return DefaultRoute.best(of: try defaultRoutes() + answers, roles)
+    }
+
+    /// Addresses of the internet that nobody has a route of their own to: those for documentation (RFC 5737, 3849, 9637),
+    /// and some others, as routers may refuse the former. Nothing is sent there.
+    private static let farAddresses: [CInt: [[UInt8]]] = [
+        AF_INET: [[192, 0, 2, 1], [198, 51, 100, 1], [203, 0, 113, 1], [12, 0, 0, 1], [193, 0, 0, 1]],
+        AF_INET6: [[0x20, 0x01, 0x0D, 0xB8], [0x3F, 0xFF], [0x26, 0x00], [0x2A, 0x00]].map {
+            $0 + [UInt8](repeating: 0, count: 15 - $0.count) + [1]
+        },
+    ]
+
+    private enum Answer {
+        case route(DefaultRoute)
+        case none
+        /// The kernel would send packets out of a link that is down.
+        case linkDown
+    }
+
+    /// The route that the kernel takes for an address far away, if that is one for everywhere.
+    private func answer(for family: CInt) throws(NetlinkError) -> Answer {
+        var half = Answer.none
+        for address in Self.farAddresses[family] ?? [] {
+            // struct rtmsg with the family, the prefix's length and RTM_F_FIB_MATCH; then RTA_DST.
+            var request: [UInt8] = [UInt8(family), UInt8(address.count * 8), 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0]
+            request += [UInt8(4 + address.count), 0, UInt8(RouteAttribute.destination), 0] + address
+            let message: RouteMessage?
+            do {
+                message = try socket.ask(type: UInt16(RTM_GETROUTE), payload: request) {
+                    $0.type == UInt16(RTM_NEWROUTE) ? RouteMessage(payload: $0.payload) : nil
+                }
+            } catch {
+                guard case .refused = error.code else { throw error }
+                continue  // Unreachable; or a kernel without this family.
+            }
+            guard let message, let resolved = try resolved([message]).first else { return .linkDown }
+            if resolved.destinationLength == 0 { return .route(resolved.route) }
+            // Some tunnels take everything by two routes, each for half of all addresses.
+            if resolved.destinationLength == 1 { half = .route(resolved.route) }
+        }
+        return half
+    }
+
+    /// The default routes of all tables and both families, those that refuse packets among them.
+    func defaultRoutes() throws(NetlinkError) -> [DefaultRoute] {
+        var messages: [RouteMessage] = []
+        for family in [AF_INET, AF_INET6] {
+            // struct rtmsg with the family.
+            let request = [UInt8(family)] + [UInt8](repeating: 0, count: 11)
+            do {
+                messages += try dump(RTM_GETROUTE, request) {
+                    // The second byte of struct rtmsg: of a router's many routes only few are decoded.
+                    guard $0.type == UInt16(RTM_NEWROUTE), $0.payload.loadInteger(at: 1, as: UInt8.self) == 0 else {
+                        return nil
+                    }
+                    return RouteMessage(payload: $0.payload)
+                }
+            } catch let error where error.isUnsupported {
+                continue  // A kernel without this family.
+            }
+        }
+        return try resolved(messages).map(\.route)
+    }
+
+    private func resolved(_ messages: [RouteMessage]) throws(NetlinkError) -> [RouteMessage] {
+        guard messages.contains(where: \.needsNexthops) else { return messages }
+        // struct nhmsg. RTM_GETNEXTHOP and RTM_NEWNEXTHOP of linux/rtnetlink.h.
+        let nexthops = try dump(106, [UInt8](repeating: 0, count: 8)) {
+            $0.type == 104 ? Nexthop(payload: $0.payload) : nil
+        }
+        let byID = Dictionary(nexthops.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
+        return messages.compactMap { $0.resolved(byID) }
+    }
+
+    /// Reads a list; one that changed while it was read is read again.
+    private func dump<Element>(
+        _ type: Int, _ payload: [UInt8], capacity: Int = 0, _ decode: (NetlinkMessage) -> Element?
+    ) throws(NetlinkError) -> [Element] {
+        var list: [Element] = []
+        list.reserveCapacity(capacity)
+        var attempts = 5
+        while true {
+            list.removeAll(keepingCapacity: true)
+            do {
+                try socket.dump(type: UInt16(type), payload: payload) { message in
+                    if let element = decode(message) { list.append(element) }
+                }
+                return list
+            } catch let error where error.code == .interrupted || error.code == .overrun {
+                overruns += 1
+                attempts -= 1
+                if attempts == 0 { throw error }
+            }
+        }
+    }
+
+    /// `struct ifinfomsg` and, to be spared the counters, `IFLA_EXT_MASK` with `RTEXT_FILTER_SKIP_STATS`.
+    private static func linkRequest(withStatistics: Bool) -> [UInt8] {
+        let header = [UInt8](repeating: 0, count: 16)
+        return withStatistics ? header : header + [8, 0, 29, 0, 8, 0, 0, 0]
+    }
+}

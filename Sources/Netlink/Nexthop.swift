@@ -1,0 +1,43 @@
+/// A nexthop object: where routes that name it lead (linux/nexthop.h, since Linux 5.3).
+struct Nexthop: Hashable {
+    let id: UInt32
+    /// The link that it leads out of; `nil` for a group, and for one that refuses packets.
+    private(set) var link: UInt32?
+    /// The numbers of a group's members.
+    private(set) var members: [UInt32] = []
+
+    /// From the payload of an `RTM_NEWNEXTHOP` message: `struct nhmsg` and attributes. `nil` for one whose link is down.
+    init?(payload: UnsafeRawBufferPointer) {
+        guard let flags = payload.loadInteger(at: 4, as: UInt32.self), !RouteMessage.isDead(flags) else { return nil }
+        var id: UInt32?
+        var refuses = false
+        var attributes = AttributeReader(payload, behind: 8)
+        while let (type, value) = attributes.next() {
+            switch type {
+            case 1: id = value.loadInteger(at: 0, as: UInt32.self)  // NHA_ID
+            case 2: members = Self.members(of: value)  // NHA_GROUP
+            case 4: refuses = true  // NHA_BLACKHOLE
+            case 5: link = value.loadInteger(at: 0, as: UInt32.self)  // NHA_OIF
+            default: break  // Gateways and encapsulations don't say which link it is.
+            }
+        }
+        guard let id else { return nil }
+        self.id = id
+        if refuses { link = nil }
+    }
+
+    /// `struct nexthop_grp`: a number and a weight, 8 bytes.
+    private static func members(of group: UnsafeRawBufferPointer) -> [UInt32] {
+        stride(from: 0, to: group.count, by: 8).compactMap { group.loadInteger(at: $0, as: UInt32.self) }
+    }
+
+    /// The links that an object leads out of, each once. Groups have no groups among their members.
+    static func links(of id: UInt32, among nexthops: [UInt32: Nexthop]) -> [UInt32] {
+        guard let nexthop = nexthops[id] else { return [] }
+        var links: [UInt32] = []
+        for link in [nexthop.link] + nexthop.members.map({ nexthops[$0]?.link }) {
+            if let link, link != 0, !links.contains(link) { links.append(link) }
+        }
+        return links
+    }
+}
