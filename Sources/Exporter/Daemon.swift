@@ -16,12 +16,12 @@ package struct Daemon: Sendable {
         /// Whether the configuration was named, so that it must be there.
         package var isConfigurationRequired = false
         package var storagePath = ""
-        package var listenAddresses = ["127.0.0.1:10073"]
+        package var listenAddresses = [ListenAddress.standard]
         package var telemetryPath = "/metrics"
         package var webConfigurationPath: String?
         package var isLifecycleEnabled = false
         package var maximumRequests = 40
-        package var externalURL: String?
+        package var externalURL: ExternalURL?
         package var showsCreated = false
         package var logLevel = Logger.Level.info
         package var logFormat = LogFormat.logfmt
@@ -196,7 +196,7 @@ package struct Daemon: Sendable {
                 on: loop,
                 router: HTTPRouter(
                     telemetryPath: options.telemetryPath, isLifecycleEnabled: options.isLifecycleEnabled,
-                    externalHost: options.externalURL.flatMap(Self.host)),
+                    externalHost: options.externalURL?.host),
                 scraper: Scraper(on: loop, meter: meter, catalogue: catalogue, showsCreated: options.showsCreated),
                 api: api, registry: ConnectionRegistry(maximumCount: Self.maximumConnections()),
                 maximumRequests: options.maximumRequests,
@@ -207,7 +207,7 @@ package struct Daemon: Sendable {
         }.get()
         let endpoints: [HTTPServer.Endpoint] =
             manager.listeners.isEmpty
-            ? options.listenAddresses.map { .address(HostPort($0)) } : manager.listeners.map { .descriptor($0) }
+            ? options.listenAddresses.map { .address($0) } : manager.listeners.map { .descriptor($0) }
         for endpoint in endpoints {
             let address = try await HTTPServer.listen(server, at: endpoint, on: loop)
             logger.notice(
@@ -228,16 +228,4 @@ package struct Daemon: Sendable {
 
     /// As many connections as there are descriptors to spare, within reason: the ledger and the zone need some too.
     private static func maximumConnections() -> Int { Int(min(max(spareDescriptors() - 16, 4), 1024)) }
-
-    private static func host(ofURL url: String) -> String? {
-        guard let scheme = url.range(of: "://") else { return nil }
-        return HostPort(String(url[scheme.upperBound...].prefix { $0 != "/" })).host
-    }
-}
-
-extension StringProtocol {
-    /// The first place of another string, as Foundation would find it.
-    fileprivate func range(of other: String) -> Range<Index>? {
-        indices.first { self[$0...].hasPrefix(other) }.map { $0..<index($0, offsetBy: other.count) }
-    }
 }

@@ -14,7 +14,7 @@ struct Serve: AsyncParsableCommand {
 
     @Option(
         name: .customLong("web.listen-address"), parsing: .singleValue,
-        help: "Where to listen, host:port; may be repeated. (default: 127.0.0.1:10073)")
+        help: "Where to listen, host:port, or :port for every address; may be repeated. (default: 127.0.0.1:10073)")
     var listenAddresses: [String] = []
 
     @Option(name: .customLong("web.telemetry-path"), help: "The path of the metrics.")
@@ -45,18 +45,20 @@ struct Serve: AsyncParsableCommand {
     var logFormat = LogFormat.logfmt
 
     mutating func validate() throws {
-        for address in listenAddresses where HostPort(address).port == nil {
-            throw ValidationError(
-                "--web.listen-address \(address): write host:port with a port up to 65535, such as 127.0.0.1:10073 or [::1]:10073"
-            )
+        for address in listenAddresses {
+            do throws(ListenAddress.Problem) {
+                _ = try ListenAddress(address)
+            } catch {
+                throw ValidationError("--web.listen-address \(address): \(error)")
+            }
         }
         if !telemetryPath.hasPrefix("/") || telemetryPath.contains("?") || telemetryPath.hasPrefix("/-/") {
             throw ValidationError("--web.telemetry-path \(telemetryPath): write a path such as /metrics, not below /-/")
         }
         if maximumRequests < 0 { throw ValidationError("--web.max-requests \(maximumRequests): write 0 or more") }
-        if let externalURL, !externalURL.contains("://") {
+        if let externalURL, ExternalURL(externalURL) == nil {
             throw ValidationError(
-                "--web.external-url \(externalURL): write a whole URL, such as https://meter.example/")
+                "--web.external-url \(externalURL): write a whole http or https URL, such as https://meter.example/")
         }
     }
 
@@ -65,12 +67,12 @@ struct Serve: AsyncParsableCommand {
         options.configurationPath = common.configurationFile ?? ConfigurationFile.defaultPath
         options.isConfigurationRequired = common.configurationFile != nil
         options.storagePath = common.storagePath ?? StoragePath.standard()
-        if !listenAddresses.isEmpty { options.listenAddresses = listenAddresses }
+        if !listenAddresses.isEmpty { options.listenAddresses = try listenAddresses.map { try ListenAddress($0) } }
         options.telemetryPath = telemetryPath
         options.webConfigurationPath = webConfigurationFile
         options.isLifecycleEnabled = enableLifecycle
         options.maximumRequests = maximumRequests
-        options.externalURL = externalURL
+        options.externalURL = externalURL.flatMap { ExternalURL($0) }
         options.showsCreated = createdTimestamps
         options.logLevel = logLevel.level
         options.logFormat = logFormat

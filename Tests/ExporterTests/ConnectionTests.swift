@@ -51,6 +51,25 @@ struct ConnectionTests {
         #expect(open() == [false, false, false])
     }
 
+    @Test func whoTakesItsAnswerSlowlyButSurelyStays() throws {
+        var acknowledged: [ObjectIdentifier: UInt64] = [:]
+        let registry = ConnectionRegistry(maximumCount: 9) { acknowledged[ObjectIdentifier($0)] ?? 0 }
+        let slow = try connected()
+        let stuck = try connected()
+        for channel in [slow, stuck] {
+            #expect(registry.admit(channel))
+            registry.enter(.responding, channel)
+        }
+        for minute in 1...5 {
+            acknowledged[ObjectIdentifier(slow)] = UInt64(minute) * ConnectionRegistry.progressBytes
+            acknowledged[ObjectIdentifier(stuck)] = ConnectionRegistry.progressBytes - 1
+            registry.closeOverdue(at: .now() + .seconds(Int64(minute) * 31))
+            #expect(slow.isActive && !stuck.isActive)
+        }
+        registry.closeOverdue(at: .now() + .seconds(6 * 31))
+        #expect(!slow.isActive, "it takes nothing any more")
+    }
+
     /// What the router makes of requests, without a meter behind it.
     private final class Answers: ChannelInboundHandler {
         typealias InboundIn = HTTPServerRequestPart

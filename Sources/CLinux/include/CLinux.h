@@ -38,6 +38,12 @@
 #define SO_NETNS_COOKIE 71
 #endif
 
+/// The part of `struct tcp_info` of linux/tcp.h that the C library's header doesn't have.
+struct netusage_tcp_info {
+    unsigned char before[120];
+    uint64_t bytes_acked;
+};
+
 /// The clock that counts from boot, by the kernel itself: programs that fake the wall clock don't reach it.
 static inline int64_t netusage_boot_nanoseconds(void) {
     struct timespec time = {0, 0};

@@ -1,3 +1,5 @@
+import CLinux
+import Glibc
 import NIOCore
 
 /// Every connection of the server: how many there may be, and how long one may keep us waiting.
@@ -11,9 +13,12 @@ final class ConnectionRegistry {
         var requestSeconds: Int64 = 10
         /// For a request to begin. Prometheus keeps its connections for the next scrape, which may be minutes away.
         var idleSeconds: Int64 = 300
-        /// To take the answer.
+        /// To take an answer, or the next ``progressBytes`` of it.
         var responseSeconds: Int64 = 30
     }
+
+    /// Who takes less than this in the time for an answer, some 2 kB/s, is closed.
+    static let progressBytes: UInt64 = 64 * 1024
 
     enum Phase {
         case idle
@@ -25,15 +30,35 @@ final class ConnectionRegistry {
         let channel: any Channel
         var phase: Phase
         var since: NIODeadline
+        /// What the client had acknowledged by then.
+        var acknowledgedBytes: UInt64 = 0
     }
 
     private let maximumCount: Int
     private let deadlines: Deadlines
     private var entries: [ObjectIdentifier: Entry] = [:]
 
-    init(maximumCount: Int, deadlines: Deadlines = Deadlines()) {
+    private let acknowledgedBytes: (any Channel) -> UInt64
+
+    /// - Parameter acknowledgedBytes: How many bytes a connection's client has taken so far.
+    init(
+        maximumCount: Int, deadlines: Deadlines = Deadlines(),
+        acknowledgedBytes: @escaping (any Channel) -> UInt64 = ConnectionRegistry.acknowledgedBytes
+    ) {
         self.maximumCount = maximumCount
         self.deadlines = deadlines
+        self.acknowledgedBytes = acknowledgedBytes
+    }
+
+    /// As TCP knows it (`tcpi_bytes_acked` of linux/tcp.h); 0 for what isn't TCP.
+    static func acknowledgedBytes(_ channel: any Channel) -> UInt64 {
+        guard let options = channel as? any SocketOptionProvider else { return 0 }
+        let information: EventLoopFuture<netusage_tcp_info> = options.unsafeGetSocketOption(
+            level: .tcp, name: .init(rawValue: TCP_INFO))
+        var bytes: UInt64 = 0
+        // On its own event loop a channel answers at once.
+        information.assumeIsolated().whenSuccess { bytes = $0.bytes_acked }
+        return bytes
     }
 
     /// Takes a connection in, if there is room or room can be made: the one that has waited longest for its client goes.
@@ -55,18 +80,27 @@ final class ConnectionRegistry {
         let key = ObjectIdentifier(channel)
         entries[key]?.phase = phase
         entries[key]?.since = .now()
+        if phase == .responding { entries[key]?.acknowledgedBytes = acknowledgedBytes(channel) }
     }
 
     /// Closes the connections whose clients take too long. To be called every second or so.
     func closeOverdue(at now: NIODeadline = .now()) {
-        for entry in entries.values {
+        for (key, entry) in entries {
             let limit =
                 switch entry.phase {
                 case .idle: deadlines.idleSeconds
                 case .receiving: deadlines.requestSeconds
                 case .responding: deadlines.responseSeconds
                 }
-            if now - entry.since > .seconds(limit) { entry.channel.close(promise: nil) }
+            guard now - entry.since > .seconds(limit) else { continue }
+            // The kernel takes megabytes at once from us, so that says nothing about the client.
+            let acknowledged = acknowledgedBytes(entry.channel)
+            if entry.phase == .responding, acknowledged >= entry.acknowledgedBytes + Self.progressBytes {
+                entries[key]?.since = now
+                entries[key]?.acknowledgedBytes = acknowledged
+            } else {
+                entry.channel.close(promise: nil)
+            }
         }
     }
 
@@ -81,36 +115,5 @@ final class ConnectionRegistry {
         entries[oldest.key] = nil
         oldest.value.channel.close(promise: nil)
         return true
-    }
-}
-
-/// Stands first in a connection's pipeline: it sees when a request begins, and when it is too long.
-final class RequestGuard: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = ByteBuffer
-    typealias InboundOut = ByteBuffer
-
-    /// Request line, headers and body together. A scrape needs some 300 bytes.
-    private static let maximumRequestBytes = 64 * 1024
-
-    private let registry: ConnectionRegistry
-    private var requestBytes = 0
-
-    init(_ registry: ConnectionRegistry) {
-        self.registry = registry
-    }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if requestBytes == 0 { registry.enter(.receiving, context.channel) }
-        requestBytes += Self.unwrapInboundIn(data).readableBytes
-        if requestBytes > Self.maximumRequestBytes {
-            context.close(promise: nil)
-            return
-        }
-        context.fireChannelRead(data)
-    }
-
-    /// The request has been read to its end.
-    func requestEnded() {
-        requestBytes = 0
     }
 }

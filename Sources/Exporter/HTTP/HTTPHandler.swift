@@ -9,52 +9,98 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private let server: HTTPServer
     private let requestGuard: RequestGuard
-    private let isLoopback: Bool
+    private var queue = RequestQueue()
     private var head: HTTPRequestHead?
-    /// A request is handed over as soon as the answer to the one before it is written, before that is sent.
-    private var answersUnderWay = 0
-    private var isInputClosed = false
+    private var bodyBytes = 0
 
-    init(_ server: HTTPServer, _ requestGuard: RequestGuard, isLoopback: Bool) {
+    /// No request needs a body; one that is longer than this is refused.
+    private static let maximumBodyBytes = 64 * 1024
+    /// How long a client that was refused may take to read why.
+    private static let patienceAfterRefusal = TimeAmount.seconds(1)
+
+    init(_ server: HTTPServer, _ requestGuard: RequestGuard) {
         self.server = server
         self.requestGuard = requestGuard
-        self.isLoopback = isLoopback
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch Self.unwrapInboundIn(data) {
-        case .head(let head): self.head = head
-        case .body: break  // No request has a body that means anything.
+        case .head(let head):
+            self.head = head
+            bodyBytes = 0
+            if let status = Self.problem(with: head) { return refuse(status, context) }
+            if !head.headers["expect"].isEmpty, queue.isIdle {
+                let goOn = HTTPResponseHead(version: .http1_1, status: .continue)
+                context.writeAndFlush(Self.wrapOutboundOut(.head(goOn)), promise: nil)
+            }
+        case .body(let bytes):
+            bodyBytes += bytes.readableBytes
+            if bodyBytes > Self.maximumBodyBytes { refuse(.payloadTooLarge, context) }
         case .end:
             requestGuard.requestEnded()
             guard let head else { return }
             self.head = nil
-            answersUnderWay += 1
-            server.registry.enter(.responding, context.channel)
-            answer(head, context)
+            if let head = queue.take(head) { begin(head, context) }
         }
     }
 
-    /// A request that makes no sense is refused, unless an answer is under way; then, and after all other errors, the
-    /// connection is closed.
+    /// What is wrong with a request before anything of its body is read.
+    private static func problem(with head: HTTPRequestHead) -> HTTPResponseStatus? {
+        // RFC 9112 §6.1: who sends this in HTTP/1.0 may mean another end of the request than we.
+        if head.version == .http1_0, head.headers.contains(name: "transfer-encoding") { return .badRequest }
+        if let length = head.headers["content-length"].first.flatMap({ Int($0) }), length > maximumBodyBytes {
+            return .payloadTooLarge
+        }
+        // RFC 9110 §10.1.1: there is no other expectation than this one.
+        let expectations = head.headers["expect"].map { $0.lowercased() }
+        return expectations.allSatisfy { $0 == "100-continue" } ? nil : .expectationFailed
+    }
+
+    private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        requestGuard.hold()
+        server.registry.enter(.responding, context.channel)
+        answer(head, context)
+    }
+
+    /// A request that makes no sense is refused, once the answers before it are sent; then the connection is closed.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let error = error as? HTTPParserError, answersUnderWay == 0 {
-            let status = error == .headerOverflow ? HTTPResponseStatus.requestHeaderFieldsTooLarge : .badRequest
-            let headers: HTTPHeaders = ["Connection": "close", "Content-Length": "0"]
-            let head = HTTPResponseHead(version: .http1_1, status: status, headers: headers)
-            context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
-            context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
-        }
-        context.close(promise: nil)
+        guard let error = error as? HTTPParserError else { return context.close(promise: nil) }
+        refuse(error == .headerOverflow ? .requestHeaderFieldsTooLarge : .badRequest, context)
     }
 
-    /// The client sends nothing more; it gets the answer that it waits for.
+    private func refuse(_ status: HTTPResponseStatus, _ context: ChannelHandlerContext) {
+        head = nil
+        if queue.refuse(status) { sendRefusal(status, context) }
+    }
+
+    /// Whoever still sends wouldn't get the answer if the connection was closed at once.
+    private func sendRefusal(_ status: HTTPResponseStatus, _ context: ChannelHandlerContext) {
+        requestGuard.discard()
+        let headers: HTTPHeaders = ["Connection": "close", "Content-Length": "0"]
+        let head = HTTPResponseHead(version: .http1_1, status: status, headers: headers)
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        context.close(mode: .output, promise: nil)
+        let channel = context.channel
+        context.eventLoop.scheduleTask(in: Self.patienceAfterRefusal) { channel.close(promise: nil) }
+    }
+
+    /// The client sends nothing more; it gets the answers that it waits for.
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event as? ChannelEvent == .inputClosed {
-            isInputClosed = true
-            if answersUnderWay == 0 { context.close(promise: nil) }
-        }
+        if event as? ChannelEvent == .inputClosed, queue.inputClosed() { context.close(promise: nil) }
         context.fireUserInboundEventTriggered(event)
+    }
+
+    /// The answer under way is with the kernel: its next request may come.
+    private func answerSent(_ context: ChannelHandlerContext) {
+        switch queue.answerSent() {
+        case .answer(let head): begin(head, context)
+        case .refuse(let status): sendRefusal(status, context)
+        case .close: context.close(promise: nil)
+        case .read:
+            server.registry.enter(.idle, context.channel)
+            requestGuard.release()
+        }
     }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
@@ -74,7 +120,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func answerAuthorized(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        switch server.router.answer(to: head, isLoopback: isLoopback) {
+        switch server.router.answer(to: head, isLoopback: context.channel.localAddress?.isLoopback ?? false) {
         case .metrics(let variant): scrape(variant, head, context)
         case .text(let status, let text): sendText(status, text, head, context)
         case .page(let device): sendPage(device, head, context)
@@ -124,14 +170,14 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         page.whenSuccess { page in
             let (handler, context) = connection.value
-            handler.server.endQuestion()
             var headers: HTTPHeaders = [
                 "Cache-Control": "no-store", "Content-Security-Policy": Page.securityPolicy(nonce: nonce),
                 "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Vary": "Accept-Encoding",
                 "Cross-Origin-Resource-Policy": "same-origin",
             ]
             handler.send(
-                .ok, "text/html; charset=utf-8", handler.packed(page.utf8, head, &headers), head, context, headers)
+                .ok, "text/html; charset=utf-8", handler.packed(page.utf8, head, &headers), head, context, headers
+            ).whenComplete { _ in connection.value.0.server.endQuestion() }
         }
     }
 
@@ -149,18 +195,21 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func answer(_ request: APIRequest, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         guard server.beginQuestion() else {
-            return send(.problem(.serviceUnavailable, "Too many requests at once, try again later."), head, context)
+            send(.problem(.serviceUnavailable, "Too many requests at once, try again later."), head, context)
+            return
         }
         let answer = context.eventLoop.makeFutureWithTask { [api = server.api] in await api.answer(to: request) }
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         answer.whenSuccess { answer in
             let (handler, context) = connection.value
-            handler.server.endQuestion()
-            handler.send(answer, head, context)
+            handler.send(answer, head, context).whenComplete { _ in connection.value.0.server.endQuestion() }
         }
     }
 
-    private func send(_ answer: API.Answer, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    @discardableResult
+    private func send(
+        _ answer: API.Answer, _ head: HTTPRequestHead, _ context: ChannelHandlerContext
+    ) -> EventLoopFuture<Void> {
         var headers: HTTPHeaders = ["Vary": "Accept, Accept-Encoding", "Cross-Origin-Resource-Policy": "same-origin"]
         headers.add(name: "Cache-Control", value: answer.tag == nil ? "no-store" : "private, no-cache")
         if let tag = answer.tag {
@@ -170,7 +219,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
                 return sendNotModified(head, context, headers)
             }
         }
-        send(answer.status, "application/json", packed(answer.body, head, &headers), head, context, headers)
+        return send(answer.status, "application/json", packed(answer.body, head, &headers), head, context, headers)
     }
 
     /// Events once a second, until the client has enough.
@@ -180,7 +229,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         guard server.liveFeed.hasRoom else {
-            return send(.problem(.serviceUnavailable, "Too many watch at once, try again later."), request, context)
+            send(.problem(.serviceUnavailable, "Too many watch at once, try again later."), request, context)
+            return
         }
         var head = HTTPResponseHead(version: request.version, status: .ok)
         head.headers = [
@@ -194,8 +244,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     /// Writes out an export, a piece when the former one has been taken. One that fails in the midst is cut off.
     private func export(_ query: ExportQuery, _ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard server.beginQuestion() else {
-            return send(.problem(.serviceUnavailable, "Too many requests at once, try again later."), request, context)
+        guard server.beginExport() else {
+            send(.problem(.serviceUnavailable, "Too many exports at once, try again later."), request, context)
+            return
         }
         var head = HTTPResponseHead(version: request.version, status: .ok)
         head.headers = [
@@ -205,7 +256,6 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         ]
         for header in server.extraHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
         let channel = context.channel
-        let registry = NIOLoopBound(server.registry, eventLoop: context.eventLoop)
         let isHead = request.method == .HEAD
         let done = context.eventLoop.makeFutureWithTask { [ledger = server.api.ledger, head] () -> API.Answer? in
             let export: Export<LiveLedger>
@@ -218,7 +268,6 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             if !isHead {
                 try await export.write { bytes, _ in
                     try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))))
-                    channel.eventLoop.execute { registry.value.enter(.responding, channel) }
                 }
             }
             try await channel.writeAndFlush(HTTPServerResponsePart.end(nil))
@@ -227,9 +276,12 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         done.whenComplete { result in
             let (handler, context) = connection.value
-            handler.server.endQuestion()
-            if case .success(let problem?) = result { return handler.send(problem, request, context) }
-            context.close(promise: nil)
+            handler.server.endExport()
+            if case .success(let problem?) = result {
+                handler.send(problem, request, context)
+            } else {
+                context.close(promise: nil)
+            }
         }
     }
 
@@ -240,7 +292,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         send(status, "text/plain; charset=utf-8", ByteBuffer(string: text), head, context, HTTPHeaders(headers))
     }
 
-    private func sendNotModified(_ request: HTTPRequestHead, _ context: ChannelHandlerContext, _ headers: HTTPHeaders) {
+    private func sendNotModified(
+        _ request: HTTPRequestHead, _ context: ChannelHandlerContext, _ headers: HTTPHeaders
+    ) -> EventLoopFuture<Void> {
         send(HTTPResponseHead(version: request.version, status: .notModified, headers: headers), nil, request, context)
     }
 
@@ -271,13 +325,11 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         let sent = context.writeAndFlush(Self.wrapOutboundOut(.end(nil)))
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        server.noteAnswer(bytes: body?.readableBytes ?? 0)
         sent.whenComplete { result in
             let (handler, context) = connection.value
-            handler.answersUnderWay -= 1
             guard keepsAlive, case .success = result else { return context.close(promise: nil) }
-            if handler.answersUnderWay > 0 { return }
-            if handler.isInputClosed { return context.close(promise: nil) }
-            handler.server.registry.enter(.idle, context.channel)
+            handler.answerSent(context)
         }
         return sent
     }

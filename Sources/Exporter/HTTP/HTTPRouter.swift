@@ -25,7 +25,7 @@ struct HTTPRouter: Sendable {
     /// Request lines longer than this get a 414.
     static let maximumURIBytes = 4096
 
-    /// - Parameter isLoopback: Whether the request came in on a listener bound to a loopback address.
+    /// - Parameter isLoopback: Whether the connection came to a loopback address of this machine.
     func answer(to head: HTTPRequestHead, isLoopback: Bool) -> HTTPAnswer {
         let hosts = head.headers["host"]
         if hosts.count > 1 || hosts.isEmpty && head.version != .http1_0 {
@@ -33,17 +33,14 @@ struct HTTPRouter: Sendable {
         }
         if head.uri.utf8.count > Self.maximumURIBytes { return .text(.uriTooLong, "The address is too long.\n") }
         let (authority, path, query) = Self.parts(ofTarget: head.uri)
-        if path == "/-/reload" {
+        if let refusal = refusal(of: head, path, host: authority ?? hosts.first, isLoopback: isLoopback) {
+            return refusal
+        }
+        if path == Self.reloadPath {
             guard head.method == .POST || head.method == .PUT else { return .methodNotAllowed(allow: "POST, PUT") }
             return isLifecycleEnabled
                 ? .reload
                 : .text(.forbidden, "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n")
-        }
-        let isForPeople = path == "/" || path.hasPrefix(Self.apiPath)
-        // A page that somebody's name server points at us must not read what is here (DNS rebinding).
-        if isForPeople, isLoopback, !isKnownHost(authority ?? hosts.first) {
-            return .text(
-                .forbidden, "This name isn't known here; set --web.external-url to use another than localhost.\n")
         }
         guard let answer = page(path, query, head) else {
             return .text(.notFound, "There is nothing at this address; see /.\n")
@@ -51,6 +48,44 @@ struct HTTPRouter: Sendable {
         return head.method == .GET || head.method == .HEAD ? answer : .methodNotAllowed(allow: "GET, HEAD")
     }
 
+    // MARK: - Other people's web pages
+
+    /// Why a web page of somebody else's gets nothing here; `nil` for all other requests.
+    private func refusal(
+        of head: HTTPRequestHead, _ path: String, host: String?, isLoopback: Bool
+    ) -> HTTPAnswer? {
+        let isForPeople = path == "/" || path.hasPrefix(Self.apiPath) || path == Self.reloadPath
+        guard isForPeople || path == telemetryPath else { return nil }
+        // Browsers send these; scrapers don't.
+        let site = head.headers["sec-fetch-site"].first
+        if site == "cross-site" || site == "same-site", !Self.isNavigation(head) {
+            return .text(.forbidden, "Other web pages may not use this address.\n")
+        }
+        if path == Self.reloadPath, let origin = head.headers["origin"].first, !Self.isSame(origin, host) {
+            return .text(.forbidden, "Other web pages may not use this address.\n")
+        }
+        // A page that somebody's name server points at us must not read what is here (DNS rebinding).
+        if isForPeople || site != nil, isLoopback, !isKnownHost(host) {
+            return .text(
+                .forbidden, "This name isn't known here; set --web.external-url to use another than localhost.\n")
+        }
+        return nil
+    }
+
+    /// Whether somebody follows a link or types an address: then the page that had the link doesn't see the answer.
+    private static func isNavigation(_ head: HTTPRequestHead) -> Bool {
+        (head.method == .GET || head.method == .HEAD) && head.headers["sec-fetch-mode"].first == "navigate"
+            && head.headers["sec-fetch-dest"].first == "document"
+    }
+
+    private static func isSame(_ origin: String, _ host: String?) -> Bool {
+        guard let host, let authority = origin.split(separator: "://", maxSplits: 1).dropFirst().first else {
+            return false
+        }
+        return authority.lowercased() == host.lowercased()
+    }
+
+    private static let reloadPath = "/-/reload"
     private static let apiPath = "/api/v1/"
 
     /// The path and query of a request's target and, in the absolute form that clients use for proxies, the host, which
@@ -98,8 +133,10 @@ struct HTTPRouter: Sendable {
 
     private func isKnownHost(_ header: String?) -> Bool {
         guard let header else { return true }  // HTTP/1.0 without Host: no browser does that.
-        let host = HostPort(header).host.lowercased()
+        var host = HostPort(header).host.lowercased()
+        if host.hasSuffix(".") { host.removeLast() }  // The root of all names may be written, too.
         if host == externalHost?.lowercased() { return true }
+        if host.hasPrefix("::ffff:") { host.removeFirst("::ffff:".count) }
         if host == "localhost" || host.hasSuffix(".localhost") || host == "::1" { return true }
         let octets = host.split(separator: ".", omittingEmptySubsequences: false)
         return octets.count == 4 && octets[0] == "127" && octets.allSatisfy { UInt8($0) != nil }

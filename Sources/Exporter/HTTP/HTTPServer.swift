@@ -1,3 +1,4 @@
+import CLinux
 import Configuration
 import Glibc
 import Logging
@@ -20,6 +21,7 @@ final class HTTPServer {
     private let requestReload: @Sendable () async -> String?
     private var scrapesUnderWay = 0
     private var questionsUnderWay = 0
+    private var exportsUnderWay = 0
     private var listeners: [any Channel] = []
 
     /// - Parameter requestReload: Reads the configuration again; gives back what was wrong, or `nil`.
@@ -42,7 +44,7 @@ final class HTTPServer {
 
     /// Where to listen.
     enum Endpoint: Sendable {
-        case address(HostPort)
+        case address(ListenAddress)
         /// A listening socket that somebody opened for us.
         case descriptor(CInt)
     }
@@ -65,7 +67,7 @@ final class HTTPServer {
 
     func endScrape() { scrapesUnderWay -= 1 }
 
-    /// As many questions to the API and exports run at a time; scrapes are counted apart, so that none waits for these.
+    /// As many questions to the API and views of the page are answered at a time; scrapes are counted apart, so that none waits for these.
     private static let maximumQuestions = 16
 
     /// - Returns: Whether one more question may be answered; if so, ``endQuestion()`` must follow.
@@ -76,6 +78,18 @@ final class HTTPServer {
     }
 
     func endQuestion() { questionsUnderWay -= 1 }
+
+    /// An export may take minutes, so exports have places of their own.
+    private static let maximumExports = 4
+
+    /// - Returns: Whether one more export may be written out; if so, ``endExport()`` must follow.
+    func beginExport() -> Bool {
+        if exportsUnderWay >= Self.maximumExports { return false }
+        exportsUnderWay += 1
+        return true
+    }
+
+    func endExport() { exportsUnderWay -= 1 }
 
     func reload(_ answer: @escaping @Sendable (String?) -> Void) {
         loop.makeFutureWithTask(requestReload).whenSuccess(answer)
@@ -110,6 +124,10 @@ final class HTTPServer {
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             // A client may say that it has no more requests, and still wait for the answer.
             .childChannelOption(.allowRemoteHalfClosure, value: true)
+            // What a client sends ahead waits on its own side, not here; see RequestGuard.
+            .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 16 * 1024))
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(.socketOption(.so_rcvbuf), value: 128 * 1024)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try server.value.configure(channel) }
             }
@@ -132,7 +150,7 @@ final class HTTPServer {
         switch endpoint {
         case .descriptor(let descriptor): return try await bootstrap.withBoundSocket(descriptor).get()
         case .address(let address):
-            let port = address.port ?? 0
+            let port = Int(address.port)
             if !address.host.isEmpty { return try await bootstrap.bind(host: address.host, port: port).get() }
             do {
                 // By number: a resolver has its own idea of what is there.
@@ -146,10 +164,9 @@ final class HTTPServer {
     private func configure(_ channel: any Channel) throws {
         guard registry.admit(channel) else { return }
         let requestGuard = RequestGuard(registry)
-        let isLoopback = channel.parent?.localAddress?.isLoopback ?? false
         try Self.addHandlers(
             to: channel.pipeline.syncOperations, behind: requestGuard, tls: security.currentContext(),
-            HTTPHandler(self, requestGuard, isLoopback: isLoopback))
+            HTTPHandler(self, requestGuard))
     }
 
     /// Lets a connection's bytes go through TLS, if there is any, and HTTP to the last handler.
@@ -168,7 +185,6 @@ final class HTTPServer {
         let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
         try pipeline.addHandler(HTTPResponseEncoder())
         try pipeline.addHandler(ByteToMessageHandler(decoder))
-        try pipeline.addHandler(HTTPServerPipelineHandler())
         try pipeline.addHandler(last)
     }
 
@@ -177,7 +193,25 @@ final class HTTPServer {
         let server = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
             server.value.registry.closeOverdue()
+            server.value.giveBackMemory()
         }
+    }
+
+    /// What answers took since memory was given back.
+    private var answeredBytes = 0
+    private static let trimAfterBytes = 16 * 1024 * 1024
+    private static let largeAnswerBytes = 256 * 1024
+
+    func noteAnswer(bytes: Int) {
+        if bytes >= Self.largeAnswerBytes { answeredBytes += bytes }
+    }
+
+    /// The C library keeps what was freed in the midst of its arena: after a flood of large answers the process would stay
+    /// as large as it was then. Giving it back takes a millisecond.
+    private func giveBackMemory() {
+        if answeredBytes < Self.trimAfterBytes { return }
+        answeredBytes = 0
+        malloc_trim(0)
     }
 
     /// Stops listening and closes every connection.

@@ -76,7 +76,7 @@ struct Page {
     private var navigation: String {
         let links = shownAccounts.map { account in
             let isWatched = account.name == content.watched?.name && account.kind == content.watched?.kind
-            let address = account.kind == "uplink" ? "/" : "/?device=\(percentEncoded(account.name))"
+            let address = account.kind == "uplink" ? "." : "?device=\(percentEncoded(account.name))"
             return "<a href=\"\(address)\"\(isWatched ? " aria-current=\"page\"" : "")>\(escaped(account.name))</a>"
         }
         return "<nav aria-label=\"Devices\">\(links.joined(separator: "\n"))</nav>"
@@ -84,9 +84,9 @@ struct Page {
 
     private var footer: String {
         """
-        <footer><span>netusage \(escaped(Version.number))</span> <a href="\(escaped(content.telemetryPath))">Metrics</a>
-        <a href="/api/v1/usage?grain=day&amp;last=31">Last 31 days as JSON</a> <a href="/api/v1/export">All days as CSV</a>
-        <a href="/-/healthy">Health</a></footer>
+        <footer><span>netusage \(escaped(Version.number))</span> <a href="\(escaped(String(content.telemetryPath.drop { $0 == "/" })))">Metrics</a>
+        <a href="api/v1/usage?grain=day&amp;last=31">Last 31 days as JSON</a> <a href="api/v1/export">All days as CSV</a>
+        <a href="-/healthy">Health</a></footer>
         """
     }
 
@@ -249,7 +249,7 @@ struct Page {
                 "\(link)<span data-account=\"\(key)\" data-field=\"state\">\($0.up ? "up" : "down")</span>\($0.uplink ? ", uplink" : "")"
             } ?? "gone"
         return """
-            <tr><td><a href="/?device=\(percentEncoded(account.name))">\(escaped(account.name))</a></td><td class="text">\(state)</td>\(cell("receive", live.map { rateText($0.receiveBytesPerSecond, inBits: false) }))\(cell("transmit", live.map { rateText($0.transmitBytesPerSecond, inBits: false) }))<td>\(today ?? "")</td><td><data value="\(account.totalBytes)"\(following("\(account.kind):\(account.name)", "today", account.totalBytes))>\(sizeText(account.totalBytes))</data></td><td class="text">\(escaped(live?.addresses.joined(separator: ", ") ?? ""))</td></tr>
+            <tr><td><a href="?device=\(percentEncoded(account.name))">\(escaped(account.name))</a></td><td class="text">\(state)</td>\(cell("receive", live.map { rateText($0.receiveBytesPerSecond, inBits: false) }))\(cell("transmit", live.map { rateText($0.transmitBytesPerSecond, inBits: false) }))<td>\(today ?? "")</td><td><data value="\(account.totalBytes)"\(following("\(account.kind):\(account.name)", "today", account.totalBytes))>\(sizeText(account.totalBytes))</data></td><td class="text">\(escaped(live?.addresses.joined(separator: ", ") ?? ""))</td></tr>
             """
     }
 }

@@ -54,7 +54,7 @@ function draw(direction, rate) {
 }
 
 const watched = document.body.dataset.watched;
-const feed = new EventSource("/api/v1/live");
+const feed = new EventSource("api/v1/live");
 feed.onmessage = event => {
   const report = JSON.parse(event.data);
   for (const account of report.accounts) {

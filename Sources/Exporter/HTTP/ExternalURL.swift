@@ -1,0 +1,16 @@
+/// The address under which browsers reach the page, perhaps through a proxy: `https://meter.example/netusage/`.
+///
+/// Links on the page are relative, so its path needs nothing here; the proxy takes the path off.
+package struct ExternalURL: Hashable, Sendable {
+    /// Without the port.
+    package let host: String
+
+    /// `nil` unless the text is a whole http or https URL with a host.
+    package init?(_ text: String) {
+        guard let scheme = ["http://", "https://"].first(where: { text.lowercased().hasPrefix($0) }) else { return nil }
+        let authority = text.dropFirst(scheme.count).prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        if authority.contains("@") || authority.contains(" ") { return nil }
+        host = HostPort(String(authority)).host
+        if host.isEmpty { return nil }
+    }
+}

@@ -1,0 +1,73 @@
+/// Where to listen: `127.0.0.1:10073`, `[::1]:10073`, `name:10073`, or `:10073` for every address of the machine.
+package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
+    /// Empty for every address.
+    package let host: String
+    package let port: UInt16
+
+    /// Why a text isn't an address, with the remedy.
+    package struct Problem: Error, CustomStringConvertible {
+        package let description: String
+    }
+
+    /// Where to listen unless the owner says otherwise.
+    package static let standard = ListenAddress(host: "127.0.0.1", port: 10073)
+
+    private init(host: String, port: UInt16) {
+        self.host = host
+        self.port = port
+    }
+
+    /// - Throws: `Problem`. What the resolver would make something else of is one: `*`, numbers that aren't four octets.
+    package init(_ text: String) throws(Problem) {
+        let examples = "write host:port, such as 127.0.0.1:10073 or [::1]:10073, or :10073 for every address"
+        let isBracketed = text.hasPrefix("[")
+        guard let colon = text.utf8.lastIndex(of: UInt8(ascii: ":")), let port = Self.port(text[colon...].dropFirst())
+        else {
+            throw Problem(description: "it has no port up to 65535; \(examples)")
+        }
+        self.port = port
+        let host = String(text[..<colon])
+        if isBracketed {
+            let inside = host.dropFirst().dropLast()
+            guard host.hasSuffix("]"), inside.contains(":"), inside.utf8.allSatisfy(Self.isOfAddress) else {
+                throw Problem(description: "what stands in brackets isn't an IPv6 address; \(examples)")
+            }
+            self.host = String(inside)
+            return
+        }
+        if host == "*" { throw Problem(description: "* isn't an address; write :\(port) for every address") }
+        if host.contains(":") { throw Problem(description: "an IPv6 address stands in brackets; \(examples)") }
+        guard host.utf8.allSatisfy(Self.isOfName) else {
+            throw Problem(description: "that is no name or address; \(examples)")
+        }
+        let labels = host.split(separator: ".", omittingEmptySubsequences: false)
+        if !host.isEmpty, labels.allSatisfy({ $0.utf8.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 } }) {
+            // A resolver takes 127.1 and 2130706433 for addresses as well.
+            guard labels.count == 4, labels.allSatisfy({ UInt8($0) != nil }) else {
+                throw Problem(description: "an IPv4 address has four numbers up to 255; \(examples)")
+            }
+        }
+        // Of the two that it stands for, the one that everything else means by it.
+        self.host = host.lowercased() == "localhost" ? "127.0.0.1" : host
+    }
+
+    package var description: String { (host.contains(":") ? "[\(host)]" : host) + ":\(port)" }
+
+    private static func port(_ digits: Substring) -> UInt16? {
+        digits.utf8.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 } ? UInt16(digits) : nil
+    }
+
+    private static func isOfName(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
+            true
+        default: false
+        }
+    }
+
+    /// Hexadecimal digits, colons, dots, and the name of a link behind `%`.
+    private static func isOfAddress(_ byte: UInt8) -> Bool {
+        isOfName(byte) || byte == UInt8(ascii: ":") || byte == UInt8(ascii: "%")
+    }
+}

@@ -1,0 +1,109 @@
+import NIOCore
+
+/// Stands first in a connection's pipeline: it sees when a request begins and when it is too long, and keeps back what the
+/// client sends while an answer isn't sent yet.
+final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = Never
+
+    /// Request line, headers and body together. A scrape needs some 300 bytes.
+    private static let maximumRequestBytes = 256 * 1024
+    /// So much of what was kept back is looked at in one go.
+    private static let sliceBytes = 16 * 1024
+    /// What may be kept back: more than the kernel's buffer, which a client that ends its side hands over at once.
+    private static let maximumHeldBytes = 1024 * 1024
+
+    private let registry: ConnectionRegistry
+    private var context: ChannelHandlerContext?
+    private var requestBytes = 0
+    private var isHolding = false
+    /// Whether whatever comes is thrown away: the connection is about to be closed.
+    private var isDiscarding = false
+    private var wantsRead = false
+    private var held = ByteBuffer()
+    private var heldEvent: Any?
+
+    init(_ registry: ConnectionRegistry) {
+        self.registry = registry
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    // MARK: - What the client sends
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if isDiscarding { return }
+        var bytes = Self.unwrapInboundIn(data)
+        if isHolding || held.readableBytes > 0 {
+            held.writeBuffer(&bytes)
+            if held.readableBytes > Self.maximumHeldBytes { context.close(promise: nil) }
+            return
+        }
+        handOn(bytes, context)
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if isHolding { wantsRead = true } else { context.read() }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if held.readableBytes > 0, event as? ChannelEvent == .inputClosed {
+            heldEvent = event
+        } else {
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    private func handOn(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        if requestBytes == 0, !isHolding { registry.enter(.receiving, context.channel) }
+        requestBytes += bytes.readableBytes
+        if requestBytes > Self.maximumRequestBytes {
+            context.close(promise: nil)
+            return
+        }
+        context.fireChannelRead(Self.wrapInboundOut(bytes))
+    }
+
+    // MARK: - What the last handler says
+
+    /// The request has been read to its end.
+    func requestEnded() { requestBytes = 0 }
+
+    /// Nothing more is read until ``release()``.
+    func hold() { isHolding = true }
+
+    /// The answer is sent: what was kept back is looked at, and then more is read.
+    func release() {
+        isHolding = false
+        while !isHolding, let context, let slice = held.readSlice(length: min(held.readableBytes, Self.sliceBytes)),
+            slice.readableBytes > 0
+        {
+            handOn(slice, context)
+            context.fireChannelReadComplete()
+        }
+        if isHolding {
+            held.discardReadBytes()
+            return
+        }
+        held = ByteBuffer()
+        if let event = heldEvent {
+            heldEvent = nil
+            context?.fireUserInboundEventTriggered(event)
+        }
+        if wantsRead {
+            wantsRead = false
+            context?.read()
+        }
+    }
+
+    /// Whatever still comes isn't looked at.
+    func discard() {
+        isDiscarding = true
+        held = ByteBuffer()
+        isHolding = false
+        if wantsRead { context?.read() }
+    }
+}
