@@ -66,6 +66,22 @@ const char *netusage_revision(void) {
     return NETUSAGE_REVISION;
 }
 
+int netusage_lock_byte(int descriptor, int64_t place) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = place, .l_len = 1};
+    return fcntl(descriptor, F_OFD_SETLK, &lock);
+}
+
+int netusage_rename_new(const char *from, const char *to) {
+    int code = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    if (code == 0 || (errno != EINVAL && errno != ENOSYS)) return code;
+    // A file system that can't do it in one step.
+    if (access(to, F_OK) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return rename(from, to);
+}
+
 int netusage_link_index(int descriptor, const unsigned char *name, size_t length) {
     struct ifreq request = {0};
     if (length >= sizeof request.ifr_name) return -1;

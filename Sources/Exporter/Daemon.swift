@@ -29,11 +29,12 @@ package struct Daemon: Sendable {
         package init() {}
     }
 
-    private let options: Options
+    private var options: Options
     private let logger: Logger
 
     package init(_ options: Options) {
         self.options = options
+        self.options.storagePath = LedgerPlace.resolved(options.storagePath)
         let log = Log(format: options.logFormat, level: options.logLevel)
         logger = Logger(label: "netusage") { _ in log }
     }

@@ -18,7 +18,7 @@ package struct LedgerAccess: Sendable {
     package init(configurationPath: String, isConfigurationRequired: Bool, storagePath: String) {
         self.configurationPath = configurationPath
         self.isConfigurationRequired = isConfigurationRequired
-        self.storagePath = storagePath
+        self.storagePath = LedgerPlace.resolved(storagePath)
     }
 
     /// Why a command can't do its work.
@@ -190,7 +190,7 @@ package struct LedgerAccess: Sendable {
             try checkClocks(of: contents.accounts, forgetting: replaces ? pieces[0].filter(\.replaces) : [], setup)
         }
         // What root makes in the service's place, the service's user can't write.
-        if isNew, storagePath == StoragePath.system { throw noLedger }
+        if isNew, storagePath == LedgerPlace.resolved(StoragePath.system) { throw noLedger }
         if isNew, !isTrial { try await beginLedger() }
         var outcomes: [AccountKey: ImportOutcome] = [:]
         for (number, piece) in pieces.enumerated() {
@@ -331,21 +331,12 @@ package struct LedgerAccess: Sendable {
         }
     }
 
-    /// The ledger as of its last commit; an older one is brought up to date first.
+    /// The ledger as of its last commit.
     ///
     /// - Throws: `Failure`.
     private func openedForReading() throws(Failure) -> LedgerFile {
         guard LedgerFile.exists(at: storagePath) else { throw noLedger }
-        do throws(StoreError) {
-            return try LedgerFile(reading: storagePath)
-        } catch {
-            guard error.code == .older else { throw .store(error) }
-        }
-        do throws(StoreError) {
-            return try LedgerFile(path: storagePath)
-        } catch {
-            throw .store(error)
-        }
+        return try reportingFailures { () throws(StoreError) in try LedgerFile(reading: storagePath) }
     }
 
     private func storedPlans() throws(Failure) -> PlansReport {

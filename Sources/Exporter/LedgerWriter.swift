@@ -51,6 +51,10 @@ struct LedgerWriter: Sendable {
         case .opened(let stored, let book, let calendar, let sizeBytes):
             await meter.takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes)
             await opened()
+        case .looked(let stored, let book, let calendar, let sizeBytes, let failure):
+            await meter.takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes)
+            await meter.storeFailed(failure)
+            return failure
         case .committed(let adopted, let sizeBytes): await meter.committed(adopted, sizeBytes: sizeBytes)
         case .history(let stored, let book, let calendar, let sizeBytes):
             await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes)

@@ -10,6 +10,8 @@ actor Store {
     private let path: String
     private let logger: Logger
     private var file: LedgerFile?
+    /// What was read of a ledger that can't be written yet.
+    private var look: Look?
     private var lastFailure: String?
 
     init(on loop: any EventLoop, path: String, logger: Logger) {
@@ -18,9 +20,19 @@ actor Store {
         self.logger = logger
     }
 
+    /// Which state of which ledger was read.
+    private struct Look {
+        let identity: Int64
+        let sequence: Int64
+        let calendar: LocalCalendar
+        let daysFrom: CivilDate
+    }
+
     /// How a piece of work ended.
     enum Outcome: Sendable {
         case opened(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64)
+        /// The same of a ledger that can be read, but not written for now.
+        case looked(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64, StoreFailure)
         case committed([AdoptedHistory], sizeBytes: Int64)
         case history(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64)
         /// What the owner told is kept, and counts in the book; or why not.
@@ -46,8 +58,39 @@ actor Store {
                 logger.error(
                     "there is no ledger: what is metered is kept in memory only", metadata: ["error": "\(error)"])
                 return .notOurs
+            } catch let error where error.code == .unavailable || error.code == .full {
+                guard let seen = try? lookOnce(daysFrom, names, calendar, plans) else { throw error }
+                return .looked(
+                    seen.stored, seen.book, calendar, sizeBytes: seen.sizeBytes,
+                    StoreFailure(error: error, isNews: true))
             }
         }
+    }
+
+    /// Reads a ledger that can't be written. Its days are booked by this calendar in memory only.
+    private func lookOnce(
+        _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar, _ plans: PlanRequest
+    ) throws(StoreError) -> (stored: StoredLedger, book: PlanBook, sizeBytes: Int64) {
+        let seen = try LedgerFile(reading: path)
+        let stored = try seen.load(rezonedTo: calendar, daysFrom: daysFrom, names: names)
+        let book = try plans.book(of: seen)
+        look = Look(
+            identity: seen.identity, sequence: stored.header?.sequence ?? 0, calendar: calendar, daysFrom: daysFrom)
+        return (stored, book, seen.sizeBytes)
+    }
+
+    /// The file; `nil` when it was lost.
+    private func writableFile() throws(StoreError) -> LedgerFile? {
+        if let file { return file }
+        guard let look, LedgerFile.exists(at: path) else { return nil }
+        let opened = try LedgerFile(path: path)
+        guard opened.identity == look.identity, try opened.sequence() == look.sequence else {
+            throw StoreError(.replaced, path: path, "another netusage has written it since it was read")
+        }
+        _ = try opened.load(rezonedTo: look.calendar, daysFrom: look.daysFrom, names: [])
+        file = opened
+        self.look = nil
+        return opened
     }
 
     private func openOnce(
@@ -144,7 +187,7 @@ actor Store {
     private func withFile(_ body: (LedgerFile) throws(StoreError) -> Outcome) -> Outcome {
         work { () throws(StoreError) in
             do throws(StoreError) {
-                guard let file else { return try beginAnew() }
+                guard let file = try writableFile() else { return try beginAnew() }
                 return try body(file)
             } catch let error where error.code == .damaged {
                 try moveAside(because: error)
@@ -160,7 +203,11 @@ actor Store {
         do throws(StoreError) {
             defer { file?.rest() }
             let outcome = try body()
-            lastFailure = nil
+            if case .looked(_, _, _, _, let failure) = outcome {
+                lastFailure = failure.error.description
+            } else {
+                lastFailure = nil
+            }
             return outcome
         } catch {
             let failure = StoreFailure(error: error, isNews: lastFailure != error.description)
@@ -171,6 +218,7 @@ actor Store {
 
     private func moveAside(because error: StoreError) throws(StoreError) {
         file = nil
+        look = nil
         let aside = try LedgerFile.moveAside(path: path, at: SystemClock.now().timestamp)
         logger.error(
             "the ledger was damaged; it was moved aside and a new one is begun",
@@ -179,7 +227,7 @@ actor Store {
 
     /// Begins a new file after the old one was lost.
     private func beginAnew() throws(StoreError) -> Outcome {
-        file = nil
+        (file, look) = (nil, nil)
         let opened = try LedgerFile(path: path)
         if opened.isInUse {
             throw StoreError(.replaced, path: path, "another ledger has taken the place of the one that was lost")

@@ -1,4 +1,5 @@
 import CSQLite
+import Glibc
 
 /// A failure that SQLite reports.
 struct SQLiteError: Error {
@@ -33,55 +34,64 @@ struct SQLiteError: Error {
 /// One connection to an SQLite file. Used by one thread at a time.
 final class Connection {
     private let handle: OpaquePointer
-    private let isReadOnly: Bool
+    /// When statements end; see ``distrust(forSeconds:)``.
+    private var deadline: UnsafeMutablePointer<Int64>?
 
-    /// Opens a file that is there, to look at it only.
+    /// Opens a database in memory. What is changed there is in no file.
     ///
-    /// - Parameter isAtRest: Whether nobody writes it, so that no lock and no index of its log is needed:
-    ///   <https://sqlite.org/uri.html#uriimmutable>.
-    /// - Throws: `SQLiteError` when the file can't be opened.
-    convenience init(reading path: String, isAtRest: Bool = false) throws(SQLiteError) {
-        try self.init(path: isAtRest ? Self.uri(ofFileAtRest: path) : path, vfs: nil, isReadOnly: true)
-    }
-
-    private static func uri(ofFileAtRest path: String) -> String {
-        let escaped = path.utf8.map { byte -> String in
-            let isSpecial = byte == UInt8(ascii: "%") || byte == UInt8(ascii: "?") || byte == UInt8(ascii: "#")
-            let hex = String(byte, radix: 16, uppercase: true)
-            return isSpecial || byte >= 0x80 ? "%\(hex)" : String(UnicodeScalar(byte))
-        }.joined()
-        return "file:\(escaped)?immutable=1"
+    /// - Throws: `SQLiteError` when it makes no sense.
+    init(image: consuming DatabaseImage) throws(SQLiteError) {
+        handle = try Self.open(":memory:", SQLITE_OPEN_READWRITE, vfs: nil)
+        let (start, size) = image.release()
+        guard let start else { return }
+        let flags = CUnsignedInt(SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE)
+        let code = sqlite3_deserialize(
+            handle, "main", start.assumingMemoryBound(to: UInt8.self), Int64(size), Int64(size), flags)
+        if code != SQLITE_OK { throw lastError(code) }
     }
 
     /// Opens a file, or makes one. Closing it leaves the write-ahead log as it is; see ``copyLogOnClose()``.
     ///
     /// - Throws: `SQLiteError` when the file can't be opened.
-    convenience init(path: String, vfs: String? = nil) throws(SQLiteError) {
-        try self.init(path: path, vfs: vfs, isReadOnly: false)
+    init(path: String, vfs: String? = nil) throws(SQLiteError) {
+        handle = try Self.open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, vfs: vfs)
+        netusage_keep_log_on_close(handle, 1)
     }
 
-    private init(path: String, vfs: String?, isReadOnly: Bool) throws(SQLiteError) {
+    private static func open(_ path: String, _ access: CInt, vfs: String?) throws(SQLiteError) -> OpaquePointer {
         var handle: OpaquePointer?
-        let access = isReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-        self.isReadOnly = isReadOnly
-        let code = sqlite3_open_v2(
-            path, &handle, access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | (isReadOnly ? SQLITE_OPEN_URI : 0),
-            vfs)
+        let code = sqlite3_open_v2(path, &handle, access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs)
         guard code == SQLITE_OK, let handle else {
             let message = handle.map { String(cString: sqlite3_errmsg($0)) } ?? String(cString: sqlite3_errstr(code))
             sqlite3_close(handle)
             throw SQLiteError(code: code, message: message)
         }
-        self.handle = handle
-        netusage_keep_log_on_close(handle, 1)
+        return handle
     }
 
     deinit {
+        sqlite3_progress_handler(handle, 0, nil, nil)
+        deadline?.deallocate()
         sqlite3_close_v2(handle)
     }
 
     /// From here on closing the connection copies the log into the file and removes it, unless others have it open.
     func copyLogOnClose() { netusage_keep_log_on_close(handle, 0) }
+
+    /// From here on the database counts as one that anybody may have made, and its statements end after some time.
+    ///
+    /// - Throws: `SQLiteError`.
+    func distrust(forSeconds seconds: Int64) throws(SQLiteError) {
+        netusage_distrust(handle)
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        let deadline = UnsafeMutablePointer<Int64>.allocate(capacity: 1)
+        deadline.initialize(to: Int64(now.tv_sec) + seconds)
+        self.deadline?.deallocate()
+        self.deadline = deadline
+        netusage_limit_time(handle, deadline)
+        try execute("PRAGMA cell_size_check = ON")
+    }
 
     /// How long a statement waits for others who hold the file.
     func setPatience(milliseconds: CInt) { sqlite3_busy_timeout(handle, milliseconds) }
@@ -113,7 +123,7 @@ final class Connection {
 
     /// Runs `body` in one transaction: all of it is in the file afterwards, or nothing.
     func transaction<Value>(_ body: () throws -> Value) throws -> Value {
-        try execute(isReadOnly ? "BEGIN" : "BEGIN IMMEDIATE")
+        try execute("BEGIN IMMEDIATE")
         do {
             let value = try body()
             try execute("COMMIT")

@@ -1,4 +1,5 @@
 import Accounting
+import CLinux
 import CSQLite
 import CivilTime
 import Glibc
@@ -7,12 +8,13 @@ import Glibc
 package final class LedgerFile {
     package let path: String
     private let vfs: String?
-    // These three go in this order: closing the connection may write, and that takes the lock.
+    // These go in this order: closing the connection may write, and that takes the locks.
     private var statements: [String: Statement] = [:]
     private var openConnection: Connection?
-    /// `nil` when the file is only looked at.
+    /// Both `nil` when the file is only looked at.
     private let lock: LedgerLock?
-    let identity: Int64
+    private let inodeLock: LedgerInodeLock?
+    package let identity: Int64
     /// Whether anything was committed to it.
     package var isInUse: Bool
     /// The histories that the last commit brought to light, in case it is carried out without anybody hearing of it.
@@ -29,13 +31,20 @@ package final class LedgerFile {
     /// - Throws: `StoreError`: `.locked`, `.newer` and `.foreign` leave the file alone; `.damaged` says that
     ///   ``moveAside(path:at:)`` makes room for a new one; `.full` and `.unavailable` may pass.
     package init(path: String, vfs: String? = nil) throws(StoreError) {
+        try Self.createDirectory(of: path)
+        let path = LedgerPlace.resolved(path)
         self.path = path
         self.vfs = vfs
-        try Self.createDirectory(of: path)
         if Self.isDirectory(path) { throw StoreError(.foreign, path: path, "it is a directory, not a ledger") }
+        // Beside what isn't ours nothing is made, not even a lock.
+        let hasLock = access(path + ".lock", F_OK) == 0
+        try Self.checkHeader(path: path, wasUsedBefore: hasLock)
         let lock = try LedgerLock(forLedgerAt: path)
+        var inodeLock: LedgerInodeLock? = nil
         do {
             try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
+            inodeLock = try LedgerInodeLock(ofLedgerAt: path)
+            try LedgerPlace.adoptLog(ofLedger: path)
             let connection = try Self.connect(path: path, vfs: vfs)
             openConnection = connection
             let stored = try Self.storedIdentity(connection, path: path)
@@ -49,16 +58,22 @@ package final class LedgerFile {
             throw StoreError(.unavailable, path: path, "the file vanished while it was opened")
         }
         self.inode = inode
+        self.inodeLock = consume inodeLock
         self.lock = consume lock
     }
 
-    /// Opens the ledger at `path` to look at it, also while another process writes it; it shows the last commit.
+    /// Looks at the ledger at `path` as of its last commit, also while another process writes it. An older one is brought
+    /// up to date in memory.
     ///
-    /// - Throws: `StoreError`: `.older` when it must be brought up to date before it can be read.
+    /// Nothing is written, locked or left behind: see ``DatabaseImage``.
+    ///
+    /// - Throws: `StoreError`.
     package init(reading path: String) throws(StoreError) {
+        let path = LedgerPlace.resolved(path)
         self.path = path
         vfs = nil
         lock = nil
+        inodeLock = nil
         guard let inode = FileIdentity(path: path) else {
             throw StoreError(.unavailable, path: path, "there is no ledger yet")
         }
@@ -71,30 +86,29 @@ package final class LedgerFile {
         identity = stored ?? 0
     }
 
-    private static func connect(reading path: String, isAtRest: Bool = false) throws(StoreError) -> Connection {
+    private static func connect(reading path: String) throws(StoreError) -> Connection {
+        let image = try DatabaseImage(path: path)
         var connection: Connection?
-        let version: Int64
-        do throws(SQLiteError) {
-            let opened = try Connection(reading: path, isAtRest: isAtRest)
+        do {
+            let opened = try Connection(image: image)
             connection = opened
-            opened.setPatience(milliseconds: 5000)
-            version = try opened.integer("PRAGMA user_version") ?? 0
-            if version == Schema.version { return opened }
-        } catch {
-            // Who may not write to the directory can't make an index of the log; without a log none is needed.
-            let isDenied = error.primaryCode == SQLITE_READONLY || error.primaryCode == SQLITE_CANTOPEN
-            if isDenied, !isAtRest, size(path + "-wal") == 0 { return try connect(reading: path, isAtRest: true) }
-            if isDenied, access(path, R_OK) == 0 {
-                throw StoreError(
-                    .unavailable, path: path,
-                    "it can be read only by those who may write to its directory, where SQLite keeps an index of the log"
-                )
-            }
+            let version = try checkVersion(of: opened, path: path)
+            for step in Int(version)..<Schema.migrations.count { try migrate(opened, from: step) }
+            return opened
+        } catch let error as StoreError {
+            throw error
+        } catch let error as SQLiteError {
             throw storeError(error, on: connection, path: path)
+        } catch {
+            throw StoreError(.unavailable, path: path, "\(error)")
         }
-        throw StoreError(
-            version < Schema.version ? .older : .newer, path: path,
-            "written by another netusage (schema \(version), known: \(Schema.version))")
+    }
+
+    /// How many commits there were; 0 before the first.
+    ///
+    /// - Throws: `StoreError`.
+    package func sequence() throws(StoreError) -> Int64 {
+        try translatingErrors { try loadHeader()?.sequence ?? 0 }
     }
 
     /// When the counters were read last for what is in it; `nil` before the first commit.
@@ -106,6 +120,7 @@ package final class LedgerFile {
 
     /// Lets go of the file until it is needed again, so that others can read it; it stays locked against writers.
     package func rest() {
+        if lock == nil { return }
         statements = [:]
         openConnection = nil
     }
@@ -151,7 +166,7 @@ package final class LedgerFile {
     /// written to it: 20 kB a commit of 4 kB, 8 kB in place (measured on ext4). Zeros at a log's end are no part of it
     /// (<https://sqlite.org/fileformat2.html#wal_file_format>); where there is no room for them, it just grows.
     private func extendLog() {
-        let descriptor = open(path + "-wal", O_WRONLY | O_APPEND | O_CLOEXEC)
+        let descriptor = open(path + "-wal", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW)
         if descriptor < 0 { return }
         defer { close(descriptor) }
         // Page by page: Linux keeps what is written at once in one piece, and later writes back all of it or nothing.
@@ -166,6 +181,8 @@ package final class LedgerFile {
     /// - Throws: `StoreError` with `.replaced` when the file at the path isn't this one any more; what would be written
     ///   now would be lost.
     package func checkIsInPlace() throws(StoreError) {
+        // An image is what it was.
+        if lock == nil { return }
         if FileIdentity(path: path) != inode {
             throw StoreError(.replaced, path: path, "the ledger's file was deleted or replaced")
         }
@@ -200,15 +217,21 @@ package final class LedgerFile {
     ///
     /// - Returns: The name that it has now.
     package static func moveAside(path: String, at time: Timestamp) throws(StoreError) -> String {
+        let path = LedgerPlace.resolved(path)
         let stamp = time.description.filter { $0 != "-" && $0 != ":" }
-        let aside = "\(path).damaged-\(stamp)"
-        for suffix in ["", "-wal", "-shm"] where access(path + suffix, F_OK) == 0 {
-            if rename(path + suffix, aside + suffix) != 0 {
-                let reason = String(cString: strerror(errno))
-                throw StoreError(.unavailable, path: path + suffix, "can't be moved aside: \(reason)")
+        let suffixes = ["", "-wal", "-shm"]
+        for number in 1... {
+            let aside = "\(path).damaged-\(stamp)" + (number == 1 ? "" : "-\(number)")
+            if suffixes.contains(where: { access(aside + $0, F_OK) == 0 }) { continue }
+            for suffix in suffixes where access(path + suffix, F_OK) == 0 {
+                if netusage_rename_new(path + suffix, aside + suffix) != 0 {
+                    let reason = String(cString: strerror(errno))
+                    throw StoreError(.unavailable, path: path + suffix, "can't be moved aside: \(reason)")
+                }
             }
+            return aside
         }
-        return aside
+        return path
     }
 
     private static func createDirectory(of path: String) throws(StoreError) {
@@ -223,12 +246,19 @@ package final class LedgerFile {
 
     /// Looks at a file before SQLite does: what isn't a database of ours must not be touched.
     private static func checkHeader(path: String, wasUsedBefore: Bool) throws(StoreError) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         if descriptor < 0 {
             if errno == ENOENT { return }
+            if errno == ELOOP {
+                throw StoreError(.foreign, path: path, "it is a symbolic link that leads nowhere")
+            }
             throw StoreError(.unavailable, path: path, "can't be opened: \(String(cString: strerror(errno)))")
         }
         defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw StoreError(.foreign, path: path, "it isn't a plain file")
+        }
         var header = [UInt8](repeating: 0, count: 100)
         let count = read(descriptor, &header, header.count)
         if count < 0 {
@@ -276,6 +306,24 @@ package final class LedgerFile {
         // back with every commit, twice as much as the commit itself (33 kB against 11 kB, measured on ext4).
         if isExclusive { try connection.execute("PRAGMA locking_mode = EXCLUSIVE") }
         connection.setPatience(milliseconds: isExclusive ? 100 : 5000)
+        let version = try checkVersion(of: connection, path: path)
+        // Small pages: a flush of a few devices touches one row in each of four tables, and what it writes is pages.
+        if version == 0 { try connection.execute("PRAGMA page_size = 1024") }
+        // Write-ahead log: a commit is one append. The log is copied into the file by copyLongLog() alone: a connection
+        // that was opened anew doesn't know how far that has come, and would do it all again.
+        try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0")
+        // FULL: the log is on the disk when a commit returns. With NORMAL a power cut would take back everything since
+        // the last checkpoint, half an hour at this pace; the rules allow one flush interval. It costs one fsync a minute.
+        try connection.execute("PRAGMA synchronous = FULL")
+        try connection.execute("PRAGMA cache_size = -256; PRAGMA trusted_schema = OFF")
+        try connection.execute("PRAGMA journal_size_limit = 1048576")
+        for step in Int(version)..<Schema.migrations.count { try migrate(connection, from: step) }
+    }
+
+    /// The schema's version; 0 for a file without tables.
+    ///
+    /// - Throws: `StoreError` when it is another program's, a newer one's, or makes no sense; `SQLiteError`.
+    private static func checkVersion(of connection: Connection, path: String) throws -> Int64 {
         let application = try connection.integer("PRAGMA application_id") ?? 0
         let version = try connection.integer("PRAGMA user_version") ?? 0
         let tables = try connection.integer("SELECT count(*) FROM sqlite_master") ?? 0
@@ -286,21 +334,8 @@ package final class LedgerFile {
             throw StoreError(
                 .newer, path: path, "written by a newer netusage (schema \(version), known: \(Schema.version))")
         }
-        if tables == 0 {
-            // Small pages: a flush of a few devices touches one row in each of four tables, and what it writes is pages.
-            try connection.execute("PRAGMA page_size = 1024")
-        } else if version == 0 {
-            throw StoreError(.damaged, path: path, "it has tables but no schema version")
-        }
-        // Write-ahead log: a commit is one append. The log is copied into the file by copyLongLog() alone: a connection
-        // that was opened anew doesn't know how far that has come, and would do it all again.
-        try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0")
-        // FULL: the log is on the disk when a commit returns. With NORMAL a power cut would take back everything since
-        // the last checkpoint, half an hour at this pace; the rules allow one flush interval. It costs one fsync a minute.
-        try connection.execute("PRAGMA synchronous = FULL")
-        try connection.execute("PRAGMA cache_size = -256; PRAGMA trusted_schema = OFF")
-        try connection.execute("PRAGMA journal_size_limit = 1048576")
-        for step in Int(max(0, version))..<Schema.migrations.count { try migrate(connection, from: step) }
+        if tables > 0, version <= 0 { throw StoreError(.damaged, path: path, "it has tables but no schema version") }
+        return max(0, version)
     }
 
     /// What SQLite says, as an error for people. An error that a sound file wouldn't give makes it look through the file.

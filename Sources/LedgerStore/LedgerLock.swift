@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Holds the ledger for this process: at most one writes it.
@@ -16,11 +17,7 @@ struct LedgerLock: ~Copyable {
     /// - Throws: `StoreError` with `.locked` when another process holds it, `.unavailable` when it can't be made.
     init(forLedgerAt path: String) throws(StoreError) {
         let lockPath = path + ".lock"
-        wasUsedBefore = access(lockPath, F_OK) == 0
-        let descriptor = open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o640)
-        if descriptor < 0 {
-            throw StoreError(.unavailable, path: lockPath, "can't be opened: \(String(cString: strerror(errno)))")
-        }
+        let (descriptor, isNew) = try LedgerPlace.open(lockPath, besideLedger: path)
         var code = flock(descriptor, LOCK_EX | LOCK_NB)
         // A command that looks at the ledger has it for some milliseconds.
         for _ in 0..<Self.attempts where code != 0 && errno == EWOULDBLOCK {
@@ -33,13 +30,14 @@ struct LedgerLock: ~Copyable {
             if reason == EWOULDBLOCK { throw StoreError(.locked, path: path, "another netusage writes this ledger") }
             throw StoreError(.unavailable, path: lockPath, "can't be locked: \(String(cString: strerror(reason)))")
         }
+        wasUsedBefore = !isNew
         self.path = lockPath
         self.descriptor = descriptor
     }
 
     /// Whether another process holds the lock, as far as this one can tell.
     static func isHeld(forLedgerAt path: String) -> Bool {
-        let descriptor = open(path + ".lock", O_RDONLY | O_CLOEXEC)
+        let descriptor = open(path + ".lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         if descriptor < 0 { return false }
         defer { close(descriptor) }
         return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
@@ -49,6 +47,31 @@ struct LedgerLock: ~Copyable {
     /// damaged ledger when it is tried again.
     func removeIfNew() {
         if !wasUsedBefore { unlink(path) }
+    }
+
+    deinit {
+        close(descriptor)
+    }
+}
+
+/// Holds the file itself, for one that has two names: hard links, or a directory that is mounted twice.
+struct LedgerInodeLock: ~Copyable {
+    private let descriptor: CInt
+    /// Far behind all that SQLite locks (<https://sqlite.org/lockingv3.html>) and writes.
+    private static let lockedByte: Int64 = 1 << 62
+
+    /// Makes the file if it isn't there.
+    ///
+    /// - Throws: `StoreError` with `.locked` when another process holds it, `.foreign` when it isn't a plain file,
+    ///   `.unavailable` when it can't be opened.
+    init(ofLedgerAt path: String) throws(StoreError) {
+        let descriptor = try LedgerPlace.open(path, besideLedger: path).descriptor
+        // Of the open file, not of the process: SQLite opens and closes the same file.
+        if netusage_lock_byte(descriptor, Self.lockedByte) != 0, errno == EAGAIN || errno == EACCES {
+            close(descriptor)
+            throw StoreError(.locked, path: path, "another netusage writes this ledger by another name")
+        }
+        self.descriptor = descriptor
     }
 
     deinit {

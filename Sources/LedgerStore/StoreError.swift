@@ -3,8 +3,6 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
     package enum Code: Sendable, Equatable {
         /// Another process writes this ledger.
         case locked
-        /// The file was written by an older version of the program, and is only looked at.
-        case older
         /// The file was written by a newer version of the program.
         case newer
         /// The file belongs to something else.
@@ -36,7 +34,6 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
     private var remedy: String {
         switch code {
         case .locked: "stop the other netusage, or give this one a ledger of its own with --storage.path"
-        case .older: "start netusage serve once, which brings it up to date"
         case .newer: "install the newer netusage, or name another file with --storage.path; the file is left as it is"
         case .foreign: "name another file with --storage.path; this one is left as it is"
         case .damaged: "it is moved aside and a new ledger is begun"

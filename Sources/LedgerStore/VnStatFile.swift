@@ -5,29 +5,46 @@ import CivilTime
 /// Reads the database of vnStat 2.x. Everything in it is taken as it may be: poisoned.
 package enum VnStatFile {
     private static let tables = ["fiveminute", "hour", "day", "month", "year"]
+    /// A database of a hundred devices has some 3 MB.
+    private static let maximumBytes = 256 << 20
+    /// How long reading it may take; it is a matter of milliseconds.
+    private static let maximumSeconds: Int64 = 20
 
     /// - Throws: `StoreError` when it isn't such a database, or can't be read.
     package static func interfaces(at path: String) throws(StoreError) -> [VnStatInterface] {
-        let connection: Connection
-        do throws(SQLiteError) {
-            connection = try Connection(reading: path)
-            connection.setPatience(milliseconds: 5000)
-            let names = tables.map { "'\($0)'" }.joined(separator: ", ")
-            let found = try connection.integer(
-                "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('interface', \(names))")
-            if found != Int64(tables.count + 1) {
-                throw SQLiteError(code: SQLITE_NOTADB, message: "it has none of vnStat's tables")
-            }
-        } catch {
-            throw StoreError(.unavailable, path: path, "not a database of vnStat 2: \(error.message)")
-        }
+        let image = try DatabaseImage(path: path, maximumBytes: maximumBytes)
         do {
-            return try connection.transaction { try readInterfaces(connection) }
+            let connection = try Connection(image: image)
+            try connection.distrust(forSeconds: maximumSeconds)
+            for table in ["interface"] + tables {
+                if let problem = try problem(with: table, connection) {
+                    throw StoreError(.unavailable, path: path, "not a database of vnStat 2: \(problem)")
+                }
+            }
+            return try readInterfaces(connection)
         } catch let error as SQLiteError {
-            throw StoreError(.unavailable, path: path, "can't be read: \(error.message)")
+            let reason =
+                error.primaryCode == SQLITE_INTERRUPT
+                ? "it takes longer than \(maximumSeconds) s" : error.message
+            let isDatabase = error.primaryCode != SQLITE_NOTADB
+            throw StoreError(
+                .unavailable, path: path,
+                isDatabase ? "can't be read: \(reason)" : "not a database of vnStat 2: \(reason)")
+        } catch let error as StoreError {
+            throw error
         } catch {
             throw StoreError(.unavailable, path: path, "\(error)")
         }
+    }
+
+    /// Why a table isn't one of vnStat's; `nil` if it may be. A view or a virtual table could do anything when it is read,
+    /// and so could a column that is computed.
+    private static func problem(with table: String, _ connection: Connection) throws -> String? {
+        let kind = try connection.text("SELECT type FROM pragma_table_list('\(table)') WHERE schema = 'main'")
+        guard let kind else { return "there is no table \(table)" }
+        if kind != "table" { return "\(table) is no ordinary table" }
+        let hidden = try connection.integer("SELECT count(*) FROM pragma_table_xinfo('\(table)') WHERE hidden <> 0")
+        return hidden == 0 ? nil : "the table \(table) has columns that are computed or hidden"
     }
 
     private static func readInterfaces(_ connection: Connection) throws -> [VnStatInterface] {
@@ -37,37 +54,39 @@ package enum VnStatFile {
             ORDER BY name
             """)
         var interfaces: [VnStatInterface] = []
+        var places: [Int64: Int] = [:]
         while try rows.step() {
             var interface = VnStatInterface(name: rows.bytes(1), created: rows.text(2), updated: rows.text(3))
-            let id = rows.integer(0)
-            interface.fiveMinutes = try records("fiveminute", id, connection, of: &interface)
-            interface.hours = try records("hour", id, connection, of: &interface)
-            interface.days = try records("day", id, connection, of: &interface)
-            interface.months = try records("month", id, connection, of: &interface)
-            interface.years = try records("year", id, connection, of: &interface)
             switch total(in: rows, from: 4) {
             case .success(let total): interface.total = total
             case .failure(let poison): interface.leaveOut("total", interface.created, because: poison.reason)
             }
+            places[rows.integer(0)] = interfaces.count
             interfaces.append(interface)
         }
+        try read("fiveminute", \.fiveMinutes, of: &interfaces, places, connection)
+        try read("hour", \.hours, of: &interfaces, places, connection)
+        try read("day", \.days, of: &interfaces, places, connection)
+        try read("month", \.months, of: &interfaces, places, connection)
+        try read("year", \.years, of: &interfaces, places, connection)
         return interfaces
     }
 
-    private static func records(
-        _ table: String, _ interface: Int64, _ connection: Connection, of owner: inout VnStatInterface
-    ) throws -> [VnStatInterface.Record] {
+    /// Reads a table once, whatever indices it has.
+    private static func read(
+        _ table: String, _ records: WritableKeyPath<VnStatInterface, [VnStatInterface.Record]>,
+        of interfaces: inout [VnStatInterface], _ places: [Int64: Int], _ connection: Connection
+    ) throws {
         let rows = try connection.prepare(
-            "SELECT date, rx, tx, typeof(rx), typeof(tx) FROM \(table) WHERE interface = ?1 ORDER BY date")
-        try rows.bind([.integer(interface)])
-        var records: [VnStatInterface.Record] = []
+            "SELECT interface, date, rx, tx, typeof(rx), typeof(tx) FROM \(table) ORDER BY interface, date")
         while try rows.step() {
-            switch total(in: rows, from: 1) {
-            case .success(let total): records.append(.init(date: rows.text(0), total: total))
-            case .failure(let poison): owner.leaveOut(table, rows.text(0), because: poison.reason)
+            guard let place = places[rows.integer(0)] else { continue }
+            switch total(in: rows, from: 2) {
+            case .success(let total):
+                interfaces[place][keyPath: records].append(.init(date: rows.text(1), total: total))
+            case .failure(let poison): interfaces[place].leaveOut(table, rows.text(1), because: poison.reason)
             }
         }
-        return records
     }
 
     private struct Poison: Error {

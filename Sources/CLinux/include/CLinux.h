@@ -57,6 +57,12 @@ static inline int netusage_arm_wall_timer(int descriptor, int64_t seconds) {
     return timerfd_settime(descriptor, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
 }
 
+/// Locks one byte of an open file for writing (`F_OFD_SETLK` of fcntl(2)); -1 with errno.
+int netusage_lock_byte(int descriptor, int64_t place);
+
+/// Renames unless the new name is taken (`RENAME_NOREPLACE` of rename(2)); -1 with errno.
+int netusage_rename_new(const char *from, const char *to);
+
 /// Only messages about default routes come through: `rtm_dst_len`, the second byte of `struct rtmsg`, is 0.
 static inline int netusage_filter_default_routes(int descriptor) {
     struct sock_filter code[] = {

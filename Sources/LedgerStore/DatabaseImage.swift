@@ -1,0 +1,187 @@
+import CSQLite
+import Glibc
+
+/// An SQLite database read into memory, with the committed part of its write-ahead log.
+///
+/// Whoever looks at a database this way needs to read two files and nothing else: no lock, no index of the log beside it,
+/// no shared memory; and leaves nothing behind. The formats are those of <https://sqlite.org/fileformat2.html>.
+struct DatabaseImage: ~Copyable {
+    /// Allocated by SQLite, which takes it over; `nil` for a database without anything in it.
+    private(set) var start: UnsafeMutableRawPointer?
+    private(set) var size: Int
+
+    /// How often the files are read again when somebody writes them meanwhile.
+    private static let attempts = 50
+
+    /// - Parameter maximumBytes: What is larger isn't read.
+    /// - Throws: `StoreError` when the file can't be read, or is being written all the time.
+    init(path: String, maximumBytes: Int = 1 << 40) throws(StoreError) {
+        for _ in 0..<Self.attempts {
+            if max(Self.fileSize(path), Self.fileSize(path + "-wal")) > maximumBytes {
+                throw StoreError(.unavailable, path: path, "it is larger than \(maximumBytes >> 20) MiB")
+            }
+            if let pages = try Self.pages(path: path) {
+                (start, size) = pages
+                return
+            }
+            usleep(100_000)
+        }
+        throw StoreError(.busy, path: path, "it is being written all the time")
+    }
+
+    deinit {
+        sqlite3_free(start)
+    }
+
+    /// Hands the memory over to SQLite.
+    consuming func release() -> (start: UnsafeMutableRawPointer?, size: Int) {
+        let handedOver = (start, size)
+        discard self
+        return handedOver
+    }
+
+    /// - Returns: `nil` when the files were written meanwhile.
+    private static func pages(path: String) throws(StoreError) -> (UnsafeMutableRawPointer?, Int)? {
+        // A transaction is under way, or one was broken off: what the file has isn't what was committed.
+        if fileSize(path + "-journal") > 0 { return nil }
+        let before = try? bytes(of: path + "-wal", limit: WriteAheadLog.headerBytes)  // Without one there is no log.
+        let database = try bytes(of: path)
+        let log = try? bytes(of: path + "-wal")
+        // A log that was begun again meanwhile may have had pages that were copied into the file behind our back.
+        if Array((log ?? []).prefix(WriteAheadLog.headerBytes)) != before ?? [] { return nil }
+        let pages = WriteAheadLog(log ?? [])?.pages
+        let pageBytes = pages?.pageBytes ?? 0
+        let size = pages.map { Int($0.count) * pageBytes } ?? database.count
+        if size == 0 { return (nil, 0) }
+        guard let memory = sqlite3_malloc64(UInt64(size)) else {
+            throw StoreError(.unavailable, path: path, "it is too large for this machine's memory")
+        }
+        let image = UnsafeMutableRawBufferPointer(start: memory, count: size)
+        let copied = min(size, database.count)
+        image.copyBytes(from: database[..<copied])
+        if copied < size {
+            UnsafeMutableRawBufferPointer(rebasing: image[copied...]).initializeMemory(as: UInt8.self, repeating: 0)
+        }
+        if let pages, let log {
+            for (number, offset) in pages.offsets {
+                let place = Int(number - 1) * pageBytes
+                guard place + pageBytes <= size else { continue }
+                UnsafeMutableRawBufferPointer(rebasing: image[place..<place + pageBytes])
+                    .copyBytes(from: log[offset..<offset + pageBytes])
+            }
+        }
+        // "Legacy" instead of "WAL": an image has no log.
+        if size > 19 {
+            image[18] = 1
+            image[19] = 1
+        }
+        return (memory, size)
+    }
+
+    private static func fileSize(_ path: String) -> Int {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int(status.st_size) : 0
+    }
+
+    private static func bytes(of path: String, limit: Int = .max) throws(StoreError) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        if descriptor < 0 {
+            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw StoreError(.foreign, path: path, "it isn't a plain file")
+        }
+        let size = min(limit, Int(status.st_size))
+        var count = 0
+        var reason: CInt = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, initialized in
+            while count < size {
+                let part = pread(descriptor, buffer.baseAddress! + count, size - count, off_t(count))
+                if part < 0 && errno == EINTR { continue }
+                if part < 0 { reason = errno }
+                if part <= 0 { break }
+                count += part
+            }
+            initialized = count
+        }
+        if reason != 0 {
+            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(reason)))")
+        }
+        return bytes
+    }
+}
+
+/// What is committed in a write-ahead log (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+struct WriteAheadLog {
+    static let headerBytes = 32
+    private static let frameHeaderBytes = 24
+
+    /// The pages that the log has newer than the file.
+    struct Pages {
+        let pageBytes: Int
+        /// How many pages the database has.
+        let count: UInt32
+        /// Where each of these pages stands in the log, by its number; numbers begin with 1.
+        let offsets: [UInt32: Int]
+    }
+
+    /// `nil` if nothing is committed in it.
+    let pages: Pages?
+
+    /// - Returns: `nil` for what is no log.
+    init?(_ log: [UInt8]) {
+        func number(_ offset: Int) -> UInt32 {
+            log[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
+        }
+        guard log.count >= Self.headerBytes else { return nil }
+        // The last bit of the magic number says how the checksums read the bytes.
+        let magic = number(0)
+        guard magic & ~1 == 0x377F_0682 else { return nil }
+        let isBigEndian = magic & 1 == 1
+        let pageBytes = Int(number(8))
+        guard (512...65536).contains(pageBytes), pageBytes.nonzeroBitCount == 1 else { return nil }
+        var sum = Checksum()
+        sum.add(log[0..<24], isBigEndian: isBigEndian)
+        guard sum.first == number(24), sum.second == number(28) else { return nil }
+        let salts = (number(16), number(20))
+        var pending: [UInt32: Int] = [:]
+        var offsets: [UInt32: Int] = [:]
+        var count: UInt32?
+        var frame = Self.headerBytes
+        while frame + Self.frameHeaderBytes + pageBytes <= log.count {
+            let page = frame + Self.frameHeaderBytes
+            guard number(frame + 8) == salts.0, number(frame + 12) == salts.1, number(frame) > 0 else { break }
+            sum.add(log[frame..<frame + 8], isBigEndian: isBigEndian)
+            sum.add(log[page..<page + pageBytes], isBigEndian: isBigEndian)
+            guard sum.first == number(frame + 16), sum.second == number(frame + 20) else { break }
+            pending[number(frame)] = page
+            let size = number(frame + 4)
+            if size > 0 {  // The frame ends a transaction.
+                offsets.merge(pending) { $1 }
+                pending = [:]
+                count = size
+            }
+            frame = page + pageBytes
+        }
+        pages = count.map { Pages(pageBytes: pageBytes, count: $0, offsets: offsets) }
+    }
+
+    /// <https://sqlite.org/fileformat2.html#checksum_algorithm>: over all frames up to here.
+    private struct Checksum {
+        var first: UInt32 = 0
+        var second: UInt32 = 0
+
+        mutating func add(_ bytes: ArraySlice<UInt8>, isBigEndian: Bool) {
+            bytes.withUnsafeBytes { bytes in
+                for offset in stride(from: 0, to: bytes.count - 7, by: 8) {
+                    let words = bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+                    let next = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
+                    first &+= (isBigEndian ? UInt32(bigEndian: words) : UInt32(littleEndian: words)) &+ second
+                    second &+= (isBigEndian ? UInt32(bigEndian: next) : UInt32(littleEndian: next)) &+ first
+                }
+            }
+        }
+    }
+}

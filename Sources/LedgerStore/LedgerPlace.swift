@@ -1,0 +1,109 @@
+import Glibc
+
+/// Where a ledger lies, and what is made beside it.
+///
+/// Its directory may belong to another user than the one who runs this: what root makes there must be that user's, and
+/// root follows no link that this user laid.
+package enum LedgerPlace {
+    /// One path for a ledger whatever links lead to it, so that its lock, its socket and SQLite's files are one, too.
+    package static func resolved(_ path: String) -> String {
+        if let whole = real(path) { return whole }
+        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else {
+            return real(".").map { $0 + "/" + path } ?? path
+        }
+        // The directory may still have to be made, and so its own.
+        let directory = slash == path.startIndex ? "/" : resolved(String(path[..<slash]))
+        return (directory == "/" ? "" : directory) + "/" + path[path.index(after: slash)...]
+    }
+
+    private static func real(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    /// Opens a plain file to write to, and makes it if it isn't there: for its owner and group alone, and as that of whom
+    /// the place belongs to.
+    ///
+    /// - Returns: The descriptor, and whether the file is new.
+    /// - Throws: `StoreError` when it can't be opened, is a link, or isn't a plain file.
+    static func open(_ path: String, besideLedger ledger: String) throws(StoreError) -> (descriptor: CInt, isNew: Bool)
+    {
+        let flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
+        for _ in 0..<2 {
+            let made = Glibc.open(path, flags | O_CREAT | O_EXCL, 0o640)
+            if made >= 0 {
+                giveToOwner(made, of: ledger)
+                return (made, true)
+            }
+            if errno != EEXIST { throw failure(path) }
+            let found = Glibc.open(path, flags)
+            if found < 0 {
+                if errno == ENOENT { continue }  // It went a moment ago.
+                throw failure(path)
+            }
+            var status = stat()
+            if fstat(found, &status) == 0, status.st_mode & S_IFMT == S_IFREG { return (found, false) }
+            close(found)
+            throw StoreError(.foreign, path: path, "it isn't a plain file")
+        }
+        throw failure(path)
+    }
+
+    private static func failure(_ path: String) -> StoreError {
+        if errno == ELOOP {
+            return StoreError(.foreign, path: path, "it is a symbolic link, which isn't followed here")
+        }
+        if errno == ENXIO { return StoreError(.foreign, path: path, "it isn't a plain file") }
+        return StoreError(.unavailable, path: path, "can't be opened: \(String(cString: strerror(errno)))")
+    }
+
+    /// Root's file becomes that of the ledger's owner or, before there is one, the directory's.
+    private static func giveToOwner(_ descriptor: CInt, of ledger: String) {
+        if geteuid() != 0 { return }
+        var status = stat()
+        if lstat(ledger, &status) != 0 || status.st_mode & S_IFMT != S_IFREG {
+            let directory = ledger.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(ledger[...$0]) } ?? "."
+            if stat(directory, &status) != 0 { return }
+        }
+        // Where it can't be given away, the owner is told by the error that it gets.
+        _ = fchown(descriptor, status.st_uid, status.st_gid)
+    }
+
+    /// What an earlier reader left beside the ledger, and the ledger's owner may not write: an index of the log, which is
+    /// made again, and the log, of which a copy is as good. The lock must be held.
+    static func adoptLog(ofLedger path: String) throws(StoreError) {
+        if access(path + "-shm", F_OK) == 0, access(path + "-shm", R_OK | W_OK) != 0, errno == EACCES {
+            unlink(path + "-shm")
+        }
+        let log = path + "-wal"
+        guard access(log, F_OK) == 0, access(log, R_OK | W_OK) != 0, errno == EACCES else { return }
+        var status = stat()
+        if lstat(log, &status) == 0, status.st_size == 0 {
+            unlink(log)
+            return
+        }
+        try copy(log, ofLedger: path)
+    }
+
+    private static func copy(_ log: String, ofLedger path: String) throws(StoreError) {
+        let from = Glibc.open(log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        if from < 0 { throw failure(log) }
+        defer { close(from) }
+        let copy = log + ".copy"
+        unlink(copy)
+        let to = try open(copy, besideLedger: path).descriptor
+        defer { close(to) }
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = read(from, &chunk, chunk.count)
+            if count == 0 { break }
+            guard count > 0, write(to, chunk, count) == count else {
+                let error = failure(copy)
+                unlink(copy)
+                throw error
+            }
+        }
+        if fsync(to) != 0 || rename(copy, log) != 0 { throw failure(copy) }
+    }
+}
