@@ -35,9 +35,12 @@ package struct DeviceRecord: Hashable, Sendable {
     package var counters: Counters
     package var state: State
     package var holdsUplink: Bool
+    /// Empty where it isn't known.
+    package var hardwareAddress: [UInt8]
 
     package init(
-        index: DeviceIndex, name: DeviceName, account: AccountID?, counters: Counters, state: State, holdsUplink: Bool
+        index: DeviceIndex, name: DeviceName, account: AccountID?, counters: Counters, state: State, holdsUplink: Bool,
+        hardwareAddress: [UInt8] = []
     ) {
         self.index = index
         self.name = name
@@ -45,6 +48,7 @@ package struct DeviceRecord: Hashable, Sendable {
         self.counters = counters
         self.state = state
         self.holdsUplink = holdsUplink
+        self.hardwareAddress = hardwareAddress
     }
 }
 

@@ -4,11 +4,16 @@ package struct Device: Hashable, Sendable {
     package var name: DeviceName
     /// What the link can carry in one direction, in bytes per second, where the kernel knows.
     package var linkBytesPerSecond: UInt64?
+    /// Its hardware address; empty if it has none. It keeps it in other namespaces.
+    package var hardwareAddress: [UInt8]
 
-    package init(index: DeviceIndex, name: DeviceName, linkBytesPerSecond: UInt64? = nil) {
+    package init(
+        index: DeviceIndex, name: DeviceName, linkBytesPerSecond: UInt64? = nil, hardwareAddress: [UInt8] = []
+    ) {
         self.index = index
         self.name = name
         self.linkBytesPerSecond = linkBytesPerSecond
+        self.hardwareAddress = hardwareAddress.allSatisfy { $0 == 0 } ? [] : hardwareAddress
     }
 }
 
@@ -40,6 +45,7 @@ struct MeteredDevice {
     var account: Int
     var last: Counters
     var linkBytesPerSecond: UInt64?
+    var hardwareAddress: [UInt8] = []
     var phase = Phase.counting
     /// Whether it came while the program runs and has carried nothing yet. Devices get their names soon after they come: the
     /// past of the first name isn't theirs.
@@ -62,38 +68,49 @@ struct MeteredDevice {
     }
 }
 
-/// Devices that left with what they had carried, so that they are known when they come back.
+/// Devices that aren't metered, with what they had carried when they were last: those that left, so that they are known
+/// when they come back, and those that are there but excluded.
 struct AwayDevices {
-    /// A host that hands a device to every container would fill the memory: the oldest are forgotten.
+    /// A host that hands a device to every container would fill the memory: the oldest of those that left are forgotten.
     static let maximumCount = 256
 
     struct Entry: Equatable {
         var name: DeviceName
         var counters: Counters
+        var hardwareAddress: [UInt8] = []
         /// Whether it may as well have been deleted: it went while nobody looked. Then its number must come back, which
         /// the kernel gives to no new device; and it isn't remembered for longer than this run.
         var isMissing = false
+        /// Whether it is there, but excluded. There are no more of these than the kernel has devices.
+        var isHere = false
     }
 
     private(set) var entries: [DeviceIndex: Entry] = [:]
+    /// Those that left, the one that left first at the beginning.
     private var order: [DeviceIndex] = []
 
     mutating func insert(_ entry: Entry, at index: DeviceIndex) {
         remove(at: index)
         entries[index] = entry
+        if entry.isHere { return }
         order.append(index)
         if order.count > Self.maximumCount { entries[order.removeFirst()] = nil }
     }
 
     mutating func remove(at index: DeviceIndex) {
-        if entries.removeValue(forKey: index) != nil { order.removeAll { $0 == index } }
+        guard let entry = entries.removeValue(forKey: index) else { return }
+        if !entry.isHere { order.removeAll { $0 == index } }
     }
 
-    /// The device that may be back as `device`: it has the number that it left with, or its name.
+    /// The device that may be back as `device`: it has the number that it left with, its hardware address, or its name.
     func candidate(for device: Device) -> DeviceIndex? {
         if entries[device.index] != nil { return device.index }
-        return order.last { index in
-            entries[index].map { $0.name == device.name && $0.counters != .zero && !$0.isMissing } ?? false
+        func last(_ isIt: (Entry) -> Bool) -> DeviceIndex? {
+            order.last { index in
+                entries[index].map { isIt($0) && $0.counters != .zero && !$0.isMissing } ?? false
+            }
         }
+        return last { !$0.hardwareAddress.isEmpty && $0.hardwareAddress == device.hardwareAddress }
+            ?? last { $0.name == device.name }
     }
 }

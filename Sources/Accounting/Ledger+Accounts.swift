@@ -49,7 +49,8 @@ extension Ledger {
         }
         away.remove(at: device.index)
         var metered = MeteredDevice(
-            name: device.name, account: account(for: key), last: .zero, linkBytesPerSecond: device.linkBytesPerSecond)
+            name: device.name, account: account(for: key), last: .zero, linkBytesPerSecond: device.linkBytesPerSecond,
+            hardwareAddress: device.hardwareAddress)
         metered.phase = .awaitingBaseline
         join(metered, as: device.index)
     }
@@ -59,7 +60,10 @@ extension Ledger {
         settleFalls(of: index)
         guard let device = devices[index] else { return }
         excluded[index] = device.name
-        away.insert(.init(name: device.name, counters: device.last), at: index)
+        away.insert(
+            .init(
+                name: device.name, counters: device.last, hardwareAddress: device.hardwareAddress, isHere: true),
+            at: index)
         leave(index)
     }
 

@@ -236,13 +236,13 @@ extension Ledger {
         var records: [DeviceIndex: DeviceRecord] = [:]
         for (index, entry) in away.entries where !entry.isMissing {
             records[index] = DeviceRecord(
-                index: index, name: entry.name, account: nil, counters: entry.counters, state: .away, holdsUplink: false
-            )
+                index: index, name: entry.name, account: nil, counters: entry.counters, state: .away,
+                holdsUplink: false, hardwareAddress: entry.hardwareAddress)
         }
         for (index, device) in devices {
             var record = DeviceRecord(
                 index: index, name: device.name, account: accounts[device.account].id, counters: device.last,
-                state: .metered, holdsUplink: uplinkDevices.contains(index))
+                state: .metered, holdsUplink: uplinkDevices.contains(index), hardwareAddress: device.hardwareAddress)
             switch device.phase {
             case .counting: break
             case .awaitingBaseline: record.state = .away

@@ -25,7 +25,7 @@ extension Ledger {
         historyFrom = stored.daysFrom
         lastAccountID = stored.lastAccountID.rawValue
         sequence = stored.header?.sequence ?? 0
-        let sameBoot = stored.header?.epoch.bootID == epoch.bootID
+        let sameBoot = stored.header.map { epoch.isSameBoot(as: $0, at: now) } ?? false
         boot = (stored.header?.boot ?? 0) + (sameBoot ? 0 : 1)
         lastReading = now
         previousSample = now.sinceBoot
@@ -223,7 +223,8 @@ extension Ledger {
     }
 
     private mutating func takeUp(_ present: [Presence], from stored: StoredLedger, at now: Moment) {
-        let isSameEpoch = stored.header?.epoch == epoch
+        let isSameEpoch =
+            stored.header?.boot == boot && stored.header?.epoch.networkNamespace == epoch.networkNamespace
         let span = catchUpSpan(since: stored.header, at: now)
         let previous = stored.header?.lastReading ?? now
         noteUnread(from: stored.header?.lastReading.timestamp ?? .earliest, to: now.timestamp)
@@ -237,7 +238,9 @@ extension Ledger {
             byName[record.name] = record
         }
         for record in stored.devices where isSameEpoch && record.state == .away {
-            away.insert(.init(name: record.name, counters: record.counters), at: record.index)
+            away.insert(
+                .init(name: record.name, counters: record.counters, hardwareAddress: record.hardwareAddress),
+                at: record.index)
         }
         var survivors: Set<DeviceIndex> = []
         var renames: [(index: DeviceIndex, key: AccountKey)] = []
@@ -276,12 +279,16 @@ extension Ledger {
             excluded[device.index] = device.name
             if case .unknown = past {
             } else {
-                away.insert(.init(name: device.name, counters: counters), at: device.index)
+                away.insert(
+                    .init(
+                        name: device.name, counters: counters, hardwareAddress: device.hardwareAddress, isHere: true),
+                    at: device.index)
             }
             return
         }
         var metered = MeteredDevice(
-            name: device.name, account: 0, last: counters, linkBytesPerSecond: device.linkBytesPerSecond)
+            name: device.name, account: 0, last: counters, linkBytesPerSecond: device.linkBytesPerSecond,
+            hardwareAddress: device.hardwareAddress)
         switch past {
         case .unknown:
             metered.account = account(for: key)

@@ -79,11 +79,12 @@ package struct Ledger: Sendable {
             excluded[device.index] = device.name
             // Its name has a history: should it be metered later, what it carries until then isn't part of that.
             if accountIndex[.device(device.name)] == nil { return false }
-            away.insert(.init(name: device.name, counters: .zero), at: device.index)
+            away.insert(.init(name: device.name, counters: .zero, isHere: true), at: device.index)
             return true
         }
         var metered = MeteredDevice(
-            name: device.name, account: 0, last: .zero, linkBytesPerSecond: device.linkBytesPerSecond)
+            name: device.name, account: 0, last: .zero, linkBytesPerSecond: device.linkBytesPerSecond,
+            hardwareAddress: device.hardwareAddress)
         if let candidate = away.candidate(for: device), let entry = away.entries[candidate] {
             metered.phase = .perhapsReturned(with: entry.counters)
             away.remove(at: candidate)
@@ -141,7 +142,11 @@ package struct Ledger: Sendable {
     /// A direction that is lower than the last reading says nothing (a veth's receive side reads 0 once its peer is cut
     /// off): then the last reading stands.
     package mutating func depart(_ index: DeviceIndex, final: Counters?, movedAway: Bool, at now: Moment) {
-        excluded[index] = nil
+        if excluded.removeValue(forKey: index) != nil, var entry = away.entries[index], entry.isHere {
+            away.remove(at: index)
+            entry.isHere = false
+            if movedAway { away.insert(entry, at: index) }
+        }
         origin?.gone.insert(index)
         guard var device = devices[index] else { return }
         if let final { device = settlePhase(of: device, at: index, counters: final) }
@@ -162,7 +167,10 @@ package struct Ledger: Sendable {
         }
         device.last.received += delta.received
         device.last.transmitted += delta.transmitted
-        if movedAway { away.insert(.init(name: device.name, counters: device.last), at: index) }
+        if movedAway {
+            away.insert(
+                .init(name: device.name, counters: device.last, hardwareAddress: device.hardwareAddress), at: index)
+        }
         leave(index)
     }
 

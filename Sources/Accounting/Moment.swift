@@ -96,4 +96,18 @@ package struct Epoch: Hashable, Sendable {
         self.bootID = bootID
         self.networkNamespace = networkNamespace
     }
+
+    /// Stands for the boot where the kernel doesn't say which one it is.
+    package static let unknownBoot = "unknown"
+
+    /// Whether a ledger was written in this boot.
+    ///
+    /// Where one of the two boots isn't known the clocks decide: the time since boot only grows, and a boot after the
+    /// ledger's last reading is another one.
+    func isSameBoot(as header: LedgerHeader, at now: Moment) -> Bool {
+        if bootID != Self.unknownBoot, header.epoch.bootID != Self.unknownBoot { return bootID == header.epoch.bootID }
+        if now.sinceBoot < header.lastReading.sinceBoot { return false }
+        let (bootedAt, overflow) = now.wallNanoseconds.subtractingReportingOverflow(now.sinceBoot.nanoseconds)
+        return !overflow && bootedAt <= header.lastReading.wallNanoseconds
+    }
 }

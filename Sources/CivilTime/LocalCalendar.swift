@@ -34,6 +34,27 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
         }
     }
 
+    /// All instants at which the wall clock shows this time: two where it goes back over it, and where it skips the time the
+    /// end of the gap.
+    ///
+    /// `secondsOfDay` is clamped to 0…86,400, the whole day.
+    package func instants(on date: CivilDate, secondsOfDay: Int) -> [Timestamp] {
+        let first = firstInstant(on: date, secondsOfDay: secondsOfDay)
+        let local = Int64(date.daysSinceEpoch) * secondsPerDay + min(max(Int64(secondsOfDay), 0), secondsPerDay)
+        var instants = [first]
+        var segment = zone.segment(containing: first.secondsSinceEpoch)
+        // Clocks go back by an hour or two, and seldom by a day.
+        while segment.end < first.secondsSinceEpoch.addingSaturated(2 * Zone.widestOffsetSeconds) {
+            segment = zone.segment(containing: segment.end)
+            let again = local - segment.offsetSeconds
+            if again >= segment.start, again < segment.end, again > first.secondsSinceEpoch {
+                instants.append(Timestamp(secondsSinceEpoch: again))
+            }
+            if segment.end == .max { break }
+        }
+        return instants
+    }
+
     /// The date to which an instant belongs: the last that has begun.
     package func day(containing moment: Timestamp) -> CivilDate {
         let second = moment.secondsSinceEpoch

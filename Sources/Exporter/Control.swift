@@ -2,6 +2,7 @@ import Accounting
 import CivilTime
 import FoundationEssentials
 import Glibc
+import LedgerStore
 import Logging
 import NIOCore
 import NIOPosix
@@ -78,6 +79,8 @@ actor ControlServer {
     private let ledger: LiveLedger
     private let logger: Logger
     private var listener: (any Channel)?
+    private var socketFile: FileIdentity?
+    private var loop: (any EventLoop)?
     /// How many requests have no answer yet.
     private var answering: NIOLoopBoundBox<Int>?
 
@@ -98,6 +101,35 @@ actor ControlServer {
     ///
     /// Where that doesn't work it is told, and commands don't reach the daemon.
     func start(on loop: any EventLoop) async {
+        if self.loop != nil { return }
+        self.loop = loop
+        await listen(on: loop)
+    }
+
+    /// How often it is looked whether the socket is still there.
+    private static let interval = Span(seconds: 15)
+
+    /// Looks after the socket until the stream ends.
+    func run(_ ticks: AsyncStream<Void>) async {
+        var lookedAt = SystemClock.now().sinceBoot
+        for await _ in ticks {
+            let now = SystemClock.now().sinceBoot
+            guard now.elapsed(since: lookedAt) >= Self.interval else { continue }
+            lookedAt = now
+            await keepListening()
+        }
+    }
+
+    /// Makes the socket again if somebody has taken it away.
+    private func keepListening() async {
+        guard let loop, socketFile == nil || FileIdentity(path: path) != socketFile else { return }
+        logger.notice("the socket for commands was gone; it is made again", metadata: ["socket": "\(path)"])
+        try? await listener?.close()  // Nobody finds it any more.
+        listener = nil
+        await listen(on: loop)
+    }
+
+    private func listen(on loop: any EventLoop) async {
         guard let short = ShortSocketPath(path) else { return }
         unlink(path)
         let count = NIOLoopBoundBox.makeBoxSendingValue(0, eventLoop: loop)
@@ -118,6 +150,7 @@ actor ControlServer {
                 }
                 .bind(unixDomainSocketPath: short.text).get()
             chmod(path, 0o660)
+            socketFile = FileIdentity(path: path)
         } catch {
             logger.warning(
                 "commands can't reach this daemon: its socket can't be made",
@@ -127,6 +160,7 @@ actor ControlServer {
 
     /// Listens no more, and leaves no socket behind.
     func stop() async {
+        loop = nil
         guard let listener else { return }
         unlink(path)
         try? await listener.close()  // It ends with the process anyway.
@@ -398,10 +432,14 @@ private final class ControlStream {
         }
     }
 
+    /// The longest answer there is: a report of a hundred thousand entries.
+    private static let maximumLineBytes = 64 * 1024 * 1024
+
     /// What comes up to the next end of a line, which isn't part of it.
     func line() throws(ControlClient.Failure) -> [UInt8] {
         var looked = 0
         while true {
+            if received.count > Self.maximumLineBytes { throw .unusable("its answer has no end") }
             if let end = received[looked...].firstIndex(of: UInt8(ascii: "\n")) {
                 defer { received.removeFirst(end + 1) }
                 return Array(received[..<end])

@@ -100,10 +100,14 @@ package struct Daemon: Sendable {
         logger.note(configuration.notes)
         let (announcements, announcement) = AsyncStream.makeStream(
             of: Announcement.self, bufferingPolicy: .bufferingOldest(Self.maximumAnnouncements))
+        let bootID = SystemClock.bootID()
+        if bootID == Epoch.unknownBoot {
+            logger.warning("\(Self.unknownBootProblem)")
+        }
         let kernel = try KernelNetwork()
         let eventDescriptors = kernel.eventDescriptors
         let meter = try Meter(
-            on: loop, kernel: kernel, bootID: SmallFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown",
+            on: loop, kernel: kernel, bootID: bootID,
             settings: settings, logger: logger, wakeStore: wakeStore,
             announce: { [logger] in
                 if case .dropped = announcement.yield($0) {
@@ -126,11 +130,13 @@ package struct Daemon: Sendable {
             longestWaitMicroseconds: manager.watchdogMicroseconds.map { $0 / 2 })
         let (openings, opening) = AsyncStream.makeStream(of: StoreError?.self)
         let (csvTicks, csvTick) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let (controlTicks, controlTick) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let csvLog = CSVLog(on: storeLoop, meter: meter, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             defer {
                 wakeStore.finish()
                 csvTick.finish()
+                controlTick.finish()
                 announcement.finish()
                 tasks.cancelAll()
             }
@@ -139,6 +145,7 @@ package struct Daemon: Sendable {
             }
             tasks.addTask { await writer.run(storeWakeups) { opening.yield($0) } }
             tasks.addTask { await csvLog.run(csvTicks) }
+            tasks.addTask { await control.run(controlTicks) }
             // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
             await meter.begin()
@@ -153,6 +160,7 @@ package struct Daemon: Sendable {
                     manager.alive()
                     await reloader.followZoneFile()
                     csvTick.yield()
+                    controlTick.yield()
                 }
             }
             manager.stopping()
@@ -216,6 +224,9 @@ package struct Daemon: Sendable {
         }
         return server
     }
+
+    static let unknownBootProblem =
+        "the kernel's boot_id can't be read, so that the clocks alone tell one boot from another: let this program see /proc/sys/kernel/random/boot_id"
 
     /// How many programs of quotas may wait to be started.
     private static let maximumAnnouncements = 4096

@@ -323,7 +323,7 @@ package struct LedgerAccess: Sendable {
         do {
             return try Meter(
                 on: loop, kernel: try KernelNetwork(),
-                bootID: SmallFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown",
+                bootID: SystemClock.bootID(),
                 settings: MeterSettings(setup.configuration, setup.zones), logger: Self.silence,
                 wakeStore: AsyncStream.makeStream(of: Void.self).continuation, announce: { _ in })
         } catch {
@@ -378,12 +378,14 @@ package struct LedgerAccess: Sendable {
         } catch {
             throw .order(error)
         }
-        let adjustment = try reportingFailures { () throws(StoreError) in
-            let file = try LedgerFile(path: storagePath)
-            let adjustment = try order.carryOut(in: file, at: setup.now)
-            try? file.tidy()  // It is kept, in the log if not in the file.
-            return adjustment
+        let file = try reportingFailures { () throws(StoreError) in try LedgerFile(path: storagePath) }
+        let adjustment: Adjustment?
+        do throws(OrderError) {
+            adjustment = try order.carryOut(in: file, at: setup.now)
+        } catch {
+            throw .order(error)
         }
+        try? file.tidy()  // It is kept, in the log if not in the file.
         guard let adjustment else { throw .order(.nothingToUndo(order)) }
         return AdjustmentReport(adjustment, calendar: setup.calendar(ofQuota: adjustment.quota))
     }
@@ -480,7 +482,10 @@ package struct LedgerAccess: Sendable {
             }
             usleep(100_000)
         }
-        throw .daemon("the daemon that has \(storagePath) doesn't listen now, as while it starts or ends; try again")
+        let socket = Control.path(ofLedger: storagePath)
+        throw .daemon(
+            "the daemon that has \(storagePath) doesn't listen at \(socket), as while it starts or ends; a socket that was deleted is made again within half a minute, so try again then"
+        )
     }
 
     func setup() throws(Failure) -> Setup {

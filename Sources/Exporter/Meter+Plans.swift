@@ -98,7 +98,8 @@ extension Meter {
         }
         if let book {
             ledger.use(book)
-        } else if case .success = result {
+        } else {
+            // Whatever became of it, the book is made again.
             ledger.outdatePlanBook()
         }
         orderUnderWay?.answer.resume(returning: result)

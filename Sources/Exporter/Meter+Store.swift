@@ -56,12 +56,17 @@ extension Meter {
                 settings.calendar, request)
         }
         let needsHistory = wantsAnotherCalendar || wantsAnotherPlanBook || ledger.needsHistory
-        if !orders.isEmpty, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
+        // Where links come and go all the time there is always an urgent commit; the others take turns with it.
+        let othersWait = !orders.isEmpty || waitingTakeOver != nil || needsHistory
+        let isCommitFirst = isUrgent && !(isOthersTurn && othersWait)
+        if !orders.isEmpty, !isCommitFirst, !isFinal, !ledger.hasCommitUnderWay {
             let waiting = orders.removeFirst()
             orderUnderWay = waiting
+            isOthersTurn = false
             return .adjust(waiting.order, enteredAt: waiting.enteredAt, request)
         }
-        if let waiting = waitingTakeOver, !isUrgent, !isFinal, !ledger.hasCommitUnderWay {
+        if let waiting = waitingTakeOver, !isCommitFirst, !isFinal, !ledger.hasCommitUnderWay {
+            isOthersTurn = false
             waitingTakeOver = nil
             takeOverUnderWay = waiting
             return .takeOver(waiting.takeOver, ledger.calendar, at: now.timestamp, horizon: horizon(at: now))
@@ -69,8 +74,9 @@ extension Meter {
         guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else {
             return scans ? nextScan(at: now.timestamp).map { .scan($0) } : nil
         }
-        // The history is read when everything is in the store and nothing is under way.
-        if needsHistory, !isUrgent, !isFinal, !ledger.hasCommitUnderWay, !ledger.hasFolds {
+        // The history is read when nothing is under way, and the store has each account that became part of another.
+        if needsHistory, !isCommitFirst, !isFinal, !ledger.hasCommitUnderWay, !ledger.hasFolds {
+            isOthersTurn = false
             let calendar = settings.calendar
             let daysFrom = PeriodWindow(calendar, at: now.timestamp).previousMonthStart
             return .history(calendar, daysFrom: daysFrom, request)
@@ -83,6 +89,7 @@ extension Meter {
             starts = []
         }
         isUrgent = isRetry
+        isOthersTurn = othersWait
         return .commit(commit, ledger.calendar, horizon: horizon(at: now))
     }
 
@@ -98,6 +105,9 @@ extension Meter {
         startsUnderWay = []
         for history in adopted { ledger.adopt(history) }
         tellNews()
+        let now = SystemClock.now()
+        flushedAt = now.sinceBoot
+        storeStatus.lastCommitSeconds = (Double(now.wallNanoseconds) / 1e9 * 1000).rounded() / 1000
         storeSucceeded(sizeBytes: sizeBytes)
     }
 
@@ -150,13 +160,10 @@ extension Meter {
     }
 
     private func storeSucceeded(sizeBytes: Int64) {
-        let now = SystemClock.now()
         if failedAt != nil { logger.notice("the ledger can be used again; nothing was lost") }
         failedAt = nil
-        flushedAt = now.sinceBoot
         storeStatus.isUp = true
         storeStatus.sizeBytes = sizeBytes
-        storeStatus.lastCommitSeconds = (Double(now.wallNanoseconds) / 1e9 * 1000).rounded() / 1000
     }
 }
 

@@ -49,6 +49,8 @@ actor Meter {
     var failedAt: BootTime?
     /// Something happened that a crash must not undo.
     var isUrgent = true
+    /// Whether an urgent commit went before other work that waits: then that goes first.
+    var isOthersTurn = false
     let wakeStore: AsyncStream<Void>.Continuation
     private let announce: @Sendable (Announcement) -> Void
     /// Programs that are to be started once it is certain that this daemon serves.
@@ -162,7 +164,9 @@ actor Meter {
     }
 
     private static func device(for link: Link, _ kernel: KernelNetwork) -> Device {
-        Device(index: link.deviceIndex, name: link.deviceName, linkBytesPerSecond: speed(of: link, kernel))
+        Device(
+            index: link.deviceIndex, name: link.deviceName, linkBytesPerSecond: speed(of: link, kernel),
+            hardwareAddress: link.hardwareAddress)
     }
 
     private static func speed(of link: Link, _ kernel: KernelNetwork) -> UInt64? {

@@ -14,19 +14,40 @@ package struct QuotaOrder: Sendable {
 
     package var quota: String
     package var kind: Kind
+    /// When the cycle began that a correction speaks of.
+    package var cycleStart: Timestamp?
 
-    package init(quota: String, kind: Kind) {
+    package init(quota: String, kind: Kind, cycleStart: Timestamp? = nil) {
         self.quota = quota
         self.kind = kind
+        self.cycleStart = cycleStart
     }
 
     /// - Parameter now: What "now" means in it.
     /// - Returns: What was kept or taken back; `nil` when there was nothing to take back.
-    /// - Throws: `StoreError`; then nothing has changed.
-    package func carryOut(in file: LedgerFile, at now: Timestamp) throws(StoreError) -> Adjustment? {
+    /// - Throws: `OrderError`: with `.store` nothing has changed, with `.doubtful` nobody knows.
+    package func carryOut(in file: LedgerFile, at now: Timestamp) throws(OrderError) -> Adjustment? {
+        let before: [Adjustment]
+        do throws(StoreError) {
+            before = try file.allAdjustments()
+        } catch {
+            throw .store(error)
+        }
+        do throws(StoreError) {
+            return try perform(in: file, at: now)
+        } catch {
+            // A disk that fails after it has taken the bytes may have them all the same.
+            guard let after = try? file.recoveredAdjustments() else { throw .doubtful(error) }
+            if let done = after.first(where: { !before.contains($0) }) { return done }
+            throw .store(error)
+        }
+    }
+
+    private func perform(in file: LedgerFile, at now: Timestamp) throws(StoreError) -> Adjustment? {
         switch kind {
         case .correct(let used, let moment):
-            try file.adjust(quota, .correction(usedBytes: used), at: moment ?? now, enteredAt: now)
+            try file.adjust(
+                quota, .correction(usedBytes: used), at: moment ?? now, enteredAt: now, cycleStart: cycleStart)
         case .topUp(let bytes): try file.adjust(quota, .topUp(bytes: bytes), at: now, enteredAt: now)
         case .undo(let id, let start): try file.undo(quota, id: id, from: start, at: now)
         }
@@ -76,11 +97,15 @@ package struct QuotaRequest: Codable, Sendable {
         let cycle = plan.cycle.rule.cycle(containing: now, in: calendar)
         if !cycle.contains(now) { throw .notRunning(quota) }
         if kind == .topUp { return QuotaOrder(quota: quota, kind: .topUp(bytes: bytes ?? 0)) }
-        guard let at else { return QuotaOrder(quota: quota, kind: .correct(usedBytes: bytes ?? 0, at: nil)) }
+        guard let at else {
+            return QuotaOrder(
+                quota: quota, kind: .correct(usedBytes: bytes ?? 0, at: nil), cycleStart: cycle.lowerBound)
+        }
         guard let moment = Self.moment(at, by: calendar, at: now) else { throw .notATime(at) }
         if moment > now { throw .inTheFuture(at) }
         if moment < cycle.lowerBound { throw .tooEarly(at, cycleStart: calendar.rfc3339(cycle.lowerBound)) }
-        return QuotaOrder(quota: quota, kind: .correct(usedBytes: bytes ?? 0, at: moment))
+        return QuotaOrder(
+            quota: quota, kind: .correct(usedBytes: bytes ?? 0, at: moment), cycleStart: cycle.lowerBound)
     }
 
     /// Whether a text is a moment, as `at` has it.
@@ -145,6 +170,8 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
     case importing
     case ending
     case store(StoreError)
+    /// The disk failed in the midst, and can't be read to see what it has.
+    case doubtful(StoreError)
 
     package var description: String {
         switch self {
@@ -169,6 +196,7 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
         case .importing: "another import is under way; try again when it is done: what was taken over till then stays"
         case .ending: "the daemon ends just now; try again in a moment"
         case .store(let error): "\(error)"
+        case .doubtful(let error): "\(error); look with netusage quota whether it was done"
         }
     }
 }

@@ -160,8 +160,15 @@ actor Store {
     /// Keeps what the owner tells.
     func adjust(_ order: QuotaOrder, enteredAt moment: Timestamp, plans: PlanRequest) -> Outcome {
         let outcome = withFile { file throws(StoreError) in
-            guard let adjustment = try order.carryOut(in: file, at: moment) else {
-                return .adjusted(.failure(.nothingToUndo(order)), nil)
+            let adjustment: Adjustment
+            do throws(OrderError) {
+                guard let done = try order.carryOut(in: file, at: moment) else {
+                    return .adjusted(.failure(.nothingToUndo(order)), nil)
+                }
+                adjustment = done
+            } catch {
+                if case .store(let failure) = error { throw failure }
+                return .adjusted(.failure(error), nil)
             }
             // It is kept, whatever becomes of reading the rest; that is tried again then.
             do throws(StoreError) {

@@ -4,6 +4,11 @@ import Glibc
 
 /// The machine's clocks.
 enum SystemClock {
+    /// Which boot this is; `Epoch.unknownBoot` where `/proc/sys/kernel` is hidden.
+    static func bootID() -> String {
+        SmallFile.text("/proc/sys/kernel/random/boot_id").flatMap { $0.isEmpty ? nil : $0 } ?? Epoch.unknownBoot
+    }
+
     /// Both clocks at this moment.
     static func now() -> Moment {
         var wall = timespec()

@@ -211,8 +211,8 @@ extension LedgerFile {
         for index in commit.removedDevices { try removal.run(.integer(Int64(index.rawValue))) }
         let replacement = try statement(
             """
-            INSERT OR REPLACE INTO device (ifindex, name, account, received, transmitted, state, uplink)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            INSERT OR REPLACE INTO device (ifindex, name, account, received, transmitted, state, uplink, address)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
             """)
         for record in commit.devices {
             try replacement.run(
@@ -220,7 +220,8 @@ extension LedgerFile {
                 record.account.map { .integer($0.rawValue) } ?? .null,
                 .integer(Int64(bitPattern: record.counters.received)),
                 .integer(Int64(bitPattern: record.counters.transmitted)), .text(record.state.rawValue),
-                .integer(record.holdsUplink ? 1 : 0))
+                .integer(record.holdsUplink ? 1 : 0),
+                record.hardwareAddress.isEmpty ? .null : .blob(record.hardwareAddress))
         }
     }
 

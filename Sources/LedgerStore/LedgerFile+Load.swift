@@ -75,7 +75,8 @@ extension LedgerFile {
     }
 
     private func loadDevices() throws -> [DeviceRecord] {
-        let rows = try statement("SELECT ifindex, name, account, received, transmitted, state, uplink FROM device")
+        let rows = try statement(
+            "SELECT ifindex, name, account, received, transmitted, state, uplink, address FROM device")
         try rows.bind([])
         var records: [DeviceRecord] = []
         while try rows.step() {
@@ -89,7 +90,7 @@ extension LedgerFile {
                     account: rows.isNull(2) ? nil : AccountID(rawValue: rows.integer(2)),
                     counters: Counters(
                         received: UInt64(bitPattern: rows.integer(3)), transmitted: UInt64(bitPattern: rows.integer(4))),
-                    state: state, holdsUplink: rows.integer(6) == 1))
+                    state: state, holdsUplink: rows.integer(6) == 1, hardwareAddress: Array(rows.bytes(7).prefix(32))))
         }
         return records
     }

@@ -250,8 +250,27 @@ extension LedgerFile {
         try statement("UPDATE unread SET end_at = ?1 WHERE end_at > ?1 AND start_at > ?2").run(end, beginning)
     }
 
+    /// Every correction and top-up, those that were taken back among them.
+    ///
+    /// - Throws: `StoreError`.
+    package func allAdjustments() throws(StoreError) -> [Adjustment] {
+        try checkIsInPlace()
+        return try translatingErrors { try adjustments() }
+    }
+
+    /// The same after writing failed: of what the disk has. What is in the log is written once more, to the file.
+    ///
+    /// - Throws: `StoreError`.
+    package func recoveredAdjustments() throws(StoreError) -> [Adjustment] {
+        rest()
+        let found = try allAdjustments()
+        try translatingErrors { try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)") }
+        return found
+    }
+
     private func adjustments() throws -> [Adjustment] {
-        let rows = try statement("SELECT id, quota, kind, at, bytes, entered_at, undone_at FROM adjustment ORDER BY id")
+        let rows = try statement(
+            "SELECT id, quota, kind, at, bytes, entered_at, undone_at, cycle_start FROM adjustment ORDER BY id")
         try rows.bind([])
         var adjustments: [Adjustment] = []
         while try rows.step() {
@@ -262,7 +281,8 @@ extension LedgerFile {
                     kind: rows.text(2) == "top-up" ? .topUp(bytes: bytes) : .correction(usedBytes: bytes),
                     at: Timestamp(secondsSinceEpoch: rows.integer(3)),
                     enteredAt: Timestamp(secondsSinceEpoch: rows.integer(5)),
-                    undoneAt: rows.isNull(6) ? nil : Timestamp(secondsSinceEpoch: rows.integer(6))))
+                    undoneAt: rows.isNull(6) ? nil : Timestamp(secondsSinceEpoch: rows.integer(6)),
+                    cycleStart: rows.isNull(7) ? nil : Timestamp(secondsSinceEpoch: rows.integer(7))))
         }
         return adjustments
     }
@@ -334,13 +354,15 @@ extension LedgerFile {
         let (kind, bytes) = adjustment.kind.columns
         try statement(
             """
-            INSERT INTO adjustment (id, quota, kind, at, bytes, entered_at, undone_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            INSERT INTO adjustment (id, quota, kind, at, bytes, entered_at, undone_at, cycle_start)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
             """
         ).run(
             .integer(adjustment.id), .text(adjustment.quota), .text(kind),
             .integer(adjustment.at.secondsSinceEpoch), .integer(Int64(clamping: bytes)),
             .integer(adjustment.enteredAt.secondsSinceEpoch),
-            adjustment.undoneAt.map { .integer($0.secondsSinceEpoch) } ?? .null)
+            adjustment.undoneAt.map { .integer($0.secondsSinceEpoch) } ?? .null,
+            adjustment.cycleStart.map { .integer($0.secondsSinceEpoch) } ?? .null)
     }
 
     // MARK: - What the owner tells
@@ -350,14 +372,16 @@ extension LedgerFile {
     /// - Returns: It, with its number.
     /// - Throws: `StoreError`; then it isn't kept.
     package func adjust(
-        _ quota: String, _ kind: Adjustment.Kind, at moment: Timestamp, enteredAt now: Timestamp
+        _ quota: String, _ kind: Adjustment.Kind, at moment: Timestamp, enteredAt now: Timestamp,
+        cycleStart: Timestamp? = nil
     ) throws(StoreError) -> Adjustment {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
                 let last = try connection.integer("SELECT max(id) FROM adjustment") ?? 0
                 guard Self.plausibleNumbers.contains(last) else { throw damaged("it has an impossible correction") }
-                let adjustment = Adjustment(id: last + 1, quota: quota, kind: kind, at: moment, enteredAt: now)
+                let adjustment = Adjustment(
+                    id: last + 1, quota: quota, kind: kind, at: moment, enteredAt: now, cycleStart: cycleStart)
                 try add(adjustment)
                 return adjustment
             }

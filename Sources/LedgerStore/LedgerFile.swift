@@ -380,12 +380,12 @@ package final class LedgerFile {
 }
 
 /// What tells the file at a path from another one that takes its place.
-struct FileIdentity: Equatable {
+package struct FileIdentity: Equatable, Sendable {
     private let device: UInt64
     private let inode: UInt64
 
     /// `nil` when there is no file.
-    init?(path: String) {
+    package init?(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         device = UInt64(status.st_dev)

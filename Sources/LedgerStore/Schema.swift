@@ -139,5 +139,11 @@ enum Schema {
             clock        TEXT                -- the offsets of the clock by which it was told, if it told none
         ) STRICT;
         """,
+        """
+        -- When the cycle began that a correction speaks of.
+        ALTER TABLE adjustment ADD COLUMN cycle_start INTEGER;
+        -- The hardware address, by which a device is known that comes back from another namespace.
+        ALTER TABLE device ADD COLUMN address BLOB;
+        """,
     ]
 }

@@ -20,7 +20,7 @@ package struct Link: Hashable, Sendable {
     package var master: UInt32?
     /// The device of this namespace that carries what this one carries, as a VLAN's does (`IFLA_LINK`).
     package var carrier: UInt32?
-    /// `IFLA_ADDRESS`: arbitrary bytes, six for Ethernet. Some devices have none.
+    /// `IFLA_PERM_ADDRESS` or `IFLA_ADDRESS`: arbitrary bytes, six for Ethernet. Some devices have none.
     package var hardwareAddress: [UInt8]
     /// The counters in the message; a reading only in `RTM_DELLINK`.
     package var counters: LinkCounters?
@@ -74,7 +74,8 @@ package struct Link: Hashable, Sendable {
         case LinkAttribute.newNamespace: movedAway = true
         case LinkAttribute.master: master = value.loadInteger(at: 0, as: UInt32.self)
         case LinkAttribute.carrier: carrier = value.loadInteger(at: 0, as: UInt32.self)
-        case LinkAttribute.hardwareAddress: hardwareAddress = Array(value)
+        case LinkAttribute.hardwareAddress: if hardwareAddress.isEmpty { hardwareAddress = Array(value) }
+        case LinkAttribute.permanentAddress: hardwareAddress = Array(value)
         case LinkAttribute.linkInfo:
             var nested = AttributeReader(value)
             while let (type, value) = nested.next() {
@@ -129,4 +130,5 @@ private enum LinkAttribute {
     static let alias: UInt16 = 20
     static let statistics64: UInt16 = 23
     static let newNamespace: UInt16 = 45
+    static let permanentAddress: UInt16 = 54
 }

@@ -17,9 +17,12 @@ package struct Adjustment: Hashable, Sendable {
     package var enteredAt: Timestamp
     /// When it was taken back, if it was.
     package var undoneAt: Timestamp?
+    /// When the cycle began that a correction speaks of; `nil` where that wasn't noted.
+    package var cycleStart: Timestamp?
 
     package init(
-        id: Int64, quota: String, kind: Kind, at: Timestamp, enteredAt: Timestamp, undoneAt: Timestamp? = nil
+        id: Int64, quota: String, kind: Kind, at: Timestamp, enteredAt: Timestamp, undoneAt: Timestamp? = nil,
+        cycleStart: Timestamp? = nil
     ) {
         self.id = id
         self.quota = quota
@@ -27,6 +30,7 @@ package struct Adjustment: Hashable, Sendable {
         self.at = at
         self.enteredAt = enteredAt
         self.undoneAt = undoneAt
+        self.cycleStart = cycleStart
     }
 }
 

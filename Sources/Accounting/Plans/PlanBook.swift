@@ -166,16 +166,19 @@ package struct PlanBook: Sendable {
         if !isComplete { return [] }
         var adjustments: [Adjustment] = []
         var id = records.adjustments.map(\.id).max() ?? 0
-        func add(_ kind: Adjustment.Kind, to quota: Quota) {
+        func add(_ kind: Adjustment.Kind, to book: QuotaBook) {
             id += 1
-            adjustments.append(Adjustment(id: id, quota: quota.name, kind: kind, at: now, enteredAt: now))
+            adjustments.append(
+                Adjustment(
+                    id: id, quota: book.quota.name, kind: kind, at: now, enteredAt: now,
+                    cycleStart: book.current.lowerBound))
         }
         for (known, told) in zip(quotas, other.quotas) where known.current.contains(now) {
             let used = known.usedBytes(in: known.current)
-            if used != told.usedBytes(in: known.current) { add(.correction(usedBytes: used), to: known.quota) }
+            if used != told.usedBytes(in: known.current) { add(.correction(usedBytes: used), to: known) }
             let limit = known.limitBytes(in: known.current)
             let limitTold = told.limitBytes(in: known.current)
-            if limit > limitTold { add(.topUp(bytes: limit - limitTold), to: known.quota) }
+            if limit > limitTold { add(.topUp(bytes: limit - limitTold), to: known) }
         }
         return adjustments
     }
@@ -366,8 +369,9 @@ extension QuotaBook {
         let last = calendar.localTime(at: span.upperBound).date
         while day <= last {
             for minute in unaligned {
-                let edge = calendar.firstInstant(on: day, secondsOfDay: minute * 60)
-                if span.contains(edge) { edges.insert(edge) }
+                for edge in calendar.instants(on: day, secondsOfDay: minute * 60) where span.contains(edge) {
+                    edges.insert(edge)
+                }
             }
             day = day.adding(days: 1)
         }

@@ -235,11 +235,19 @@ struct QuotaBook: Sendable {
     /// The bytes of a cycle, as they are known.
     private func use(in span: Range<Timestamp>) -> CycleUse? { cycles.last { $0.span == span } }
 
-    /// What was used in a cycle: what the last correction said and what was metered since.
+    /// What was used in a cycle: what the last correction said, and by how much all that was metered in the cycle has
+    /// grown since. The direction counts the cycle as a whole, so which one is the greater may change.
     func usedBytes(in span: Range<Timestamp>) -> UInt64 {
-        let correction = adjustments.last { $0.isCorrection && span.contains($0.at) }
-        guard let correction, case .correction(let used) = correction.kind else { return measuredBytes(in: span) }
-        return saturatingSum(used, measuredBytes(in: span, from: correction.at))
+        guard let (told, metered) = correction(of: span) else { return measuredBytes(in: span) }
+        return saturatingSum(told, measuredBytes(in: span) - metered)
+    }
+
+    /// What the last correction of a cycle said, and what was metered until then.
+    private func correction(of span: Range<Timestamp>) -> (told: UInt64, metered: UInt64)? {
+        guard let correction = adjustments.last(where: { $0.isCorrection && span.contains($0.at) }),
+            case .correction(let told) = correction.kind
+        else { return nil }
+        return (told, measuredBytes(in: span, before: correction.at))
     }
 
     /// What was metered in a cycle, whatever the provider said.
@@ -350,14 +358,13 @@ struct QuotaBook: Sendable {
 
     /// What is expected to be used at a moment of the open cycle.
     func projectedBytes(until end: Timestamp, from now: Timestamp) -> UInt64 {
-        let correction = adjustments.last { $0.isCorrection && current.contains($0.at) }
-        var told: UInt64 = 0
-        if let correction, case .correction(let used) = correction.kind { told = used }
-        let metered = use(in: current)?.total(from: correction?.at ?? .earliest) ?? .zero
+        let (told, before) = correction(of: current) ?? (0, 0)
+        let metered = use(in: current)?.total(from: .earliest) ?? .zero
         let start = Double(max(now, current.lowerBound).secondsSinceEpoch) / 3600
         let expected = expectedBytes(from: start, to: Double(end.secondsSinceEpoch) / 3600, now: now)
         let future = zip(quota.direction.series(of: metered), expected).map { Double($0) + $1 }
-        return saturatingSum(told, UInt64(min(future.max() ?? 0, Double(saturationLimit / 2))))
+        let grown = min(max(0, (future.max() ?? 0) - Double(before)), Double(saturationLimit / 2))
+        return max(usedBytes(in: current), saturatingSum(told, UInt64(grown)))
     }
 
     /// What each series of the direction is expected to carry from one moment to a later one, in hours since 1970.
@@ -423,7 +430,18 @@ struct QuotaBook: Sendable {
 }
 
 extension Quota {
-    /// Without the corrections that later ones of the same cycle have replaced.
+    /// How far a cycle's beginning moves when its zone does: the widest there are lie 26 hours apart, of which somebody who
+    /// travels crosses half.
+    private static let widestMoveSeconds: Int64 = 14 * 3600
+
+    /// Whether a correction says something of this cycle: of one with another billing day nobody knows what the provider
+    /// counted.
+    private func isMeant(_ correction: Adjustment, _ cycle: Range<Timestamp>) -> Bool {
+        guard let start = correction.cycleStart else { return true }
+        return abs(start.secondsSinceEpoch - cycle.lowerBound.secondsSinceEpoch) <= Self.widestMoveSeconds
+    }
+
+    /// Without the corrections that later ones of the same cycle have replaced, and those that meant another one.
     fileprivate func counting(_ held: [Adjustment], in calendar: LocalCalendar) -> [Adjustment] {
         var counting: [Adjustment] = []
         var last: (place: Int, cycle: Range<Timestamp>)?
@@ -432,12 +450,12 @@ extension Quota {
                 counting.append(adjustment)
                 continue
             }
-            if let known = last, known.cycle.contains(adjustment.at) {
+            let cycle = cycle.rule.cycle(containing: adjustment.at, in: calendar)
+            if !isMeant(adjustment, cycle) { continue }
+            if let known = last, known.cycle == cycle {
                 counting.remove(at: known.place)
-                last = (counting.count, known.cycle)
-            } else {
-                last = (counting.count, cycle.rule.cycle(containing: adjustment.at, in: calendar))
             }
+            last = (counting.count, cycle)
             counting.append(adjustment)
         }
         return counting

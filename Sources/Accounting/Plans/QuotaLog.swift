@@ -11,7 +11,8 @@ struct QuotaLog: Sendable {
         var wasEverBreached = false
     }
 
-    private var cycles: [Timestamp: CycleLog] = [:]
+    /// By the cycles in which they happened first.
+    private var cycles: [Range<Timestamp>: CycleLog] = [:]
     private(set) var breaches: UInt64
 
     init(_ records: PlanRecords, of quota: String) {
@@ -28,7 +29,8 @@ struct QuotaLog: Sendable {
     }
 
     private mutating func note(_ event: QuotaEvent) {
-        var log = cycles[event.cycle.lowerBound] ?? CycleLog()
+        let span = key(of: event.cycle)
+        var log = cycles[span] ?? CycleLog()
         switch event.kind {
         case .warning: log.reached[event.share] = log.reached[event.share] ?? event.at
         case .breach:
@@ -39,19 +41,34 @@ struct QuotaLog: Sendable {
             log.isBreached = false
             log.breachedAt = nil
         }
-        cycles[event.cycle.lowerBound] = log
+        cycles[span] = log
+    }
+
+    /// The same cycle by whatever clock: in another zone it begins and ends some hours earlier or later, and nothing that
+    /// has happened in it happens once more.
+    private func key(of span: Range<Timestamp>) -> Range<Timestamp> {
+        if cycles[span] != nil { return span }
+        func length(_ span: Range<Timestamp>) -> Int64 {
+            let (length, overflow) = span.upperBound.secondsSinceEpoch.subtractingReportingOverflow(
+                span.lowerBound.secondsSinceEpoch)
+            return overflow ? .max : length
+        }
+        let same = cycles.keys.filter { known in
+            known.overlaps(span) && length(known.clamped(to: span)) > max(length(known), length(span)) / 2
+        }
+        return same.max { $0.lowerBound < $1.lowerBound } ?? span
     }
 
     /// When a threshold was reached first in a cycle.
-    func reachedAt(_ share: Share, in span: Range<Timestamp>) -> Timestamp? { cycles[span.lowerBound]?.reached[share] }
+    func reachedAt(_ share: Share, in span: Range<Timestamp>) -> Timestamp? { cycles[key(of: span)]?.reached[share] }
 
     /// When the breach of a cycle began that is in force.
-    func breachedAt(in span: Range<Timestamp>) -> Timestamp? { cycles[span.lowerBound]?.breachedAt }
+    func breachedAt(in span: Range<Timestamp>) -> Timestamp? { cycles[key(of: span)]?.breachedAt }
 
     mutating func takeEvents(
         of quota: Quota, in span: Range<Timestamp>, used: UInt64, limit: UInt64, at now: Timestamp
     ) -> [QuotaEvent] {
-        let log = cycles[span.lowerBound]
+        let log = cycles[key(of: span)]
         func event(_ kind: QuotaEvent.Kind, _ share: Share) -> QuotaEvent {
             let isFirst = kind == .warning || kind == .breach && log?.wasEverBreached != true
             return QuotaEvent(

@@ -239,7 +239,10 @@ package struct Doctor {
             case .named(let name): name
             case .fixed: "a fixed offset"
             }
-        return [
+        let boot =
+            SystemClock.bootID() == Epoch.unknownBoot
+            ? [Finding(level: .problem, text: Daemon.unknownBootProblem)] : []
+        return boot + [
             netusage_clock_is_synchronised() == 1
                 ? Finding(level: .good, text: "the clock is kept right (synchronised)")
                 : Finding(
