@@ -160,6 +160,7 @@ package struct LedgerAccess: Sendable {
         } catch {
             throw .refused(error.description)
         }
+        contents.leaveOutImpossible()
         if let uplink {
             if contents.accounts.contains(where: { $0.key == .uplink }) {
                 throw .refused("--uplink \(uplink): the file has the uplink itself; leave it out")
@@ -193,12 +194,13 @@ package struct LedgerAccess: Sendable {
         if isNew, storagePath == LedgerPlace.resolved(StoragePath.system) { throw noLedger }
         if isNew, !isTrial { try await beginLedger() }
         var outcomes: [AccountKey: ImportOutcome] = [:]
+        let ofFile = Set(contents.accounts.map(\.key))
         for (number, piece) in pieces.enumerated() {
             let done =
                 isNew && isTrial
                 ? try takeOverIntoNothing(piece, setup) : try takeOver(piece, setup, isTrial: isTrial)
             for var outcome in done {
-                let isOfFile = contents.accounts.contains { $0.key == outcome.key }
+                let isOfFile = ofFile.contains(outcome.key)
                 // Each piece of a trial forgets all.
                 if isTrial, number > 0 { outcome.forgotten = .init(.zero) }
                 if isOfFile || !outcome.forgotten.total.isZero {

@@ -24,11 +24,16 @@ extension LedgerFile {
                 return try connection.transaction {
                     let forgotten = try forget(accounts.filter(\.replaces), calendar)
                     var outcomes = try takeOver(accounts, by: BookedDays(of: self, calendar), at: now, horizon)
-                    for (key, total) in forgotten {
-                        if !outcomes.contains(where: { $0.key == key }) { outcomes.append(.init(key)) }
-                        for place in outcomes.indices where outcomes[place].key == key {
+                    var rest = forgotten
+                    for place in outcomes.indices {
+                        if let total = rest.removeValue(forKey: outcomes[place].key) {
                             outcomes[place].forgotten = .init(total)
                         }
+                    }
+                    for (key, total) in rest {
+                        var outcome = ImportOutcome(key)
+                        outcome.forgotten = .init(total)
+                        outcomes.append(outcome)
                     }
                     if isTrial { throw Trial(outcomes: outcomes) }
                     return outcomes
@@ -52,10 +57,8 @@ extension LedgerFile {
             return outcome
         }
         if !others.isEmpty { return others }
-        var keys: [AccountKey] = []
-        for account in accounts where !keys.contains(account.key) { keys.append(account.key) }
-        return try keys.map { key in
-            try takeOver(accounts.filter { $0.key == key }, of: key, by: days, at: now, horizon)
+        return try ImportedAccount.byKey(accounts).map { parts in
+            try takeOver(parts, of: parts[0].key, by: days, at: now, horizon)
         }
     }
 
@@ -343,9 +346,17 @@ extension LedgerFile {
     fileprivate func bucketRows(
         of account: AccountID, from start: Timestamp, before end: Timestamp
     ) throws -> [OwnBytes.Row] {
+        // From one start to the next, as each may have thousands of accounts.
         let rows = try statement(
-            "SELECT start, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2 AND account = ?3 ORDER BY start"
-        )
+            """
+            WITH RECURSIVE slot (start) AS (
+                SELECT min(start) FROM bucket WHERE start >= ?1
+                UNION ALL
+                SELECT (SELECT min(start) FROM bucket WHERE start > slot.start) FROM slot WHERE slot.start < ?2
+            )
+            SELECT bucket.start, received, transmitted FROM slot CROSS JOIN bucket
+            WHERE slot.start < ?2 AND bucket.start = slot.start AND account = ?3
+            """)
         try rows.bind([
             .integer(start.secondsSinceEpoch), .integer(end.secondsSinceEpoch), .integer(account.rawValue),
         ])
@@ -360,8 +371,15 @@ extension LedgerFile {
     /// An account's days, ascending.
     fileprivate func dayRows(of account: AccountID, _ days: ClosedRange<CivilDate>) throws -> [StoredLedger.StoredDay] {
         let rows = try statement(
-            "SELECT day, account, received, transmitted FROM day WHERE day BETWEEN ?1 AND ?2 AND account = ?3 ORDER BY day"
-        )
+            """
+            WITH RECURSIVE date (day) AS (
+                SELECT min(day) FROM day WHERE day >= ?1
+                UNION ALL
+                SELECT (SELECT min(day) FROM day WHERE day > date.day) FROM date WHERE date.day <= ?2
+            )
+            SELECT day.day, account, received, transmitted FROM date CROSS JOIN day
+            WHERE date.day <= ?2 AND day.day = date.day AND account = ?3
+            """)
         try rows.bind([
             .integer(Int64(days.lowerBound.daysSinceEpoch)), .integer(Int64(days.upperBound.daysSinceEpoch)),
             .integer(account.rawValue),

@@ -2,6 +2,9 @@ import CivilTime
 
 /// What another meter has counted for one account.
 package struct ImportedAccount: Codable, Sendable {
+    /// No link carries more than this in a second: a hundred terabits.
+    package static let mostBytesPerSecond: UInt64 = 12_500_000_000_000
+
     /// Bytes of a span of time; how they lie within it isn't known.
     package struct Slot: Codable, Hashable, Sendable {
         /// POSIX seconds.
@@ -42,6 +45,11 @@ package struct ImportedAccount: Codable, Sendable {
         }
 
         package var total: Total { Total(received: received, transmitted: transmitted) }
+
+        /// Whether a link can have carried it.
+        package var isPossible: Bool {
+            max(received, transmitted) / UInt64(end - start) <= ImportedAccount.mostBytesPerSecond
+        }
     }
 
     package let key: AccountKey
@@ -64,6 +72,21 @@ package struct ImportedAccount: Codable, Sendable {
         self.clock = clock
     }
 
+    /// The sources of each account, in the order in which accounts come first.
+    package static func byKey(_ accounts: [ImportedAccount]) -> [[ImportedAccount]] {
+        var places: [AccountKey: Int] = [:]
+        var groups: [[ImportedAccount]] = []
+        for account in accounts {
+            if let place = places[account.key] {
+                groups[place].append(account)
+            } else {
+                places[account.key] = groups.count
+                groups.append([account])
+            }
+        }
+        return groups
+    }
+
     /// Accounts in pieces of about so many slots, each to be taken over by itself: no slot reaches into the time of another
     /// piece of its account, whatever its source, and days are whole unless they have too many slots.
     package static func pieces(
@@ -72,10 +95,7 @@ package struct ImportedAccount: Codable, Sendable {
         var pieces: [[ImportedAccount]] = []
         var piece: [ImportedAccount] = []
         var size = 0
-        var keys: [AccountKey] = []
-        for account in accounts where !keys.contains(account.key) { keys.append(account.key) }
-        for key in keys {
-            let sources = accounts.filter { $0.key == key }
+        for sources in byKey(accounts) {
             let none = sources.map { source -> ImportedAccount in
                 var none = source
                 none.slots = []

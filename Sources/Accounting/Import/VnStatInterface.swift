@@ -119,6 +119,10 @@ private struct VnStatReader {
         for (day, told) in days.sorted(by: { $0.key < $1.key }) {
             add(day, told.total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
         }
+        let ofDays = days.values.reduce(into: Total.zero) { $0 += $1.total }
+        if let total = interface.total, !isWithin(ofDays, total) {
+            problems.append("total: \(total.bytes) bytes, fewer than the \(ofDays.bytes) of its days, which are taken")
+        }
         let (monthRows, yearRows) = (rows(interface.months, "month"), rows(interface.years, "year"))
         // What a day lacks of its hours its own row has.
         let leftOut = (interface.leftOut.compactMap { entry in moment(entry.date).map { (entry.table, $0) } } + ahead)
@@ -127,7 +131,7 @@ private struct VnStatReader {
         let rotated = monthRows.map {
             (calendar.start(of: calendar.day(containing: $0.start).adding(days: rotation - 1)), $0.total)
         }
-        if let total = interface.total { unknown = total.without(days.values.reduce(into: .zero) { $0 += $1.total }) }
+        if let total = interface.total { unknown = total.without(ofDays) }
         let months = addRests("month", rotated, leftOut, of: days) { day in
             let first = day.adding(days: 1 - rotation).firstOfMonth
             return (first.adding(days: rotation - 1), first.adding(days: 31).firstOfMonth.adding(days: rotation - 1))

@@ -17,6 +17,20 @@ package enum ImportFile {
         /// What is known to be wrong and is left out, for people.
         package var problems: [String]
 
+        /// Leaves out what no link can have carried, whichever meter says so.
+        mutating func leaveOutImpossible() {
+            for place in accounts.indices {
+                let impossible = accounts[place].slots.filter { !$0.isPossible }
+                guard let first = impossible.first else { continue }
+                accounts[place].slots.removeAll { !$0.isPossible }
+                let name = ImportFile.name(of: accounts[place].key)
+                let bytes = impossible.reduce(into: Total.zero) { $0 += $1.total }.bytes
+                problems.append(
+                    "\(name): \(bytes) bytes from \(first.span.lowerBound) on are more than any device carries in their time"
+                )
+            }
+        }
+
         /// Books devices as the daemon would: some aren't metered, some share an account.
         mutating func book(by rules: AccountingRules) {
             struct Place: Hashable {
@@ -52,7 +66,11 @@ package enum ImportFile {
     }
 
     /// Two years of eight devices by five minutes are 155 MB of CSV.
-    private static let maximumBytes = 1 << 30
+    private static let maximumBytes = 400 << 20
+    /// Of JSON; that of a hundred devices has some 10 MB. Reading it takes about ten times as much memory.
+    private static let maximumJSONBytes = 64 << 20
+    /// The longest row that there is has some 150 bytes.
+    private static let maximumLineBytes = 4096
 
     // MARK: - vnStat
 
@@ -63,7 +81,7 @@ package enum ImportFile {
         func isDatabase(_ bytes: [UInt8]) -> Bool { bytes.starts(with: "SQLite format 3".utf8) }
         var status = stat()
         let isPipe = path == "-" || stat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFREG
-        let bytes = try bytes(of: path) { !isPipe && isDatabase($0) }
+        let bytes = try bytes(of: path, maximum: isPipe ? maximumBytes : maximumJSONBytes) { !isPipe && isDatabase($0) }
         let interfaces: [VnStatInterface]
         if isDatabase(bytes), isPipe {
             guard let directory = TemporaryDirectory(), let copy = try? directory.file("vnstat.db", bytes) else {
@@ -171,17 +189,7 @@ package enum ImportFile {
             throw Problem(description: "\(name(ofPath: path)): netusage export has written it; use netusage import csv")
         }
         if bytes.isEmpty { throw Problem(description: "\(name(ofPath: path)): empty") }
-        let file: VnStatJSON
-        do {
-            file = try JSONDecoder().decode(VnStatJSON.self, from: Data(bytes))
-            // Version 1 counts in KiB.
-            if file.jsonversion != "2" { throw Problem(description: "") }
-        } catch {
-            throw Problem(
-                description:
-                    "\(name(ofPath: path)): neither a database of vnStat 2 nor what vnstat --json prints; give /var/lib/vnstat/vnstat.db"
-            )
-        }
+        let file = try decoded(bytes, of: path)
         let rows = file.interfaces.flatMap { entry in
             let traffic = entry.traffic
             return [traffic.fiveminute, traffic.hour, traffic.day].flatMap { $0 ?? [] }
@@ -213,6 +221,57 @@ package enum ImportFile {
         }
     }
 
+    private static func decoded(_ bytes: [UInt8], of path: String) throws(Problem) -> VnStatJSON {
+        struct Version: Decodable { var jsonversion: String }
+        let file = name(ofPath: path)
+        if bytes.count > maximumJSONBytes {
+            throw Problem(
+                description: "\(file): larger than \(sizeText(UInt64(maximumJSONBytes))), which is no such file")
+        }
+        guard bytes.first(where: { $0 > 0x20 }) == UInt8(ascii: "{") else {
+            throw Problem(
+                description:
+                    "\(file): neither a database of vnStat 2 nor what vnstat --json prints; give /var/lib/vnstat/vnstat.db"
+            )
+        }
+        do {
+            let version = try JSONDecoder().decode(Version.self, from: Data(bytes)).jsonversion
+            if version == "1" {
+                throw Problem(
+                    description:
+                        "\(file): written by vnStat 1, which counts in KiB; vnStat 2 takes its database over when it starts first, so install that and import its own"
+                )
+            }
+            if version != "2" {
+                throw Problem(description: "\(file): jsonversion \(version) isn't known here, only 2, that of vnStat 2")
+            }
+            return try JSONDecoder().decode(VnStatJSON.self, from: Data(bytes))
+        } catch let problem as Problem {
+            throw problem
+        } catch {
+            throw Problem(description: "\(file): not what vnstat --json prints: \(reason(error))")
+        }
+    }
+
+    /// Where JSON breaks, or what it lacks.
+    private static func reason(_ error: any Error) -> String {
+        func place(_ path: [any CodingKey]) -> String {
+            path.isEmpty
+                ? "at the top"
+                : "at " + path.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: ".")
+        }
+        switch error {
+        case DecodingError.keyNotFound(let key, let context):
+            return "there is no \(key.stringValue) \(place(context.codingPath))"
+        case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
+            return "something of another type stands \(place(context.codingPath))"
+        case DecodingError.dataCorrupted(let context):
+            let cause = context.underlyingError.map { "\($0)" } ?? context.debugDescription
+            return "the JSON is broken \(place(context.codingPath)): \(cause.prefix(200))"
+        default: return "\(error)".prefix(200).description
+        }
+    }
+
     private static let notANumber = "not a number of bytes, as an overflow leaves it"
 
     private static func total(_ received: VnStatJSON.Bytes, _ transmitted: VnStatJSON.Bytes) -> Total? {
@@ -239,7 +298,7 @@ package enum ImportFile {
     ///   - path: `-` is standard input.
     ///   - isEnough: Whether no more need be read.
     private static func bytes(
-        of path: String, until isEnough: ([UInt8]) -> Bool = { _ in false }
+        of path: String, maximum maximumBytes: Int = maximumBytes, until isEnough: ([UInt8]) -> Bool = { _ in false }
     ) throws(Problem) -> [UInt8] {
         func unreadable() -> Problem {
             Problem(description: "\(name(ofPath: path)): can't be read: \(String(cString: strerror(errno)))")
@@ -270,7 +329,10 @@ package enum ImportFile {
     ///
     /// - Throws: `Problem` that names the line.
     static func csv(_ path: String, at now: Timestamp) throws(Problem) -> Contents {
-        let bytes = try bytes(of: path)
+        // What has no line in its beginning is no such file, however long it is.
+        let bytes = try bytes(of: path) {
+            $0.count > maximumLineBytes && !$0[..<maximumLineBytes].contains(UInt8(ascii: "\n"))
+        }
         let file = name(ofPath: path)
         var slots: [AccountKey: [(number: Int, slot: ImportedAccount.Slot)]] = [:]
         var ahead: [AccountKey: Int] = [:]
@@ -281,7 +343,16 @@ package enum ImportFile {
             let line = bytes[start...].prefix { $0 != UInt8(ascii: "\n") }
             start = min(line.endIndex + 1, bytes.endIndex)
             number += 1
-            var text = String(decoding: line.last == 13 ? line.dropLast() : line, as: UTF8.self)
+            if line.count > maximumLineBytes {
+                throw Problem(
+                    description:
+                        "\(file):\(number): a line of more than \(maximumLineBytes) bytes; nothing was taken over")
+            }
+            // A name that isn't UTF-8 would become another one.
+            let validated = String(validating: line.last == 13 ? line.dropLast() : line, as: UTF8.self)
+            guard var text = validated ?? (isFirst ? String(decoding: line, as: UTF8.self) : nil) else {
+                throw Problem(description: "\(file):\(number): isn't UTF-8; nothing was taken over")
+            }
             if isFirst {
                 // Spreadsheets begin with the mark of byte order.
                 if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
@@ -336,7 +407,7 @@ package enum ImportFile {
         return Contents(accounts: accounts, problems: problems.sorted())
     }
 
-    private static func name(of key: AccountKey) -> String { AccountNames([key], collapse: []).name(of: key) }
+    fileprivate static func name(of key: AccountKey) -> String { AccountNames([key], collapse: []).name(of: key) }
 
     /// The fields of a line (RFC 4180); no name has the end of a line in it.
     private static func fields(_ line: String) -> [String] {
@@ -356,9 +427,6 @@ package enum ImportFile {
         }
         return fields.map { String(decoding: $0, as: UTF8.self) }
     }
-
-    /// A hundred terabits.
-    private static let mostBytesPerSecond: UInt64 = 12_500_000_000_000
 
     /// In seconds. Rows are local days at most; where a zone left a date out, or had one twice, two.
     private static let longestRow: Int64 = 49 * 3600
@@ -386,9 +454,10 @@ package enum ImportFile {
         if end > start.adding(seconds: longestRow) { throw problem("it is longer than a day") }
         let total = Total(
             received: try bytes(4, "received_bytes"), transmitted: try bytes(5, "transmitted_bytes"))
-        let most = max(total.received, total.transmitted)
-        if most / UInt64(end.secondsSinceEpoch - start.secondsSinceEpoch) > mostBytesPerSecond {
-            throw problem("\(most) bytes are more than any device carries in this time")
+        let slot = ImportedAccount.Slot(start..<end, total)
+        if !slot.isPossible {
+            throw problem(
+                "\(max(total.received, total.transmitted)) bytes are more than any device carries in this time")
         }
         let key: AccountKey
         switch fields[3] {
@@ -402,7 +471,7 @@ package enum ImportFile {
         case "collapsed": throw problem("device \(fields[2]) is not a pattern, as a collapsed class has")
         default: throw problem("kind \(fields[3]) is none of uplink, device, collapsed")
         }
-        return (key, .init(start..<end, total))
+        return (key, slot)
     }
 }
 
