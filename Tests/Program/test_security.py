@@ -6,6 +6,7 @@ import http.client
 import os
 import pathlib
 import random
+import re
 import socket
 import ssl
 import threading
@@ -14,7 +15,7 @@ import warnings
 
 import pytest
 
-from support import PATIENCE, eventually, run
+from support import PATIENCE, ROOT, eventually, run
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -153,6 +154,20 @@ def refuses_in_plain(netusage):
 
 PAIR = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
 REQUIRED = "  client_auth_type: RequireAndVerifyClientCert\n"
+
+
+def test_the_example_of_the_readme_is_good(cable, exporter, tmp_path):
+    example, = [block for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+                if "basic_auth_users" in block]
+    certificate(tmp_path, "netusage.test")
+    certificate(tmp_path, "client", "client-", "DNS:prometheus.example.org")
+    (tmp_path / "client-cert.pem").rename(tmp_path / "ca.pem")
+    (tmp_path / "client-cert.pem").symlink_to("ca.pem")
+    path = tmp_path / "web.yml"
+    path.write_text(example.replace("$2y$10$…", hash_of("p")))
+    netusage = served(exporter, cable, path)
+    answer = scrape(netusage, tmp_path / "cert.pem", tmp_path / "client-", headers=basic("prometheus", "p"))
+    assert answer.status == 200 and answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
 # The file changes
