@@ -1,5 +1,5 @@
-// Lets calls for one file wait for ever, as a network file system does whose server is gone: the file whose path stands
-// in the file that TEST_STUCK names.
+/* Lets calls for one file wait, as a network file system does: for ever if its server is gone. The file that TEST_STUCK
+   names holds how many milliseconds, 0 for ever, and the path. Preloaded into the program. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -20,7 +20,12 @@ static void wait_if_stuck(const char *path) {
     char stuck[4096] = {0};
     ssize_t count = read(file, stuck, sizeof stuck - 1);
     close(file);
-    if (count > 0 && strcmp(stuck, path) == 0) for (;;) pause();
+    if (count <= 0) return;
+    char *stuck_path;
+    long milliseconds = strtol(stuck, &stuck_path, 10);
+    if (*stuck_path != ' ' || strcmp(stuck_path + 1, path) != 0) return;
+    if (milliseconds > 0) usleep(milliseconds * 1000);
+    else for (;;) pause();
 }
 
 int open(const char *path, int flags, ...) {
