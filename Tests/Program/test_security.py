@@ -9,6 +9,7 @@ import random
 import re
 import socket
 import ssl
+import statistics
 import threading
 import time
 import warnings
@@ -471,6 +472,20 @@ def test_passwords_are_bytes(cable, exporter, tmp_path):
             ("empty", "", 200), ("empty", "\0x", 401)):
         for _ in range(2):
             assert netusage.get("/metrics", headers=basic(user, password)).status == status, (user, password)
+
+
+def test_a_wrong_password_takes_the_same_time_for_every_user(cable, exporter, tmp_path):
+    path = tmp_path / "web.yml"
+    path.write_text("basic_auth_users:\n" + "".join(f"  cost{cost}: {hash_of('p', cost)}\n" for cost in (4, 8, 11)))
+    netusage = served(exporter, cable, path)
+
+    def seconds(user, number):
+        began = time.perf_counter()
+        assert netusage.get("/-/healthy", headers=basic(user, f"wrong{number}")).status == 401
+        return time.perf_counter() - began
+
+    medians = [statistics.median(seconds(user, number) for number in range(9)) for user in ("cost4", "cost8", "cost11", "nobody")]
+    assert max(medians) < 1.5 * min(medians), medians
 
 
 def test_guessers_keep_no_scraper_out(cable, exporter, tmp_path):
