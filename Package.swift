@@ -91,7 +91,7 @@ let package = Package(
         tests(
             "ExporterTests",
             [
-                "Exporter", "Accounting", "CivilTime", "Exposition", "Netlink", "TestSupport",
+                "Exporter", "Configuration", "Accounting", "CivilTime", "Exposition", "Netlink", "TestSupport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ], exclude: ["Golden"]),
         tests(

@@ -38,6 +38,14 @@ struct SettingPath: Hashable {
         return SettingPath(text: text.isEmpty ? name : "\(text).\(name)")
     }
 
+    /// The path of a key that is a word of small letters, as settings are; else the path around it, as the key may be a
+    /// secret that stands in the wrong place.
+    func word(_ key: String) -> SettingPath {
+        let isWord = { (byte: UInt8) in byte.isASCIILetter && byte == byte.asciiLowercased || byte == UInt8(ascii: "_")
+        }
+        return (1...30).contains(key.utf8.count) && key.utf8.allSatisfy(isWord) ? self.key(key) : self
+    }
+
     /// The path of a list's item, counted from 0.
     func item(_ index: Int) -> SettingPath {
         SettingPath(text: "\(text)[\(index)]")

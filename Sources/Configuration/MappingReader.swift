@@ -11,13 +11,17 @@ struct MappingReader {
     private let entries: [YAMLEntry]
     /// Whether something else stands where keys and values should, so that nothing is missing in it.
     private let isSomethingElse: Bool
+    private let showsText: Bool
     private var knownKeys: [String] = []
 
     /// Nothing and null count as an empty mapping, anything else that isn't one is a finding.
     ///
-    /// - Parameter example: How such a mapping may look.
-    init(_ node: YAMLNode?, path: SettingPath, example: String? = nil) {
+    /// - Parameters:
+    ///   - example: How such a mapping may look.
+    ///   - showsText: Whether messages may repeat texts of the file; no for a file with secrets.
+    init(_ node: YAMLNode?, path: SettingPath, example: String? = nil, showsText: Bool = true) {
         self.path = path
+        self.showsText = showsText
         place = node?.place ?? .start
         if let node, !node.isNull, case .mapping = node.content {
             isSomethingElse = false
@@ -32,8 +36,9 @@ struct MappingReader {
         case .mapping(let entries): self.entries = entries
         case .rejected: entries = []
         case .scalar(let text, isPlain: _):
+            let shown = { (text: String) in showsText ? quoted(text) : "a text" }
             entries = []
-            findings = [Finding(at: node.place, path, .notAMapping(quoted(text) + " stands here", example))]
+            findings = [Finding(at: node.place, path, .notAMapping(shown(text) + " stands here", example))]
         case .sequence:
             entries = []
             findings = [Finding(at: node.place, path, .notAMapping("a list stands here", example))]
@@ -69,6 +74,9 @@ struct MappingReader {
 
     /// Whether a key stands here; asking makes it known.
     mutating func has(_ key: String) -> Bool { node(of: key) != nil }
+
+    /// Whether a key stands here without a value.
+    mutating func isNull(_ key: String) -> Bool { node(of: key)?.isNull ?? false }
 
     /// Complains about a key's value; about the mapping if the key isn't there.
     mutating func complain(about key: String, _ complaint: Complaint) {
@@ -112,7 +120,7 @@ struct MappingReader {
     private mutating func decoded<Value>(
         _ node: YAMLNode?, _ path: SettingPath, example: String? = nil, _ decode: (inout MappingReader) -> Value
     ) -> Value {
-        var reader = MappingReader(node, path: path, example: example)
+        var reader = MappingReader(node, path: path, example: example, showsText: showsText)
         let value = decode(&reader)
         reader.rejectUnknownKeys()
         findings += reader.findings
@@ -140,13 +148,20 @@ struct MappingReader {
 
     /// A key with a list of anything; `nil` when there is none. Items that are wrong are left out.
     ///
-    /// - Parameter remedy: What to write for a text that stands there instead of a list.
+    /// - Parameters:
+    ///   - example: How such a list may look.
+    ///   - remedy: What to write for a text that stands there instead of a list.
     mutating func sequence<Item>(
-        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, remedy: ((String) -> String)? = nil
+        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, example: String = "[lo, wg0]",
+        remedy: ((String) -> String)? = nil
     ) -> [(item: Item, index: Int, place: FilePlace)]? {
+        let showsText = showsText
         guard let node = node(of: key),
             let nodes = read(
-                node, path.key(key), { node throws(Complaint) in try node.items(limit: limit, remedy: remedy) })
+                node, path.key(key),
+                { node throws(Complaint) in
+                    try node.items(limit: limit, example: example, remedy: remedy, showsText: showsText)
+                })
         else { return nil }
         return nodes.enumerated().compactMap { index, node in
             read(node, path.key(key).item(index), decode).map { ($0, index, node.place) }
@@ -157,9 +172,10 @@ struct MappingReader {
     mutating func names<Value>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value
     ) -> [(name: String, value: Value)] {
-        var reader = MappingReader(node(of: key), path: path.key(key))
+        var reader = MappingReader(node(of: key), path: path.key(key), showsText: showsText)
         let values = reader.entries.compactMap { entry in
-            reader.read(entry.value, path.key(key).key(entry.key), decode).map { (entry.key, $0) }
+            let path = showsText ? path.key(key).key(entry.key) : path.key(key)
+            return reader.read(entry.value, path, decode).map { (entry.key, $0) }
         }
         findings += reader.findings
         return values
@@ -169,7 +185,8 @@ struct MappingReader {
     mutating func rejectUnknownKeys() {
         for entry in entries where !knownKeys.contains(where: { $0.utf8.elementsEqual(entry.key.utf8) }) {
             let complaint = Complaint.unknownKey(entry.key, known: knownKeys)
-            findings.append(Finding(at: entry.keyPlace, path.key(entry.key), complaint))
+            let path = showsText ? path.key(entry.key) : path.word(entry.key)
+            findings.append(Finding(at: entry.keyPlace, path, complaint))
         }
     }
 
@@ -195,13 +212,16 @@ struct MappingReader {
 extension YAMLNode {
     /// The items of a list.
     fileprivate func items(
-        limit: Int, example: String = "[lo, wg0]", remedy: ((String) -> String)? = nil
+        limit: Int, example: String = "[lo, wg0]", remedy: ((String) -> String)? = nil, showsText: Bool = true
     ) throws(Complaint) -> [YAMLNode] {
         switch content {
         case .rejected: return []
         case .mapping: throw Complaint(problem: "this is a mapping, not a list", remedy: "write a list, as \(example)")
         case .scalar(let text, isPlain: _):
             guard isNull else {
+                if !showsText {
+                    throw Complaint(problem: "is not a list", remedy: "write a list, as \(example)")
+                }
                 throw Complaint(
                     problem: "\(quoted(text)) is not a list",
                     remedy: remedy?(text) ?? "write a list, as [\(quoted(text))]")

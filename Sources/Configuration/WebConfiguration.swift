@@ -1,129 +1,153 @@
-/// The web-config file that every Prometheus exporter takes: TLS, users, headers
+/// The web-config file that every Prometheus exporter takes: TLS, users, headers, a limit of requests
 /// (<https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>).
 package struct WebConfiguration: Hashable, Sendable {
-    /// `tls_server_config`.
-    package struct TLS: Hashable, Sendable {
-        /// What is asked of clients, in the words of Go's `tls.ClientAuthType`.
-        package enum ClientAuthentication: String, CaseIterable, Sendable {
-            case none = "NoClientCert"
-            case verifyIfGiven = "VerifyClientCertIfGiven"
-            case require = "RequireAndVerifyClientCert"
-        }
-
-        package enum Version: String, CaseIterable, Sendable {
-            case tls10 = "TLS10"
-            case tls11 = "TLS11"
-            case tls12 = "TLS12"
-            case tls13 = "TLS13"
-        }
-
-        package var certificateFile: String
-        package var keyFile: String
-        package var clientAuthentication: ClientAuthentication
-        package var clientAuthorityFile: String?
-        package var minimumVersion: Version
-        package var maximumVersion: Version
-    }
-
     /// `http_server_config.headers`: what every answer carries.
     package struct Header: Hashable, Sendable {
-        package var name: String
+        /// The headers that can be set, by the names that HTTP gives them.
+        package enum Name: String, CaseIterable, Sendable {
+            case contentSecurityPolicy = "Content-Security-Policy"
+            case frameOptions = "X-Frame-Options"
+            case contentTypeOptions = "X-Content-Type-Options"
+            case xssProtection = "X-XSS-Protection"
+            case strictTransportSecurity = "Strict-Transport-Security"
+        }
+
+        package var name: Name
         package var value: String
+    }
+
+    /// `rate_limit`: a token bucket that all requests share.
+    package struct RateLimit: Hashable, Sendable {
+        /// How often a token comes back; more than 0.
+        package var intervalNanoseconds: Int64
+        /// How many requests may come at once.
+        package var burst: UInt32
     }
 
     package var tls: TLS?
     package var headers: [Header]
-    /// Names and the bcrypt hashes of their passwords.
-    package var users: [String: String]
+    package var rateLimit: RateLimit?
+    /// The hashes of passwords by the bytes of the user's name.
+    package var users: [[UInt8]: PasswordHash]
 
     /// What holds without a file.
-    package static let none = WebConfiguration(tls: nil, headers: [], users: [:])
+    package static let none = WebConfiguration(tls: nil, headers: [], rateLimit: nil, users: [:])
 }
 
 extension WebConfiguration {
-    /// Reads a web-config file; an empty one asks for nothing.
-    ///
-    /// - Parameters:
-    ///   - bytes: The file, at most 1 MiB of UTF-8.
-    ///   - file: Its path; files that it names are taken from its folder.
-    /// - Throws: `ConfigurationErrors` with everything that is wrong.
-    package init(yaml bytes: [UInt8], file: String) throws(ConfigurationErrors) {
-        let document: YAMLDocument
-        do throws(Finding) {
-            document = try YAMLDocument(bytes)
-        } catch {
-            throw ConfigurationErrors(file: file, finding: error)
+    /// `tls_server_config`.
+    package struct TLS: Hashable, Sendable {
+        /// Where PEM text comes from.
+        package enum Source: Hashable, Sendable {
+            case file(String)
+            case inline([UInt8])
         }
-        let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
-        var reader = MappingReader(document.root, path: .root)
-        tls = reader.mapping("tls_server_config") { TLS(&$0, folder: folder) }
-        headers = reader.mapping("http_server_config") { server in
-            _ = server.value("http2", boolean, default: true)  // There is HTTP/1.1 only; scrapers don't mind.
-            return server.names("headers", headerValue).map { Header(name: $0.name, value: $0.value) }
+
+        /// What clients have to show.
+        package enum Clients: Hashable, Sendable {
+            /// `NoClientCert`.
+            case anonymous
+            /// `VerifyClientCertIfGiven`.
+            case verifiedIfGiven(authority: Source)
+            /// `RequireAndVerifyClientCert`.
+            ///
+            /// - Parameter allowedNames: `client_allowed_sans`; nil for any.
+            case verified(authority: Source, allowedNames: [String]?)
         }
-        users = Dictionary(reader.names("basic_auth_users", passwordHash).map { ($0.name, $0.value) }) { $1 }
-        reader.rejectUnknownKeys()
-        var findings = document.findings + reader.findings
-        if let problem = tls?.problem { findings.append(Finding(at: FilePlace(line: 1, column: 1), .root, problem)) }
-        if let errors = ConfigurationErrors(file: file, findings: findings) { throw errors }
+
+        package enum Version: String, CaseIterable, Comparable, Sendable {
+            case tls10 = "TLS10"
+            case tls11 = "TLS11"
+            case tls12 = "TLS12"
+            case tls13 = "TLS13"
+
+            package static func < (one: Version, other: Version) -> Bool { one.rawValue < other.rawValue }
+        }
+
+        /// By the names of Go's constants for groups (RFC 8446 §4.2.7).
+        package enum Curve: String, CaseIterable, Sendable {
+            case p256 = "CurveP256"
+            case p384 = "CurveP384"
+            case p521 = "CurveP521"
+            case x25519 = "X25519"
+            case x25519MLKEM768 = "X25519MLKEM768"
+        }
+
+        /// By the names of the IANA registry, which Go uses.
+        package enum CipherSuite: String, CaseIterable, Sendable {
+            // TLS 1.3; these can't be chosen, as in Go.
+            case aes128GCM = "TLS_AES_128_GCM_SHA256"
+            case aes256GCM = "TLS_AES_256_GCM_SHA384"
+            case chaCha20 = "TLS_CHACHA20_POLY1305_SHA256"
+            // Up to TLS 1.2.
+            case ecdheECDSAWithAES128GCM = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+            case ecdheRSAWithAES128GCM = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+            case ecdheECDSAWithAES256GCM = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+            case ecdheRSAWithAES256GCM = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
+            case ecdheECDSAWithChaCha20 = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+            case ecdheRSAWithChaCha20 = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
+            case ecdheECDSAWithAES128CBC = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
+            case ecdheRSAWithAES128CBC = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"
+            case ecdheECDSAWithAES256CBC = "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"
+            case ecdheRSAWithAES256CBC = "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"
+            // Without forward secrecy: only for an owner who names them.
+            case rsaWithAES128GCM = "TLS_RSA_WITH_AES_128_GCM_SHA256"
+            case rsaWithAES256GCM = "TLS_RSA_WITH_AES_256_GCM_SHA384"
+            case rsaWithAES128CBC = "TLS_RSA_WITH_AES_128_CBC_SHA"
+            case rsaWithAES256CBC = "TLS_RSA_WITH_AES_256_CBC_SHA"
+
+            package var isOfTLS13: Bool {
+                switch self {
+                case .aes128GCM, .aes256GCM, .chaCha20: true
+                case .ecdheECDSAWithAES128GCM, .ecdheRSAWithAES128GCM, .ecdheECDSAWithAES256GCM,
+                    .ecdheRSAWithAES256GCM, .ecdheECDSAWithChaCha20, .ecdheRSAWithChaCha20,
+                    .ecdheECDSAWithAES128CBC, .ecdheRSAWithAES128CBC, .ecdheECDSAWithAES256CBC,
+                    .ecdheRSAWithAES256CBC, .rsaWithAES128GCM, .rsaWithAES256GCM, .rsaWithAES128CBC, .rsaWithAES256CBC:
+                    false
+                }
+            }
+
+            /// What holds without `cipher_suites`: those up to TLS 1.2 that have forward secrecy, the best first.
+            package static let standard: [CipherSuite] = [
+                .ecdheECDSAWithAES128GCM, .ecdheRSAWithAES128GCM, .ecdheECDSAWithAES256GCM, .ecdheRSAWithAES256GCM,
+                .ecdheECDSAWithChaCha20, .ecdheRSAWithChaCha20, .ecdheECDSAWithAES128CBC, .ecdheRSAWithAES128CBC,
+                .ecdheECDSAWithAES256CBC, .ecdheRSAWithAES256CBC,
+            ]
+        }
+
+        package var certificate: Source
+        package var key: Source
+        package var clients: Clients
+        package var versions: ClosedRange<Version>
+        /// Up to TLS 1.2, the preferred first; empty only where TLS 1.3 is the least.
+        package var cipherSuites: [CipherSuite]
+        /// The preferred first; nil for those that the library prefers.
+        package var curves: [Curve]?
     }
 }
 
-extension WebConfiguration.TLS {
-    /// Nil when the file has no such part.
-    fileprivate init?(_ tls: inout MappingReader, folder: String) {
-        func path(_ node: YAMLNode) throws(Complaint) -> String? {
-            let text = try node.text(of: "a file's path", remedy: "write the path of a PEM file")
-            return text.hasPrefix("/") ? text : folder + text
+extension WebConfiguration.TLS.Clients {
+    /// What certificates of clients are checked against.
+    package var authority: WebConfiguration.TLS.Source? {
+        switch self {
+        case .anonymous: nil
+        case .verifiedIfGiven(let authority), .verified(let authority, allowedNames: _): authority
         }
-        let certificate = tls.value("cert_file", path, default: nil)
-        let key = tls.value("key_file", path, default: nil)
-        clientAuthentication = tls.value("client_auth_type", choice, default: .none)
-        clientAuthorityFile = tls.value("client_ca_file", path, default: nil)
-        minimumVersion = tls.value("min_version", choice, default: .tls12)
-        maximumVersion = tls.value("max_version", choice, default: .tls13)
-        _ = tls.value("prefer_server_cipher_suites", boolean, default: true)  // Go ignores it as well.
-        if certificate == nil && key == nil && clientAuthorityFile == nil && clientAuthentication == .none {
-            return nil
-        }
-        certificateFile = certificate ?? ""
-        keyFile = key ?? ""
     }
 
-    fileprivate var problem: Complaint? {
-        if certificateFile.isEmpty || keyFile.isEmpty {
-            return Complaint(
-                problem: "tls_server_config has no cert_file or no key_file", remedy: "write both, or neither")
+    /// The names of which a client's certificate must have one; nil for any.
+    package var allowedNames: [String]? {
+        switch self {
+        case .anonymous, .verifiedIfGiven: nil
+        case .verified(authority: _, let allowedNames): allowedNames
         }
-        if clientAuthentication != .none && clientAuthorityFile == nil {
-            return Complaint(
-                problem: "client_auth_type asks for certificates, but there is no client_ca_file to check them",
-                remedy: "name one")
+    }
+
+    /// Whether nobody gets in without a certificate.
+    package var areRequired: Bool {
+        switch self {
+        case .anonymous, .verifiedIfGiven: false
+        case .verified: true
         }
-        return nil
     }
-}
-
-/// Decodes one of the words that an enumeration is made of.
-private func choice<Value: RawRepresentable<String> & CaseIterable>(_ node: YAMLNode) throws(Complaint) -> Value {
-    let remedy = "write one of \(Value.allCases.map(\.rawValue).joined(separator: ", "))"
-    let text = try node.text(of: "a word", remedy: remedy)
-    guard let value = Value(rawValue: text) else {
-        throw Complaint(problem: "\(quoted(text)) isn't known here", remedy: remedy)
-    }
-    return value
-}
-
-private func headerValue(_ node: YAMLNode) throws(Complaint) -> String {
-    try node.text(of: "a header's value", remedy: "write a text")
-}
-
-/// Decodes a hash as `htpasswd -B` makes it.
-private func passwordHash(_ node: YAMLNode) throws(Complaint) -> String {
-    let remedy = "write a bcrypt hash, as `htpasswd -nBC 10 '' | tr -d ':'` prints it"
-    let text = try node.text(of: "a bcrypt hash", remedy: remedy)
-    guard text.utf8.count == 60, ["$2a$", "$2b$", "$2y$"].contains(where: text.hasPrefix) else {
-        throw Complaint(problem: "the password isn't a bcrypt hash", remedy: remedy)
-    }
-    return text
 }

@@ -14,8 +14,9 @@ struct YAMLDocument {
     /// What was met beside the syntax, in no particular order.
     let findings: [Finding]
 
+    /// - Parameter showsText: Whether findings may repeat texts of the file; no for a file with secrets.
     /// - Throws: `Finding` for wrong syntax and for what is over a limit: the rest then can't be read.
-    init(_ bytes: [UInt8]) throws(Finding) {
+    init(_ bytes: [UInt8], showsText: Bool = true) throws(Finding) {
         guard bytes.count <= Self.byteLimit else {
             throw Finding(
                 at: .start,
@@ -24,7 +25,7 @@ struct YAMLDocument {
                     remedy: "is it the right file?"))
         }
         let end = try rejectDisallowedCharacters(in: bytes)
-        var builder = YAMLTreeBuilder()
+        var builder = YAMLTreeBuilder(showsText: showsText)
         do throws(Finding) {
             try Self.parse(bytes, into: &builder)
         } catch {

@@ -23,6 +23,11 @@ struct YAMLTreeBuilder {
     private(set) var findings: [Finding] = []
     private var open: [OpenCollection] = []
     private var nodeCount = 0
+    private let showsText: Bool
+
+    init(showsText: Bool) {
+        self.showsText = showsText
+    }
 
     /// Takes an alias, a scalar, or a start or end of a list or mapping; others are passed over.
     /// - Throws: `Finding` when the file is over a limit.
@@ -30,7 +35,7 @@ struct YAMLTreeBuilder {
         switch event.kind {
         case .alias(let name):
             try count(event)
-            report(.alias(name), at: event.place)
+            report(.alias(showsText ? name : "…"), at: event.place)
             add(YAMLNode(content: .rejected, place: event.place))
         case .scalar(let text, let isPlain):
             try count(event)
@@ -103,7 +108,7 @@ struct YAMLTreeBuilder {
                 open[open.count - 1].keyPlaces[Array(text.utf8)] = first
                 complaint = .duplicateKey(first: first)
             }
-            if let complaint { findings.append(Finding(at: node.place, path.key(text), complaint)) }
+            if let complaint { findings.append(Finding(at: node.place, extended(path, by: text), complaint)) }
             return PendingKey(text: text, place: node.place, isUsable: complaint == nil)
         }
     }
@@ -117,7 +122,7 @@ struct YAMLTreeBuilder {
     private mutating func reportControlCharacter(in text: String, at place: FilePlace) -> Bool {
         let isControl = { (scalar: Unicode.Scalar) in scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) }
         guard text.unicodeScalars.contains(where: { $0 != "\n" && isControl($0) }) else { return false }
-        report(.controlCharacter(in: text), at: place)
+        report(.controlCharacter(in: showsText ? quoted(text) : "the text"), at: place)
         return true
     }
 
@@ -129,8 +134,14 @@ struct YAMLTreeBuilder {
     private var path: SettingPath {
         open.reduce(.root) { path, collection in
             guard collection.isMapping else { return path.item(collection.items.count) }
-            return collection.key.map { path.key($0.text) } ?? path
+            return collection.key.map { extended(path, by: $0.text) } ?? path
         }
+    }
+
+    /// In a file with secrets, keys further down may be names of users.
+    private func extended(_ path: SettingPath, by key: String) -> SettingPath {
+        if showsText { return path.key(key) }
+        return path == .root ? path.word(key) : path
     }
 }
 
@@ -162,7 +173,7 @@ extension Complaint {
     }
 
     fileprivate static func controlCharacter(in text: String) -> Complaint {
-        Complaint(problem: "\(quoted(text)) holds a control character", remedy: "remove it")
+        Complaint(problem: "\(text) holds a control character", remedy: "remove it")
     }
 
     fileprivate static let secondDocument = Complaint(

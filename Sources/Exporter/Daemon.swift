@@ -47,12 +47,20 @@ package struct Daemon: Sendable {
         mallopt(M_ARENA_MAX, 1)  // Three threads that allocate little: one arena keeps the resident memory small.
         let configuration: Configuration
         let zones: Zones
+        let web: WebSecurity.Start
         do {
             configuration = try ConfigurationFile.load(
                 options.configurationPath, isRequired: options.isConfigurationRequired)
             zones = try Zones.load(configuration)
         } catch {
             logger.tell("the configuration has errors", error)
+            return 78
+        }
+        do {
+            // Before signals are caught: they end a start that waits for a file system which doesn't answer.
+            web = try WebSecurity.Start(path: options.webConfigurationPath)
+        } catch {
+            logger.tell("the web configuration has errors", error)
             return 78
         }
         guard Self.spareDescriptors() >= Self.neededDescriptors else {
@@ -72,11 +80,9 @@ package struct Daemon: Sendable {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 3)
         let code: CInt
         do {
-            try await serve(configuration, zones, serveOn: group.next(), storeOn: group.next(), watchOn: group.next())
+            try await serve(
+                configuration, zones, web, serveOn: group.next(), storeOn: group.next(), watchOn: group.next())
             code = 0
-        } catch let error as ConfigurationErrors {
-            logger.tell("the web configuration has errors", error)
-            code = 78
         } catch {
             logger.error("netusage ends", metadata: ["error": "\(error)"])
             code = 1
@@ -87,7 +93,7 @@ package struct Daemon: Sendable {
     }
 
     private func serve(
-        _ configuration: Configuration, _ zones: Zones, serveOn loop: any EventLoop,
+        _ configuration: Configuration, _ zones: Zones, _ web: WebSecurity.Start, serveOn loop: any EventLoop,
         storeOn storeLoop: any EventLoop,
         watchOn watchLoop: any EventLoop
     ) async throws {
@@ -149,7 +155,8 @@ package struct Daemon: Sendable {
             // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
             await meter.begin()
-            let server = try await startServer(on: loop, meter, API(meter: meter, ledger: ledger), manager, reloader)
+            let server = try await startServer(
+                on: loop, web, meter, API(meter: meter, ledger: ledger), manager, reloader)
             manager.ready()
             await meter.startAnnouncing()
             netusage_release_startup_code()
@@ -197,7 +204,8 @@ package struct Daemon: Sendable {
     }
 
     private func startServer(
-        on loop: any EventLoop, _ meter: Meter, _ api: API, _ manager: ServiceManager, _ reloader: Reloader
+        on loop: any EventLoop, _ web: WebSecurity.Start, _ meter: Meter, _ api: API, _ manager: ServiceManager,
+        _ reloader: Reloader
     ) async throws -> NIOLoopBound<HTTPServer> {
         let server = try await loop.submit { [self] in
             let catalogue = Catalogue(version: Version.number, revision: Version.revision)
@@ -209,7 +217,7 @@ package struct Daemon: Sendable {
                 scraper: Scraper(on: loop, meter: meter, catalogue: catalogue, showsCreated: options.showsCreated),
                 api: api, registry: ConnectionRegistry(maximumCount: Self.maximumConnections()),
                 maximumRequests: options.maximumRequests,
-                security: try WebSecurity(path: options.webConfigurationPath, logger: logger), logger: logger,
+                security: WebSecurity(web, on: loop, logger: logger), logger: logger,
                 requestReload: { await reloader.reload() })
             server.startSweeping()
             return NIOLoopBound(server, eventLoop: loop)

@@ -3,7 +3,7 @@ import Glibc
 /// Files that are read whole.
 enum SmallFile {
     /// Why a file can't be read, as the end of a sentence.
-    struct Failure: Error, CustomStringConvertible {
+    struct Failure: Error, Hashable, CustomStringConvertible {
         let description: String
     }
 
@@ -11,6 +11,13 @@ enum SmallFile {
     ///
     /// - Throws: `Failure` when it can't be read, isn't a plain file or is larger than `limit` bytes.
     static func read(_ path: String, limit: Int) throws(Failure) -> [UInt8] {
+        try readWithStatus(path, limit: limit).bytes
+    }
+
+    /// The file's bytes, with what was known about the file before the first of them was read.
+    ///
+    /// - Throws: `Failure` when it can't be read, isn't a plain file or is larger than `limit` bytes.
+    static func readWithStatus(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], status: stat) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         if descriptor < 0 { throw Failure(description: String(cString: strerror(errno))) }
         defer { close(descriptor) }
@@ -30,7 +37,7 @@ enum SmallFile {
             count += part
         }
         if count > limit { throw Failure(description: "it is larger than \(limit / 1024) KiB") }
-        return Array(bytes[..<count])
+        return (Array(bytes[..<count]), status)
     }
 
     /// A file's text without spaces and line ends around it; `nil` when it can't be read or is larger than 4 KiB.

@@ -56,23 +56,3 @@ struct SystemZone: Sendable {
         return SystemZone(zone: try Zone(tzif: bytes), path: path, stamp: stamp)
     }
 }
-
-/// What tells one version of a file from another without reading it.
-struct FileStamp: Equatable, Sendable {
-    private let device: UInt64
-    private let inode: UInt64
-    private let size: Int64
-    private let modified: Int64
-    private let modifiedNanoseconds: Int64
-
-    /// `nil` when there is no file.
-    init?(path: String) {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        device = UInt64(status.st_dev)
-        inode = UInt64(status.st_ino)
-        size = Int64(status.st_size)
-        modified = Int64(status.st_mtim.tv_sec)
-        modifiedNanoseconds = Int64(status.st_mtim.tv_nsec)
-    }
-}

@@ -80,7 +80,7 @@ struct ConnectionTests {
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             guard case .head(let head) = Self.unwrapInboundIn(data) else { return }
             _ = router.answer(to: head, isLoopback: true)
-            _ = WebSecurity.credentials(in: head.headers["authorization"].first)
+            _ = Credentials(header: head.headers["authorization"].first)
             count += 1
         }
 

@@ -105,7 +105,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        server.authorize(head) { verdict in
+        server.authorize(head, of: context.channel) { verdict in
             let (handler, context) = connection.value
             switch verdict {
             case .allowed: handler.answerAuthorized(head, context)
@@ -115,6 +115,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             case .busy:
                 let message = "Too many passwords wait to be checked, try again later.\n"
                 handler.sendText(.serviceUnavailable, message, head, context)
+            case .limited: handler.sendText(.tooManyRequests, "Too Many Requests\n", head, context)
             }
         }
     }
@@ -237,7 +238,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             "Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
             "Cross-Origin-Resource-Policy": "same-origin", "X-Accel-Buffering": "no", "Connection": "close",
         ]
-        for header in server.extraHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
+        server.addHeaders(to: &head.headers)
         context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
         server.liveFeed.add(context.channel)
     }
@@ -254,7 +255,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             "Content-Disposition": "attachment; filename=\"netusage.\(query.format.rawValue)\"",
             "Cross-Origin-Resource-Policy": "same-origin", "Connection": "close",
         ]
-        for header in server.extraHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
+        server.addHeaders(to: &head.headers)
         let channel = context.channel
         let isHead = request.method == .HEAD
         let done = context.eventLoop.makeFutureWithTask { [ledger = server.api.ledger, head] () -> API.Answer? in
@@ -315,7 +316,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     ) -> EventLoopFuture<Void> {
         var head = answer
         head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
-        for header in server.extraHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
+        server.addHeaders(to: &head.headers)
         let keepsAlive = request.isKeepAlive
         if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
         if keepsAlive, request.version == .http1_0 { head.headers.add(name: "Connection", value: "keep-alive") }

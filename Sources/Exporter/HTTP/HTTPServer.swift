@@ -40,6 +40,8 @@ final class HTTPServer {
         self.security = security
         self.logger = logger
         self.requestReload = requestReload
+        security.closeConnections = { registry.closeAll() }
+        security.startFollowing()
     }
 
     /// Where to listen.
@@ -49,13 +51,15 @@ final class HTTPServer {
         case descriptor(CInt)
     }
 
-    /// Headers that every answer carries, by the owner's wish.
-    var extraHeaders: [WebConfiguration.Header] { security.extraHeaders }
+    /// Adds the headers that every answer carries by the owner's wish.
+    func addHeaders(to headers: inout HTTPHeaders) { security.addHeaders(to: &headers) }
 
     // MARK: - Requests
 
-    func authorize(_ head: HTTPRequestHead, _ proceed: @escaping @Sendable (WebSecurity.Verdict) -> Void) {
-        security.authorize(head.headers["authorization"].first, on: loop, proceed)
+    func authorize(
+        _ head: HTTPRequestHead, of channel: any Channel, _ proceed: @escaping @Sendable (WebSecurity.Verdict) -> Void
+    ) {
+        security.authorize(head.headers["authorization"].first, of: channel, proceed)
     }
 
     /// - Returns: Whether one more scrape may run; if so, ``endScrape()`` must follow.
@@ -137,8 +141,11 @@ final class HTTPServer {
         } catch {
             throw ListenError(endpoint: endpoint, cause: error)
         }
-        try await loop.submit { server.value.listeners.append(channel) }.get()
-        let scheme = try await loop.submit { server.value.security.isEncrypted ? "https" : "http" }.get()
+        let scheme = try await loop.submit {
+            server.value.listeners.append(channel)
+            server.value.security.warn(about: channel.localAddress)
+            return server.value.security.tls == nil ? "http" : "https"
+        }.get()
         guard let address = channel.localAddress, let port = address.port else {
             return "\(scheme)://\(channel.localAddress?.description ?? "?")"
         }
@@ -165,18 +172,22 @@ final class HTTPServer {
         guard registry.admit(channel) else { return }
         let requestGuard = RequestGuard(registry)
         try Self.addHandlers(
-            to: channel.pipeline.syncOperations, behind: requestGuard, tls: security.currentContext(),
+            to: channel.pipeline.syncOperations, behind: requestGuard, tls: security.tls,
             HTTPHandler(self, requestGuard))
     }
 
     /// Lets a connection's bytes go through TLS, if there is any, and HTTP to the last handler.
     static func addHandlers(
         to pipeline: ChannelPipeline.SynchronousOperations, behind requestGuard: RequestGuard,
-        tls: NIOSSLContext? = nil,
+        tls: TLSSetup? = nil,
         _ last: any ChannelHandler
     ) throws {
         try pipeline.addHandler(requestGuard)
-        if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+        if let tls {
+            let encryption = NIOSSLServerHandler(context: tls.context)
+            try pipeline.addHandler(encryption)
+            if let names = tls.allowedNames { try pipeline.addHandler(ClientNameCheck(names, behind: encryption)) }
+        }
         // Limits far above what any scraper sends. Our own headers need no checks.
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = 32 * 1024

@@ -1,211 +1,176 @@
-import CLinux
 import Configuration
 import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
-import NIOSSL
 
-/// Who may ask, and whether answers are encrypted, as the web-config file says; a change in it holds for the next
-/// request. Used on the server's event loop only.
+/// Who may ask, and whether answers are encrypted, as the web-config file says; a change in it holds a second later.
+/// Used on the server's event loop only, which never waits for a file.
 final class WebSecurity {
-    private let path: String?
-    private let logger: Logger
-    private var configuration: WebConfiguration
-    private var context: NIOSSLContext?
-    private var stamps: [FileStamp?]
-    private let passwords: PasswordChecker
+    /// How often the files are looked at.
+    private static let lookInterval = TimeAmount.milliseconds(500)
+    /// After so long a look has met a file system that doesn't answer.
+    private static let longestLook = TimeAmount.seconds(10)
 
-    /// - Throws: `ConfigurationErrors` when the file, or what it names, makes no sense.
-    init(path: String?, logger: Logger) throws(ConfigurationErrors) {
-        self.path = path
-        self.logger = logger
-        passwords = PasswordChecker()
-        (configuration, context) = try Self.load(path)
-        stamps = []
-        stamps = currentStamps
+    private let path: String?
+    private let loop: any EventLoop
+    private let logger: Logger
+    private let passwords: PasswordChecker
+    /// Looks at files. A dead file system may hold it for ever, so passwords are checked elsewhere.
+    private let pool = NIOThreadPool(numberOfThreads: 1)
+    private var follower: WebConfigurationFollower
+    private var lookBegan: NIODeadline?
+    private var hasLoggedLongLook = false
+    private var loggedWarnings: Set<String> = []
+    private var bucket: TokenBucket?
+    /// Called when clients may be connected that now couldn't connect.
+    var closeConnections: () -> Void = {}
+
+    /// What the file said at start.
+    struct Start: Sendable {
+        fileprivate let path: String?
+        fileprivate let files: WebFiles
+        fileprivate let contents: WebConfigurationVersion.Contents
+
+        /// Reads the file. To be called before anybody waits for the event loop, as files may not answer.
+        ///
+        /// - Throws: `ConfigurationErrors` when the file, or what it names, makes no sense.
+        init(path: String?) throws(ConfigurationErrors) {
+            self.path = path
+            guard let path else {
+                files = WebFiles()
+                contents = .none
+                return
+            }
+            let version = WebConfigurationVersion(path: path)
+            files = version.files
+            contents = try version.result.get()
+        }
     }
 
-    var isEncrypted: Bool { context != nil }
+    init(_ start: Start, on loop: any EventLoop, logger: Logger) {
+        path = start.path
+        self.loop = loop
+        self.logger = logger
+        passwords = PasswordChecker(on: loop)
+        follower = WebConfigurationFollower(files: start.files, inForce: start.contents)
+        bucket = configuration.rateLimit.map { TokenBucket($0, at: .now()) }
+        logWarnings()
+    }
 
-    /// Headers that every answer carries.
-    var extraHeaders: [WebConfiguration.Header] { configuration.headers }
+    private var configuration: WebConfiguration { follower.inForce.configuration }
 
     /// What the next connection is encrypted with; `nil` without TLS.
-    func currentContext() -> NIOSSLContext? {
-        follow()
-        return context
+    var tls: TLSSetup? { follower.inForce.tls }
+
+    // MARK: - Answers
+
+    /// Adds the configured headers to an answer's. What the answer has of its own stays; a policy for its content is
+    /// added, as browsers obey all that come.
+    func addHeaders(to headers: inout HTTPHeaders) {
+        for header in configuration.headers
+        where header.name == .contentSecurityPolicy || !headers.contains(name: header.name.rawValue) {
+            headers.add(name: header.name.rawValue, value: header.value)
+        }
     }
+
+    /// Logs what a listener shows to others, if that is worth a thought.
+    func warn(about address: SocketAddress?) {
+        let isLocal = address.map { $0.isLoopback || $0.pathname != nil } ?? true
+        guard let address, let warning = ListenerExposure.warning(isLoopback: isLocal, configuration) else { return }
+        logger.warning("others may listen in", metadata: ["address": "\(address)", "warning": "\(warning)"])
+    }
+
+    // MARK: - Requests
 
     /// Whether a request may be answered.
     enum Verdict: Sendable {
         case allowed, denied
         /// Too many passwords wait to be checked.
         case busy
+        /// There were more requests than `rate_limit` allows.
+        case limited
     }
 
-    /// Judges a request by its `Authorization` header; that may take a moment.
-    func authorize(_ header: String?, on loop: any EventLoop, _ proceed: @escaping @Sendable (Verdict) -> Void) {
-        if path == nil { return proceed(.allowed) }
-        follow()
+    /// Judges a request by its `Authorization` header; that may take some seconds.
+    func authorize(_ header: String?, of channel: any Channel, _ proceed: @escaping @Sendable (Verdict) -> Void) {
+        if !(bucket?.take(at: .now()) ?? true) { return proceed(.limited) }
         if configuration.users.isEmpty { return proceed(.allowed) }
-        guard let (user, password) = Self.credentials(in: header) else { return proceed(.denied) }
-        passwords.check(user: user, password: password, hash: configuration.users[user], on: loop, proceed)
+        guard let credentials = Credentials(header: header) else { return proceed(.denied) }
+        let hash = configuration.users[credentials.user]
+        let highestCost = configuration.users.values.map(\.cost).max() ?? 10
+        let security = NIOLoopBound(self, eventLoop: loop)
+        passwords.check(credentials, hash: hash, highestCost: highestCost, of: channel) { answer in
+            switch answer {
+            // The password may have been replaced while it was checked.
+            case .right: proceed(security.value.configuration.users[credentials.user] == hash ? .allowed : .denied)
+            case .wrong: proceed(.denied)
+            case .late: proceed(.busy)
+            }
+        }
     }
 
     // MARK: - The file
 
-    /// Takes up the file if it, or one that it names, has changed; what makes no sense is told once and passed over.
-    private func follow() {
-        let now = currentStamps
-        if now == stamps { return }
-        stamps = now
-        do {
-            (configuration, context) = try Self.load(path)
-            stamps = currentStamps
-            logger.notice("the web configuration was read again", metadata: ["file": "\(path ?? "")"])
-        } catch {
-            logger.error("the web configuration has errors; the former one goes on", metadata: ["error": "\(error)"])
+    /// Begins to follow the file.
+    func startFollowing() {
+        guard let path else { return }
+        pool.start()
+        let security = NIOLoopBound(self, eventLoop: loop)
+        loop.scheduleRepeatedTask(initialDelay: Self.lookInterval, delay: Self.lookInterval) { _ in
+            security.value.look(at: path)
         }
     }
 
-    private var currentStamps: [FileStamp?] {
-        guard let path else { return [] }
-        let named = configuration.tls.map { [$0.certificateFile, $0.keyFile, $0.clientAuthorityFile ?? ""] } ?? []
-        return ([path] + named).map { FileStamp(path: $0) }
-    }
-
-    private static func load(
-        _ path: String?
-    ) throws(ConfigurationErrors) -> (WebConfiguration, NIOSSLContext?) {
-        guard let path else { return (.none, nil) }
-        let bytes: [UInt8]
-        do throws(SmallFile.Failure) {
-            bytes = try SmallFile.read(path, limit: 1024 * 1024)
-        } catch {
-            throw ConfigurationErrors(file: path, problem: "the file can't be read: \(error); check --web.config.file")
-        }
-        let configuration = try WebConfiguration(yaml: bytes, file: path)
-        guard let tls = configuration.tls else { return (configuration, nil) }
-        do {
-            return (configuration, try NIOSSLContext(configuration: serverConfiguration(tls)))
-        } catch {
-            let problem = "TLS can't be set up with \(tls.certificateFile) and \(tls.keyFile): \(error); give PEM files"
-            throw ConfigurationErrors(file: path, problem: problem)
-        }
-    }
-
-    private static func serverConfiguration(_ tls: WebConfiguration.TLS) throws -> TLSConfiguration {
-        let chain = try NIOSSLCertificate.fromPEMFile(tls.certificateFile).map {
-            NIOSSLCertificateSource.certificate($0)
-        }
-        let key = try NIOSSLPrivateKey(file: tls.keyFile, format: .pem)
-        var configuration = TLSConfiguration.makeServerConfiguration(
-            certificateChain: chain, privateKey: .privateKey(key))
-        configuration.minimumTLSVersion = tls.minimumVersion.tlsVersion
-        configuration.maximumTLSVersion = tls.maximumVersion.tlsVersion
-        configuration.applicationProtocols = ["http/1.1"]
-        if let file = tls.clientAuthorityFile { configuration.trustRoots = .file(file) }
-        switch tls.clientAuthentication {
-        case .none: configuration.certificateVerification = .none
-        case .verifyIfGiven: configuration.certificateVerification = .optionalVerification
-        case .require: configuration.certificateVerification = .noHostnameVerification
-        }
-        return configuration
-    }
-
-    /// The name and password of `Basic` authentication (RFC 7617).
-    static func credentials(in header: String?) -> (user: String, password: String)? {
-        guard let parts = header?.split(separator: " "), parts.count == 2, parts[0].lowercased() == "basic",
-            let bytes = Base64.decode(parts[1]), let text = String(validating: bytes, as: UTF8.self),
-            let colon = text.firstIndex(of: ":")
-        else { return nil }
-        return (String(text[..<colon]), String(text[text.index(after: colon)...]))
-    }
-}
-
-extension WebConfiguration.TLS.Version {
-    fileprivate var tlsVersion: TLSVersion {
-        switch self {
-        case .tls10: .tlsv1
-        case .tls11: .tlsv11
-        case .tls12: .tlsv12
-        case .tls13: .tlsv13
-        }
-    }
-}
-
-/// Checks passwords one at a time, on a thread of their own: bcrypt takes a tenth of a second and more, by design.
-/// Used on the server's event loop only.
-private final class PasswordChecker {
-    /// More than this don't wait: somebody is guessing.
-    private static let maximumWaiting = 16
-    /// Good passwords that are remembered: a scraper comes every few seconds with the same one.
-    private static let maximumRemembered = 64
-    /// The hash of a password that nobody has, so that an unknown name takes as long as a known one.
-    private static let nobodysHash = "$2b$10$7lQd7eK6P7sZ1YZ5cr4IyuTjt7wycRM/0b3AQLvKDAuiVMkYbOs1."
-
-    private struct Claim: Hashable {
-        var user: String
-        var password: String
-        var hash: String
-    }
-
-    private let pool = NIOThreadPool(numberOfThreads: 1)
-    private var remembered: Set<Claim> = []
-    private var waiting = 0
-    private var isStarted = false
-
-    func check(
-        user: String, password: String, hash: String?, on loop: any EventLoop,
-        _ answer: @escaping @Sendable (WebSecurity.Verdict) -> Void
-    ) {
-        let claim = hash.map { Claim(user: user, password: password, hash: $0) }
-        if let claim, remembered.contains(claim) { return answer(.allowed) }
-        if waiting >= Self.maximumWaiting { return answer(.busy) }
-        if !isStarted { pool.start() }
-        isStarted = true
-        waiting += 1
-        let hash = hash ?? Self.nobodysHash
-        let checker = NIOLoopBound(self, eventLoop: loop)
-        pool.runIfActive(eventLoop: loop) { netusage_password_matches(password, hash) }.whenComplete { result in
-            checker.value.waiting -= 1
-            let isGood = claim != nil && (try? result.get()) == true  // A pool that has been shut down knows nobody.
-            if isGood, let claim { checker.value.remember(claim) }
-            answer(isGood ? .allowed : .denied)
-        }
-    }
-
-    private func remember(_ claim: Claim) {
-        if remembered.count >= Self.maximumRemembered { remembered.removeAll() }
-        remembered.insert(claim)
-    }
-}
-
-/// RFC 4648 §4.
-enum Base64 {
-    /// The bytes; `nil` when the text isn't of the alphabet.
-    static func decode(_ text: some StringProtocol) -> [UInt8]? {
-        var bytes: [UInt8] = []
-        var bits: UInt32 = 0
-        var count = 0
-        for character in text.utf8 where character != UInt8(ascii: "=") {
-            let value: UInt8
-            switch character {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = character - UInt8(ascii: "A")
-            case UInt8(ascii: "a")...UInt8(ascii: "z"): value = character - UInt8(ascii: "a") + 26
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): value = character - UInt8(ascii: "0") + 52
-            case UInt8(ascii: "+"): value = 62
-            case UInt8(ascii: "/"): value = 63
-            default: return nil
+    private func look(at path: String) {
+        if let lookBegan {
+            if !hasLoggedLongLook, .now() - lookBegan > Self.longestLook {
+                hasLoggedLongLook = true
+                logger.error(
+                    "the web configuration can't be read, as its file system doesn't answer; the previous one goes on",
+                    metadata: ["file": "\(path)"])
             }
-            bits = bits << 6 | UInt32(value)
-            count += 6
-            if count >= 8 {
-                count -= 8
-                bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
-            }
+            return
         }
-        return bytes
+        lookBegan = .now()
+        let security = NIOLoopBound(self, eventLoop: loop)
+        let last = follower.lastFiles
+        pool.runIfActive(eventLoop: loop) { WebConfigurationVersion.next(at: path, after: last) }.whenComplete {
+            result in
+            security.value.lookBegan = nil
+            security.value.hasLoggedLongLook = false
+            // A pool that has been shut down sees nothing.
+            if case .success(let version) = result { security.value.follow(version, path) }
+        }
+    }
+
+    private func follow(_ version: WebConfigurationVersion?, _ path: String) {
+        let before = follower.inForce
+        switch follower.take(version, at: .now()) {
+        case .nothing: break
+        case .refuse(let problem):
+            logger.error(
+                "the web configuration has errors; the previous one goes on", metadata: ["error": "\(problem)"])
+        case .use(let contents, let weakenings):
+            let limit = contents.configuration.rateLimit
+            if limit != bucket?.limit { bucket = limit.map { TokenBucket($0, at: .now()) } }
+            if before.configuration.tls?.clients != contents.configuration.tls?.clients
+                || before.tls?.authority != contents.tls?.authority
+            {
+                closeConnections()
+            }
+            logger.notice("the web configuration was read again", metadata: ["file": "\(path)"])
+            for weakening in weakenings {
+                logger.warning("the web configuration protects less than before", metadata: ["change": "\(weakening)"])
+            }
+            logWarnings()
+        }
+    }
+
+    private func logWarnings() {
+        for warning in follower.inForce.warnings where !loggedWarnings.contains(warning) {
+            logger.warning("a note on the web configuration", metadata: ["note": "\(warning)"])
+        }
+        loggedWarnings = Set(follower.inForce.warnings)
     }
 }

@@ -1,0 +1,43 @@
+/// A bcrypt hash, as `htpasswd -B` makes it: `$2y$10$`, then 22 characters of salt and 31 of the hash.
+package struct PasswordHash: Hashable, Sendable {
+    package let text: [UInt8]
+    /// The hash takes 2^cost rounds.
+    package let cost: UInt8
+
+    /// The costs that bcrypt knows.
+    static let costs: ClosedRange<UInt8> = 4...31
+    /// From here on a check takes longer than a minute, and no client waits so long.
+    static let uselessCost: UInt8 = 21
+    /// From here on a check takes more than some 5 seconds, in which no other password is checked.
+    static let dearCost: UInt8 = 17
+
+    /// Nil for what isn't a hash.
+    package init?(_ text: String) {
+        let bytes = Array(text.utf8)
+        guard bytes.count == 60, ["$2a$", "$2b$", "$2y$"].contains(where: { bytes.starts(with: $0.utf8) }),
+            bytes[4].isASCIIDigit, bytes[5].isASCIIDigit, bytes[6] == UInt8(ascii: "$"),
+            bytes[7...].allSatisfy(\.isOfBcryptAlphabet)
+        else { return nil }
+        let zero = UInt8(ascii: "0")
+        let cost = (bytes[4] - zero) * 10 + (bytes[5] - zero)
+        guard Self.costs.contains(cost) else { return nil }
+        self.text = bytes
+        self.cost = cost
+    }
+
+    /// A hash that is of no password that anybody can find.
+    ///
+    /// - Parameter cost: One that bcrypt knows.
+    package init(ofNobodyAtCost cost: UInt8) {
+        precondition(Self.costs.contains(cost), "bcrypt knows no such cost")
+        let salt = "7lQd7eK6P7sZ1YZ5cr4Iyu"
+        text = Array("$2b$\(cost < 10 ? "0" : "")\(cost)$\(salt)".utf8) + Array(repeating: UInt8(ascii: "."), count: 31)
+        self.cost = cost
+    }
+}
+
+extension UInt8 {
+    fileprivate var isOfBcryptAlphabet: Bool {
+        isASCIILetter || isASCIIDigit || self == UInt8(ascii: ".") || self == UInt8(ascii: "/")
+    }
+}

@@ -1,0 +1,90 @@
+import NIOCore
+
+/// Where a client comes from, as far as it can't be chosen at will: an IPv4 address, or the network of an IPv6 address.
+struct ClientOrigin: Hashable, Sendable {
+    private let bytes: [UInt8]
+
+    /// - Parameter address: Nil, and an address that isn't of IP, make one origin.
+    init(_ address: SocketAddress?) {
+        let whole: [UInt8]
+        switch address {
+        case .v4(let address)?: whole = withUnsafeBytes(of: address.address.sin_addr) { Array($0) }
+        case .v6(let address)?: whole = withUnsafeBytes(of: address.address.sin6_addr) { Array($0) }
+        case .unixDomainSocket?, nil: whole = []
+        }
+        // ::ffff:0:0/96 holds IPv4 addresses (RFC 4291 §2.5.5.2); else whoever has an IPv6 address has a /64 of them.
+        let mapped: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
+        bytes = whole.starts(with: mapped) ? Array(whole[12...]) : Array(whole.prefix(8))
+    }
+}
+
+/// Who waits for a turn. Origins take turns, and one that has just failed lets the others go first, so that guessers
+/// keep nobody out who comes from elsewhere; of one origin, who came first is first.
+struct FairQueue<Element> {
+    /// A place in the queue.
+    struct Ticket: Hashable, Sendable {
+        fileprivate let number: UInt64
+    }
+
+    private struct Lane {
+        let origin: ClientOrigin
+        var waiting: [(ticket: Ticket, element: Element)]
+    }
+
+    /// How long an origin that failed lets the others go first.
+    private static var penalty: TimeAmount { .seconds(1) }
+    /// Older failures are forgotten when so many have been noted.
+    private static var maximumFailures: Int { 1024 }
+
+    /// The one whose turn it is comes first; none is empty.
+    private var lanes: [Lane] = []
+    private var failures: [ClientOrigin: NIODeadline] = [:]
+    private var nextNumber: UInt64 = 0
+
+    mutating func add(_ element: Element, from origin: ClientOrigin) -> Ticket {
+        let ticket = Ticket(number: nextNumber)
+        nextNumber += 1
+        if let lane = lanes.firstIndex(where: { $0.origin == origin }) {
+            lanes[lane].waiting.append((ticket, element))
+        } else {
+            lanes.append(Lane(origin: origin, waiting: [(ticket, element)]))
+        }
+        return ticket
+    }
+
+    /// Takes one out that has waited for too long; nil when it had its turn.
+    mutating func remove(_ ticket: Ticket) -> Element? {
+        for lane in lanes.indices {
+            guard let place = lanes[lane].waiting.firstIndex(where: { $0.ticket == ticket }) else { continue }
+            let element = lanes[lane].waiting.remove(at: place).element
+            if lanes[lane].waiting.isEmpty { lanes.remove(at: lane) }
+            return element
+        }
+        return nil
+    }
+
+    /// Takes out all of a kind, and gives back how many there were.
+    mutating func removeAll(where isOfKind: (Element) -> Bool) -> Int {
+        let count = lanes.reduce(0) { $0 + $1.waiting.count }
+        for lane in lanes.indices { lanes[lane].waiting.removeAll { isOfKind($0.element) } }
+        lanes.removeAll { $0.waiting.isEmpty }
+        return count - lanes.reduce(0) { $0 + $1.waiting.count }
+    }
+
+    /// The next one; nil when nobody waits.
+    mutating func next(at now: NIODeadline) -> Element? {
+        if lanes.isEmpty { return nil }
+        let first = lanes.firstIndex { lane in failures[lane.origin].map { now - $0 >= Self.penalty } ?? true }
+        var lane = lanes.remove(at: first ?? 0)
+        let element = lane.waiting.removeFirst().element
+        if !lane.waiting.isEmpty { lanes.append(lane) }
+        return element
+    }
+
+    /// Notes that an origin failed.
+    mutating func noteFailure(of origin: ClientOrigin, at now: NIODeadline) {
+        if failures.count >= Self.maximumFailures { failures = failures.filter { now - $0.value < Self.penalty } }
+        if failures.count >= Self.maximumFailures { failures = [:] }
+        failures[origin] = now
+    }
+}

@@ -1,0 +1,138 @@
+import CLinux
+import Configuration
+import NIOCore
+import NIOPosix
+
+/// Checks passwords one at a time, on a thread of their own: bcrypt takes a tenth of a second and more, by design.
+/// Used on the server's event loop only.
+final class PasswordChecker {
+    enum Answer: Sendable {
+        case right, wrong
+        /// Others were first for too long.
+        case late
+    }
+
+    /// So many wait at most, and clients that have gone don't count: as many as there are connections.
+    private static let maximumWaiting = 1024
+    /// Scrapers give up after 10 s as a rule. Guessers that wait so long ask less often.
+    private static let patience = TimeAmount.seconds(8)
+    /// Good passwords that are remembered: a scraper comes every few seconds with the same one.
+    private static let maximumRemembered = 64
+
+    /// A password that waits to be checked.
+    private struct Claim: Sendable {
+        let password: [UInt8]
+        /// Nil for a user that there isn't.
+        let hash: PasswordHash?
+        let highestCost: UInt8
+        /// By which it is remembered if it is right.
+        let digest: [UInt8]
+        let origin: ClientOrigin
+        let channel: any Channel
+        let answer: @Sendable (Answer) -> Void
+    }
+
+    private let loop: any EventLoop
+    private let pool = NIOThreadPool(numberOfThreads: 1)
+    private let keyedHash = KeyedHash.random()
+    private var remembered: Set<[UInt8]> = []
+    private var queue = FairQueue<Claim>()
+    private var waitingCount = 0
+    private var isStarted = false
+    private var isChecking = false
+
+    init(on loop: any EventLoop) {
+        self.loop = loop
+    }
+
+    /// Checks a password; the answer may take some seconds.
+    ///
+    /// - Parameters:
+    ///   - hash: That of the user's password; nil for a user that there isn't.
+    ///   - highestCost: That of all users' hashes: a wrong password takes as long for each user, and for none.
+    func check(
+        _ credentials: Credentials, hash: PasswordHash?, highestCost: UInt8, of channel: any Channel,
+        _ answer: @escaping @Sendable (Answer) -> Void
+    ) {
+        let userCount = UInt64(credentials.user.count)
+        let message =
+            withUnsafeBytes(of: userCount.bigEndian) { Array($0) } + credentials.user + (hash?.text ?? [])
+            + credentials.password
+        let digest = keyedHash.digest(of: message)
+        if hash != nil, remembered.contains(digest) { return answer(.right) }
+        if waitingCount >= Self.maximumWaiting { waitingCount -= queue.removeAll { !$0.channel.isActive } }
+        if waitingCount >= Self.maximumWaiting { return answer(.late) }
+        let origin = ClientOrigin(channel.remoteAddress)
+        let claim = Claim(
+            password: credentials.password, hash: hash, highestCost: highestCost, digest: digest, origin: origin,
+            channel: channel, answer: answer)
+        waitingCount += 1
+        let ticket = queue.add(claim, from: origin)
+        let checker = NIOLoopBound(self, eventLoop: loop)
+        loop.scheduleTask(in: Self.patience) {
+            guard let claim = checker.value.queue.remove(ticket) else { return }
+            checker.value.waitingCount -= 1
+            claim.answer(.late)
+        }
+        checkNext()
+    }
+
+    private func checkNext() {
+        if isChecking { return }
+        if !isStarted { pool.start() }
+        isStarted = true
+        while let claim = queue.next(at: .now()) {
+            waitingCount -= 1
+            guard claim.channel.isActive else { continue }  // Nobody wants to know.
+            isChecking = true
+            let checker = NIOLoopBound(self, eventLoop: loop)
+            pool.runIfActive(eventLoop: loop) { Self.isRight(claim) }.whenComplete { result in
+                // A pool that has been shut down knows nobody.
+                checker.value.finish(claim, isRight: (try? result.get()) ?? false)
+            }
+            return
+        }
+    }
+
+    private func finish(_ claim: Claim, isRight: Bool) {
+        isChecking = false
+        if isRight {
+            if remembered.count >= Self.maximumRemembered { remembered.removeAll() }
+            remembered.insert(claim.digest)
+        } else {
+            queue.noteFailure(of: claim.origin, at: .now())
+        }
+        claim.answer(isRight ? .right : .wrong)
+        checkNext()
+    }
+
+    private static func isRight(_ claim: Claim) -> Bool {
+        if let hash = claim.hash, matches(claim.password, hash) { return true }
+        for cost in decoyCosts(after: claim.hash?.cost, highest: claim.highestCost) {
+            _ = matches(claim.password, PasswordHash(ofNobodyAtCost: cost))
+        }
+        return false
+    }
+
+    /// The costs of hashes that are computed for nothing, so that a wrong password takes as long for every user as for
+    /// the one with the dearest hash: 2^c rounds, and then 2^c + 2^(c+1) + … + 2^(highest-1), are 2^highest.
+    ///
+    /// - Parameter cost: What has been computed; nil for nothing.
+    static func decoyCosts(after cost: UInt8?, highest: UInt8) -> [UInt8] {
+        guard let cost else { return [highest] }
+        return cost < highest ? Array(cost..<highest) : []
+    }
+
+    private static func matches(_ password: [UInt8], _ hash: PasswordHash) -> Bool {
+        let (password, hash) = (password + [0], hash.text + [0])
+        return password.withUnsafeBufferPointer { password in
+            hash.withUnsafeBufferPointer { hash in
+                password.withMemoryRebound(to: CChar.self) { password in
+                    hash.withMemoryRebound(to: CChar.self) { hash in
+                        netusage_password_matches(password.baseAddress, hash.baseAddress)
+                    }
+                }
+            }
+        }
+    }
+}

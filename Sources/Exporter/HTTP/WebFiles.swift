@@ -1,0 +1,60 @@
+import Glibc
+
+/// The web-config file and the files that it names, as they were read.
+struct WebFiles: Hashable, Sendable {
+    /// One of them.
+    struct Reading: Hashable, Sendable {
+        let contents: Result<[UInt8], SmallFile.Failure>
+        /// Taken before the contents were read; nil when they couldn't be.
+        let stamp: FileStamp?
+        /// Whether every user of the machine may read it.
+        let isPublic: Bool
+
+        init(contents: Result<[UInt8], SmallFile.Failure>, stamp: FileStamp?, isPublic: Bool = false) {
+            self.contents = contents
+            self.stamp = stamp
+            self.isPublic = isPublic
+        }
+
+        /// Reads a plain file of at most 1 MiB, more than any web-config or PEM file has.
+        init(_ path: String) {
+            do throws(SmallFile.Failure) {
+                let (bytes, status) = try SmallFile.readWithStatus(path, limit: 1024 * 1024)
+                self.init(
+                    contents: .success(bytes), stamp: FileStamp(status), isPublic: status.st_mode & S_IROTH != 0)
+            } catch {
+                self.init(contents: .failure(error), stamp: nil)
+            }
+        }
+    }
+
+    private(set) var readings: [String: Reading]
+
+    init(readings: [String: Reading] = [:]) {
+        self.readings = readings
+    }
+
+    /// A file's reading; it is read when that hasn't happened yet.
+    mutating func reading(of path: String) -> Reading {
+        if let reading = readings[path] { return reading }
+        let reading = Reading(path)
+        readings[path] = reading
+        return reading
+    }
+
+    /// Whether the files are other than when they were read; a file that changed just before it was read is compared
+    /// byte by byte, as another change may have the same stamp.
+    ///
+    /// - Parameter now: Seconds since 1970.
+    func haveChanged(at now: Int64) -> Bool {
+        readings.contains { path, reading in
+            if let stamp = reading.stamp, stamp.isSettled(at: now), FileStamp(path: path) == stamp { return false }
+            return Reading(path) != reading
+        }
+    }
+
+    /// Whether the same bytes stand in both, whenever they were written.
+    func hasSameContents(as other: WebFiles) -> Bool {
+        readings.mapValues(\.contents) == other.readings.mapValues(\.contents)
+    }
+}
