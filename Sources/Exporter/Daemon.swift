@@ -159,6 +159,7 @@ package struct Daemon: Sendable {
                 on: loop, web, meter, API(meter: meter, ledger: ledger), manager, reloader)
             manager.ready()
             await meter.startAnnouncing()
+            await meter.logPlanProblems()
             netusage_release_startup_code()
             await watch.run(meter) { occurrence in
                 switch occurrence {

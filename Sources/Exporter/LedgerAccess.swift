@@ -341,6 +341,23 @@ package struct LedgerAccess: Sendable {
         return try reportingFailures { () throws(StoreError) in try LedgerFile(reading: storagePath) }
     }
 
+    /// Whose bytes the ledger has; nobody's if it can't be read.
+    func storedAccounts() -> Set<AccountKey> {
+        guard let file = try? LedgerFile(reading: storagePath), let days = try? file.days(from: .latest) else {
+            return []
+        }
+        return Set(days.accounts.values)
+    }
+
+    /// What is wrong with the plans of a configuration on this machine, a sentence each; nothing if the kernel can't be
+    /// read.
+    package func planFindings(_ configuration: Configuration) -> [String] {
+        guard let zones = try? Zones.load(configuration),
+            let check = try? PlanCheck(rules: MeterSettings(configuration, zones).rules, accounts: storedAccounts())
+        else { return [] }
+        return check.findings(configuration.plans, csvLog: configuration.csvLog)
+    }
+
     private func storedPlans() throws(Failure) -> PlansReport {
         let setup = try setup()
         var (book, lastReading) = (setup.emptyBook, Timestamp?.none)
@@ -352,6 +369,9 @@ package struct LedgerAccess: Sendable {
         var report = PlansReport(book, calendars: setup.calendars, at: setup.now)
         report.rateLimits = []  // They are of the moment: only the daemon knows.
         report.configuration = configurationName
+        if let check = try? PlanCheck(rules: setup.rules, accounts: storedAccounts()) {
+            report.noteProblems(check, setup.plans)
+        }
         report.note =
             "no netusage serve runs on this ledger"
             + (setup.plans.rateLimits.isEmpty ? "" : ", and only that knows of rate limits")

@@ -151,7 +151,22 @@ extension Meter {
     func plansReport() -> PlansReport {
         read(endsInterval: false)
         let now = SystemClock.now().timestamp
-        return PlansReport(ledger.planBook, calendars: settings.calendars, at: now)
+        var report = PlansReport(ledger.planBook, calendars: settings.calendars, at: now)
+        report.noteProblems(planCheck, settings.plans)
+        return report
+    }
+
+    private var planCheck: PlanCheck {
+        let keys = (0..<ledger.accountCount).compactMap { ledger.view(at: $0)?.key }
+        return PlanCheck(
+            links: Array(links.links.values), uplink: route?.links ?? [], rules: settings.rules, accounts: Set(keys))
+    }
+
+    /// Logs what is wrong with the plans on this machine.
+    func logPlanProblems() {
+        for finding in planCheck.findings(settings.plans, csvLog: settings.csvLog) {
+            logger.warning("a plan may not count what is meant", metadata: ["plan": "\(finding)"])
+        }
     }
 }
 

@@ -40,6 +40,7 @@ actor Reloader {
             await meter.apply(MeterSettings(configuration, zones))
             logger.notice("the configuration was read again", metadata: ["file": "\(path)"])
             logger.note(configuration.notes)
+            await meter.logPlanProblems()
             return nil
         } catch {
             await meter.reloadFailed()

@@ -67,11 +67,13 @@ struct Check: ParsableCommand {
 
     private static func state(of quota: QuotaReport) -> State {
         if quota.breached { return .critical }
+        if quota.problem != nil { return .unknown }
         return quota.thresholds.contains(where: \.reached) ? .warning : .ok
     }
 
     private static func text(_ quota: QuotaReport) -> String {
         let percent = decimalText(Double(quota.usedBytes) / Double(quota.limitBytes) * 100, decimals: 1)
+        if let problem = quota.problem, !quota.breached { return "\(quota.name.withoutBars): \(problem.withoutBars)" }
         let isOver = quota.cycleSecondsLeft == 0 ? "is over, " : ""
         return
             "\(quota.name.withoutBars) \(isOver)\(percent)% used (\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes)))"

@@ -25,6 +25,9 @@ struct Config: ParsableCommand {
                 let configuration = try ConfigurationFile.load(
                     path, isRequired: (file ?? common.configurationFile) != nil)
                 for note in configuration.notes { StandardError.print("note: \(note)") }
+                for finding in common.ledgerAccess.planFindings(configuration) {
+                    StandardError.print("note: on this machine, \(finding)")
+                }
                 print(ConfigurationFile.exists(path) ? "\(path): good" : "\(path): not there, so the defaults hold")
             } catch {
                 StandardError.print("\(error)")

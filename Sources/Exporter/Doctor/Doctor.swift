@@ -81,7 +81,15 @@ package struct Doctor {
         }
         add("Devices", links.sorted { $0.deviceName < $1.deviceName }.map { Self.device($0, setup.rules) })
         add("Uplink", Self.uplink(links, routes, best, setup.rules))
-        add("Bytes that are counted twice", Self.hazards(links, setup.plans))
+        add("Bytes that are counted twice", Self.hazards(links))
+        let check = PlanCheck(
+            links: links, uplink: best?.links ?? [], rules: setup.rules, accounts: access.storedAccounts())
+        let problems = check.findings(setup.plans, csvLog: setup.configuration.csvLog)
+        add(
+            "Plans",
+            problems.isEmpty
+                ? [Finding(level: .good, text: "each plan counts something, and nothing twice")]
+                : problems.map { Finding(level: .problem, text: $0) })
         add("Bytes that nobody counts", [Self.offload()])
     }
 
@@ -148,17 +156,8 @@ package struct Doctor {
 
     // MARK: - Double counting
 
-    private static func hazards(_ links: [Link], _ plans: Plans) -> [Finding] {
+    private static func hazards(_ links: [Link]) -> [Finding] {
         var findings: [Finding] = []
-        var pairs: [(one: Link, other: Link, what: String)] = []
-        let byIndex = Dictionary(links.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
-        for link in links {
-            if let master = link.master.flatMap({ byIndex[$0] }) { pairs.append((link, master, "is a part of")) }
-            // Tunnels have a sentence of their own.
-            if !link.isTunnel, let carrier = link.carrier.flatMap({ byIndex[$0] }) {
-                pairs.append((link, carrier, "(\(link.kind)) is carried by"))
-            }
-        }
         for tunnel in links where tunnel.isTunnel {
             findings.append(
                 Finding(
@@ -167,24 +166,13 @@ package struct Doctor {
                         "\(name(tunnel)) is a tunnel (\(tunnel.kind)): what it carries is carried once more, wrapped up, by the device that it goes out of"
                 ))
         }
-        for (one, other, what) in pairs {
-            let both = plans.quotas.filter { quota in
-                [one, other].allSatisfy { quota.count.includes(.device($0.deviceName)) }
-            }
+        for stack in PlanCheck.stacks(of: links) where !stack.part.isTunnel {
             findings.append(
                 Finding(
                     level: .advice,
                     text:
-                        "\(name(one)) \(what) \(name(other)) (\(other.kind)): a sum over both counts most bytes twice; the uplink doesn't"
+                        "\(name(stack.part)) (\(stack.part.kind)) \(stack.relation) \(name(stack.whole)) (\(stack.whole.kind)): a sum over both counts most bytes twice; the uplink doesn't"
                 ))
-            for quota in both {
-                findings.append(
-                    Finding(
-                        level: .problem,
-                        text:
-                            "the quota \(quota.name) counts both \(name(one)) and \(name(other)): name one of them under count"
-                    ))
-            }
         }
         return findings.isEmpty
             ? [

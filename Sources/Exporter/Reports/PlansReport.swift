@@ -16,6 +16,19 @@ package struct PlansReport: Codable, Sendable {
     /// Where the plans are from, for people.
     package var configuration = daemonsConfiguration
 
+    /// Notes which plans count nothing.
+    mutating func noteProblems(_ check: PlanCheck, _ plans: Plans) {
+        func problems(_ counts: [(String, Selection)]) -> [String: String] {
+            counts.reduce(into: [:]) { $0[$1.0] = check.problem(with: $1.1) }
+        }
+        let ofQuotas = problems(plans.quotas.map { ($0.name, $0.count) })
+        for place in quotas.indices { quotas[place].problem = ofQuotas[quotas[place].name] }
+        let ofLimits = problems(plans.rateLimits.map { ($0.name, $0.count) })
+        for place in rateLimits.indices { rateLimits[place].problem = ofLimits[rateLimits[place].name] }
+        let ofRates = problems(plans.committedRates.map { ($0.name, $0.count) })
+        for place in committedRates.indices { committedRates[place].problem = ofRates[committedRates[place].name] }
+    }
+
     static let daemonsConfiguration = "the daemon's configuration"
 
     /// Whether there is nothing to tell of.
@@ -43,6 +56,8 @@ package struct RateLimitReport: Codable, Sendable {
     package var forSeconds: Double
     package var breached: Bool
     package var breaches: UInt64
+    /// Why it counts nothing, if so.
+    package var problem: String?
 
     init(_ state: RateLimitState) {
         name = state.rateLimit.name
@@ -75,6 +90,8 @@ package struct CommittedRateReport: Codable, Sendable {
     package var burstRemainingSeconds: Int64
     /// The cycles before, the last one first.
     package var closed: [Cycle]
+    /// Why it counts nothing, if so.
+    package var problem: String?
 
     init(_ state: CommittedRateState, calendar: LocalCalendar) {
         let plan = state.committedRate
@@ -114,6 +131,8 @@ package struct QuotaReport: Codable, Sendable {
     }
 
     package var name: String
+    /// Why it counts nothing, if so.
+    package var problem: String?
     package var count: [String]
     package var direction: String
     package var cycle: String

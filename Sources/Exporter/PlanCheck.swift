@@ -1,0 +1,133 @@
+import Accounting
+import Configuration
+import Netlink
+
+/// What plans would count that their owner doesn't expect: nothing at all, or some bytes twice.
+struct PlanCheck {
+    private let links: [Link]
+    private let uplink: [UInt32]
+    private let rules: AccountingRules
+    /// The accounts that there are: of devices that are metered now, and in the ledger.
+    private let known: Set<AccountKey>
+
+    /// - Parameters:
+    ///   - uplink: The links that the default route leads over.
+    ///   - accounts: What the ledger has, of devices that are gone, too.
+    init(links: [Link], uplink: [UInt32], rules: AccountingRules, accounts: Set<AccountKey>) {
+        self.links = links
+        self.uplink = uplink
+        self.rules = rules
+        known = accounts.union(links.compactMap { rules.account(for: $0.deviceName) })
+    }
+
+    /// One device's bytes are part of another's.
+    struct Stack {
+        let part: Link
+        let whole: Link
+        /// Between the names of both, such as "is a part of".
+        let relation: String
+    }
+
+    // MARK: - Nothing
+
+    /// Why a plan counts nothing, and what to do about it; `nil` if it counts something.
+    func problem(with count: Selection) -> String? {
+        switch count {
+        case .uplink:
+            let unmetered = links.filter { uplink.contains($0.index) && rules.account(for: $0.deviceName) == nil }
+            guard !unmetered.isEmpty, unmetered.count == uplink.count else { return nil }
+            return
+                "it counts nothing: the uplink is \(names(unmetered)), which isn't metered; take it out of devices.exclude"
+        case .devices(let patterns):
+            if known.contains(where: count.includes) { return nil }
+            let excluded = links.filter { link in
+                patterns.contains { $0.matches(link.deviceName) } && rules.account(for: link.deviceName) == nil
+            }
+            if !excluded.isEmpty {
+                return "it counts nothing: \(names(excluded)) isn't metered; take it out of devices.exclude"
+            }
+            let texts = patterns.map(\.text).joined(separator: ", ")
+            return
+                "it counts nothing: there is no device \(texts) now or in the ledger; netusage doctor lists the devices"
+        }
+    }
+
+    /// Why nothing would be written for a device by the name that `csv_log` gives; `nil` if something would be.
+    func problem(withCSVDevice name: String) -> String? {
+        if name == "uplink" { return problem(with: .uplink) }
+        let isKnown = known.contains { key in
+            switch key {
+            case .device(let device): device.label { _ in false } == name
+            case .collapsed(let pattern): pattern == name
+            case .uplink: false
+            }
+        }
+        return isKnown
+            ? nil
+            : "nothing is written: there is no device \(name) now or in the ledger; netusage doctor lists the devices"
+    }
+
+    // MARK: - Twice
+
+    /// Which links carry what others carry: parts of bridges and bonds, and VLANs, macvlans and others on a carrier.
+    static func stacks(of links: [Link]) -> [Stack] {
+        let byIndex = Dictionary(links.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
+        var stacks: [Stack] = []
+        for link in links {
+            if let master = link.master.flatMap({ byIndex[$0] }) {
+                stacks.append(Stack(part: link, whole: master, relation: "is a part of"))
+            }
+            if let carrier = link.carrier.flatMap({ byIndex[$0] }) {
+                stacks.append(Stack(part: link, whole: carrier, relation: "is carried by"))
+            }
+        }
+        return stacks
+    }
+
+    /// The stacks of which a plan counts both.
+    private func doubled(_ count: Selection) -> [Stack] {
+        Self.stacks(of: links).filter { stack in
+            [stack.part, stack.whole].allSatisfy { link in
+                rules.account(for: link.deviceName).map(count.includes) ?? false
+            }
+        }
+    }
+
+    // MARK: - All plans
+
+    /// What is wrong with the plans of a configuration, a sentence each.
+    func findings(_ plans: Plans, csvLog: Configuration.CSVLog?) -> [String] {
+        var findings: [String] = []
+        let counts =
+            plans.quotas.map { ("quota \($0.name)", $0.count) }
+            + plans.rateLimits.map { ("rate limit \($0.name)", $0.count) }
+            + plans.committedRates.map { ("committed rate \($0.name)", $0.count) }
+        for (plan, count) in counts {
+            if let problem = problem(with: count) { findings.append("\(plan): \(problem)") }
+            for stack in doubled(count) {
+                findings.append(
+                    "\(plan): it counts most bytes twice, as \(names([stack.part])) \(stack.relation) \(names([stack.whole])): name one of them under count"
+                )
+            }
+        }
+        if let csvLog, let problem = problem(withCSVDevice: csvLog.device) { findings.append("csv_log: \(problem)") }
+        return findings
+    }
+
+    private func names(_ links: [Link]) -> String {
+        links.map { $0.deviceName.label { _ in false } }.sorted().joined(separator: ", ")
+    }
+}
+
+extension PlanCheck {
+    /// With the kernel as it is now, and the ledger as of its last commit where it can be read.
+    ///
+    /// - Throws: `NetlinkError` when the kernel can't be read.
+    init(rules: AccountingRules, accounts: Set<AccountKey>) throws(NetlinkError) {
+        let kernel = try KernelNetwork()
+        let links = try kernel.links()
+        self.init(
+            links: links, uplink: try kernel.defaultRoute(DefaultRoute.LinkRoles(links))?.links ?? [], rules: rules,
+            accounts: accounts)
+    }
+}

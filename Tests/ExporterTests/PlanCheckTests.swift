@@ -1,0 +1,70 @@
+import Accounting
+import Netlink
+import Testing
+
+@testable import Exporter
+
+@Suite("Plans that don't count what is meant")
+struct PlanCheckTests {
+    private static func link(
+        _ index: UInt32, _ name: String, kind: String? = nil, master: UInt32? = nil, carrier: UInt32? = nil
+    ) -> Link {
+        Link(index: index, name: Array(name.utf8), driverKind: kind, master: master, carrier: carrier)
+    }
+
+    private static let links = [
+        link(1, "lo"), link(2, "eth0"), link(3, "br0", kind: "bridge"), link(4, "port0", master: 3),
+        link(5, "eth0.7", kind: "vlan", carrier: 2), link(6, "mac0", kind: "macvlan", carrier: 2),
+        link(7, "veth1", kind: "veth"),
+    ]
+
+    private func check(exclude: [String] = ["lo"], uplink: [UInt32] = [2], accounts: Set<AccountKey> = []) -> PlanCheck
+    {
+        let rules = AccountingRules(
+            exclude: exclude.compactMap { DevicePattern($0) }, collapse: ["veth*"].compactMap { DevicePattern($0) },
+            samplingInterval: Span(seconds: 1))
+        return PlanCheck(links: Self.links, uplink: uplink, rules: rules, accounts: accounts)
+    }
+
+    private func devices(_ texts: String...) -> Selection { .devices(texts.compactMap { DevicePattern($0) }) }
+
+    private func doubles(_ count: Selection) -> Int {
+        let quota = Quota(
+            name: "q", count: count, direction: .total, limitBytes: 1,
+            cycle: Cycle(.init(.month(day: 1)), timezone: .local), warnAt: [], free: FreeTime([]),
+            rolloverMaximumBytes: nil)
+        let plans = Plans(quotas: [quota], rateLimits: [], committedRates: [])
+        return check().findings(plans, csvLog: nil).filter { $0.contains("twice") }.count
+    }
+
+    @Test func aPlanOfAnExcludedUplinkCountsNothing() {
+        #expect(check().problem(with: .uplink) == nil)
+        #expect(check(exclude: ["lo", "eth*"]).problem(with: .uplink)?.contains("eth0") == true)
+        #expect(check(exclude: ["eth0"], uplink: [2, 3]).problem(with: .uplink) == nil, "it counts the other one")
+        #expect(check(exclude: ["*"], uplink: []).problem(with: .uplink) == nil, "there may be one later")
+    }
+
+    @Test func aPlanOfADeviceThatNeverWasCountsNothing() {
+        #expect(check().problem(with: devices("eth9"))?.contains("no device eth9") == true)
+        #expect(check().problem(with: devices("eth9", "br0")) == nil)
+        #expect(check().problem(with: devices("veth*")) == nil, "a class of devices")
+        let gone = AccountKey.device(DeviceName("eth9"))
+        #expect(check(accounts: [gone]).problem(with: devices("eth9")) == nil, "it has been there")
+        #expect(check(exclude: ["br0"]).problem(with: devices("br0"))?.contains("devices.exclude") == true)
+    }
+
+    @Test func aLogOfADeviceThatNeverWasIsNotWritten() {
+        #expect(check().problem(withCSVDevice: "uplink") == nil && check().problem(withCSVDevice: "eth0") == nil)
+        #expect(check().problem(withCSVDevice: "veth*") == nil)
+        #expect(check().problem(withCSVDevice: "eth9") != nil)
+    }
+
+    @Test func stackedDevicesOfEveryKindCountTwice() {
+        #expect(doubles(devices("eth0", "eth0.7")) == 1, "a VLAN")
+        #expect(doubles(devices("eth0", "mac0")) == 1, "a macvlan")
+        #expect(doubles(devices("br0", "port0")) == 1, "a bridge and its port")
+        #expect(doubles(devices("*")) == 3)
+        #expect(doubles(devices("eth0.7", "mac0", "br0")) == 0)
+        #expect(doubles(.uplink) == 0)
+    }
+}
