@@ -176,6 +176,67 @@ struct LedgerTests {
         #expect(world.view("wg0")?.lifetime == total(160))
     }
 
+    @Test func aDeviceThatComesBackUnderAnotherNumberAndNameIsKnownByItsHardwareAddress() {
+        var world = World()
+        let address: [UInt8] = [2, 0, 0, 0, 0, 1]
+        let eth0 = world.create("eth0", hardwareAddress: address)
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.delete(eth0, movedAway: true)
+        world.start()
+        // It carried 500 elsewhere, where its number was taken and it had another name.
+        let back = world.create("eth9", hardwareAddress: address, counters: Counters(received: 600, transmitted: 0))
+        world.run(seconds: 1)
+        world.rename(back, to: "eth0")
+        world.carry(back, received: 7)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(107), "what it carried away from here isn't ours")
+    }
+
+    @Test func anyNumberOfExcludedDevicesIsRemembered() {
+        var world = World()
+        let devices = (0..<300).map { world.create("b\($0)") }
+        for device in devices { world.carry(device, transmitted: 1000) }
+        world.run(seconds: 1)
+        world.rules = World.rules(exclude: ["lo", "b*"])
+        world.ledger.apply(world.rules)
+        for device in devices { world.carry(device, transmitted: 500_000) }
+        world.stop()
+        world.start()
+        world.stop()
+        world.rules = World.rules()
+        world.start()
+        for device in devices { world.carry(device, transmitted: 1) }
+        world.run(seconds: 1)
+        #expect(world.lifetime == total(0, 300 * 1001))
+        world.rules = World.rules(exclude: ["lo", "b*"])
+        world.ledger.apply(world.rules)
+        for device in devices { world.delete(device) }
+        #expect(world.ledger.away.entries.isEmpty, "nothing is kept of what is excluded and gone")
+    }
+
+    @Test func withoutABootIDTheClocksTellBootsApart() {
+        for isReboot in [false, true] {
+            var world = World()
+            world.bootID = Epoch.unknownBoot
+            world.start()
+            let eth0 = world.create("eth0")
+            world.carry(eth0, received: 3000)
+            world.run(seconds: 1)
+            world.stop()
+            if isReboot {
+                world.wallSeconds += 60
+                world.reboot(Epoch.unknownBoot)
+                world.pass(5000)  // Longer than the machine had run before.
+            }
+            let device = world.kernel.keys.first ?? eth0
+            world.kernel[device]?.counters.received = 5000
+            world.pass(10)
+            world.start()
+            #expect(world.view("eth0")?.lifetime == total(isReboot ? 8000 : 5000))
+        }
+    }
+
     @Test func impossibleBytesAreBookedAndCounted() {
         var world = World()
         let eth0 = world.create("eth0")

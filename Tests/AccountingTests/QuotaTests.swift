@@ -100,6 +100,74 @@ struct QuotaTests {
         #expect(metered.state.usedBytes == 180)
     }
 
+    /// Used = what was said, and by how much the greater direction of the whole cycle has grown since.
+    @Test func aCorrectionOfTheGreaterDirectionNeverJumps() {
+        var metered = Metered(Self.quota(.init(.month(day: 1)), direction: .greater, limit: 1_000_000))
+        metered.carry(1000, 800)
+        metered.world.adjust("q", .correction(usedBytes: 1000))
+        metered.carry(0, 150)
+        #expect(metered.state.usedBytes == 1000, "950 sent are fewer than 1000 received")
+        metered.carry(0, 700)
+        #expect(metered.state.usedBytes == 1650)
+        metered.world.adjust("q", .correction(usedBytes: 5000))
+        metered.carry(10, 0)
+        #expect(metered.state.usedBytes == 5000)
+        #expect(metered.forecast.projectedBytes ?? 0 >= 5000, "less than is used can't be expected")
+    }
+
+    @Test func anotherZoneMakesNoOtherCycle() throws {
+        let plans = Self.quota(.init(.month(day: 1)), warnAt: [500_000])
+        var metered = Metered(plans, zone: try Zone(posix: "CET-1"))
+        metered.carry(1500)
+        #expect(metered.events.map(\.kind) == [.warning, .breach])
+        for zone in ["EST5", "JST-9"] {
+            metered.world.calendar = LocalCalendar(zone: try Zone(posix: zone), weekStart: .monday)
+            metered.world.commit()
+            metered.world.ledger.use(metered.world.storedPlanBook)
+            metered.carry(10)
+            #expect(metered.state.isBreached)
+        }
+        #expect(
+            metered.events.map(\.kind) == [.warning, .breach], "each once in a cycle, whatever clock names its start")
+        #expect(metered.state.breaches == 1)
+        metered.world.pass(40 * 86_400)
+        metered.carry(1500)
+        #expect(metered.events.map(\.kind) == [.warning, .breach, .warning, .breach], "and again in the next one")
+    }
+
+    @Test func aCorrectionSaysNothingOfACycleWithAnotherBillingDay() {
+        var metered = Metered(Self.quota(.init(.month(day: 1)), limit: 1_000_000))
+        let start = metered.state.cycle.lowerBound
+        metered.carry(100)
+        metered.world.adjust("q", .correction(usedBytes: 50_000), cycleStart: start)
+        metered.carry(7)
+        #expect(metered.state.usedBytes == 50_007)
+        metered.world.plans = Self.quota(.init(.month(day: 15)), limit: 1_000_000)
+        metered.world.renewPlanBook()
+        #expect(metered.state.usedBytes == 107, "what was metered since then")
+        metered.world.plans = Self.quota(.init(.month(day: 1)), limit: 1_000_000)
+        metered.world.renewPlanBook()
+        #expect(metered.state.usedBytes == 50_007)
+    }
+
+    @Test func aFreeWindowEndsInBothHoursThatTheClockShowsTwice() throws {
+        // 02:17 is shown twice on 2026-10-25 in Berlin, an hour apart.
+        let berlin = try Zone(posix: "CET-1CEST,M3.5.0,M10.5.0/3")
+        let calendar = LocalCalendar(zone: berlin, weekStart: .monday)
+        let day = try #require(CivilDate("2026-10-25"))
+        let ends = calendar.instants(on: day, secondsOfDay: 2 * 3600 + 17 * 60)
+        #expect(ends.map(\.description) == ["2026-10-25T00:17:00Z", "2026-10-25T01:17:00Z"])
+        let plans = Self.quota(.init(.day), limit: 1_000_000, free: [6 * 1440..<6 * 1440 + 137])
+        for end in ends {
+            var metered = Metered(plans, zone: berlin)
+            metered.world.wallSeconds = Double(end.secondsSinceEpoch) + 10
+            metered.world.ledger.advance(to: metered.world.now.timestamp)
+            metered.world.start()
+            metered.carry(100, after: 60)
+            #expect(metered.state.usedBytes == 100, "behind the window's end at \(end)")
+        }
+    }
+
     @Test func aCorrectionHoldsFromItsMomentToTheCyclesEnd() {
         var metered = Metered(Self.quota(.init(.day), limit: 100_000))
         metered.carry(300)

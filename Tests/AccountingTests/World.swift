@@ -49,12 +49,16 @@ struct World {
         bootSeconds += seconds
     }
 
-    mutating func create(_ name: String, index: DeviceIndex? = nil, seen: Bool = true) -> DeviceIndex {
+    mutating func create(
+        _ name: String, index: DeviceIndex? = nil, seen: Bool = true, hardwareAddress: [UInt8] = [],
+        counters: Counters = .zero
+    ) -> DeviceIndex {
         let new = index ?? DeviceIndex(rawValue: nextIndex)
         nextIndex = max(nextIndex, new.rawValue) + 1
-        kernel[new] = (DeviceName(name), .zero)
+        kernel[new] = (DeviceName(name), counters)
         if seen {
-            if ledger.appear(Device(index: new, name: DeviceName(name))) { commit() }
+            let device = Device(index: new, name: DeviceName(name), hardwareAddress: hardwareAddress)
+            if ledger.appear(device) { commit() }
         }
         return new
     }
@@ -108,14 +112,16 @@ struct World {
     }
 
     /// The owner tells something about a quota.
-    mutating func adjust(_ quota: String, _ kind: Adjustment.Kind, at moment: Timestamp? = nil) {
+    mutating func adjust(
+        _ quota: String, _ kind: Adjustment.Kind, at moment: Timestamp? = nil, cycleStart: Timestamp? = nil
+    ) {
         read()
         if case .correction = kind, moment == nil { ledger.cut(at: now.timestamp) }
         commit()
         store.adjustments.append(
             Adjustment(
                 id: Int64(store.adjustments.count + 1), quota: quota, kind: kind, at: moment ?? now.timestamp,
-                enteredAt: now.timestamp))
+                enteredAt: now.timestamp, cycleStart: cycleStart))
         ledger.use(storedPlanBook)
     }
 
