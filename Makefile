@@ -11,7 +11,7 @@ PYTHON := .build/python/bin/python
 BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata
 DEB_PACKAGES := build-essential debhelper help2man
 TEST_PACKAGES := $(DEB_PACKAGES) chromium debootstrap iproute2 lintian openssl procps prometheus \
-	prometheus-alertmanager python3-venv shellcheck sqlite3 systemd systemd-container util-linux vnstat
+	prometheus-alertmanager python3-venv shellcheck sqlite3 strace systemd systemd-container util-linux vnstat
 BENCH_PACKAGES := prometheus-node-exporter vnstat wrk
 
 # Installs the Debian packages that are missing; $(1) is their names.

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import http.client
 import itertools
+import json
 import mmap
 import os
 import pathlib
@@ -233,6 +234,24 @@ class FakeClock:
     def set(self, seconds):
         """Sets it to so many seconds after the true time."""
         self._offset[:] = struct.pack("q", seconds)
+
+
+class ChangedCounters:
+    """Counters of devices that programs see which were started with `environment`: the kernel's, and what is added here."""
+
+    def __init__(self, directory):
+        library = directory / "counters.so"
+        run("gcc", "-shared", "-fPIC", "-O1", "-o", library, pathlib.Path(__file__).with_name("counters.c"), "-ldl")
+        path = directory / "counters"
+        path.write_bytes(bytes(4096 * 16))
+        with open(path, "r+b") as file:
+            self._added = mmap.mmap(file.fileno(), 0)
+        self.environment = {"LD_PRELOAD": str(library), "TEST_COUNTERS": str(path)}
+
+    def add(self, namespace, device, received, transmitted):
+        """Shows so many bytes more than the kernel, of either sign."""
+        index = json.loads(namespace.ip("-json", "link", "show", device))[0]["ifindex"]
+        self._added[index * 16:(index + 1) * 16] = struct.pack("QQ", received % 2**64, transmitted % 2**64)
 
 
 def reset_connection(connection):

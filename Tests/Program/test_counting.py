@@ -1,13 +1,16 @@
 """The rules of counting, with the real kernel: every byte once, whatever happens to devices and to the program."""
 
 import random
+import re
 import signal
+import socket
 import sqlite3
+import struct
 import subprocess
 import threading
 import time
 
-from support import PATIENCE, Exporter, eventually, run
+from support import PATIENCE, ChangedCounters, Exporter, Namespace, eventually, run
 
 
 def test_known_bytes_are_shown_exactly(cable, exporter):
@@ -427,3 +430,154 @@ def test_names_of_any_bytes_come_out_as_valid_distinct_labels(cable, exporter):
     for expected in (r"quo\"te", r"back\\slash", r"raw:\\xff\\xfe", r"raw:\\xff\\xfd", "ümläut", "raw:(other)"):
         assert f'netusage_device_up{{device="{expected}"}}' in shown, expected
     assert r'alias="a \"b\"\\c\nd"' in shown.text
+
+
+# What counters show
+
+TERABYTE = 10**12
+
+
+def test_each_direction_of_a_counter_is_judged_by_itself(cable, exporter, tmp_path):
+    near, far = cable
+    counters = ChangedCounters(tmp_path)
+    counters.add(near, "wan0", 9 * TERABYTE, TERABYTE)
+    netusage = exporter(near, environment=counters.environment)
+    kernel = near.kernel("wan0")
+    # Sent begins at 500 again; received has grown by 1000.
+    counters.add(near, "wan0", 9 * TERABYTE + 1000, 500 - kernel[1])
+    shown = eventually(lambda: (lambda m: m if m.pair("lifetime", "wan0") == (1000, 500) else None)(netusage.metrics()))
+    assert shown.device("device_resets_total", "wan0") == 1 and shown.device("suspect_bytes_total", "wan0") == 0
+    assert shown["netusage_uplink_day_receive_bytes"] == 1000
+    # The program is stopped; now received begins again.
+    netusage.stop()
+    counters.add(near, "wan0", 70 - kernel[0], 600 - kernel[1])
+    netusage = exporter(near, environment=counters.environment)
+    assert eventually(lambda: netusage.metrics().pair("lifetime", "wan0") == (1070, 600))
+
+
+def test_a_counter_that_comes_back_had_not_restarted(cable, exporter, tmp_path):
+    near, far = cable
+    (tmp_path / "c.yaml").write_text("quotas: [{name: cap, count: uplink, limit: 1 MB, cycle: {every: month}}]\n")
+    counters = ChangedCounters(tmp_path)
+    counters.add(near, "wan0", 900 * 10**9, 10**9)
+    netusage = exporter(near, f"--config.file={tmp_path}/c.yaml", environment=counters.environment)
+    kernel = near.kernel("wan0")
+    total = netusage.metrics().pair("_total", "wan0")
+    for wrong in ((-kernel[0], -kernel[1]), (5 * 10**9, 10**9), (800 * 10**9, 0)):
+        resets = netusage.metrics().device("device_resets_total", "wan0")
+        counters.add(near, "wan0", *wrong)
+        eventually(lambda: netusage.metrics().device("device_resets_total", "wan0") > resets)
+        assert netusage.metrics()['netusage_quota_breached{quota="cap"}'] == 0
+        assert netusage.metrics().pair("_total", "wan0") == total, "a counter can't take bytes back"
+        counters.add(near, "wan0", 900 * 10**9, 10**9)
+        assert eventually(lambda: netusage.metrics().pair("lifetime", "wan0") == (0, 0))
+    sent = near.send("10.0.0.2")
+    assert eventually(lambda: netusage.metrics().pair("lifetime", "wan0") == (0, sent))
+    after = netusage.metrics()
+    assert after.pair("_total", "wan0") == (total[0], total[1] + sent)
+    assert after['netusage_quota_used_bytes{quota="cap"}'] == sent and after['netusage_quota_breaches_total{quota="cap"}'] == 0
+
+
+def test_a_busy_kernel_holds_up_no_scrape(cable, exporter):
+    near, far = cable
+    netusage = exporter(near)
+    crowd = Namespace()
+    batch = "".join(f"link add b{n} type bridge\nlink set b{n} up\n" for n in range(300))
+    run("ip", "-n", crowd.name, "-batch", "-", input=batch)
+    before = netusage.metrics()
+    crowd.delete()
+    sent = scrapes = 0
+    for _ in range(1000):
+        # Who asks the kernel for its list of links has to wait while the namespace is taken down.
+        waiting = subprocess.Popen(["ip", "-n", near.name, "link"], stdout=subprocess.DEVNULL)
+        meanwhile = 0
+        while waiting.poll() is None:
+            sent += near.send("10.0.0.2", packets=10)
+            assert netusage.metrics()["netusage_kernel_read_success"] == 1
+            assert netusage.get("/-/healthy").status == 200
+            meanwhile += 1
+        scrapes = max(scrapes, meanwhile)
+        if scrapes > 10:
+            break
+    assert scrapes > 10, "the kernel wasn't busy at all"
+    after = eventually(lambda: (lambda m: m if m.pair("_total", "wan0") == near.kernel("wan0") else None)(netusage.metrics()))
+    assert after.pair("lifetime", "wan0")[1] - before.pair("lifetime", "wan0")[1] == sent
+
+
+# The uplink
+
+def uplinks(netusage):
+    return sorted(re.findall(r'netusage_device_uplink\{device="([^"]+)"\} 1', netusage.metrics().text))
+
+
+def second_cable(near, far):
+    near.veth("wan1", far, "far1", number=1)
+    return near
+
+
+def test_a_route_over_several_links_makes_all_of_them_the_uplink(cable, exporter):
+    near = second_cable(*cable)
+    netusage = exporter(near)
+    assert uplinks(netusage) == ["wan0"]
+    near.ip("route", "replace", "default", "nexthop", "via", "10.0.0.2", "dev", "wan0", "nexthop", "via", "10.1.0.2",
+            "dev", "wan1", "weight", "3")
+    eventually(lambda: uplinks(netusage) == ["wan0", "wan1"])
+    sent = near.send("10.0.0.2", packets=11) + near.send("10.1.0.2", packets=23)
+    assert eventually(lambda: netusage.metrics()["netusage_uplink_lifetime_transmit_bytes"] == sent), "each byte once"
+    netusage.kill()
+    sent += near.send("10.1.0.2", packets=5)
+    netusage = exporter(near)
+    assert netusage.metrics()["netusage_uplink_lifetime_transmit_bytes"] == sent
+
+
+def test_a_route_that_goes_without_an_event_is_missed_at_once(cable, exporter):
+    near = second_cable(*cable)
+    near.ip("route", "delete", "default")
+    for number in (0, 1):
+        near.ip("nexthop", "add", "id", str(number + 1), "via", f"10.{number}.0.2", "dev", f"wan{number}")
+    near.ip("nexthop", "add", "id", "10", "group", "1/2")
+    near.ip("route", "add", "default", "nhid", "10")
+    netusage = exporter(near)
+    assert uplinks(netusage) == ["wan0", "wan1"]
+    near.ip("nexthop", "delete", "id", "1")
+    assert eventually(lambda: uplinks(netusage) == ["wan1"], 3)
+    near.ip("nexthop", "delete", "id", "2")
+    assert eventually(lambda: uplinks(netusage) == [] and netusage.metrics()["netusage_online"] == 0, 3)
+
+
+def test_the_preference_of_ipv6_routers_is_the_kernels(namespaces, exporter):
+    near, far = namespaces(), namespaces()
+    for namespace in (near, far):
+        namespace.exec("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.default.disable_ipv6=0",
+                       "net.ipv6.conf.default.dad_transmits=0")
+    far.exec("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+    for number in (0, 1):
+        near.ip("link", "add", f"wan{number}", "type", "veth", "peer", "name", f"far{number}", "netns", far.name)
+        for namespace, device in ((near, f"wan{number}"), (far, f"far{number}")):
+            namespace.ip("link", "set", device, "up")
+        near.exec("sysctl", "-qw", f"net.ipv6.conf.wan{number}.accept_ra=2")
+    netusage = exporter(near)
+
+    def advertise(device, preference):
+        with far.entered():
+            index = socket.if_nametoindex(device)
+            router = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        router.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        # A router advertisement (RFC 4861 section 4.2) with a preference (RFC 4191 section 2.2), good for ten minutes.
+        router.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, preference << 3, 600, 0, 0), ("ff02::1", 0, 0, index))
+        router.close()
+
+    # A link-local address may be some moments in coming.
+    def is_there(preferences):
+        for device, preference in preferences.items():
+            try:
+                advertise(device, preference)
+            except OSError:
+                return False
+        near.ip("-6", "address", "replace", "2001:db8::1/128", "dev", "wan1", "nodad")
+        route = near.exec("ip", "-6", "route", "get", "2001:db8:99::9")
+        return f"dev {'wan1' if preferences['far1'] == 1 else 'wan0'}" in route
+
+    for preferences, uplink in (({"far0": 0, "far1": 1}, "wan1"), ({"far0": 1, "far1": 0}, "wan0")):
+        eventually(lambda: is_there(preferences), 20, every=0.2)
+        eventually(lambda: uplinks(netusage) == [uplink], 5)

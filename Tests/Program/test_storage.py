@@ -1,14 +1,18 @@
 """A disk that fails, a file that is damaged, foreign or newer: the scrape answers throughout and nothing is lost."""
 
+import contextlib
 import os
+import pathlib
 import shutil
+import signal
 import sqlite3
 import subprocess
+import tempfile
 import time
 
 import pytest
 
-from support import PATIENCE, eventually, run
+from support import BINARY, PATIENCE, eventually, run
 
 FAST = "storage: { flush_interval: 1s }\n"
 
@@ -365,3 +369,219 @@ def test_the_shell_reads_the_ledger(cable, exporter):
     shown = subprocess.run(["sqlite3", netusage.ledger, "SELECT name, transmitted FROM days WHERE kind = 'device'"],
                            capture_output=True, text=True).stdout
     assert shown == f"wan0|{sent}\n"
+
+
+# Whose files they are
+
+SERVICE, READER, GROUP = "2001", "2002", "3000"
+
+
+def as_user(user):
+    return ["setpriv", "--reuid", user, "--regid", GROUP, "--clear-groups"]
+
+
+@pytest.fixture
+def service_place():
+    """A directory as a service has it: its user's, and its group may write, too."""
+    # Not below pytest's own, which others may not enter.
+    place = pathlib.Path(tempfile.mkdtemp(prefix="netusage-test-"))
+    place.chmod(0o755)
+    directory = place / "state"
+    directory.mkdir()
+    os.chown(directory, int(SERVICE), int(GROUP))
+    directory.chmod(0o2775)
+    binary = shutil.copy(BINARY, place / "netusage")
+    yield directory, binary
+    shutil.rmtree(place)
+
+
+def command(near, user, binary, *arguments, **options):
+    prefix = as_user(user) if user else []
+    return subprocess.run(["ip", "netns", "exec", near.name, *prefix, binary, *arguments], capture_output=True, text=True,
+                          timeout=60, **options)
+
+
+def test_reading_leaves_nothing_that_stops_the_service(cable, exporter, service_place):
+    near, far = cable
+    state, binary = service_place
+    ledger = state / "ledger.db"
+    netusage = exporter(near, ledger=ledger, prefix=as_user(SERVICE), binary=binary)
+    sent = near.send("10.0.0.2")
+    netusage.stop()
+    before = sorted(os.listdir(state))
+    for user in (READER, None):
+        shown = command(near, user, binary, "today", "--json", f"--storage.path={ledger}")
+        assert shown.returncode == 0 and str(sent) in shown.stdout, shown.stderr
+        assert sorted(os.listdir(state)) == before
+    # What a shell of another user leaves.
+    reader = subprocess.Popen([*as_user(READER), "sqlite3", "-readonly", str(ledger)], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    reader.stdin.write("SELECT count(*) FROM day;\n")
+    reader.stdin.flush()
+    reader.stdout.readline()
+    reader.kill()
+    reader.wait()
+    left = {path.name for path in state.iterdir() if path.stat().st_uid == int(READER)}
+    assert left, "the shell leaves an index of the log"
+    netusage = exporter(near, ledger=ledger, prefix=as_user(SERVICE), binary=binary)
+    assert eventually(is_up(netusage, 1)) and netusage.metrics().pair("lifetime", "wan0") == (0, sent)
+
+
+def test_what_root_makes_beside_a_ledger_belongs_to_its_owner(cable, exporter, service_place, tmp_path):
+    near, far = cable
+    state, binary = service_place
+    ledger = state / "ledger.db"
+    (tmp_path / "c.yaml").write_text("quotas: [{name: q, limit: 1 GB}]\n")
+    exporter(near, ledger=ledger, prefix=as_user(SERVICE), binary=binary).stop()
+    (state / "ledger.db.lock").unlink()
+    done = command(near, None, binary, "quota", "correct", "q", "--used", "1 MB", f"--config.file={tmp_path}/c.yaml",
+                   f"--storage.path={ledger}")
+    assert done.returncode == 0, done.stderr
+    assert {path.stat().st_uid for path in state.iterdir()} == {int(SERVICE)}
+    netusage = exporter(near, ledger=ledger, prefix=as_user(SERVICE), binary=binary)
+    assert eventually(is_up(netusage, 1))
+
+
+def test_root_follows_no_link_that_the_services_user_laid(cable, exporter, service_place, tmp_path):
+    near, far = cable
+    state, binary = service_place
+    ledger = state / "ledger.db"
+    (tmp_path / "c.yaml").write_text("quotas: [{name: q, limit: 1 GB}]\n")
+    victim = state.parent / "victim"
+    exporter(near, ledger=ledger, prefix=as_user(SERVICE), binary=binary).stop()
+    (state / "ledger.db.lock").unlink()
+    (state / "ledger.db.lock").symlink_to(victim)
+    done = command(near, None, binary, "quota", "top-up", "q", "1 GB", f"--config.file={tmp_path}/c.yaml",
+                   f"--storage.path={ledger}")
+    assert done.returncode != 0 and "symbolic link" in done.stderr and not victim.exists()
+    (state / "ledger.db.lock").unlink()
+    ledger.unlink()
+    ledger.symlink_to(victim)
+    netusage = exporter(near, ledger=ledger)
+    assert netusage.metrics()["netusage_ledger_up"] == 0 and not victim.exists()
+    netusage.stop()
+
+
+def test_a_ledger_is_one_by_whatever_name(cable, exporter, tmp_path):
+    near, far = cable
+    (tmp_path / "c.yaml").write_text("quotas: [{name: q, limit: 1 GB}]\n")
+    config = f"--config.file={tmp_path}/c.yaml"
+    (tmp_path / "ssd").mkdir()
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var/ledger.db").symlink_to(tmp_path / "ssd/ledger.db")
+    exporter(near, config, ledger=tmp_path / "ssd/ledger.db").stop()
+    netusage = exporter(near, config, ledger=tmp_path / "var/ledger.db")
+    done = command(near, None, BINARY, "quota", "correct", "q", "--used", "900 MB", config,
+                   f"--storage.path={tmp_path}/ssd/ledger.db")
+    assert done.returncode == 0 and netusage.metrics()['netusage_quota_used_bytes{quota="q"}'] >= 900_000_000
+    os.link(tmp_path / "ssd/ledger.db", tmp_path / "hard.db")
+    for other in (tmp_path / "ssd/ledger.db", tmp_path / "hard.db"):
+        second = exporter(near, config, ledger=other, port=10074, wait=False)
+        assert second.process.wait(20 * PATIENCE) == 1 and "another netusage" in second.log
+
+
+def test_a_trap_in_the_ledgers_place_stops_nothing(cable, exporter, tmp_path):
+    near, far = cable
+    os.mkfifo(tmp_path / "fifo.db")
+    netusage = exporter(near, ledger=tmp_path / "fifo.db")
+    assert netusage.metrics()["netusage_ledger_up"] == 0
+    assert command(near, None, BINARY, "today", f"--storage.path={tmp_path}/fifo.db").returncode != 0
+    netusage.stop()
+
+
+def test_a_ledger_that_can_be_read_but_not_written_is_read(cable, exporter, small_disk, fast):
+    near, far = cable
+    netusage = exporter(near, fast, ledger=small_disk / "ledger.db")
+    first = near.send("10.0.0.2")
+    netusage.stop()
+    run("mount", "-o", "remount,ro", small_disk)
+    second = near.send("10.0.0.2", packets=7)
+    netusage = exporter(near, fast, ledger=small_disk / "ledger.db")
+    shown = eventually(lambda: (lambda m: m if m.pair("month", "wan0") == (0, first + second) else None)(netusage.metrics()))
+    assert shown["netusage_ledger_up"] == 0 and shown.pair("lifetime", "wan0") == (0, first + second)
+    answer = command(near, None, BINARY, "today", "--json", f"--storage.path={small_disk}/ledger.db")
+    assert answer.returncode == 0 and str(first) in answer.stdout, answer.stderr
+    third = near.send("10.0.0.2", packets=3)
+    # The program has a mount of its own of it (ip netns exec).
+    for place in ([], ["nsenter", "-m", "-t", str(netusage.process.pid)]):
+        run(*place, "mount", "-o", "remount,rw", small_disk)
+    assert eventually(is_up(netusage, 1), 20)
+    assert netusage.metrics().pair("lifetime", "wan0") == (0, first + second + third)
+    assert stored(netusage) == (0, first + second + third)
+
+
+# Orders and a disk that is slow, or fails behind a write
+
+@contextlib.contextmanager
+def traced(netusage, *arguments):
+    """The running program under strace, with faults."""
+    tracer = subprocess.Popen(["strace", "-f", "-qq", "-p", str(netusage.process.pid), "-o", "/dev/null", *arguments])
+    try:
+        eventually(lambda: "TracerPid:\t0" not in pathlib.Path(f"/proc/{netusage.process.pid}/status").read_text())
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait()
+
+
+def quota(netusage, tmp_path, *arguments):
+    return command(netusage.namespace, None, BINARY, "quota", *arguments, f"--config.file={tmp_path}/c.yaml",
+                   f"--storage.path={netusage.ledger}")
+
+
+def test_an_order_is_carried_out_once_or_reported_as_not_done(cable, exporter, tmp_path):
+    near, far = cable
+    (tmp_path / "c.yaml").write_text(
+        "storage: {flush_interval: 1h}\nquotas: [{name: cap, count: uplink, limit: 1 GB}]\n")
+    netusage = exporter(near, f"--config.file={tmp_path}/c.yaml")
+    eventually(is_up(netusage, 1))
+    expected = 1_000_000_000
+    for failing in range(1, 5):
+        with traced(netusage, "-e", "trace=fdatasync", "-e", f"inject=fdatasync:error=EIO:when={failing}"):
+            done = quota(netusage, tmp_path, "top-up", "cap", "5 GB")
+        if done.returncode == 0:
+            expected += 5_000_000_000
+        assert eventually(lambda: netusage.metrics()['netusage_quota_limit_bytes{quota="cap"}'] == expected, 20), done
+    netusage.kill()
+    netusage = exporter(near, f"--config.file={tmp_path}/c.yaml")
+    assert eventually(lambda: netusage.metrics()['netusage_quota_limit_bytes{quota="cap"}'] == expected)
+    assert expected > 1_000_000_000
+
+
+def test_links_that_come_and_go_starve_no_order_and_no_reload(cable, exporter, tmp_path):
+    near, far = cable
+    config = tmp_path / "c.yaml"
+    plan = "quotas: [{{name: cap, count: uplink, limit: {} kB}}]\n"
+    config.write_text(plan.format(1000))
+    netusage = exporter(near, f"--config.file={config}")
+    eventually(is_up(netusage, 1))
+    churn = "i=0; while :; do ip -n {0} link add c type bridge; sleep .02; ip -n {0} link del c; sleep .02; done"
+    with traced(netusage, "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=50000"):
+        links = subprocess.Popen(["sh", "-c", churn.format(near.name)], start_new_session=True)
+        try:
+            config.write_text(plan.format(100))
+            netusage.signal(signal.SIGHUP)
+            assert eventually(lambda: netusage.metrics()['netusage_quota_limit_bytes{quota="cap"}'] == 100_000)
+            done = quota(netusage, tmp_path, "correct", "cap", "--used", "5 MB")
+            assert done.returncode == 0, done.stderr
+            assert netusage.metrics()['netusage_quota_breached{quota="cap"}'] == 1
+        finally:
+            os.killpg(links.pid, signal.SIGKILL)
+            links.wait()
+
+
+def test_the_socket_for_commands_is_made_again(cable, exporter, tmp_path):
+    near, far = cable
+    (tmp_path / "c.yaml").write_text("quotas: [{name: cap, count: uplink, limit: 1 GB}]\n")
+    netusage = exporter(near, f"--config.file={tmp_path}/c.yaml")
+    eventually(is_up(netusage, 1))
+    control = tmp_path / "ledger.db.control"
+    control.unlink()
+    early = quota(netusage, tmp_path, "correct", "cap", "--used", "5 MB")
+    assert early.returncode == 0 or str(control) in early.stderr
+    eventually(control.is_socket, 40, every=0.5)
+    assert quota(netusage, tmp_path, "correct", "cap", "--used", "7 MB").returncode == 0
+    # The lock's file too: the ledger itself keeps a second one out.
+    (tmp_path / "ledger.db.lock").unlink()
+    second = exporter(near, f"--config.file={tmp_path}/c.yaml", port=10074, wait=False)
+    assert second.process.wait(20 * PATIENCE) == 1 and "another netusage" in second.log
