@@ -238,3 +238,121 @@ def test_several_listeners_and_a_telemetry_path(cable, exporter):
     connection.request("GET", "/m", headers={"Host": "anything.example"})
     assert connection.getresponse().status == 200
     connection.close()
+
+
+# Clients that don't read
+
+def resident_megabytes(netusage):
+    status = pathlib.Path(f"/proc/{netusage.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+def connected(netusage, receive_buffer=None):
+    connection = netusage.namespace.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if receive_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.settimeout(1)
+    connection.connect(("127.0.0.1", netusage.port))
+    return connection
+
+
+def pipeline(connection, request, bytes_at_most):
+    """Sends requests and reads nothing, until the other side takes no more; returns how many bytes it took."""
+    taken = 0
+    block = request * (65536 // len(request))
+    try:
+        while taken < bytes_at_most:
+            taken += connection.send(block)
+    except TimeoutError:
+        pass
+    return taken
+
+
+def test_what_nobody_reads_is_not_made(cable, exporter):
+    near, far = cable
+    for number in range(200):
+        near.ip("link", "add", f"lan{number}", "type", "bridge")
+    netusage = exporter(near)
+    for path in ("/metrics", "/", "/api/v1/usage?grain=day&last=1500", "/nothing"):
+        before = resident_megabytes(netusage)
+        connection = connected(netusage, 4096)
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        taken = pipeline(connection, request, 64 << 20)
+        assert taken < 16 << 20, f"{path}: what isn't answered isn't read either"
+        # One answer waits to be taken, with all that the kernel holds: the others aren't made.
+        assert resident_megabytes(netusage) - before < 16, path
+        for _ in range(50):
+            assert netusage.get("/metrics").status == 200, f"{path}: it holds one place and no more"
+        reset_connection(connection)
+        if path != "/nothing":
+            eventually(lambda: resident_megabytes(netusage) - before < 16)
+
+
+def test_one_connection_holds_one_place(cable, exporter):
+    near, far = cable
+    for number in range(200):
+        near.ip("link", "add", f"lan{number}", "type", "bridge")
+    netusage = exporter(near, "--web.max-requests=2")
+    connection = connected(netusage, 4096)
+    pipeline(connection, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 1 << 20)
+    for _ in range(100):
+        assert netusage.get("/metrics").status == 200
+    reset_connection(connection)
+
+
+def test_pipelined_requests_are_answered_in_their_order(cable, exporter):
+    netusage = exporter(cable[0])
+    connection = connected(netusage)
+    connection.settimeout(20)
+    paths = [("/-/healthy", b"netusage is healthy.\n"), ("/-/ready", b"netusage is ready.\n")] * 250
+    connection.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path, _ in paths))
+    connection.shutdown(socket.SHUT_WR)
+    body = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert re.findall(rb"netusage is \w+\.\n", body) == [text for _, text in paths]
+
+
+def test_bodies_and_expectations_are_answered(cable, exporter):
+    netusage = exporter(cable[0])
+
+    def status(request, then=b""):
+        connection = connected(netusage)
+        connection.settimeout(10)
+        with connection:
+            connection.sendall(request)
+            first = connection.recv(65536)
+            if then:
+                connection.sendall(then)
+                return first, connection.recv(65536)
+            return first.split()[1]
+
+    head = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n"
+    assert status(head + b"Content-Length: 3\r\n\r\nabc") == b"200"
+    assert status(head + b"Content-Length: 70000\r\n\r\n") == b"413", "before any of it is read"
+    chunks = b"2000\r\n" + bytes(0x2000) + b"\r\n"
+    assert status(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks * 9) == b"413"
+    assert status(head.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == b"400"
+    assert status(head + b"Expect: a-miracle\r\n\r\n") == b"417"
+    go_on, answer = status(head + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n", b"abc")
+    assert go_on.startswith(b"HTTP/1.1 100") and answer.startswith(b"HTTP/1.1 200")
+
+
+def test_other_peoples_pages_get_nothing(cable, exporter):
+    netusage = exporter(cable[0], "--web.enable-lifecycle", "--web.listen-address=:10081")
+    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Origin": "http://evil.example"}
+    for port in (10073, 10081):
+        for path, method in (("/", "GET"), ("/metrics", "GET"), ("/api/v1/live", "GET"), ("/-/reload", "POST")):
+            get = lambda headers: netusage.namespace.get(port, path, method, headers).status
+            assert get({}) == 200 and get(foreign) == 403, path
+            # A name that somebody's server points at the loopback address, as a browser would ask.
+            assert get({"Host": "evil.example", "Sec-Fetch-Site": "same-origin"}) == 403, path
+        assert netusage.namespace.get(port, "/metrics", headers={"Host": "meter.example"}).status == 200, "a scraper"
+
+
+def test_addresses_mean_what_they_say(cable, exporter):
+    near = cable[0]
+    for text in ("*:10081", "127.1:10081", "::1:10081", "10081", "localhost:99999"):
+        netusage = exporter(near, f"--web.listen-address={text}", wait=False)
+        assert netusage.process.wait(20) == 64 and "--web.listen-address" in netusage.log, text
+    for text in ("ftp://x", "meter.example", "https:///path"):
+        netusage = exporter(near, f"--web.external-url={text}", wait=False)
+        assert netusage.process.wait(20) == 64 and "--web.external-url" in netusage.log, text
