@@ -68,8 +68,9 @@ extension LedgerFile {
     ) throws -> ImportOutcome {
         var outcome = ImportOutcome(key)
         if parts.allSatisfy(\.slots.isEmpty), try number(of: key) == nil { return outcome }
+        let isNew = try number(of: key) == nil
         let account = try account(of: key)
-        var known = try KnownBytes(of: account, key, in: self, by: days, at: now, parts)
+        var known = try KnownBytes(of: account, isNew: isNew, key, in: self, by: days, at: now, parts)
         var taken = TakenRows([])
         if let hull = parts.flatMap(\.slots).hull {
             var entries = try takenEntries(.account(account), in: hull)
@@ -259,14 +260,13 @@ extension LedgerFile {
             case .source(let source, in: let account): ("account = ?1 AND source = ?2", account, source)
             case .sourceElsewhere(let source, than: let account):
                 (
-                    "source = ?2 AND account <> ?1 AND account IN (SELECT id FROM account WHERE kind <> 'uplink')",
+                    "source = ?2 AND account <> ?1 AND \(Self.isNoUplink)",
                     account, source
                 )
             case .seamsElsewhere(let account):
                 (
                     """
-                    ?2 = '' AND account <> ?1 AND (own_received > 0 OR own_transmitted > 0)
-                    AND account IN (SELECT id FROM account WHERE kind <> 'uplink')
+                    ?2 = '' AND account <> ?1 AND (own_received > 0 OR own_transmitted > 0) AND \(Self.isNoUplink)
                     """, account, ""
                 )
             }
@@ -313,9 +313,12 @@ extension LedgerFile {
         }
     }
 
+    /// Of a row of `taken`. Looked up row by row: a list of all accounts would be made for each source.
+    private static let isNoUplink = "(SELECT kind FROM account WHERE id = taken.account) <> 'uplink'"
+
     private func owners(of source: String) throws -> [AccountID] {
         let rows = try statement(
-            "SELECT DISTINCT account FROM taken WHERE source = ?1 AND account IN (SELECT id FROM account WHERE kind <> 'uplink')"
+            "SELECT DISTINCT account FROM taken WHERE source = ?1 AND \(Self.isNoUplink)"
         )
         try rows.bind([.text(source)])
         var found: [AccountID] = []
@@ -584,9 +587,11 @@ private struct OwnBytes {
     /// What isn't used up yet to explain slots: beginnings and ends ascend. A gap's row may reach into those beside it.
     private var rows: [Row] = []
 
-    /// - Parameter end: Up to where something may be booked if nothing was metered.
+    /// - Parameters:
+    ///   - isNew: Whether the account has nothing yet, so that nothing need be looked for.
+    ///   - end: Up to where something may be booked if nothing was metered.
     init(
-        of account: AccountID, in file: LedgerFile, by days: BookedDays, openUntil end: Timestamp,
+        of account: AccountID, isNew: Bool = false, in file: LedgerFile, by days: BookedDays, openUntil end: Timestamp,
         isUplink: Bool = false
     ) throws {
         self.account = account
@@ -594,6 +599,12 @@ private struct OwnBytes {
         kept = try file.keptFrom()
         if case .device? = try file.key(of: account) { isShared = false } else { isShared = true }
         openUntil = end
+        defer {
+            if Bucket(containing: openUntil).start >= kept, openUntil > .earliest {
+                edge = Bucket(containing: openUntil)
+            }
+        }
+        if isNew { return }
         let isNoted = try file.connection.integer("SELECT 1 FROM import WHERE account = \(account.rawValue)") != nil
         let metered = try file.connection.integer(
             "SELECT end_at FROM unread WHERE start_at = \(Timestamp.earliest.secondsSinceEpoch) ORDER BY end_at DESC LIMIT 1"
@@ -615,7 +626,6 @@ private struct OwnBytes {
         }
         // Until its first byte, the uplink had none.
         if isUplink, hasOwn, let metered { openUntil = min(openUntil, metered) }
-        if Bucket(containing: openUntil).start >= kept, openUntil > .earliest { edge = Bucket(containing: openUntil) }
     }
 
     /// Reads what there is in the time of these slots.
@@ -750,16 +760,21 @@ private struct KnownBytes {
     /// By source, where among them its bytes may be: single devices first, as classes have others' too.
     private var homes: [String: [Int]] = [:]
 
-    /// - Parameter key: The account's.
+    /// - Parameters:
+    ///   - isNew: Whether the account has nothing yet.
+    ///   - key: The account's.
     init(
-        of account: AccountID, _ key: AccountKey, in file: LedgerFile, by days: BookedDays, at now: Timestamp,
-        _ parts: [ImportedAccount]
+        of account: AccountID, isNew: Bool, _ key: AccountKey, in file: LedgerFile, by days: BookedDays,
+        at now: Timestamp, _ parts: [ImportedAccount]
     ) throws {
         self.days = days
         isUplink = key == .uplink
         readUntil = try file.loadHeader()?.lastReading.timestamp ?? now
         let openUntil = min(now, readUntil)
-        own = [try OwnBytes(of: account, in: file, by: days, openUntil: openUntil, isUplink: key == .uplink)]
+        own = [
+            try OwnBytes(
+                of: account, isNew: isNew, in: file, by: days, openUntil: openUntil, isUplink: key == .uplink)
+        ]
         var places = [account: 0]
         for part in parts {
             // By another configuration, what it carried was booked elsewhere.

@@ -414,10 +414,10 @@ def test_a_wrong_uplink_is_replaced(namespaces, exporter, tmp_path):
     ("vnstat", b"", ": empty"),
     ("vnstat", b"<vnstat/>", "neither a database of vnStat 2 nor what vnstat --json prints"),
     ("vnstat", rows_of().encode(), "use netusage import csv"),
-    ("vnstat", b'{"jsonversion":"2","interfaces":[{"name":"a"}]}', "neither a database"),
-    ("vnstat", b'{"jsonversion":"1","interfaces":[]}', "neither a database"),
+    ("vnstat", b'{"jsonversion":"2","interfaces":[{"name":"a"}]}', "there is no created"),
+    ("vnstat", b'{"jsonversion":"1","interfaces":[]}', "written by vnStat 1"),
     ("vnstat", b"SQLite format 3\0" + bytes(100), "not a database of vnStat 2"),
-    ("vnstat", "ledger", "it has none of vnStat's tables"),
+    ("vnstat", "ledger", "there is no table interface"),
     ("csv", b"", ": empty"),
     ("csv", b"SQLite format 3\0" + bytes(100), "use netusage import vnstat"),
     ("csv", b"start;end;device\r\n1;2;e\r\n", "1: not a CSV file of netusage export, with commas and UTF-8: it begins with start;end;device and"),
@@ -441,3 +441,134 @@ def test_a_file_that_makes_no_sense_is_named_and_nothing_changes(exporter, names
     before = daemon.ledger.read_bytes()
     error = netusage("import", kind, file, f"--storage.path={daemon.ledger}", code=1)
     assert message in error and str(file) in error and daemon.ledger.read_bytes() == before
+
+
+# Files that anybody may have made
+
+HEADER = "start,end,device,kind,received_bytes,transmitted_bytes\n"
+TABLES = ("fiveminute", "hour", "day", "month", "year")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A ledger to import into, and what bounds an import: a minute, and a gigabyte of memory."""
+    ledger = tmp_path / "ledger.db"
+    (tmp_path / "c.yaml").write_text("timezone: UTC\n")
+    common = [f"--config.file={tmp_path}/c.yaml", f"--storage.path={ledger}"]
+
+    def run_import(kind, file, *more, stdin=None):
+        return subprocess.run(["prlimit", "--as=3000000000", BINARY, "import", kind, file, *common, *more], input=stdin,
+                              capture_output=True, timeout=60)
+
+    (tmp_path / "first.csv").write_text(HEADER + "2026-11-01T00:00:00Z,2026-11-01T00:05:00Z,eth0,device,1,1\n")
+    assert run_import("csv", tmp_path / "first.csv").returncode == 0
+    return types.SimpleNamespace(path=tmp_path, ledger=ledger, run=run_import)
+
+
+def vnstat_database(path, *changes, interfaces=(("eth0", 1000, 2000),)):
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE interface (id INTEGER PRIMARY KEY, name TEXT, created TEXT, updated TEXT, "
+                     "rxtotal INTEGER, txtotal INTEGER)")
+    for table in TABLES:
+        database.execute(f"CREATE TABLE {table} (interface INTEGER, date TEXT, rx INTEGER, tx INTEGER)")
+    for number, (name, received, sent) in enumerate(interfaces):
+        database.execute("INSERT INTO interface VALUES (?, ?, '2026-01-01 00:00:00', '2026-11-20 00:00:00', ?, ?)",
+                         (number + 1, name, received, sent))
+    for change in changes:
+        database.execute(change)
+    database.commit()
+    return database
+
+
+@pytest.mark.parametrize("changes, message", [
+    (["DROP TABLE day", "CREATE TABLE day (interface INTEGER, rx INTEGER, tx INTEGER, "
+      "date TEXT GENERATED ALWAYS AS (hex(zeroblob(400000000))) VIRTUAL)",
+      "INSERT INTO day (interface, rx, tx) VALUES (1, 1, 1)"], "computed or hidden"),
+    (["DROP TABLE day", "CREATE VIRTUAL TABLE day USING fts5(interface, date, rx, tx)"], "no ordinary table"),
+    (["DROP TABLE day", "CREATE VIEW day AS SELECT * FROM hour"], "no ordinary table"),
+    (["DROP TABLE day"], "no table day"),
+])
+def test_a_database_with_traps_is_no_database_of_vnstat(place, changes, message):
+    vnstat_database(place.path / "v.db", *changes).close()
+    done = place.run("vnstat", place.path / "v.db")
+    assert done.returncode == 1 and message in done.stderr.decode(), done.stderr
+
+
+def test_a_database_that_somebody_writes_is_read_as_of_its_last_commit(place):
+    writer = vnstat_database(place.path / "v.db", "INSERT INTO day VALUES (1, '2026-10-05', 1000, 2000)")
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("UPDATE interface SET rxtotal = 1500")
+    writer.execute("UPDATE day SET rx = 1500")
+    writer.commit()
+    writer.execute("BEGIN EXCLUSIVE")
+    before = sorted(os.listdir(place.path))
+    os.chmod(place.path / "v.db", 0o400)
+    done = place.run("vnstat", place.path / "v.db", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["accounts"][0]["taken_received_bytes"] == 1500
+    assert sorted(os.listdir(place.path)) == before
+    writer.close()
+
+
+def test_what_no_link_can_have_carried_is_left_out_whoever_says_so(place):
+    huge = 10**18
+    vnstat_database(
+        place.path / "v.db", *(f"INSERT INTO {table} VALUES (1, '{date}', {huge}, 5)" for table, date in
+                               (("fiveminute", "2026-11-10 10:00:00"), ("hour", "2026-11-10 10:00:00"),
+                                ("day", "2026-11-10"), ("month", "2026-11-01"), ("year", "2026-01-01"))),
+        interfaces=(("eth0", huge, 5),)).close()
+    done = place.run("vnstat", place.path / "v.db", "--json")
+    assert done.returncode == 0 and b"more than any device carries" in done.stdout + done.stderr, done
+    assert json.loads(done.stdout)["accounts"][0]["taken_received_bytes"] == 0
+
+
+def test_sums_that_do_not_agree_are_said(place):
+    vnstat_database(place.path / "v.db", "INSERT INTO day VALUES (1, '2026-10-05', 600, 60)",
+                    interfaces=(("eth0", 500, 50),)).close()
+    done = place.run("vnstat", place.path / "v.db", "--json")
+    assert "fewer than the 660 of its days" in " ".join(json.loads(done.stdout)["problems"])
+
+
+@pytest.mark.parametrize("text, message", [
+    (b'{"vnstatversion": "1.18", "jsonversion": "1", "interfaces": []}', "vnStat 1"),
+    (b'{"jsonversion": "3", "interfaces": []}', "jsonversion 3"),
+    (b'{"jsonversion": "2", "interfaces": [{"name": "eth0"}]}', "there is no created"),
+    (b'{"jsonversion": "2", "interfaces": [', "the JSON is broken"),
+    (b"interface,rx,tx\n", "neither a database of vnStat 2"),
+])
+def test_each_cause_has_its_own_message(place, text, message):
+    (place.path / "v.json").write_bytes(text)
+    for file, stdin in ((place.path / "v.json", None), ("-", text)):
+        done = place.run("vnstat", file, stdin=stdin)
+        assert done.returncode == 1 and message in done.stderr.decode(), done.stderr
+
+
+@pytest.mark.parametrize("rows, message", [
+    (b"2026-11-01T00:00:00Z,2026-11-02T00:00:00Z,stra\xdfe,device,1,1\n", ":2: isn't UTF-8"),
+    (b"," * 100_000_000, ":2: a line of more than"),
+    (b"2026-11-01T00:00:00Z,2026-11-01T00:00:01Z,eth1,device,99999999999999999,1\n", "more than any device carries"),
+])
+def test_a_row_that_makes_no_sense_is_named(place, rows, message):
+    (place.path / "v.csv").write_bytes(HEADER.encode() + rows)
+    done = place.run("csv", place.path / "v.csv")
+    assert done.returncode == 1 and message in done.stderr.decode(), done.stderr[:500]
+
+
+def test_an_endless_line_and_an_endless_file_end(place):
+    for kind in ("csv", "vnstat"):
+        with open("/dev/zero", "rb") as zeros:
+            done = subprocess.run(["prlimit", "--as=3000000000", BINARY, "import", kind, "-",
+                                   f"--storage.path={place.ledger}"], stdin=zeros, capture_output=True, timeout=60)
+        assert done.returncode == 1, done.stderr[:500]
+
+
+def test_thousands_of_devices_are_a_matter_of_seconds(place):
+    count = 5000
+    (place.path / "v.csv").write_text(HEADER + "".join(
+        f"2026-11-01T00:00:00Z,2026-11-01T01:00:00Z,dev{number},device,1000,2000\n" for number in range(count)))
+    vnstat_database(place.path / "v.db", interfaces=[(f"if{number}", 1000, 2000) for number in range(count)]).close()
+    for kind, file in (("csv", "v.csv"), ("vnstat", "v.db")):
+        done = place.run(kind, place.path / file, "--json")
+        assert done.returncode == 0, done.stderr[:500]
+        taken = [account["taken_received_bytes"] for account in json.loads(done.stdout)["accounts"]]
+        assert sum(taken) == 1000 * count
