@@ -78,7 +78,7 @@ struct PlanCheck {
                 stacks.append(Stack(part: link, whole: master, relation: "is a part of"))
             }
             if let carrier = link.carrier.flatMap({ byIndex[$0] }) {
-                stacks.append(Stack(part: link, whole: carrier, relation: "is carried by"))
+                stacks.append(Stack(part: link, whole: carrier, relation: "is a \(link.kind) on"))
             }
         }
         return stacks
@@ -97,21 +97,29 @@ struct PlanCheck {
 
     /// What is wrong with the plans of a configuration, a sentence each.
     func findings(_ plans: Plans, csvLog: Configuration.CSVLog?) -> [String] {
-        var findings: [String] = []
-        let counts =
-            plans.quotas.map { ("quota \($0.name)", $0.count) }
-            + plans.rateLimits.map { ("rate limit \($0.name)", $0.count) }
-            + plans.committedRates.map { ("committed rate \($0.name)", $0.count) }
-        for (plan, count) in counts {
-            if let problem = problem(with: count) { findings.append("\(plan): \(problem)") }
-            for stack in doubled(count) {
-                findings.append(
-                    "\(plan): it counts most bytes twice, as \(names([stack.part])) \(stack.relation) \(names([stack.whole])): name one of them under count"
-                )
-            }
+        countingNothing(plans, csvLog: csvLog) + countingTwice(plans)
+    }
+
+    func countingNothing(_ plans: Plans, csvLog: Configuration.CSVLog?) -> [String] {
+        var findings = Self.counts(of: plans).compactMap { plan, count in
+            problem(with: count).map { "\(plan): \($0)" }
         }
         if let csvLog, let problem = problem(withCSVDevice: csvLog.device) { findings.append("csv_log: \(problem)") }
         return findings
+    }
+
+    func countingTwice(_ plans: Plans) -> [String] {
+        Self.counts(of: plans).flatMap { plan, count in
+            doubled(count).map { stack in
+                "\(plan) counts both \(names([stack.part])) and \(names([stack.whole])), so most bytes twice: name one of them under count"
+            }
+        }
+    }
+
+    private static func counts(of plans: Plans) -> [(plan: String, count: Selection)] {
+        plans.quotas.map { ("the quota \($0.name)", $0.count) }
+            + plans.rateLimits.map { ("the rate limit \($0.name)", $0.count) }
+            + plans.committedRates.map { ("the committed rate \($0.name)", $0.count) }
     }
 
     private func names(_ links: [Link]) -> String {

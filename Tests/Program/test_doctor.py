@@ -103,3 +103,53 @@ def test_who_isnt_root_is_told_what_only_root_sees(machine, tmp_path):
         os.unlink(program)
     assert done.returncode == 1 and "only root can send bytes to itself" in done.stdout
     assert "may not enter the directory" in done.stdout or "only the daemon's user and group may" in done.stdout, done.stdout
+
+
+def test_stacked_devices_of_every_kind_and_plans_that_count_nothing_are_said(machine, tmp_path):
+    near, daemon = machine
+    near.ip("link", "add", "link", "wan0", "name", "mac0", "type", "macvlan", "mode", "bridge")
+    (tmp_path / "netusage.yaml").write_text("""
+        quotas:
+          - { name: both, count: [wan0, "mac*"], limit: 1 GB }
+          - { name: never, count: [eth9], limit: 1 GB }
+        csv_log: { directory: /tmp, device: eth8 }
+        """)
+    config = f"--config.file={tmp_path}/netusage.yaml"
+    code, said = doctor(near, daemon.ledger, config)
+    assert code == 1
+    twice = said["Bytes that are counted twice"]
+    assert any("mac0 is a macvlan on wan0 (veth): a sum over both" in line for line in twice)
+    assert any(line.startswith("!!  the quota both counts both mac0 and wan0") for line in twice)
+    nobody = said["Bytes that nobody counts"]
+    assert any("the quota never: it counts nothing: there is no device eth9" in line for line in nobody)
+    assert any("csv_log: nothing is written: there is no device eth8" in line for line in nobody)
+    check = lambda *words: subprocess.run(["ip", "netns", "exec", near.name, BINARY, *words], capture_output=True, text=True)
+    checked = check("config", "check", f"{tmp_path}/netusage.yaml", f"--storage.path={daemon.ledger}")
+    assert checked.returncode == 0 and "quota never: it counts nothing" in checked.stderr and "counts both mac0" in checked.stderr
+    # The same where the uplink isn't metered; the daemon says it, too.
+    (tmp_path / "netusage.yaml").write_text("""
+        devices: { exclude: [lo, "wan*"] }
+        quotas: [{ name: home, limit: 1 GB }, { name: never, count: [eth9], limit: 1 GB }]
+        """)
+    daemon.stop()
+    daemon = type(daemon)(near, tmp_path, config, ledger=daemon.ledger)
+    try:
+        assert "the quota home: it counts nothing: the uplink is wan0" in daemon.log and "quota never" in daemon.log
+        for name in ("home", "never"):
+            done = check("check", name, config, f"--storage.path={daemon.ledger}")
+            assert done.returncode == 3 and "counts nothing" in done.stdout, done.stdout
+    finally:
+        daemon.close()
+
+
+def test_a_boot_that_cannot_be_told_is_said(machine, tmp_path):
+    near, daemon = machine
+    daemon.stop()
+    hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc/sys/kernel/random; exec "$@"', "sh"]
+    daemon = type(daemon)(near, tmp_path, ledger=daemon.ledger, prefix=hidden)
+    try:
+        assert "boot_id can't be read" in daemon.log
+        code, said = doctor(near, daemon.ledger, prefix=hidden)
+        assert code == 1 and any("boot_id can't be read" in line for line in said["Clock"])
+    finally:
+        daemon.close()

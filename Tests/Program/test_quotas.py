@@ -516,7 +516,7 @@ def test_an_order_that_is_refused_as_the_daemon_ends_was_not_kept(home):
     home.daemon.stop()
     rows = ",".join(f"({number}, 'gone', 'top-up', 0, 1, 0, NULL)" for number in range(1, 100_001))
     with sqlite3.connect(home.ledger) as ledger:
-        ledger.execute(f"INSERT INTO adjustment VALUES {rows}")  # So that the store is at an order for a while.
+        ledger.execute(f"INSERT INTO adjustment (id, quota, kind, at, bytes, entered_at, undone_at) VALUES {rows}")  # So that the store is at an order for a while.
 
     def kept():
         with sqlite3.connect(home.ledger) as ledger:

@@ -81,16 +81,14 @@ package struct Doctor {
         }
         add("Devices", links.sorted { $0.deviceName < $1.deviceName }.map { Self.device($0, setup.rules) })
         add("Uplink", Self.uplink(links, routes, best, setup.rules))
-        add("Bytes that are counted twice", Self.hazards(links))
         let check = PlanCheck(
             links: links, uplink: best?.links ?? [], rules: setup.rules, accounts: access.storedAccounts())
-        let problems = check.findings(setup.plans, csvLog: setup.configuration.csvLog)
+        func problems(_ texts: [String]) -> [Finding] { texts.map { Finding(level: .problem, text: $0) } }
+        add("Bytes that are counted twice", Self.hazards(links) + problems(check.countingTwice(setup.plans)))
         add(
-            "Plans",
-            problems.isEmpty
-                ? [Finding(level: .good, text: "each plan counts something, and nothing twice")]
-                : problems.map { Finding(level: .problem, text: $0) })
-        add("Bytes that nobody counts", [Self.offload()])
+            "Bytes that nobody counts",
+            [Self.offload()]
+                + problems(check.countingNothing(setup.plans, csvLog: setup.configuration.csvLog)))
     }
 
     private static func name(_ link: Link) -> String { link.deviceName.label { _ in false } }
@@ -124,14 +122,14 @@ package struct Doctor {
                         : "there is no default route, so this machine is offline and nothing is the uplink")
             ]
         }
-        let table = best.table == DefaultRoute.mainTable ? "" : " of table \(best.table)"
+        let table = best.table == DefaultRoute.mainTable ? "" : " in table \(best.table)"
         let several =
             best.links.count > 1 ? " together: the route leads over all of them (ECMP), and each byte counts once" : ""
         var findings = [
             Finding(
                 level: .good,
                 text:
-                    "\(names(best)) \(best.links.count > 1 ? "are" : "is") the uplink\(several): the \(best.family == .ipv4 ? "IPv4" : "IPv6") default route\(table) with metric \(best.metric) goes first"
+                    "\(names(best)) \(best.links.count > 1 ? "are" : "is") the uplink\(several): of the default routes its \(best.family == .ipv4 ? "IPv4" : "IPv6") one\(table) goes first, with metric \(best.metric)"
             )
         ]
         for link in best.links.compactMap({ byIndex[$0] }) where rules.account(for: link.deviceName) == nil {
@@ -171,7 +169,7 @@ package struct Doctor {
                 Finding(
                     level: .advice,
                     text:
-                        "\(name(stack.part)) (\(stack.part.kind)) \(stack.relation) \(name(stack.whole)) (\(stack.whole.kind)): a sum over both counts most bytes twice; the uplink doesn't"
+                        "\(name(stack.part)) \(stack.relation) \(name(stack.whole)) (\(stack.whole.kind)): a sum over both counts most bytes twice; the uplink doesn't"
                 ))
         }
         return findings.isEmpty

@@ -258,7 +258,7 @@ package enum ImportFile {
         func place(_ path: [any CodingKey]) -> String {
             path.isEmpty
                 ? "at the top"
-                : "at " + path.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: ".")
+                : "at " + path.map { $0.intValue.map { "[\($0)]" } ?? "." + $0.stringValue }.joined().drop { $0 == "." }
         }
         switch error {
         case DecodingError.keyNotFound(let key, let context):
