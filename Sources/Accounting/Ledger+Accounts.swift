@@ -36,7 +36,10 @@ extension Ledger {
         settleFalls(of: index)
         guard let device = devices.removeValue(forKey: index) else { return }
         accounts[device.account].memberCount -= 1
-        if accounts[device.account].memberCount == 0 { accounts[device.account].rate.stop() }
+        if accounts[device.account].memberCount == 0 {
+            accounts[device.account].rate.stop()
+            if accounts[device.account].lifetime.isZero { emptyDepartures += 1 }
+        }
         uplinkDevices.remove(index)
         structureVersion += 1
     }
@@ -148,16 +151,27 @@ extension Ledger {
         structureVersion += 1
     }
 
+    /// More names of devices that are gone and have carried nothing aren't kept until midnight: some hosts give each
+    /// container's device a name of its own.
+    private static let maximumEmptyDepartures = 256
+
+    /// Forgets accounts that no open period shows any more, if there may be many.
+    mutating func evictEmptyAccounts() {
+        if emptyDepartures > Self.maximumEmptyDepartures { evictDormantAccounts() }
+    }
+
     /// Forgets accounts that no open period shows any more; the store still has them.
     mutating func evictDormantAccounts() {
         // Until the store is read, they say which names its accounts have by now.
         if origin != nil { return }
+        emptyDepartures = 0
         let busy = Set(pending.days.keys.map(\.account)).union(inFlight?.days.keys.map(\.account) ?? [])
         let keeps = accounts.indices.map { index in
             let account = accounts[index]
             if index == uplinkAccount || account.memberCount > 0 || busy.contains(account.id) { return true }
             if account.isFolded { return false }
             if case .collapsed = account.key { return true }
+            if account.lifetime.isZero, !account.key.isShared { return false }
             return !isPersistent || !window.totals(of: account.days).isEmpty
         }
         for index in accounts.indices where isPersistent {

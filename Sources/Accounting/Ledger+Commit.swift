@@ -11,6 +11,7 @@ extension Ledger {
         guard isPersistent, origin == nil else { return nil }
         if let inFlight { return inFlight }
         settleNewAccounts()
+        evictEmptyAccounts()
         let records = deviceRecords()
         var commit = Commit(
             header: LedgerHeader(

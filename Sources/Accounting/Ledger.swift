@@ -23,6 +23,8 @@ package struct Ledger: Sendable {
     var away = AwayDevices()
     /// The devices that carry the default route: several where it leads over several links.
     var uplinkDevices: Set<DeviceIndex> = []
+    /// How many devices have left without ever having carried anything since accounts were forgotten last.
+    var emptyDepartures = 0
     /// Devices with counters that show less than before.
     var falls: [DeviceIndex: CounterFalls] = [:]
 

@@ -136,6 +136,8 @@ package struct Daemon: Sendable {
             longestWaitMicroseconds: manager.watchdogMicroseconds.map { $0 / 2 })
         let (openings, opening) = AsyncStream.makeStream(of: StoreError?.self)
         let (csvTicks, csvTick) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let (statisticsTicks, statisticsTick) = AsyncStream.makeStream(
+            of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let (controlTicks, controlTick) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let csvLog = CSVLog(on: storeLoop, meter: meter, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -143,6 +145,7 @@ package struct Daemon: Sendable {
                 wakeStore.finish()
                 csvTick.finish()
                 controlTick.finish()
+                statisticsTick.finish()
                 announcement.finish()
                 tasks.cancelAll()
             }
@@ -152,6 +155,11 @@ package struct Daemon: Sendable {
             tasks.addTask { await writer.run(storeWakeups) { opening.yield($0) } }
             tasks.addTask { await csvLog.run(csvTicks) }
             tasks.addTask { await control.run(controlTicks) }
+            tasks.addTask {
+                for await _ in statisticsTicks where await meter.wantsProcessStatistics {
+                    await meter.take(ProcessStatistics.now())
+                }
+            }
             // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
             await meter.begin()
@@ -169,10 +177,17 @@ package struct Daemon: Sendable {
                     await reloader.followZoneFile()
                     csvTick.yield()
                     controlTick.yield()
+                    statisticsTick.yield()
                 }
             }
             manager.stopping()
             logger.notice("netusage stops")
+            loop.scheduleTask(in: Self.longestStop) { [logger] in
+                logger.error(
+                    "the disk doesn't answer, so netusage ends without its last commit; what was carried since the one before is booked at the next start"
+                )
+                _exit(1)
+            }
             await meter.refuseStarts()
             await control.stop()
             try await loop.submit { server.value.close() }.get()
@@ -185,6 +200,10 @@ package struct Daemon: Sendable {
         }
         await control.finish()
     }
+
+    /// How long the end may take. A service manager's patience is 90 s (`TimeoutStopSec=` of systemd.service(5)); then it
+    /// kills, and nobody knows why.
+    private static let longestStop = TimeAmount.seconds(60)
 
     /// The first element of a stream, if it comes in time.
     private static func first<Element: Sendable>(of stream: AsyncStream<Element?>, within time: Duration) async

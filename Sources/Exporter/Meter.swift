@@ -37,8 +37,8 @@ actor Meter {
     private var wasKernelBusy = false
     var storeStatus = StoreStatus()
     private(set) var configurationStatus: ConfigurationStatus
-    private var process = ProcessStatistics()
-    private var processReadAt: BootTime?
+    private var process = ProcessStatistics.now()
+    private var scrapedAt: BootTime?
     let startTime = ProcessStatistics.startTime()
     private let bootTime = ProcessStatistics.bootTime()
     var series: Series?
@@ -480,22 +480,21 @@ actor Meter {
         read(endsInterval: false)
         if series?.isOutdated(ledger, links) ?? true { series = Series(ledger, links) }
         if planSeries.plans != ledger.planBook.plans { planSeries = PlanSeries(ledger.planBook.plans) }
-        let now = SystemClock.now().timestamp
-        refreshProcessStatistics()
+        let now = SystemClock.now()
+        scrapedAt = now.sinceBoot
         return Snapshot(
             devices: series?.snapshots(of: ledger, links) ?? [], uplink: ledger.uplinkView,
-            plans: planSeries.snapshot(of: ledger.planBook, at: now), isOnline: route != nil,
+            plans: planSeries.snapshot(of: ledger.planBook, at: now.timestamp), isOnline: route != nil,
             window: ledger.window, store: storeStatus, kernel: kernelStatus, configuration: configurationStatus,
             process: process, startTime: startTime, bootTime: bootTime)
     }
 
-    /// Files under `/proc` are read at most once a second.
-    private func refreshProcessStatistics() {
-        let now = SystemClock.now().sinceBoot
-        if let processReadAt, now.elapsed(since: processReadAt) < Span(seconds: 1) { return }
-        process = .now()
-        processReadAt = now
+    /// What the process uses is looked up elsewhere, once a second while somebody scrapes: even `/proc` may be slow.
+    var wantsProcessStatistics: Bool {
+        scrapedAt.map { SystemClock.now().sinceBoot.elapsed(since: $0) < Span(seconds: 60) } ?? false
     }
+
+    func take(_ statistics: ProcessStatistics) { process = statistics }
 
     // MARK: - Time
 

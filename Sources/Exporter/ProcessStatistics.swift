@@ -3,7 +3,7 @@ import Glibc
 
 /// What the process uses, for the standard `process_*` metrics
 /// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
-struct ProcessStatistics {
+struct ProcessStatistics: Sendable {
     var processorSeconds = 0.0
     var residentBytes: UInt64 = 0
     var virtualBytes: UInt64 = 0

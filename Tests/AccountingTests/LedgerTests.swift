@@ -215,6 +215,25 @@ struct LedgerTests {
         #expect(world.ledger.away.entries.isEmpty, "nothing is kept of what is excluded and gone")
     }
 
+    @Test func namesThatComeAndGoWithoutAByteAreNotKept() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        for number in 0..<2000 {
+            let device = world.create("br-\(number)")
+            if number == 1000 { world.carry(device, received: 5) }
+            world.read()
+            world.delete(device)
+        }
+        world.carry(eth0, received: 7)
+        world.run(seconds: 1)
+        #expect(world.ledger.accounts.count < 300)
+        #expect(world.view("br-1000")?.periods.day == total(5) && world.view("eth0")?.lifetime == total(7))
+        let again = world.create("br-7")
+        world.carry(again, received: 1)
+        world.run(seconds: 1)
+        #expect(world.view("br-7")?.lifetime == total(1))
+    }
+
     @Test func withoutABootIDTheClocksTellBootsApart() {
         for isReboot in [false, true] {
             var world = World()

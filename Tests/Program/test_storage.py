@@ -548,6 +548,15 @@ def test_an_order_is_carried_out_once_or_reported_as_not_done(cable, exporter, t
     assert expected > 1_000_000_000
 
 
+def test_slow_files_hold_up_no_scrape(cable, exporter):
+    netusage = exporter(cable[0])
+    with traced(netusage, "-e", "trace=%file,fsync,fdatasync,pwrite64", "-e",
+                "inject=%file,fsync,fdatasync,pwrite64:delay_enter=20000000"):
+        for _ in range(5):
+            assert netusage.get("/metrics", timeout=5).status == 200
+            time.sleep(1.1)
+
+
 def test_links_that_come_and_go_starve_no_order_and_no_reload(cable, exporter, tmp_path):
     near, far = cable
     config = tmp_path / "c.yaml"
