@@ -119,6 +119,8 @@ struct DatabaseImageTests {
             atPath: place.ledger + ".lock", withDestinationPath: place.path + "/victim")
         #expect(throws: StoreError.self) { try LedgerFile(path: place.ledger) }
         #expect(!place.exists("victim"))
+        try place.write([1], to: "victim")
+        #expect(throws: StoreError.self, "not one that leads somewhere either") { try LedgerFile(path: place.ledger) }
         try place.remove("ledger.db.lock")
         #expect(mkfifo(place.ledger, 0o600) == 0)
         #expect(throws: StoreError.self) { try LedgerFile(path: place.ledger) }

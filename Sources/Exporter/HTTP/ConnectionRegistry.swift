@@ -15,6 +15,14 @@ final class ConnectionRegistry {
         var idleSeconds: Int64 = 300
         /// To take an answer, or the next ``progressBytes`` of it.
         var responseSeconds: Int64 = 30
+        /// The same for a client that has taken much already.
+        var longestResponseSeconds: Int64 = 300
+
+        /// Clients that limit their own rate read megabytes at once and then nothing for minutes: what a client has taken
+        /// gives it the time in which it would have taken that at 16 kB/s.
+        func responseSeconds(taken: UInt64) -> Int64 {
+            min(longestResponseSeconds, responseSeconds + Int64(clamping: taken / 16_384))
+        }
     }
 
     /// Who takes less than this in the time for an answer, some 2 kB/s, is closed.
@@ -30,8 +38,9 @@ final class ConnectionRegistry {
         let channel: any Channel
         var phase: Phase
         var since: NIODeadline
-        /// What the client had acknowledged by then.
+        /// What the client had acknowledged by then, and when the answer began.
         var acknowledgedBytes: UInt64 = 0
+        var acknowledgedBefore: UInt64 = 0
     }
 
     private let maximumCount: Int
@@ -80,7 +89,11 @@ final class ConnectionRegistry {
         let key = ObjectIdentifier(channel)
         entries[key]?.phase = phase
         entries[key]?.since = .now()
-        if phase == .responding { entries[key]?.acknowledgedBytes = acknowledgedBytes(channel) }
+        if phase == .responding {
+            let acknowledged = acknowledgedBytes(channel)
+            entries[key]?.acknowledgedBytes = acknowledged
+            entries[key]?.acknowledgedBefore = acknowledged
+        }
     }
 
     /// Closes the connections whose clients take too long. To be called every second or so.
@@ -95,10 +108,13 @@ final class ConnectionRegistry {
             guard now - entry.since > .seconds(limit) else { continue }
             // The kernel takes megabytes at once from us, so that says nothing about the client.
             let acknowledged = acknowledgedBytes(entry.channel)
+            let taken = acknowledged - min(acknowledged, entry.acknowledgedBefore)
             if entry.phase == .responding, acknowledged >= entry.acknowledgedBytes + Self.progressBytes {
                 entries[key]?.since = now
                 entries[key]?.acknowledgedBytes = acknowledged
-            } else {
+            } else if entry.phase != .responding
+                || now - entry.since > .seconds(deadlines.responseSeconds(taken: taken))
+            {
                 entry.channel.close(promise: nil)
             }
         }
