@@ -1,0 +1,193 @@
+"""The program among others: what it prints of their texts, programs of quotas, and places where something is missing."""
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import os
+import pathlib
+import pty
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unicodedata
+
+import pytest
+
+from support import BINARY, PATIENCE, ROOT, Exporter, eventually
+
+# What a terminal acts on: clear, a C1 introducer, DEL, another direction of writing, a line separator. A device's name has 15 bytes at most.
+HOSTILE = "\x1b[2J\x9b\x7f\u202e\u2028"
+DEVICE = "d" + HOSTILE
+
+
+def steering(text):
+    """The characters in a text that a terminal acts on, but for line ends."""
+    return [letter for letter in text if letter != "\n" and unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp")]
+
+
+def ask(*arguments, **options):
+    done = subprocess.run([BINARY, *arguments], capture_output=True, timeout=60 * PATIENCE, **options)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@contextlib.contextmanager
+def foreign_daemon(ledger, answer):
+    """Another program that listens in the daemon's place and gives every order the same answer."""
+    path = f"{ledger}.control"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, contextlib.suppress(OSError):
+                        connection.recv(65536)
+                        connection.sendall(answer)
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_no_name_steers_a_terminal(cable, exporter, tmp_path):
+    near, _ = cable
+    near.ip("link", "set", "wan0", "down")
+    near.ip("link", "set", "wan0", "name", DEVICE)
+    near.ip("link", "set", DEVICE, "alias", HOSTILE, "up")
+    near.ip("route", "replace", "default", "via", "10.0.0.2", "dev", DEVICE)
+    (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: ['*'], limit: 1 kB }]\n")
+    flags = [f"--config.file={tmp_path}/netusage.yaml", f"--storage.path={tmp_path}/ledger.db"]
+    logs = [exporter(near, flags[0])]
+    near.send("10.0.0.2", 100)
+    commands = [["today"], ["days", "--device", "d*"], ["recent", "--device", "d*"], ["quota"], ["doctor"], ["check"], ["export"],
+                ["export", "--format", "json"], ["live", "-n", "1"], ["today", "--device", "nothing"]]
+    eventually(lambda: "[2J" in near.exec(BINARY, "today", *flags))
+
+    def printed():
+        for command in commands:
+            for json_flag in ([], ["--json"]) if command[0] not in ("check", "export") else ([],):
+                done = subprocess.run(["ip", "netns", "exec", near.name, BINARY, *command, *json_flag, *flags], capture_output=True,
+                                      timeout=60 * PATIENCE)
+                if command != ["export"]:  # CSV that isn't for a terminal has names as they are.
+                    yield command, (done.stdout + done.stderr).decode()
+
+    def answered():
+        for path in ("status", "live", "usage", "quotas", "usage?device=%1B%C2%9B", "export?format=json"):
+            yield path, near.get(10073, f"/api/v1/{path}").body.decode()
+
+    for about, text in [*printed(), *answered()]:
+        assert not steering(text), (about, text)
+    assert any(account["name"] == DEVICE for account in json.loads(near.get(10073, "/api/v1/live").body)["accounts"])
+    logs[0].stop()
+    for about, text in printed():
+        assert not steering(text), (about, text)
+    (tmp_path / "again").mkdir()
+    logs.append(exporter(near, flags[0], "--log.format=json", directory=tmp_path / "again", ledger=tmp_path / "ledger.db"))
+    for log in logs:
+        eventually(lambda: "2J" in log.log)
+        assert not steering(log.log), log.log
+        assert "\\u009b\\u007f\\u202e\\u2028" in log.log
+
+
+def test_no_argument_steers_a_terminal(tmp_path):
+    for arguments in (["check", HOSTILE], ["check", "--used", HOSTILE], ["days", "-n", HOSTILE], [HOSTILE], ["today", "--" + HOSTILE],
+                      ["quota", "top-up", "q", HOSTILE], ["quota", "correct", "q", "--used", "1 GB", "--at", HOSTILE],
+                      ["config", "check", HOSTILE], ["serve", "--web.listen-address", HOSTILE], ["export", "--label", HOSTILE],
+                      ["import", "csv", HOSTILE], ["service", "install", "--config.file", "/" + HOSTILE], ["today", "--device", HOSTILE],
+                      ["doctor", "--config.file", HOSTILE], ["summary", "--since", HOSTILE], ["export", "-o", "/" + HOSTILE]):
+        code, output, errors = ask(*arguments, env={**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)})
+        assert code != 0 and output + errors, arguments
+        assert not steering(output + errors), (arguments, output + errors)
+    good = tmp_path / ("good" + HOSTILE)
+    good.write_text("week_starts: sunday\n")
+    code, output, _ = ask("config", "check", good)
+    assert (code, steering(output)) == (0, []) and "good" in output
+    good.write_text(f'quotas: [{{ name: "\\x1b[2J\\u009b\\u202e", limit: 1 GB }}]\n')
+    code, _, errors = ask("config", "check", good)
+    assert (code, steering(errors)) == (78, [])
+
+
+def test_a_stranger_in_the_daemons_place_doesnt_steer_a_terminal(tmp_path):
+    (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: [lo], limit: 1 GB }]\n")
+    flags = [f"--config.file={tmp_path}/netusage.yaml", f"--storage.path={tmp_path}/ledger.db"]
+    answer = json.dumps({"error": "\x1b]0;owned\x07" + HOSTILE + "\x1b[31m"}, ensure_ascii=False).encode() + b"\n"
+    with foreign_daemon(tmp_path / "ledger.db", answer):
+        for command in (["quota"], ["quota", "nothing"], ["quota", "top-up", "q", "1 GB"], ["today"], ["check"], ["quota", "--json"]):
+            _, output, errors = ask(*command, *flags)
+            assert not steering(output + errors), (command, output + errors)
+
+
+def test_an_export_on_a_terminal_doesnt_steer_it(cable, exporter, tmp_path):
+    near, _ = cable
+    near.bridge(DEVICE, 7)
+    daemon = exporter(near)
+    near.send("10.7.0.2", 10)
+    daemon.stop()
+    command = [BINARY, "export", f"--storage.path={daemon.ledger}"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout.decode()
+    assert DEVICE in raw
+    master, slave = pty.openpty()
+    process = subprocess.Popen(command, stdout=slave, stderr=slave)
+    assert process.wait(20) == 0
+    os.close(slave)
+    shown = os.read(master, 65536).decode().replace("\r", "")
+    os.close(master)
+    assert "d\N{REPLACEMENT CHARACTER}[2J" in shown and not steering(shown)
+
+
+def test_the_demonstration_prints_notifications_as_text_and_waits_for_nobody(capsys):
+    specification = importlib.util.spec_from_file_location("demo", ROOT / "deploy/demo.py")
+    demo = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(demo)
+    server = demo.webhook(0)
+    try:
+        with socket.create_connection(server.server_address) as silent:
+            alert = {"status": "firing", "labels": {"severity": "warning"}, "annotations": {"summary": HOSTILE, "description": HOSTILE}}
+            connection = http.client.HTTPConnection(*server.server_address, timeout=3)
+            connection.request("POST", "/", json.dumps({"alerts": [alert]}))
+            assert connection.getresponse().status == 200
+            connection.close()
+            shown = eventually(lambda: capsys.readouterr().out)
+            assert "[2J" in shown and not steering(shown)
+            silent.settimeout(10 * PATIENCE)
+            assert silent.recv(1) == b"", "a silent connection is closed"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("command, code", [
+    (["check"], 3), (["check", "--wrong"], 3), (["doctor"], 1), (["today"], 1), (["config", "check"], 1), (["--help"], 1), (["--version"], 1),
+    (["export"], 1), (["quota", "top-up", "q", "1 GB"], 1)])
+def test_what_cant_be_written_is_an_error(cable, exporter, tmp_path, command, code):
+    near, _ = cable
+    (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: [lo], limit: 1 GB }]\n")
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml")
+    near.send("127.0.0.1", 10)
+    daemon.stop()
+    flags = [] if command[0].startswith("-") else [f"--config.file={tmp_path}/netusage.yaml", f"--storage.path={daemon.ledger}"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, *command, *flags], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code and "standard output can't be written: No space left" in done.stderr, done
+
+
+def test_a_dash_is_standard_output(cable, exporter, tmp_path):
+    near, _ = cable
+    daemon = exporter(near)
+    near.send("10.0.0.2", 10)
+    daemon.stop()
+    code, output, _ = ask("export", "-o", "-", f"--storage.path={daemon.ledger}", cwd=tmp_path)
+    assert code == 0 and "wan0" in output
+    assert not (tmp_path / "-").exists()
+
+
+def test_without_proc_no_command_is_taken_for_none(tmp_path):
+    for arguments in ("serve", "check", "--version"):
+        done = subprocess.run(["unshare", "-m", "sh", "-c", f"umount -l /proc; {BINARY} {arguments}"], capture_output=True, text=True)
+        assert done.returncode == 1 and "mount /proc" in done.stderr and done.stdout == "", done
