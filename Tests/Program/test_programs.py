@@ -191,3 +191,76 @@ def test_without_proc_no_command_is_taken_for_none(tmp_path):
     for arguments in ("serve", "check", "--version"):
         done = subprocess.run(["unshare", "-m", "sh", "-c", f"umount -l /proc; {BINARY} {arguments}"], capture_output=True, text=True)
         assert done.returncode == 1 and "mount /proc" in done.stderr and done.stdout == "", done
+
+
+def reaping_daemon(tmp_path, near, run, *prefix, environment=None):
+    """The daemon as a container has it, with a quota whose program is `run`; whoever is its child can be seen in its /proc."""
+    (tmp_path / "netusage.yaml").write_text("sampling: { interval: 200ms }\nquotas:\n" + run)
+    return Exporter(near, tmp_path, f"--config.file={tmp_path}/netusage.yaml", prefix=prefix, environment=environment)
+
+
+def test_as_first_process_it_takes_orphans_and_nobodys_status(cable, tmp_path):
+    near, _ = cable
+    leaves = tmp_path / "leaves"
+    leaves.write_text("#!/bin/sh\nfor i in 1 2 3; do (sleep 0.5) & done\n")
+    leaves.chmod(0o755)
+    quotas = (f"  - {{ name: leaves, limit: 1 kB, run: [{leaves}] }}\n  - {{ name: fails, limit: 1 kB, run: [/bin/sh, -c, 'sleep 1; exit 7'] }}\n"
+              "  - { name: good, limit: 1 kB, run: [/bin/true] }\n")
+    daemon = reaping_daemon(tmp_path, near, quotas, "unshare", "-pf", "--mount-proc")
+    try:
+        first = int(eventually(lambda: pathlib.Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text()))
+
+        def children():
+            states = []
+            for number in pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split():
+                with contextlib.suppress(OSError):
+                    states.append(pathlib.Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0])
+            return states
+
+        near.send("10.0.0.2", 10)
+        eventually(lambda: daemon.log.count("a quota's program ended") == 2 and "it ended with 7" in daemon.log)
+        time.sleep(1)
+        eventually(lambda: children() == [], 5)
+    finally:
+        os.kill(first, signal.SIGTERM)
+        assert daemon.process.wait(20 * PATIENCE) == 0
+
+
+def test_the_log_and_the_program_of_a_quota_get_no_secrets(cable, tmp_path):
+    near, _ = cable
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment.part; mv {tmp_path}/environment.part {tmp_path}/environment\n")
+    program.chmod(0o755)
+    quotas = f"  - {{ name: q, limit: 1 kB, run: [{program}, '--token=S3cret', two] }}\n"
+    secret = {"CREDENTIALS_DIRECTORY": "/run/credentials", "RUNTIME_DIRECTORY": "/run/netusage", "JOURNAL_STREAM": "8:1", "KEPT": "yes"}
+    daemon = reaping_daemon(tmp_path, near, quotas, environment=secret)
+    try:
+        near.send("10.0.0.2", 10)
+        eventually((tmp_path / "environment").exists)
+        eventually(lambda: "a quota's program ended" in daemon.log)
+        variables = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines() if "=" in line)
+        assert variables["KEPT"] == "yes" and variables["PATH"] == os.environ["PATH"] and variables["NETUSAGE_QUOTA"] == "q"
+        assert not variables.keys() & (secret.keys() - {"KEPT"})
+        assert f"program={program}" in daemon.log and "arguments=2" in daemon.log and "S3cret" not in daemon.log
+    finally:
+        daemon.close()
+
+
+def test_programs_that_hang_hold_up_no_other_quotas(cable, tmp_path):
+    near, _ = cable
+    quotas = "".join(f"  - {{ name: hangs{number}, limit: 1 kB, run: [/bin/sh, -c, 'echo $$ >> {tmp_path}/pids; exec sleep 1000'] }}\n"
+                     for number in range(20))
+    quotas += "  - { name: last, limit: 2 kB, run: [/bin/true] }\n"
+    daemon = reaping_daemon(tmp_path, near, quotas)
+    try:
+        near.send("10.0.0.2", 1, 1100)
+        eventually(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 20)
+        near.send("10.0.0.2", 10)
+        eventually(lambda: "quota=last" in daemon.log.partition("a quota's program ended")[2])
+        daemon.stop()
+        for number in (tmp_path / "pids").read_text().split():
+            os.kill(int(number), 0)  # As documented they go on when the daemon has ended.
+    finally:
+        daemon.close()
+        for number in (tmp_path / "pids").read_text().split():
+            os.kill(int(number), signal.SIGKILL)
