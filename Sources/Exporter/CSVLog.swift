@@ -2,6 +2,7 @@ import Accounting
 import CivilTime
 import Configuration
 import Glibc
+import LedgerStore
 import Logging
 import NIOCore
 
@@ -86,9 +87,13 @@ actor CSVLog {
 
     private func write(_ total: Total, at moment: Timestamp, to day: CivilDate, _ sample: Sample) throws(Failure) {
         let path = Self.path(of: day, sample)
-        mkdir(sample.setting.directory, 0o750)  // Where it can't be made, opening the file says so.
-        let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
-        if descriptor < 0 { throw Failure(path: path, text: String(cString: strerror(errno))) }
+        PlainFile.makeDirectory(sample.setting.directory, mode: 0o750)  // Where it can't be, opening the file says so.
+        let descriptor: CInt
+        do throws(PlainFile.Failure) {
+            descriptor = try PlainFile.open(path, beside: path, flags: O_APPEND).descriptor
+        } catch {
+            throw Failure(path: path, text: "\(error)")
+        }
         defer { Glibc.close(descriptor) }
         var text = Self.isEmptyOrMended(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
         text += "\(sample.calendar.rfc3339(moment)),\(Self.megabytes(total.transmitted)),"

@@ -264,3 +264,51 @@ def test_programs_that_hang_hold_up_no_other_quotas(cable, tmp_path):
         daemon.close()
         for number in (tmp_path / "pids").read_text().split():
             os.kill(int(number), signal.SIGKILL)
+
+
+def test_a_zone_that_is_missing_is_named_and_isnt_utc(tmp_path):
+    place = f"--storage.path={tmp_path}/ledger.db"
+    code, _, errors = ask("serve", place, env={**os.environ, "TZ": "Europe/Berlin", "TZDIR": "/nonexistent"})
+    assert code == 78 and "The zone Europe/Berlin isn't in /nonexistent" in errors, errors
+    link = "mount --bind $0 /etc; ln -sfn /usr/share/zoneinfo/Europe/Nowhere /etc/localtime; exec \"$@\""
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    environment = {name: value for name, value in os.environ.items() if name not in ("TZ", "TZDIR")}
+    for command in (["serve"], ["today"]):
+        done = subprocess.run(["unshare", "-m", "sh", "-c", link, etc, BINARY, *command, place], capture_output=True, text=True, env=environment,
+                              timeout=60)
+        assert done.returncode != 0 and "/etc/localtime is a link to /usr/share/zoneinfo/Europe/Nowhere" in done.stderr, done
+    # The remedy that it names.
+    done = subprocess.run(["unshare", "-m", "sh", "-c", link.replace("Europe/Nowhere", "Europe/Berlin"), etc, BINARY, "config", "check"],
+                          capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("trap", ["link", "dangling", "fifo"])
+def test_the_csv_log_follows_no_link(cable, exporter, tmp_path, trap):
+    near, _ = cable
+    victim = tmp_path / "victim"
+    if trap == "link":
+        victim.write_text("first\nunfinished")
+    directory = tmp_path / "csv"
+    directory.mkdir()
+    for days in (-1, 0, 1):
+        path = directory / time.strftime("network_usage_%Y-%m-%d.csv", time.gmtime(time.time() + days * 86400))
+        os.mkfifo(path) if trap == "fifo" else path.symlink_to(victim)
+    (tmp_path / "netusage.yaml").write_text(f"timezone: UTC\ncsv_log: {{ directory: {directory}, device: wan0 }}\n")
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml")
+    eventually(lambda: "the CSV log can't be written" in daemon.log)
+    assert ("isn't a plain file" if trap == "fifo" else "is a symbolic link") in daemon.log
+    time.sleep(1.5)
+    assert daemon.log.count("the CSV log can't be written") == 1
+    assert victim.read_text() == "first\nunfinished" if trap == "link" else not victim.exists()
+    # The remedy: take it away.
+    for path in directory.iterdir():
+        path.unlink()
+    daemon.stop()
+    os.chown(directory, 4321, 4322)
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml")
+    path, = eventually(lambda: [path for path in directory.iterdir() if path.stat().st_size])
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (4321, 4322, 0o640), "root's files are the directory owner's"
