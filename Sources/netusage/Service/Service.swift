@@ -139,6 +139,9 @@ struct Service {
                 RestartSec=5
                 RestartPreventExitStatus=64 78
                 KillMode=process
+                MemoryMax=256M
+                TasksMax=512
+                LimitCORE=0
                 UMask=0027
                 NoNewPrivileges=yes
 
