@@ -59,7 +59,10 @@ actor CSVLog {
             if error.text != lastProblem {
                 logger.error(
                     "the CSV log can't be written; its next lines have the whole day's values all the same",
-                    metadata: ["file": "\(error.path)", "error": "\(error.text)"])
+                    metadata: [
+                        "file": "\(error.path)", "error": "\(error.text)",
+                        "remedy": "\(error.remedy)",
+                    ])
             }
             lastProblem = error.text
         }
@@ -83,6 +86,7 @@ actor CSVLog {
     private struct Failure: Error {
         var path: String
         var text: String
+        var remedy = "check the disk and the permissions, or name another directory under csv_log"
     }
 
     private func write(_ total: Total, at moment: Timestamp, to day: CivilDate, _ sample: Sample) throws(Failure) {
@@ -92,7 +96,12 @@ actor CSVLog {
         do throws(PlainFile.Failure) {
             descriptor = try PlainFile.open(path, beside: path, flags: O_APPEND).descriptor
         } catch {
-            throw Failure(path: path, text: "\(error)")
+            var failure = Failure(path: path, text: "\(error)")
+            switch error {
+            case .link, .notPlain: failure.remedy = "remove it, or name another directory under csv_log"
+            case .system: break
+            }
+            throw failure
         }
         defer { Glibc.close(descriptor) }
         var text = Self.isEmptyOrMended(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
