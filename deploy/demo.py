@@ -35,22 +35,39 @@ def say(text, color=None):
     print(f"\033[{code}m{text}\033[0m" if code else text, flush=True)
 
 
+def printable(text):
+    """A text from elsewhere, without what would steer the terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+
+
 class Webhook(http.server.BaseHTTPRequestHandler):
     """Prints what Alertmanager tells."""
 
+    timeout = 5  # Of a connection that says nothing, in seconds.
+
     def do_POST(self):
-        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        try:
+            told = json.loads(self.rfile.read(min(int(self.headers["Content-Length"]), 1 << 20)))
+        except (TypeError, ValueError):
+            return self.send_error(400)
         self.send_response(200)
         self.end_headers()
         for alert in told["alerts"]:
             fires = alert["status"] == "firing"
             kind = alert["labels"]["severity"] if fires else "over"
-            say(f"\n{time.strftime('%H:%M:%S')}  {kind.upper()}  {alert['annotations']['summary']}", kind)
+            say(f"\n{time.strftime('%H:%M:%S')}  {printable(kind.upper())}  {printable(alert['annotations']['summary'])}", kind)
             if fires:
-                say(f"          {alert['annotations']['description']}")
+                say(f"          {printable(alert['annotations']['description'])}")
 
     def log_message(self, *_):
         pass
+
+
+def webhook(port):
+    """A server for notifications, which runs."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Webhook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
 
 
 def changed(path, *replacements):
@@ -122,8 +139,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="netusage-demo-") as name:
         directory = pathlib.Path(name)
         lay_out(directory)
-        server = http.server.HTTPServer(("127.0.0.1", WEBHOOK), Webhook)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        webhook(WEBHOOK)
         try:
             for name, command in commands(os.path.abspath(sys.argv[1]), directory).items():
                 with open(directory / f"{name}.log", "w") as log:
@@ -151,4 +167,5 @@ Ctrl-C ends all of it. Notifications:""")
                 process.wait()
 
 
-main()
+if __name__ == "__main__":
+    main()

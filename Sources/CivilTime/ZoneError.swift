@@ -2,6 +2,10 @@
 package enum ZoneError: Error, Hashable, Sendable {
     /// There is no such file, or it can't be read.
     case unreadable(path: String)
+    /// A name for which no file is where zone files are.
+    case noSuchZone(name: String, directory: String)
+    /// A link that names a zone, and the file isn't there.
+    case danglingLink(path: String, target: String)
     /// More bytes than any real zone file has.
     case fileTooLarge(byteCount: Int, limit: Int)
     /// The bytes don't begin with "TZif".
@@ -21,6 +25,10 @@ extension ZoneError: CustomStringConvertible {
         switch self {
         case .unreadable(let path):
             "The zone file \(path) can't be read; install the package tzdata, or name another zone."
+        case .noSuchZone(let name, let directory):
+            "The zone \(name) isn't in \(directory); install the package tzdata, or check its name."
+        case .danglingLink(let path, let target):
+            "\(path) is a link to \(target), which isn't there; install the package tzdata (tzdata-legacy for old names), or link \(path) to a zone that is there."
         case .fileTooLarge(let byteCount, let limit):
             "The zone file has \(byteCount) bytes, more than the \(limit) allowed; is it the right file?"
         case .notAZoneFile:

@@ -1,5 +1,4 @@
 import Accounting
-import CLinux
 import CivilTime
 import Glibc
 import Logging
@@ -27,6 +26,7 @@ struct Announcement: Sendable {
 /// Starts the programs of quotas and looks after them: of each quota one after the other, of all a few at a time.
 struct Announcer: Sendable {
     let logger: Logger
+    let children: Children
     /// Told before a program is started; says whether it is to be.
     let willStart: @Sendable (QuotaEvent) async -> Bool
 
@@ -34,8 +34,9 @@ struct Announcer: Sendable {
     private static let timeLimit = Duration.seconds(60)
     /// How many of a quota's may wait; the ledger knows of more.
     private static let maximumWaiting = 256
-    /// How many run at a time.
-    private static let maximumPrograms = 8
+    /// How many run at a time: more than anybody has quotas whose programs hang, and far from what `TasksMax=` of the unit
+    /// allows.
+    private static let maximumPrograms = 64
 
     /// Runs until the stream ends.
     func run(_ announcements: AsyncStream<Announcement>) async {
@@ -70,10 +71,12 @@ struct Announcer: Sendable {
         if Task.isCancelled { return }
         guard await willStart(announcement.event) else { return }
         var metadata: Logger.Metadata = [
-            "quota": "\(announcement.event.quota)", "program": "\(announcement.command.joined(separator: " "))",
+            "quota": "\(announcement.event.quota)", "program": "\(announcement.command.first ?? "")",
+            // What they say may be secret.
+            "arguments": "\(announcement.command.count - 1)",
         ]
         do {
-            guard let problem = try await Self.end(of: announcement) else {
+            guard let problem = try await end(of: announcement) else {
                 logger.info("a quota's program ended", metadata: metadata)
                 return
             }
@@ -84,41 +87,56 @@ struct Announcer: Sendable {
 
     /// - Returns: What went wrong, or `nil`.
     /// - Throws: `CancellationError` when nobody waits any more.
-    private static func end(of announcement: Announcement) async throws -> String? {
-        let child: ChildProcess
-        do throws(ChildProcess.Failure) {
-            child = try ChildProcess(announcement.command, environment: environment(announcement))
+    private func end(of announcement: Announcement) async throws -> String? {
+        let child: Children.Child
+        do throws(Children.Failure) {
+            child = try children.start(
+                announcement.command, environment: Self.environment(of: announcement, inherited: Self.inherited()))
         } catch {
             return error.description
         }
         let clock = ContinuousClock()
-        let deadline = clock.now.advanced(by: timeLimit)
+        let deadline = clock.now.advanced(by: Self.timeLimit)
         var pause = Duration.milliseconds(5)
         while true {
-            if let status = child.status() { return status.problem }
+            if let status = children.status(of: child) { return status.problem }
             if clock.now >= deadline {
-                child.kill()
-                return "it took longer than \(timeLimit.components.seconds) s and was ended"
+                children.kill(child)
+                return "it took longer than \(Self.timeLimit.components.seconds) s and was ended"
             }
             try await Task.sleep(for: pause)
             pause = min(pause * 2, .milliseconds(200))
         }
     }
 
-    /// The daemon's environment, without what belongs to its own service manager.
-    private static func environment(_ announcement: Announcement) -> [String] {
-        let own = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"]
+    /// The daemon's own environment, a `name=value` each.
+    private static func inherited() -> [String] {
         var lines: [String] = []
         var entry = environ
         while let text = entry.pointee {
-            let line = String(cString: text)
-            let name = line.prefix { $0 != "=" }
-            if !own.contains(String(name)), !announcement.variables.contains(where: { $0.name == name }) {
-                lines.append(line)
-            }
+            lines.append(String(cString: text))
             entry += 1
         }
-        return lines + announcement.variables.map { "\($0.name)=\($0.value)" }
+        return lines
+    }
+
+    /// What a service manager gives the daemon and nobody else: its sockets, its credentials, where its log goes. See
+    /// systemd.exec(5), "Environment Variables in Spawned Processes".
+    private static let ownVariables: Set<Substring> = [
+        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+        "LISTEN_PIDFDID",
+        "CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "FDSTORE", "MAINPID", "JOURNAL_STREAM", "INVOCATION_ID",
+        "SYSTEMD_EXEC_PID", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE",
+    ]
+
+    /// A program's environment: the daemon's, without what is the daemon's alone, and what the announcement says.
+    static func environment(of announcement: Announcement, inherited: [String]) -> [String] {
+        let told = Set(announcement.variables.map { Substring($0.name) })
+        let kept = inherited.filter { line in
+            let name = line.prefix { $0 != "=" }
+            return !ownVariables.contains(name) && !told.contains(name)
+        }
+        return kept + announcement.variables.map { "\($0.name)=\($0.value)" }
     }
 }
 
@@ -145,64 +163,5 @@ private actor Permits {
         } else {
             waiting.removeFirst().resume()
         }
-    }
-}
-
-/// A program that was started, in a process group of its own, without input and output.
-struct ChildProcess: Sendable {
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
-    }
-
-    /// How a process ended.
-    struct Status {
-        let raw: CInt
-
-        /// What is wrong with it; `nil` when it ended with 0. See wait(2).
-        var problem: String? {
-            let signal = raw & 0x7F
-            if signal != 0 { return "it was ended by signal \(signal)" }
-            let code = (raw >> 8) & 0xFF
-            return code == 0 ? nil : "it ended with \(code)"
-        }
-    }
-
-    private let processID: pid_t
-
-    /// - Throws: `Failure` when it can't be started.
-    init(_ command: [String], environment: [String]) throws(Failure) {
-        let process = Self.withCStrings(command) { arguments in
-            Self.withCStrings(environment) { netusage_spawn(arguments, $0) }
-        }
-        if process < 0 { throw Failure(description: "it can't be started: \(String(cString: strerror(-process)))") }
-        processID = process
-    }
-
-    private static func withCStrings<Value>(
-        _ texts: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Value
-    ) -> Value {
-        var pointers = texts.map { strdup($0) } + [nil]
-        defer { for pointer in pointers { free(pointer) } }
-        return pointers.withUnsafeMutableBufferPointer { buffer in
-            guard let start = buffer.baseAddress else { preconditionFailure("an array with an element has an address") }
-            return body(start)
-        }
-    }
-
-    /// How it ended, once, or `nil` while it runs.
-    func status() -> Status? {
-        var raw: CInt = 0
-        switch waitpid(processID, &raw, WNOHANG) {
-        case 0: return nil
-        case processID: return Status(raw: raw)
-        default: return errno == EINTR ? nil : Status(raw: 0)  // Somebody else has waited for it; nobody does.
-        }
-    }
-
-    /// Ends it and all that it has started.
-    func kill() {
-        _ = Glibc.kill(-processID, SIGKILL)
-        var raw: CInt = 0
-        while waitpid(processID, &raw, 0) < 0, errno == EINTR {}
     }
 }

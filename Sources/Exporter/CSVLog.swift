@@ -2,6 +2,7 @@ import Accounting
 import CivilTime
 import Configuration
 import Glibc
+import LedgerStore
 import Logging
 import NIOCore
 
@@ -58,7 +59,10 @@ actor CSVLog {
             if error.text != lastProblem {
                 logger.error(
                     "the CSV log can't be written; its next lines have the whole day's values all the same",
-                    metadata: ["file": "\(error.path)", "error": "\(error.text)"])
+                    metadata: [
+                        "file": "\(error.path)", "error": "\(error.text)",
+                        "remedy": "\(error.remedy)",
+                    ])
             }
             lastProblem = error.text
         }
@@ -82,13 +86,23 @@ actor CSVLog {
     private struct Failure: Error {
         var path: String
         var text: String
+        var remedy = "check the disk and the permissions, or name another directory under csv_log"
     }
 
     private func write(_ total: Total, at moment: Timestamp, to day: CivilDate, _ sample: Sample) throws(Failure) {
         let path = Self.path(of: day, sample)
-        mkdir(sample.setting.directory, 0o750)  // Where it can't be made, opening the file says so.
-        let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
-        if descriptor < 0 { throw Failure(path: path, text: String(cString: strerror(errno))) }
+        PlainFile.makeDirectory(sample.setting.directory, mode: 0o750)  // Where it can't be, opening the file says so.
+        let descriptor: CInt
+        do throws(PlainFile.Failure) {
+            descriptor = try PlainFile.open(path, beside: path, flags: O_APPEND).descriptor
+        } catch {
+            var failure = Failure(path: path, text: "\(error)")
+            switch error {
+            case .link, .notPlain: failure.remedy = "remove it, or name another directory under csv_log"
+            case .system: break
+            }
+            throw failure
+        }
         defer { Glibc.close(descriptor) }
         var text = Self.isEmptyOrMended(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
         text += "\(sample.calendar.rfc3339(moment)),\(Self.megabytes(total.transmitted)),"

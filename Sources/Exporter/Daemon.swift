@@ -100,6 +100,7 @@ package struct Daemon: Sendable {
         logger.notice(
             "netusage starts", metadata: ["version": "\(Version.number)", "ledger": "\(options.storagePath)"])
         let signals = netusage_signal_pipe()
+        let children = Children()
         let manager = ServiceManager()
         let (storeWakeups, wakeStore) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let settings = MeterSettings(configuration, zones)
@@ -150,7 +151,8 @@ package struct Daemon: Sendable {
                 tasks.cancelAll()
             }
             tasks.addTask { [logger] in
-                await Announcer(logger: logger, willStart: { await meter.willStart(for: $0) }).run(announcements)
+                await Announcer(logger: logger, children: children, willStart: { await meter.willStart(for: $0) }).run(
+                    announcements)
             }
             tasks.addTask { await writer.run(storeWakeups) { opening.yield($0) } }
             tasks.addTask { await csvLog.run(csvTicks) }
@@ -174,6 +176,7 @@ package struct Daemon: Sendable {
                 case .reloadRequested: _ = await reloader.reload()
                 case .tick:
                     manager.alive()
+                    children.takeEnded()
                     await reloader.followZoneFile()
                     csvTick.yield()
                     controlTick.yield()

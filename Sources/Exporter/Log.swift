@@ -37,7 +37,7 @@ package struct Log: LogHandler {
         let line: String
         switch format {
         case .logfmt: line = pairs.map { "\($0)=\(Self.logfmt($1))" }.joined(separator: " ")
-        case .json: line = "{" + pairs.map { "\(Self.quoted($0)):\(Self.quoted($1))" }.joined(separator: ",") + "}"
+        case .json: line = "{" + pairs.map { "\(jsonString($0)):\(jsonString($1))" }.joined(separator: ",") + "}"
         }
         Self.write(line)
     }
@@ -69,25 +69,7 @@ package struct Log: LogHandler {
     private static func logfmt(_ value: String) -> String {
         let isPlain =
             !value.isEmpty && value.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x3D && $0 != 0x5C }
-        return isPlain ? value : quoted(value)
-    }
-
-    /// A JSON string (RFC 8259 §7).
-    private static func quoted(_ value: String) -> String {
-        var quoted = "\""
-        for scalar in value.unicodeScalars {
-            switch scalar {
-            case "\"": quoted += "\\\""
-            case "\\": quoted += "\\\\"
-            case "\n": quoted += "\\n"
-            case "\t": quoted += "\\t"
-            case let control where control.value < 0x20:
-                let hexadecimal = String(control.value, radix: 16)
-                quoted += "\\u" + String(repeating: "0", count: 4 - hexadecimal.count) + hexadecimal
-            default: quoted.unicodeScalars.append(scalar)
-            }
-        }
-        return quoted + "\""
+        return isPlain ? value : jsonString(value)
     }
 }
 

@@ -8,16 +8,28 @@ struct SystemZone: Sendable {
     let path: String?
     private let stamp: FileStamp?
 
+    /// Where a machine says what its time zone is.
+    struct Places {
+        /// `TZ`, as for any C program; `nil` if it isn't set.
+        var variable = getenv("TZ").map { String(cString: $0) }
+        /// Where zone files are: `TZDIR`, as for any C program, or the usual place.
+        var directory = getenv("TZDIR").map { String(cString: $0) } ?? "/usr/share/zoneinfo"
+        var link = "/etc/localtime"
+    }
+
     /// The zone of a setting.
     ///
-    /// `local` is what `TZ` names, as for any C program, or else `/etc/localtime`; UTC when neither is there.
+    /// `local` is what `TZ` names, as for any C program, or else `/etc/localtime`; UTC when neither is there. A name or a
+    /// link that leads nowhere isn't UTC but an error: days would be booked by the wrong clock, and nobody would know.
     ///
     /// - Throws: `ZoneError` when the zone's file is missing or makes no sense.
-    static func load(_ setting: TimeZoneSetting) throws(ZoneError) -> SystemZone {
+    static func load(_ setting: TimeZoneSetting, from places: Places = Places()) throws(ZoneError) -> SystemZone {
         switch setting {
         case .fixed(let seconds): return SystemZone(zone: Zone(fixedOffsetSeconds: seconds), path: nil, stamp: nil)
-        case .named(let name): return try fromFile(zoneDirectory + "/" + name)
-        case .local: return try local(environment: getenv("TZ").map { String(cString: $0) })
+        case .named(let name): return try named(name, in: places.directory)
+        case .local:
+            guard let variable = places.variable else { return try linked(places.link) }
+            return try fromVariable(variable, in: places.directory)
         }
     }
 
@@ -33,19 +45,44 @@ struct SystemZone: Sendable {
         return FileStamp(path: path) == nil
     }
 
-    /// Where zone files are: `TZDIR`, as for any C program, or the usual place.
-    private static var zoneDirectory: String { getenv("TZDIR").map { String(cString: $0) } ?? "/usr/share/zoneinfo" }
-
-    private static func local(environment: String?) throws(ZoneError) -> SystemZone {
-        guard let environment else {
-            return FileStamp(path: "/etc/localtime") == nil
-                ? SystemZone(zone: .utc, path: "/etc/localtime", stamp: nil) : try fromFile("/etc/localtime")
-        }
-        let name = environment.hasPrefix(":") ? String(environment.dropFirst()) : environment
-        if name.isEmpty { return SystemZone(zone: .utc, path: nil, stamp: nil) }
-        let path = name.hasPrefix("/") ? name : zoneDirectory + "/" + name
+    private static func linked(_ path: String) throws(ZoneError) -> SystemZone {
         if FileStamp(path: path) != nil { return try fromFile(path) }
-        return SystemZone(zone: try Zone(posix: name), path: nil, stamp: nil)
+        // Systems without zone files have a link to UTC all the same.
+        if let target = target(ofLink: path), target.split(separator: "/").last != "UTC" {
+            throw .danglingLink(path: path, target: target)
+        }
+        return SystemZone(zone: .utc, path: path, stamp: nil)
+    }
+
+    /// Where a link leads, whether that is there or not; `nil` for what isn't a link.
+    private static func target(ofLink path: String) -> String? {
+        var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink(path, &bytes, bytes.count)
+        return count < 0 ? nil : String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    private static func fromVariable(_ text: String, in directory: String) throws(ZoneError) -> SystemZone {
+        let name = text.hasPrefix(":") ? String(text.dropFirst()) : text
+        if name.isEmpty { return SystemZone(zone: .utc, path: nil, stamp: nil) }
+        if name.hasPrefix("/") { return try fromFile(name) }
+        if FileStamp(path: directory + "/" + name) == nil, isRule(name) {
+            return SystemZone(zone: try Zone(posix: name), path: nil, stamp: nil)
+        }
+        return try named(name, in: directory)
+    }
+
+    /// Whether a text is written as a rule of POSIX, such as `CET-1CEST,M3.5.0/2,M10.5.0`, which has a digit at least and
+    /// a slash only behind a comma; otherwise it is a name.
+    private static func isRule(_ text: String) -> Bool {
+        text.utf8.contains(where: \.isDigit)
+            && !text.utf8.prefix { $0 != UInt8(ascii: ",") }.contains(UInt8(ascii: "/"))
+    }
+
+    private static func named(_ name: String, in directory: String) throws(ZoneError) -> SystemZone {
+        let path = directory + "/" + name
+        if FileStamp(path: path) != nil { return try fromFile(path) }
+        if name == "UTC" { return SystemZone(zone: .utc, path: path, stamp: nil) }
+        throw .noSuchZone(name: name, directory: directory)
     }
 
     private static func fromFile(_ path: String) throws(ZoneError) -> SystemZone {
@@ -55,4 +92,8 @@ struct SystemZone: Sendable {
         }
         return SystemZone(zone: try Zone(tzif: bytes), path: path, stamp: stamp)
     }
+}
+
+extension UInt8 {
+    fileprivate var isDigit: Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(self) }
 }

@@ -29,45 +29,18 @@ package enum LedgerPlace {
     /// - Throws: `StoreError` when it can't be opened, is a link, or isn't a plain file.
     static func open(_ path: String, besideLedger ledger: String) throws(StoreError) -> (descriptor: CInt, isNew: Bool)
     {
-        let flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
-        for _ in 0..<2 {
-            let made = Glibc.open(path, flags | O_CREAT | O_EXCL, 0o640)
-            if made >= 0 {
-                giveToOwner(made, of: ledger)
-                return (made, true)
-            }
-            if errno != EEXIST { throw failure(path) }
-            let found = Glibc.open(path, flags)
-            if found < 0 {
-                if errno == ENOENT { continue }  // It went a moment ago.
-                throw failure(path)
-            }
-            var status = stat()
-            if fstat(found, &status) == 0, status.st_mode & S_IFMT == S_IFREG { return (found, false) }
-            close(found)
-            throw StoreError(.foreign, path: path, "it isn't a plain file")
+        do throws(PlainFile.Failure) {
+            return try PlainFile.open(path, beside: ledger)
+        } catch {
+            if case .system = error { throw StoreError(.unavailable, path: path, "\(error)") }
+            throw StoreError(.foreign, path: path, "\(error)")
         }
-        throw failure(path)
     }
 
     private static func failure(_ path: String) -> StoreError {
-        if errno == ELOOP {
-            return StoreError(.foreign, path: path, "it is a symbolic link, which isn't followed here")
-        }
-        if errno == ENXIO { return StoreError(.foreign, path: path, "it isn't a plain file") }
-        return StoreError(.unavailable, path: path, "can't be opened: \(String(cString: strerror(errno)))")
-    }
-
-    /// Root's file becomes that of the ledger's owner or, before there is one, the directory's.
-    private static func giveToOwner(_ descriptor: CInt, of ledger: String) {
-        if geteuid() != 0 { return }
-        var status = stat()
-        if lstat(ledger, &status) != 0 || status.st_mode & S_IFMT != S_IFREG {
-            let directory = ledger.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(ledger[...$0]) } ?? "."
-            if stat(directory, &status) != 0 { return }
-        }
-        // Where it can't be given away, the owner is told by the error that it gets.
-        _ = fchown(descriptor, status.st_uid, status.st_gid)
+        if errno == ELOOP { return StoreError(.foreign, path: path, "\(PlainFile.Failure.link)") }
+        if errno == ENXIO { return StoreError(.foreign, path: path, "\(PlainFile.Failure.notPlain)") }
+        return StoreError(.unavailable, path: path, "\(PlainFile.Failure.system(errno))")
     }
 
     /// What an earlier reader left beside the ledger, and the ledger's owner may not write: an index of the log, which is

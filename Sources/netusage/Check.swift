@@ -56,12 +56,14 @@ struct Check: ParsableCommand {
     /// Ends with the state that a monitoring system takes for "unknown" if the arguments are wrong; returns for other errors.
     static func exit(onWrongUse error: any Error) {
         if exitCode(for: error) != .validationFailure { return }
-        print("NETUSAGE \(State.unknown.word) - \(message(for: error))")
+        let text = message(for: error).split(separator: "\n").joined(separator: " ")
+        // Whether it can be written or not: it is unknown.
+        try? output("NETUSAGE \(State.unknown.word) - \(Terminal.printable(text))\n")
         exit(withError: ExitCode(State.unknown.rawValue))
     }
 
     private func end(_ state: State, _ text: String) throws {
-        print("NETUSAGE \(state.word) - \(text)")
+        try output("NETUSAGE \(state.word) - \(Terminal.printable(text))\n", failure: State.unknown.rawValue)
         throw ExitCode(state.rawValue)
     }
 

@@ -21,18 +21,20 @@ struct Config: ParsableCommand {
 
         mutating func run() throws {
             let path = file ?? common.configurationFile ?? ConfigurationFile.defaultPath
+            let configuration: Configuration
             do {
-                let configuration = try ConfigurationFile.load(
+                configuration = try ConfigurationFile.load(
                     path, isRequired: (file ?? common.configurationFile) != nil)
-                for note in configuration.notes { StandardError.print("note: \(note)") }
-                for finding in common.ledgerAccess.planFindings(configuration) {
-                    StandardError.print("note: on this machine, \(finding)")
-                }
-                print(ConfigurationFile.exists(path) ? "\(path): good" : "\(path): not there, so the defaults hold")
             } catch {
                 StandardError.print("\(error)")
                 throw ExitCode(78)  // EX_CONFIG of sysexits.h.
             }
+            for note in configuration.notes { StandardError.print("note: \(note)") }
+            for finding in common.ledgerAccess.planFindings(configuration) {
+                StandardError.print("note: on this machine, \(finding)")
+            }
+            let exists = ConfigurationFile.exists(path)
+            try output(exists ? "\(path): good\n" : "\(path): not there, so the defaults hold\n")
         }
     }
 }

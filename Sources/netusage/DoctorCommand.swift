@@ -23,25 +23,26 @@ struct DoctorCommand: ParsableCommand {
             if sections.contains(where: { $0.findings.contains { $0.level == .problem } }) { throw ExitCode(1) }
             return
         }
-        for section in sections {
-            print(terminal.bold(section.title))
-            for finding in section.findings {
-                for (number, line) in terminal.wrapped(finding.text, to: terminal.columns - 6).enumerated() {
-                    print("  \(number == 0 ? mark(finding.level, terminal) : "   ") \(Terminal.printable(line))")
-                }
-            }
-            print()
-        }
         let problems = sections.flatMap(\.findings).filter { $0.level == .problem }.count
-        if problems == 0 {
-            print(terminal.coloured("All is well.", .green))
-        } else {
-            print(
-                terminal.coloured(
-                    problems == 1 ? "One thing isn't as it should be." : "\(problems) things aren't as they should be.",
-                    .red))
-            throw ExitCode(1)
+        let verdict =
+            switch problems {
+            case 0: terminal.coloured("All is well.", .green)
+            case 1: terminal.coloured("One thing isn't as it should be.", .red)
+            default: terminal.coloured("\(problems) things aren't as they should be.", .red)
+            }
+        let blocks = sections.map { text($0, terminal) }
+        try output((blocks + [verdict]).joined(separator: "\n") + "\n")
+        if problems > 0 { throw ExitCode(1) }
+    }
+
+    private func text(_ section: Doctor.Section, _ terminal: Terminal) -> String {
+        var text = terminal.bold(section.title) + "\n"
+        for finding in section.findings {
+            for (number, line) in terminal.wrapped(finding.text, to: terminal.columns - 6).enumerated() {
+                text += "  \(number == 0 ? mark(finding.level, terminal) : "   ") \(Terminal.printable(line))\n"
+            }
         }
+        return text
     }
 
     private func mark(_ level: Doctor.Level, _ terminal: Terminal) -> String {

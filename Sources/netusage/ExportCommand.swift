@@ -39,7 +39,7 @@ struct ExportCommand: AsyncParsableCommand {
 
     @Option(
         name: .shortAndLong,
-        help: "Write to this file, which is there only when all of it is. (default: standard output)",
+        help: "Write to this file, which is there only when all of it is; - is standard output. (default: -)",
         completion: .file())
     var output: String?
 
@@ -82,13 +82,15 @@ struct ExportCommand: AsyncParsableCommand {
     mutating func run() async throws {
         let progress = ProgressBar(isShown: isatty(STDOUT_FILENO) == 0)
         do {
-            if output != nil { Interruption.watch() }
-            let target = try output.map { path throws(OutputFile.Failure) in try OutputFile(path) }
+            let path = output == "-" ? nil : output
+            if path != nil { Interruption.watch() }
+            let target = try path.map { path throws(OutputFile.Failure) in try OutputFile(path) }
+            let isOnTerminal = isatty(STDOUT_FILENO) == 1
             try await common.ledgerAccess.export(try query) { bytes, share in
                 if let target {
                     if Interruption.isAsked { throw OutputFile.Failure(text: "broken off: nothing was written") }
                     try target.write(bytes)
-                } else if !writeAll(bytes) {
+                } else if !writeAll(isOnTerminal ? Self.printable(bytes) : bytes) {
                     throw OutputFile.Failure(
                         text: "standard output can't be written: \(String(cString: strerror(errno)))")
                 }
@@ -104,6 +106,15 @@ struct ExportCommand: AsyncParsableCommand {
             StandardError.print(error.text)
             throw ExitCode(1)
         }
+    }
+}
+
+extension ExportCommand {
+    /// Lines for people to look at, not for programs: nothing in them steers the terminal.
+    private static func printable(_ bytes: [UInt8]) -> [UInt8] {
+        // Lines of CSV end with a carriage return, too.
+        let lines = String(decoding: bytes.filter { $0 != UInt8(ascii: "\r") }, as: UTF8.self)
+        return Array(Terminal.printableLines(lines).utf8)
     }
 }
 

@@ -116,7 +116,8 @@ private struct Screen {
 
     /// Each line over the former one, so that nothing flickers.
     func show(_ lines: [String]) {
-        Self.write("\u{1B}[H" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J")
+        Self.write(
+            "\u{1B}[H" + lines.map { Terminal.printableLines($0) + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J")
     }
 
     private static func write(_ text: String) {

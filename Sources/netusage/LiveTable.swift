@@ -25,7 +25,9 @@ struct LiveTable {
         var accounts = report.accounts.filter { !hasDevices || $0.kind != "uplink" }
         accounts = accounts.filter(\.uplink) + accounts.filter { !$0.uplink }
         var lines = [head(report, terminal), ""]
-        if let note = report.note { lines.insert(terminal.dim(terminal.clipped(note, to: terminal.columns)), at: 1) }
+        if let note = report.note {
+            lines.insert(terminal.dim(terminal.clipped(Terminal.printable(note), to: terminal.columns)), at: 1)
+        }
         if accounts.isEmpty { lines.append("There is no such device.") }
         for (place, account) in accounts.enumerated() {
             let block = self.block(account, terminal)

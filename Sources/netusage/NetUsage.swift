@@ -24,6 +24,10 @@ struct NetUsage: AsyncParsableCommand {
         ])
 
     static func main() async {
+        if CommandLine.arguments.isEmpty {
+            StandardError.print("the arguments can't be read: mount /proc, where they are")
+            exit(withError: ExitCode.failure)
+        }
         if let problem = wrongCommand(CommandLine.arguments.dropFirst()) {
             StandardError.print(problem)
             exit(withError: ExitCode.validationFailure)
@@ -39,8 +43,25 @@ struct NetUsage: AsyncParsableCommand {
             if CommandLine.arguments.dropFirst().first == Check.configuration.commandName {
                 Check.exit(onWrongUse: error)
             }
+            end(with: error)
+        }
+    }
+
+    /// Says what the error says, which may repeat arguments, and ends. Help and version are such errors, too.
+    private static func end(with error: any Error) -> Never {
+        let code = exitCode(for: error)
+        let text = fullMessage(for: error)
+        if text.isEmpty { exit(withError: code) }
+        if code != .success {
+            StandardError.print(text)
+            exit(withError: code)
+        }
+        do {
+            try output(text + "\n")
+        } catch {
             exit(withError: error)
         }
+        exit(withError: code)
     }
 
     /// What is wrong with the name of the command; otherwise its first flag would be said to be unknown.

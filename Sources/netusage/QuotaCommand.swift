@@ -87,10 +87,10 @@ struct QuotaCommand: ParsableCommand {
             let request = QuotaRequest(quota: name, kind: .correct, bytes: try parsedSize(used, "--used"), at: at)
             let access = common.ledgerAccess
             let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
-            print("\(kept.quota): \(sizeText(kept.bytes)) used as of \(kept.at) (correction \(kept.id))")
+            try output("\(kept.quota): \(sizeText(kept.bytes)) used as of \(kept.at) (correction \(kept.id))\n")
             let quota = try? access.plans().quotas.first { $0.name == name }
             if let last = quota?.adjustments.last(where: { $0.kind == kept.kind }), last.id != kept.id {
-                print("Correction \(last.id) goes on to hold, for it is of a later moment, \(last.at).")
+                try output("Correction \(last.id) goes on to hold, for it is of a later moment, \(last.at).\n")
             }
         }
     }
@@ -119,7 +119,7 @@ struct QuotaCommand: ParsableCommand {
             let access = common.ledgerAccess
             let request = QuotaRequest(quota: name, kind: .topUp, bytes: try parsedSize(size, "SIZE"))
             let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
-            print("\(kept.quota): \(sizeText(kept.bytes)) more in this cycle (top-up \(kept.id))")
+            try output("\(kept.quota): \(sizeText(kept.bytes)) more in this cycle (top-up \(kept.id))\n")
         }
     }
 
@@ -143,8 +143,8 @@ struct QuotaCommand: ParsableCommand {
             let access = common.ledgerAccess
             let request = QuotaRequest(quota: name, kind: .undo, id: id)
             let undone = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
-            print(
-                "\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) of \(undone.at) is taken back"
+            try output(
+                "\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) of \(undone.at) is taken back\n"
             )
         }
     }

@@ -16,7 +16,7 @@ struct QuotaTable {
 
     private func stale(_ report: PlansReport, _ reason: String) -> String {
         let since = report.meteredUntil.map { "Metered until \(minuteText($0))" } ?? "Nothing was metered yet"
-        let text = "\(since): \(reason)."
+        let text = Terminal.printable("\(since): \(reason).")
         return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
     }
 
@@ -37,8 +37,8 @@ struct QuotaTable {
     }
 
     private func headline(_ name: String, _ count: [String], _ direction: String, when: String) -> String {
-        let what = "\(count.joined(separator: ", ")), \(direction)"
-        let name = terminal.clipped(name, to: max(8, terminal.columns - width(when) - 2))
+        let what = Terminal.printable("\(count.joined(separator: ", ")), \(direction)")
+        let name = terminal.clipped(Terminal.printable(name), to: max(8, terminal.columns - width(when) - 2))
         let room = terminal.columns - width(name) - width(when)
         let middle = room >= width(what) + 4 ? "  \(what)" : ""
         let gap = String(repeating: " ", count: max(2, room - width(middle)))

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Glibc
 
 /// What a stream shows: how wide it is, and whether in colour.
@@ -28,7 +29,7 @@ struct Terminal {
     }
 
     /// The colours that are used, by their numbers in ECMA-48.
-    enum Colour: Int {
+    enum Colour: Int, CaseIterable {
         case red = 31
         case green = 32
         case yellow = 33
@@ -47,13 +48,28 @@ struct Terminal {
     static func printable(_ name: String) -> String {
         String(
             String.UnicodeScalarView(
-                name.unicodeScalars.map { scalar in
-                    switch scalar.properties.generalCategory {
-                    case .control, .format, .lineSeparator, .paragraphSeparator: "\u{FFFD}"
-                    default: scalar
-                    }
-                }))
+                name.unicodeScalars.map { $0.isInvisible ? "\u{FFFD}" : $0 }))
     }
+
+    /// Lines for a terminal, whatever they repeat of what comes from elsewhere: nothing steers it but the colours above.
+    static func printableLines(_ text: String) -> String {
+        if text.utf8.allSatisfy({ $0 < 0x7F && ($0 >= 0x20 || $0 == UInt8(ascii: "\n")) }) { return text }
+        var shown = String.UnicodeScalarView()
+        var rest = Substring(text).unicodeScalars
+        while let scalar = rest.first {
+            if let style = styles.first(where: { rest.starts(with: $0.unicodeScalars) }) {
+                shown += style.unicodeScalars
+                rest = rest.dropFirst(style.unicodeScalars.count)
+                continue
+            }
+            shown.append(scalar != "\n" && scalar.isInvisible ? "\u{FFFD}" : scalar)
+            rest = rest.dropFirst()
+        }
+        return String(shown)
+    }
+
+    /// What ``coloured(_:_:)``, ``bold(_:)`` and ``dim(_:)`` write.
+    private static let styles = ([0, 1, 2] + Colour.allCases.map(\.rawValue)).map { "\u{1B}[\($0)m" }
 
     /// A text that takes so many columns at most.
     func clipped(_ text: String, to length: Int) -> String {
@@ -86,13 +102,15 @@ struct Terminal {
 /// - Returns: Whether it was taken.
 func writeAll(_ text: String) -> Bool { writeAll(Array(text.utf8)) }
 
-/// Writes a text to standard output; where that can't be it is told, and the program ends with 1.
+/// Writes lines to standard output, and nothing that would steer a terminal.
 ///
+/// - Parameter failure: The exit code if they can't be written, which is said on standard error.
 /// - Throws: `ExitCode`.
-func output(_ text: String) throws {
-    if writeAll(text) { return }
-    StandardError.print("standard output can't be written: \(String(cString: strerror(errno)))")
-    throw ExitCode(1)
+func output(_ text: String, failure: CInt = 1) throws {
+    if writeAll(Terminal.printableLines(text)) { return }
+    StandardError.print(
+        "standard output can't be written: \(String(cString: strerror(errno))); write to another place")
+    throw ExitCode(failure)
 }
 
 /// Writes bytes to standard output, or elsewhere.

@@ -487,9 +487,9 @@ def test_a_program_that_was_yet_to_be_started_is_started_after_a_restart_and_no_
 def test_every_program_is_started_once_however_often_the_daemon_is_stopped_meanwhile(tmp_path, cable, exporter):
     near, _ = cable
     notes = tmp_path / "notes"
-    names = [f"quota-{number}" for number in range(60)]
+    names = [f"quota-{number}" for number in range(500)]  # Many more than run at a time.
     quotas = "\n".join(
-        f'  - {{ name: {name}, limit: 10 kB, run: [/bin/sh, -c, "echo $NETUSAGE_QUOTA >> {notes}; sleep 0.05"] }}'
+        f'  - {{ name: {name}, limit: 10 kB, run: [/bin/sh, -c, "echo $NETUSAGE_QUOTA >> {notes}; sleep 0.3"] }}'
         for name in names)
     configuration = write(tmp_path / "netusage.yaml", f"quotas:\n{quotas}\n")
 

@@ -168,7 +168,3 @@ private func csvField(_ text: String) -> String {
     let escaped = text.utf8.flatMap { $0 == UInt8(ascii: "\"") ? [$0, $0] : [$0] }
     return "\"\(String(decoding: escaped, as: UTF8.self))\""
 }
-
-private func jsonString(_ text: String) -> String {
-    String(decoding: json(text), as: UTF8.self)
-}

@@ -114,12 +114,3 @@ package struct StatusReport: Codable, Sendable {
     package var kernel: Kernel
     package var configuration: Configuration
 }
-
-/// Reports as programs get them: keys in snake case and in order, on one line unless `isPretty`.
-package func json(_ report: some Encodable, isPretty: Bool = false) -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
-    return (try? encoder.encode(report)).map(Array.init) ?? []  // Their values are all representable.
-}

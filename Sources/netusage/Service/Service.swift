@@ -71,7 +71,7 @@ struct Service {
         try systemd(systemctl + ["daemon-reload"])
         try systemd(systemctl + ["enable", "--quiet", Self.name])
         try systemd(systemctl + ["restart", Self.name])
-        print(
+        show(
             "The service runs: http://127.0.0.1:10073/. Look with: netusage service status\(isUsers ? " --user" : "")")
     }
 
@@ -139,6 +139,9 @@ struct Service {
                 RestartSec=5
                 RestartPreventExitStatus=64 78
                 KillMode=process
+                MemoryMax=256M
+                TasksMax=512
+                LimitCORE=0
                 UMask=0027
                 NoNewPrivileges=yes
 
@@ -190,13 +193,13 @@ struct Service {
             if unlink(path) != 0 {
                 throw Refusal(text: "\(path) can't be removed: \(String(cString: strerror(errno)))")
             }
-            print("removed \(path)")
+            show("removed \(path)")
         }
         if purges {
             // Those that hold something else stay.
             for path in [ledger, ConfigurationFile.defaultPath] { rmdir(Self.directory(of: path)) }
         } else if access(ledger, F_OK) == 0 {
-            print("The ledger stays: \(ledger)")
+            show("The ledger stays: \(ledger)")
         }
         try systemd(systemctl + ["daemon-reload"])
     }
@@ -232,6 +235,9 @@ struct Service {
 
     // MARK: - Files
 
+    /// Says what was done; that nobody can read it undoes nothing.
+    private func show(_ line: String) { _ = writeAll(Terminal.printableLines(line + "\n")) }
+
     private static func directory(of path: String) -> String {
         String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
     }
@@ -257,7 +263,7 @@ struct Service {
             unlink(part)
             throw Refusal(text: "\(path) can't be written: \(reason)")
         }
-        print("wrote \(path)")
+        show("wrote \(path)")
     }
 
     private func bytes(of path: String) throws(Refusal) -> [UInt8] {

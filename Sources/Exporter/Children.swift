@@ -1,0 +1,106 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// The programs that this process starts, and as the first process of a container also those that others left to it.
+///
+/// All waiting is done here: who waits for any child at all takes the status of those that somebody else waits for.
+final class Children: Sendable {  // A class, for there is one list of them for a process.
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    /// A program that was started, in a process group of its own, without input and output.
+    struct Child: Sendable {
+        fileprivate let processID: pid_t
+    }
+
+    /// How a process ended.
+    struct Status {
+        let raw: CInt
+
+        /// What is wrong with it; `nil` when it ended with 0. See wait(2).
+        var problem: String? {
+            let signal = raw & 0x7F
+            if signal != 0 { return "it was ended by signal \(signal)" }
+            let code = (raw >> 8) & 0xFF
+            return code == 0 ? nil : "it ended with \(code)"
+        }
+    }
+
+    private struct State {
+        /// Those whose status somebody wants, with it if they have ended.
+        var wanted: [pid_t: CInt?] = [:]
+        /// Those that were killed: nobody wants their status, but it has to be taken.
+        var killed: Set<pid_t> = []
+    }
+
+    private let isFirstProcess: Bool
+    private let state = Mutex(State())
+
+    /// - Parameter isFirstProcess: Whether the kernel makes children of others this one's when their parent ends.
+    init(isFirstProcess: Bool = getpid() == 1) {
+        self.isFirstProcess = isFirstProcess
+    }
+
+    /// - Throws: `Failure` when it can't be started.
+    func start(_ command: [String], environment: [String]) throws(Failure) -> Child {
+        // Locked, or a program that ends at once would be taken for one that others left.
+        let process = state.withLock { state in
+            let process = Self.withCStrings(command) { arguments in
+                Self.withCStrings(environment) { netusage_spawn(arguments, $0) }
+            }
+            if process > 0 { state.wanted[process] = .some(nil) }
+            return process
+        }
+        if process < 0 { throw Failure(description: "it can't be started: \(String(cString: strerror(-process)))") }
+        return Child(processID: process)
+    }
+
+    private static func withCStrings<Value>(
+        _ texts: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Value
+    ) -> Value {
+        var pointers = texts.map { strdup($0) } + [nil]
+        defer { for pointer in pointers { free(pointer) } }
+        return pointers.withUnsafeMutableBufferPointer { buffer in
+            guard let start = buffer.baseAddress else { preconditionFailure("an array with an element has an address") }
+            return body(start)
+        }
+    }
+
+    /// How a program ended, once, or `nil` while it runs.
+    func status(of child: Child) -> Status? {
+        state.withLock { state in
+            var raw: CInt = 0
+            if let ended = state.wanted[child.processID], let status = ended {
+                raw = status
+            } else if waitpid(child.processID, &raw, WNOHANG) != child.processID {
+                return nil
+            }
+            state.wanted[child.processID] = nil
+            return Status(raw: raw)
+        }
+    }
+
+    /// Ends a program and all that it has started in its process group; nobody may ask for its status any more.
+    func kill(_ child: Child) {
+        state.withLock { state in
+            // Once its status was taken the number may be another process's.
+            if let ended = state.wanted.removeValue(forKey: child.processID), ended != nil { return }
+            _ = Glibc.kill(-child.processID, SIGKILL)
+            state.killed.insert(child.processID)
+        }
+    }
+
+    /// Takes the status of every child that has ended and that nobody asks for, so that none stays as a zombie. Never waits.
+    func takeEnded() {
+        _ = state.withLockIfAvailable { state in
+            state.killed = state.killed.filter { waitpid($0, nil, WNOHANG) == 0 }
+            guard isFirstProcess else { return }
+            var raw: CInt = 0
+            while case let process = waitpid(-1, &raw, WNOHANG), process > 0 {
+                if state.wanted[process] != nil { state.wanted[process] = .some(raw) }
+            }
+        }
+    }
+}

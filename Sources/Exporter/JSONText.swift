@@ -1,0 +1,52 @@
+import Configuration
+import FoundationEssentials
+
+/// Reports as programs get them: keys in snake case and in order, on one line unless `isPretty`.
+package func json(_ report: some Encodable, isPretty: Bool = false) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
+    // Their values are all representable.
+    let encoded = (try? encoder.encode(report)).map(Array.init) ?? []
+    return escapingInvisible(encoded)
+}
+
+/// A JSON string (RFC 8259 §7) without anything that a terminal acts on.
+func jsonString(_ text: String) -> String {
+    var quoted = "\""
+    for scalar in text.unicodeScalars {
+        switch scalar {
+        case "\"": quoted += "\\\""
+        case "\\": quoted += "\\\\"
+        case "\n": quoted += "\\n"
+        case "\t": quoted += "\\t"
+        case _ where scalar.isInvisible: quoted += jsonEscape(scalar)
+        default: quoted.unicodeScalars.append(scalar)
+        }
+    }
+    return quoted + "\""
+}
+
+/// The same JSON with escapes for all that a terminal shows nothing for, or acts on. `JSONEncoder` has escapes for the
+/// control characters of ASCII only; outside of strings JSON is ASCII.
+private func escapingInvisible(_ json: [UInt8]) -> [UInt8] {
+    if json.allSatisfy({ $0 < 0x7F }) { return json }
+    var text = ""
+    for scalar in String(decoding: json, as: UTF8.self).unicodeScalars {
+        if scalar != "\n", scalar.isInvisible {
+            text += jsonEscape(scalar)
+        } else {
+            text.unicodeScalars.append(scalar)
+        }
+    }
+    return Array(text.utf8)
+}
+
+/// `\u001b`; beyond 16 bits two of them, for the halves of UTF-16.
+private func jsonEscape(_ scalar: Unicode.Scalar) -> String {
+    UTF16.encode(scalar)?.map { unit in
+        let hexadecimal = String(unit, radix: 16)
+        return "\\u" + String(repeating: "0", count: 4 - hexadecimal.count) + hexadecimal
+    }.joined() ?? ""
+}

@@ -1,0 +1,317 @@
+"""The program among others: what it prints of their texts, programs of quotas, and places where something is missing."""
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import os
+import pathlib
+import pty
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unicodedata
+
+import pytest
+
+from support import BINARY, PATIENCE, ROOT, Exporter, eventually
+
+# What a terminal acts on: clear, a C1 introducer, DEL, another direction of writing, a line separator. A device's name has 15 bytes at most.
+HOSTILE = "\x1b[2J\x9b\x7f\u202e\u2028"
+DEVICE = "d" + HOSTILE
+
+
+def steering(text):
+    """The characters in a text that a terminal acts on, but for line ends."""
+    return [letter for letter in text if letter != "\n" and unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp")]
+
+
+def ask(*arguments, **options):
+    done = subprocess.run([BINARY, *arguments], capture_output=True, timeout=60 * PATIENCE, **options)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@contextlib.contextmanager
+def foreign_daemon(ledger, answer):
+    """Another program that listens in the daemon's place and gives every order the same answer."""
+    path = f"{ledger}.control"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, contextlib.suppress(OSError):
+                        connection.recv(65536)
+                        connection.sendall(answer)
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_no_name_steers_a_terminal(cable, exporter, tmp_path):
+    near, _ = cable
+    near.ip("link", "set", "wan0", "down")
+    near.ip("link", "set", "wan0", "name", DEVICE)
+    near.ip("link", "set", DEVICE, "alias", HOSTILE, "up")
+    near.ip("route", "replace", "default", "via", "10.0.0.2", "dev", DEVICE)
+    (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: ['*'], limit: 1 kB }]\n")
+    flags = [f"--config.file={tmp_path}/netusage.yaml", f"--storage.path={tmp_path}/ledger.db"]
+    logs = [exporter(near, flags[0])]
+    near.send("10.0.0.2", 100)
+    commands = [["today"], ["days", "--device", "d*"], ["recent", "--device", "d*"], ["quota"], ["doctor"], ["check"], ["export"],
+                ["export", "--format", "json"], ["live", "-n", "1"], ["today", "--device", "nothing"]]
+    eventually(lambda: "[2J" in near.exec(BINARY, "today", *flags))
+
+    def printed():
+        for command in commands:
+            for json_flag in ([], ["--json"]) if command[0] not in ("check", "export") else ([],):
+                done = subprocess.run(["ip", "netns", "exec", near.name, BINARY, *command, *json_flag, *flags], capture_output=True,
+                                      timeout=60 * PATIENCE)
+                if command != ["export"]:  # CSV that isn't for a terminal has names as they are.
+                    yield command, (done.stdout + done.stderr).decode()
+
+    def answered():
+        for path in ("status", "live", "usage", "quotas", "usage?device=%1B%C2%9B", "export?format=json"):
+            yield path, near.get(10073, f"/api/v1/{path}").body.decode()
+
+    for about, text in [*printed(), *answered()]:
+        assert not steering(text), (about, text)
+    assert any(account["name"] == DEVICE for account in json.loads(near.get(10073, "/api/v1/live").body)["accounts"])
+    logs[0].stop()
+    for about, text in printed():
+        assert not steering(text), (about, text)
+    (tmp_path / "again").mkdir()
+    logs.append(exporter(near, flags[0], "--log.format=json", directory=tmp_path / "again", ledger=tmp_path / "ledger.db"))
+    for log in logs:
+        eventually(lambda: "2J" in log.log)
+        assert not steering(log.log), log.log
+        assert "\\u009b\\u007f\\u202e\\u2028" in log.log
+
+
+def test_no_argument_steers_a_terminal(tmp_path):
+    for arguments in (["check", HOSTILE], ["check", "--used", HOSTILE], ["days", "-n", HOSTILE], [HOSTILE], ["today", "--" + HOSTILE],
+                      ["quota", "top-up", "q", HOSTILE], ["quota", "correct", "q", "--used", "1 GB", "--at", HOSTILE],
+                      ["config", "check", HOSTILE], ["serve", "--web.listen-address", HOSTILE], ["export", "--label", HOSTILE],
+                      ["import", "csv", HOSTILE], ["service", "install", "--config.file", "/" + HOSTILE], ["today", "--device", HOSTILE],
+                      ["doctor", "--config.file", HOSTILE], ["summary", "--since", HOSTILE], ["export", "-o", "/" + HOSTILE]):
+        code, output, errors = ask(*arguments, env={**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)})
+        assert code != 0 and output + errors, arguments
+        assert not steering(output + errors), (arguments, output + errors)
+    good = tmp_path / ("good" + HOSTILE)
+    good.write_text("week_starts: sunday\n")
+    code, output, _ = ask("config", "check", good)
+    assert (code, steering(output)) == (0, []) and "good" in output
+    good.write_text(f'quotas: [{{ name: "\\x1b[2J\\u009b\\u202e", limit: 1 GB }}]\n')
+    code, _, errors = ask("config", "check", good)
+    assert (code, steering(errors)) == (78, [])
+
+
+def test_a_stranger_in_the_daemons_place_doesnt_steer_a_terminal(tmp_path):
+    (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: [lo], limit: 1 GB }]\n")
+    flags = [f"--config.file={tmp_path}/netusage.yaml", f"--storage.path={tmp_path}/ledger.db"]
+    answer = json.dumps({"error": "\x1b]0;owned\x07" + HOSTILE + "\x1b[31m"}, ensure_ascii=False).encode() + b"\n"
+    with foreign_daemon(tmp_path / "ledger.db", answer):
+        for command in (["quota"], ["quota", "nothing"], ["quota", "top-up", "q", "1 GB"], ["today"], ["check"], ["quota", "--json"]):
+            _, output, errors = ask(*command, *flags)
+            assert not steering(output + errors), (command, output + errors)
+
+
+def test_an_export_on_a_terminal_doesnt_steer_it(cable, exporter, tmp_path):
+    near, _ = cable
+    near.bridge(DEVICE, 7)
+    daemon = exporter(near)
+    near.send("10.7.0.2", 10)
+    daemon.stop()
+    command = [BINARY, "export", f"--storage.path={daemon.ledger}"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout.decode()
+    assert DEVICE in raw
+    master, slave = pty.openpty()
+    process = subprocess.Popen(command, stdout=slave, stderr=slave)
+    assert process.wait(20) == 0
+    os.close(slave)
+    shown = os.read(master, 65536).decode().replace("\r", "")
+    os.close(master)
+    assert "d\N{REPLACEMENT CHARACTER}[2J" in shown and not steering(shown)
+
+
+def test_the_demonstration_prints_notifications_as_text_and_waits_for_nobody(capsys):
+    specification = importlib.util.spec_from_file_location("demo", ROOT / "deploy/demo.py")
+    demo = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(demo)
+    server = demo.webhook(0)
+    try:
+        with socket.create_connection(server.server_address) as silent:
+            alert = {"status": "firing", "labels": {"severity": "warning"}, "annotations": {"summary": HOSTILE, "description": HOSTILE}}
+            connection = http.client.HTTPConnection(*server.server_address, timeout=3)
+            connection.request("POST", "/", json.dumps({"alerts": [alert]}))
+            assert connection.getresponse().status == 200
+            connection.close()
+            shown = eventually(lambda: capsys.readouterr().out)
+            assert "[2J" in shown and not steering(shown)
+            silent.settimeout(10 * PATIENCE)
+            assert silent.recv(1) == b"", "a silent connection is closed"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("command, code", [
+    (["check"], 3), (["check", "--wrong"], 3), (["doctor"], 1), (["today"], 1), (["config", "check"], 1), (["--help"], 1), (["--version"], 1),
+    (["export"], 1), (["quota", "top-up", "q", "1 GB"], 1)])
+def test_what_cant_be_written_is_an_error(cable, exporter, tmp_path, command, code):
+    near, _ = cable
+    (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: [lo], limit: 1 GB }]\n")
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml")
+    near.send("127.0.0.1", 10)
+    daemon.stop()
+    flags = [] if command[0].startswith("-") else [f"--config.file={tmp_path}/netusage.yaml", f"--storage.path={daemon.ledger}"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, *command, *flags], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code and "standard output can't be written: No space left" in done.stderr, done
+
+
+def test_a_dash_is_standard_output(cable, exporter, tmp_path):
+    near, _ = cable
+    daemon = exporter(near)
+    near.send("10.0.0.2", 10)
+    daemon.stop()
+    code, output, _ = ask("export", "-o", "-", f"--storage.path={daemon.ledger}", cwd=tmp_path)
+    assert code == 0 and "wan0" in output
+    assert not (tmp_path / "-").exists()
+
+
+def test_without_proc_no_command_is_taken_for_none(tmp_path):
+    for arguments in ("serve", "check", "--version"):
+        done = subprocess.run(["unshare", "-m", "sh", "-c", f"umount -l /proc; {BINARY} {arguments}"], capture_output=True, text=True)
+        assert done.returncode == 1 and "mount /proc" in done.stderr and done.stdout == "", done
+
+
+def reaping_daemon(tmp_path, near, run, *prefix, environment=None):
+    """The daemon as a container has it, with a quota whose program is `run`; whoever is its child can be seen in its /proc."""
+    (tmp_path / "netusage.yaml").write_text("sampling: { interval: 200ms }\nquotas:\n" + run)
+    return Exporter(near, tmp_path, f"--config.file={tmp_path}/netusage.yaml", prefix=prefix, environment=environment)
+
+
+def test_as_first_process_it_takes_orphans_and_nobodys_status(cable, tmp_path):
+    near, _ = cable
+    leaves = tmp_path / "leaves"
+    leaves.write_text("#!/bin/sh\nfor i in 1 2 3; do (sleep 0.5) & done\n")
+    leaves.chmod(0o755)
+    quotas = f"  - {{ name: leaves, limit: 1 kB, run: [{leaves}] }}\n  - {{ name: good, limit: 1 kB, run: [/bin/true] }}\n"
+    # They end at moments that have nothing to do with those at which the daemon looks.
+    quotas += "".join(f"  - {{ name: fails{number}, limit: 1 kB, run: [/bin/sh, -c, 'sleep {1 + number * 0.07}; exit 7'] }}\n" for number in range(20))
+    daemon = reaping_daemon(tmp_path, near, quotas, "unshare", "-pf", "--mount-proc")
+    try:
+        first = int(eventually(lambda: pathlib.Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text()))
+
+        def children():
+            states = []
+            for number in pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split():
+                with contextlib.suppress(OSError):
+                    states.append(pathlib.Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0])
+            return states
+
+        near.send("10.0.0.2", 10)
+        eventually(lambda: daemon.log.count("a quota's program ended") == 2 and daemon.log.count("it ended with 7") == 20)
+        time.sleep(1)
+        eventually(lambda: children() == [], 5)
+    finally:
+        os.kill(first, signal.SIGTERM)
+        assert daemon.process.wait(20 * PATIENCE) == 0
+
+
+def test_the_log_and_the_program_of_a_quota_get_no_secrets(cable, tmp_path):
+    near, _ = cable
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment.part; mv {tmp_path}/environment.part {tmp_path}/environment\n")
+    program.chmod(0o755)
+    quotas = f"  - {{ name: q, limit: 1 kB, run: [{program}, '--token=S3cret', two] }}\n"
+    secret = {"CREDENTIALS_DIRECTORY": "/run/credentials", "RUNTIME_DIRECTORY": "/run/netusage", "JOURNAL_STREAM": "8:1", "KEPT": "yes"}
+    daemon = reaping_daemon(tmp_path, near, quotas, environment=secret)
+    try:
+        near.send("10.0.0.2", 10)
+        eventually((tmp_path / "environment").exists)
+        eventually(lambda: "a quota's program ended" in daemon.log)
+        variables = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines() if "=" in line)
+        assert variables["KEPT"] == "yes" and variables["PATH"] == os.environ["PATH"] and variables["NETUSAGE_QUOTA"] == "q"
+        assert not variables.keys() & (secret.keys() - {"KEPT"})
+        assert f"program={program}" in daemon.log and "arguments=2" in daemon.log and "S3cret" not in daemon.log
+    finally:
+        daemon.close()
+
+
+def test_programs_that_hang_hold_up_no_other_quotas(cable, tmp_path):
+    near, _ = cable
+    quotas = "".join(f"  - {{ name: hangs{number}, limit: 1 kB, run: [/bin/sh, -c, 'echo $$ >> {tmp_path}/pids; exec sleep 1000'] }}\n"
+                     for number in range(20))
+    quotas += "  - { name: last, limit: 2 kB, run: [/bin/true] }\n"
+    daemon = reaping_daemon(tmp_path, near, quotas)
+    try:
+        near.send("10.0.0.2", 1, 1100)
+        eventually(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 20)
+        near.send("10.0.0.2", 10)
+        eventually(lambda: "quota=last" in daemon.log.partition("a quota's program ended")[2])
+        daemon.stop()
+        for number in (tmp_path / "pids").read_text().split():
+            os.kill(int(number), 0)  # As documented they go on when the daemon has ended.
+    finally:
+        daemon.close()
+        for number in (tmp_path / "pids").read_text().split():
+            os.kill(int(number), signal.SIGKILL)
+
+
+def test_a_zone_that_is_missing_is_named_and_isnt_utc(tmp_path):
+    place = f"--storage.path={tmp_path}/ledger.db"
+    code, _, errors = ask("serve", place, env={**os.environ, "TZ": "Europe/Berlin", "TZDIR": "/nonexistent"})
+    assert code == 78 and "The zone Europe/Berlin isn't in /nonexistent" in errors, errors
+    link = "mount --bind $0 /etc; ln -sfn /usr/share/zoneinfo/Europe/Nowhere /etc/localtime; exec \"$@\""
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    environment = {name: value for name, value in os.environ.items() if name not in ("TZ", "TZDIR")}
+    for command in (["serve"], ["today"]):
+        done = subprocess.run(["unshare", "-m", "sh", "-c", link, etc, BINARY, *command, place], capture_output=True, text=True, env=environment,
+                              timeout=60)
+        assert done.returncode != 0 and "/etc/localtime is a link to /usr/share/zoneinfo/Europe/Nowhere" in done.stderr, done
+    # The remedy that it names.
+    done = subprocess.run(["unshare", "-m", "sh", "-c", link.replace("Europe/Nowhere", "Europe/Berlin"), etc, BINARY, "today", place],
+                          capture_output=True, text=True, env=environment)
+    assert "there is no ledger" in done.stderr.lower() or "netusage serve" in done.stderr, done
+    assert "localtime" not in done.stderr, done
+
+
+@pytest.mark.parametrize("trap", ["link", "dangling", "fifo"])
+def test_the_csv_log_follows_no_link(cable, exporter, tmp_path, trap):
+    near, _ = cable
+    victim = tmp_path / "victim"
+    if trap == "link":
+        victim.write_text("first\nunfinished")
+    directory = tmp_path / "csv"
+    directory.mkdir()
+    for days in (-1, 0, 1):
+        path = directory / time.strftime("network_usage_%Y-%m-%d.csv", time.gmtime(time.time() + days * 86400))
+        os.mkfifo(path) if trap == "fifo" else path.symlink_to(victim)
+    (tmp_path / "netusage.yaml").write_text(f"timezone: UTC\ncsv_log: {{ directory: {directory}, device: wan0 }}\n")
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml")
+    eventually(lambda: "the CSV log can't be written" in daemon.log)
+    assert "remove it, or name another directory" in daemon.log
+    assert ("isn't a plain file" if trap == "fifo" else "is a symbolic link") in daemon.log
+    time.sleep(1.5)
+    assert daemon.log.count("the CSV log can't be written") == 1
+    assert victim.read_text() == "first\nunfinished" if trap == "link" else not victim.exists()
+    # The remedy: take it away.
+    for path in directory.iterdir():
+        path.unlink()
+    daemon.stop()
+    os.chown(directory, 4321, 4322)
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml")
+    path, = eventually(lambda: [path for path in directory.iterdir() if path.stat().st_size])
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (4321, 4322, 0o640), "root's files are the directory owner's"
