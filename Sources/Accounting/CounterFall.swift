@@ -21,8 +21,9 @@ extension Delta {
 /// One direction of a device whose counter shows less than before.
 ///
 /// Either the counter restarted, or the kernel showed a wrong number for a moment. The counter decides: if it comes back
-/// within a minute, and has grown by no more than the link can carry, it hadn't restarted. Until then, what a restart
-/// would book is held.
+/// within a minute, and has grown by no more than the link can carry, it hadn't restarted. One that got there step by
+/// step from near 0, as a restarted one does on a fast link, isn't back: it has restarted. Until that is clear, what a
+/// restart would book is held.
 struct CounterFall {
     /// What is booked if the counter has restarted: bytes between two readings.
     struct HeldBytes {
@@ -47,45 +48,80 @@ struct CounterFall {
     let heldUplink: Bool
     /// What the counter showed last.
     private(set) var shown: UInt64 = 0
+    private var shownAt: BootTime
+    /// What it showed first, and the fastest that it has grown since, in bytes a second.
+    private var firstShown: UInt64?
+    private var fastestGrowth = 0.0
     private(set) var held: [HeldBytes] = []
 
     init(from before: UInt64, readAt beforeAt: Moment, seenAt: BootTime, heldUplink: Bool) {
         self.before = before
         self.beforeAt = beforeAt
         self.seenAt = seenAt
+        shownAt = beforeAt.sinceBoot
         self.heldUplink = heldUplink
     }
 
-    /// Whether a reading shows that the counter hadn't restarted.
-    ///
-    /// - Parameter linkBytesPerSecond: What the link can carry in a second; `nil` if that isn't known.
-    func isUndone(by value: UInt64, at now: BootTime, linkBytesPerSecond: UInt64?) -> Bool {
-        guard value >= before else { return false }
-        return Self.canCarry(value - before, within: now.elapsed(since: beforeAt.sinceBoot), linkBytesPerSecond)
+    /// What a reading says of a fall.
+    enum Verdict {
+        /// The counter may still come back.
+        case open
+        case glitch
+        case restart
     }
 
-    /// Whether the time in which the counter may come back is over.
-    ///
-    /// - Parameter samplingInterval: Where readings are rarer than the window, the next one still counts.
-    func isOver(at now: BootTime, samplingInterval: Span) -> Bool {
+    /// - Parameters:
+    ///   - value: What the counter shows now.
+    ///   - samplingInterval: Where readings are rarer than the window, the next one still counts.
+    ///   - linkBytesPerSecond: What the link can carry in a second; `nil` if that isn't known.
+    func verdict(
+        on value: UInt64, at now: BootTime, samplingInterval: Span, linkBytesPerSecond: UInt64?
+    ) -> Verdict {
         let rareReading = samplingInterval.adding(Span(nanoseconds: samplingInterval.nanoseconds / 2))
-        return now.elapsed(since: seenAt) > max(Self.window, rareReading)
+        if now.elapsed(since: seenAt) > max(Self.window, rareReading) { return .restart }
+        if value < before { return .open }
+        if hasClimbed(to: value, at: now) { return .restart }
+        let elapsed = now.elapsed(since: beforeAt.sinceBoot)
+        return Self.canCarry(value - before, within: elapsed, linkBytesPerSecond) ? .glitch : .open
+    }
+
+    /// Whether the counter came to `value` at the speed at which it grew all the while, from about 0. Two times that is
+    /// allowed for, as traffic is uneven; a counter that shows a wrong number comes back by a jump, or fell by little.
+    private func hasClimbed(to value: UInt64, at now: BootTime) -> Bool {
+        guard let firstShown, fastestGrowth > 0 else { return false }
+        let seconds = max(now.elapsed(since: shownAt).seconds, 0)
+        let firstSeconds = max(seenAt.elapsed(since: beforeAt.sinceBoot).seconds, 0)
+        return Double(firstShown) <= 2 * fastestGrowth * firstSeconds
+            && Double(value - min(shown, value)) <= 2 * fastestGrowth * seconds
     }
 
     /// Holds what a reading would book if the counter has restarted.
     ///
     /// - Returns: The bytes; and whether the counter fell once more.
     mutating func hold(
-        _ value: UInt64, isUplink: Bool, over span: Ledger.BookingSpan, linkBytesPerSecond: UInt64?
+        _ value: UInt64, isUplink: Bool, over span: Ledger.BookingSpan, at now: BootTime, linkBytesPerSecond: UInt64?
     ) -> (bytes: UInt64, fell: Bool) {
         let fell = value < shown
         let bytes = fell ? value : value - shown
+        let seconds = now.elapsed(since: shownAt).seconds
+        if firstShown == nil || fell {
+            firstShown = value
+            fastestGrowth = 0
+        } else if seconds > 0 {
+            fastestGrowth = max(fastestGrowth, Double(bytes) / seconds)
+        }
         shown = value
+        shownAt = now
         if bytes > 0 {
             let isPlausible = Self.canCarry(bytes, within: span.elapsed, linkBytesPerSecond)
             held.append(HeldBytes(bytes: bytes, isUplink: isUplink, span: span, isPlausible: isPlausible))
         }
         return (bytes, fell)
+    }
+
+    /// What the counter has shown since was booked elsewhere.
+    mutating func goOn(from value: UInt64, at now: BootTime) {
+        (shown, shownAt) = (value, now)
     }
 
     /// Two seconds are allowed for, as drivers refresh their counters that seldom.

@@ -83,6 +83,11 @@ struct AwayDevices {
         var isMissing = false
         /// Whether it is there, but excluded. There are no more of these than the kernel has devices.
         var isHere = false
+
+        /// Whether `device` is another one: both have a hardware address, and not the same.
+        func isOther(than device: Device) -> Bool {
+            !hardwareAddress.isEmpty && !device.hardwareAddress.isEmpty && hardwareAddress != device.hardwareAddress
+        }
     }
 
     private(set) var entries: [DeviceIndex: Entry] = [:]
@@ -111,6 +116,6 @@ struct AwayDevices {
             }
         }
         return last { !$0.hardwareAddress.isEmpty && $0.hardwareAddress == device.hardwareAddress }
-            ?? last { $0.name == device.name }
+            ?? last { $0.name == device.name && !$0.isOther(than: device) }
     }
 }

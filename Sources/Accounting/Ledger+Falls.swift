@@ -30,12 +30,12 @@ extension Ledger {
         for direction in TrafficDirection.allCases {
             let value = counters[direction]
             if let fall = falls[index]?[direction] {
-                if fall.isOver(at: now.sinceBoot, samplingInterval: rules.samplingInterval) {
+                switch verdict(on: fall, of: device, showing: value, at: now) {
+                case .open: break
+                case .restart:
                     takeAsRestart(direction, of: index)
                     isUrgent = true
-                } else if fall.isUndone(
-                    by: value, at: now.sinceBoot, linkBytesPerSecond: device.linkBytesPerSecond)
-                {
+                case .glitch:
                     takeAsGlitch(fall, direction, of: index, showing: value, at: now)
                     continue
                 }
@@ -52,19 +52,28 @@ extension Ledger {
                 hasFallen = true
                 isUrgent = true
             }
-            if hold(value, direction, of: index, isUplink: isUplink, over: span) { hasFallen = true }
+            if hold(value, direction, of: index, isUplink: isUplink, over: span, at: now.sinceBoot) { hasFallen = true }
         }
         if hasFallen { accounts[device.account].events.resets += 1 }
         return isUrgent
     }
 
+    func verdict(
+        on fall: CounterFall, of device: MeteredDevice, showing value: UInt64, at now: Moment
+    ) -> CounterFall.Verdict {
+        fall.verdict(
+            on: value, at: now.sinceBoot, samplingInterval: rules.samplingInterval,
+            linkBytesPerSecond: device.linkBytesPerSecond)
+    }
+
     /// - Returns: Whether the counter fell once more.
     private mutating func hold(
-        _ value: UInt64, _ direction: TrafficDirection, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan
+        _ value: UInt64, _ direction: TrafficDirection, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan,
+        at now: BootTime
     ) -> Bool {
         guard let device = devices[index], var fall = falls[index]?[direction] else { return false }
         let (bytes, fell) = fall.hold(
-            value, isUplink: isUplink, over: span, linkBytesPerSecond: device.linkBytesPerSecond)
+            value, isUplink: isUplink, over: span, at: now, linkBytesPerSecond: device.linkBytesPerSecond)
         falls[index]?[direction] = fall
         if bytes > 0, fall.held.last?.isPlausible == true {
             accounts[device.account].rate.add(Delta(bytes, direction))
@@ -85,11 +94,14 @@ extension Ledger {
         if case .spread(let from, let to, let cuts, let elapsed, _) = span {
             span = .spread(from: from, to: to, cuts: cuts, elapsed: elapsed, isGap: false)
         }
-        book(Delta(value - fall.before, direction), from: device, isUplink: fall.heldUplink, over: span)
+        // It was carried in up to a minute: that is no rate of the last interval.
+        book(
+            Delta(value - fall.before, direction), from: device, isUplink: fall.heldUplink, over: span,
+            countsAsRate: false)
     }
 
     /// The counter has restarted: what it has shown since the fall is booked to the time in which it was read.
-    private mutating func takeAsRestart(_ direction: TrafficDirection, of index: DeviceIndex) {
+    mutating func takeAsRestart(_ direction: TrafficDirection, of index: DeviceIndex) {
         guard let device = devices[index], let fall = falls[index]?[direction] else { return }
         endFall(of: direction, of: index)
         devices[index]?.last[direction] = fall.shown
@@ -124,9 +136,7 @@ extension Ledger {
         guard let device = devices[index] else { return booked }
         for direction in TrafficDirection.allCases {
             guard let fall = falls[index]?[direction] else { continue }
-            if let value = final?[direction], !fall.isOver(at: now.sinceBoot, samplingInterval: rules.samplingInterval),
-                fall.isUndone(by: value, at: now.sinceBoot, linkBytesPerSecond: device.linkBytesPerSecond)
-            {
+            if let value = final?[direction], verdict(on: fall, of: device, showing: value, at: now) == .glitch {
                 endFall(of: direction, of: index)
                 continue
             }

@@ -109,10 +109,10 @@ extension Ledger {
     }
 
     private mutating func absorb(_ later: Ledger) {
-        // Counters that fell while nothing ran: `later` never saw what they had shown before.
-        settleFalls()
+        let open = settleFalls(of: later)
         follow(later)
         falls = later.falls
+        carryOn(open, at: later.lastReading.sinceBoot)
         var number: [AccountID: AccountID] = [:]
         for (laterPlace, account) in later.accounts.enumerated() where !account.isFolded {
             let place = self.account(for: account.key)
@@ -141,6 +141,46 @@ extension Ledger {
         structureVersion = max(structureVersion, later.structureVersion) + 1
         window = PeriodWindow(calendar, at: lastReading.timestamp)
         recomputePeriods()
+    }
+
+    /// Counters that fell while nothing ran: `later` never saw what they had shown before. Those that are still below that
+    /// may come back; what any other showed at the start is booked.
+    ///
+    /// - Returns: Those that may come back.
+    private mutating func settleFalls(of later: Ledger) -> [DeviceIndex: CounterFalls] {
+        var open: [DeviceIndex: CounterFalls] = [:]
+        for (index, falls) in falls.sorted(by: { $0.key < $1.key }) {
+            for direction in TrafficDirection.allCases {
+                guard let fall = falls[direction] else { continue }
+                if isOpen(fall, direction, of: index, in: later) {
+                    open[index, default: CounterFalls()][direction] = fall
+                } else {
+                    takeAsRestart(direction, of: index)
+                }
+            }
+        }
+        return open
+    }
+
+    private mutating func carryOn(_ open: [DeviceIndex: CounterFalls], at now: BootTime) {
+        for (index, falls) in open {
+            for direction in TrafficDirection.allCases {
+                guard var fall = falls[direction], let shown = devices[index]?.last[direction] else { continue }
+                fall.goOn(from: shown, at: now)
+                self.falls[index, default: CounterFalls()][direction] = fall
+                devices[index]?.last[direction] = fall.before
+            }
+        }
+    }
+
+    private func isOpen(
+        _ fall: CounterFall, _ direction: TrafficDirection, of index: DeviceIndex, in later: Ledger
+    ) -> Bool {
+        guard let device = later.devices[index], later.falls[index]?[direction] == nil,
+            later.origin?.gone.contains(index) != true,
+            later.accounts[device.account].key == devices[index].map({ accounts[$0.account].key })
+        else { return false }
+        return verdict(on: fall, of: device, showing: device.last[direction], at: later.lastReading) == .open
     }
 
     /// Accounts change their names, and devices leave, move and come, as they did in `later`.

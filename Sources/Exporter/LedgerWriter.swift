@@ -52,12 +52,12 @@ struct LedgerWriter: Sendable {
             await meter.takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes)
             await opened()
         case .looked(let stored, let book, let calendar, let sizeBytes, let failure):
-            await meter.takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes)
+            await meter.takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes, isOwned: false)
             await meter.storeFailed(failure)
             return failure
         case .committed(let adopted, let sizeBytes): await meter.committed(adopted, sizeBytes: sizeBytes)
         case .history(let stored, let book, let calendar, let sizeBytes):
-            await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes)
+            if await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes) { await opened() }
         case .scanned(let scan): await meter.take(scan)
         case .adjusted(let result, let book): await meter.adjusted(result, book)
         case .tookOver(let outcomes): await meter.tookOver(.success(outcomes))

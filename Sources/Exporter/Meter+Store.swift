@@ -55,7 +55,7 @@ extension Meter {
                 names: ledger.namesWanted, daysFrom: window.previousMonthStart,
                 settings.calendar, request)
         }
-        let needsHistory = wantsAnotherCalendar || wantsAnotherPlanBook || ledger.needsHistory
+        let needsHistory = wantsAnotherCalendar || wantsAnotherPlanBook || ledger.needsHistory || !isOwner
         // Where links come and go all the time there is always an urgent commit; the others take turns with it.
         let othersWait = !orders.isEmpty || waitingTakeOver != nil || needsHistory
         let isCommitFirst = isUrgent && !(isOthersTurn && othersWait)
@@ -126,13 +126,17 @@ extension Meter {
     }
 
     /// The history that was asked for.
-    func take(_ history: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64) {
+    ///
+    /// - Returns: Whether this process is the ledger's owner only now; see ``isOwner``.
+    func take(_ history: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64) -> Bool {
+        storeSucceeded(sizeBytes: sizeBytes)
         // Accounts that became one meanwhile are two in it: it is read again when that is in the store.
-        if ledger.hasFolds { return storeSucceeded(sizeBytes: sizeBytes) }
+        if ledger.hasFolds { return false }
         ledger.replaceHistory(history, calendar: calendar, at: SystemClock.now().timestamp)
         ledger.use(book)
         series = nil
-        storeSucceeded(sizeBytes: sizeBytes)
+        defer { isOwner = true }
+        return !isOwner
     }
 
     /// The store couldn't do what it was asked to; it is asked again. See ``isRetryDue(since:)``.

@@ -49,6 +49,9 @@ actor Meter {
     var failedAt: BootTime?
     /// Something happened that a crash must not undo.
     var isUrgent = true
+    /// Whether nobody else can write the ledger. One that could only be read at first is read again when it can be
+    /// written: somebody may have told it something meanwhile.
+    var isOwner = true
     /// Whether an urgent commit went before other work that waits: then that goes first.
     var isOthersTurn = false
     let wakeStore: AsyncStream<Void>.Continuation
@@ -131,7 +134,12 @@ actor Meter {
     }
 
     /// Takes up what the store has: it goes before everything that was metered meanwhile.
-    func takeUp(_ stored: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64) {
+    ///
+    /// - Parameter isOwned: Whether the store can be written, too.
+    func takeUp(
+        _ stored: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64, isOwned: Bool = true
+    ) {
+        isOwner = isOwned
         if hasBegun { read(endsInterval: false) }
         ledger.takeUp(stored, planBook: book, calendar: calendar, wasShown: hasBegun)
         series = nil

@@ -68,10 +68,14 @@ actor Store {
     }
 
     /// Reads a ledger that can't be written. Its days are booked by this calendar in memory only.
+    ///
+    /// - Returns: `nil` if nothing was ever written in it.
     private func lookOnce(
         _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar, _ plans: PlanRequest
-    ) throws(StoreError) -> (stored: StoredLedger, book: PlanBook, sizeBytes: Int64) {
+    ) throws(StoreError) -> (stored: StoredLedger, book: PlanBook, sizeBytes: Int64)? {
         let seen = try LedgerFile(reading: path)
+        // One whose schema isn't there yet, as on a full disk, has nothing to read.
+        guard seen.isInUse else { return nil }
         let stored = try seen.load(rezonedTo: calendar, daysFrom: daysFrom, names: names)
         let book = try plans.book(of: seen)
         look = Look(

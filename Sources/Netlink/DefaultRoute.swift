@@ -33,10 +33,15 @@ package struct DefaultRoute: Hashable, Sendable {
         package var tunnels: Set<UInt32>
         /// Links that lead nowhere.
         package var loopbacks: Set<UInt32>
+        /// By link, those that carry its bytes, too: the parent of a VLAN, the bond of a port.
+        package var carriers: [UInt32: Set<UInt32>]
 
-        package init(tunnels: Set<UInt32> = [], loopbacks: Set<UInt32> = []) {
+        package init(
+            tunnels: Set<UInt32> = [], loopbacks: Set<UInt32> = [], carriers: [UInt32: Set<UInt32>] = [:]
+        ) {
             self.tunnels = tunnels
             self.loopbacks = loopbacks
+            self.carriers = carriers
         }
 
         package init(_ links: some Sequence<Link>) {
@@ -44,14 +49,32 @@ package struct DefaultRoute: Hashable, Sendable {
             for link in links {
                 if link.isTunnel { tunnels.insert(link.index) }
                 if link.kind == "loopback" { loopbacks.insert(link.index) }
+                let above = Set([link.carrier, link.master].compactMap { $0 })
+                if !above.isEmpty { carriers[link.index] = above }
             }
+        }
+
+        /// Whether one of `others` carries what `link` carries, directly or by links between them.
+        func isCarried(_ link: UInt32, byOneOf others: Set<UInt32>) -> Bool {
+            var seen: Set<UInt32> = [link]
+            var next = carriers[link] ?? []
+            while let carrier = next.popFirst() {
+                if !seen.insert(carrier).inserted { continue }
+                if others.contains(carrier) { return true }
+                next.formUnion(carriers[carrier] ?? [])
+            }
+            return false
         }
     }
 
-    /// The route without links that lead nowhere; `nil` if no link is left.
+    /// The route without links that lead nowhere, and without those whose bytes another of its links carries once more;
+    /// `nil` if no link is left.
     func leadingOut(_ roles: LinkRoles) -> DefaultRoute? {
         var route = self
         route.links.removeAll { roles.loopbacks.contains($0) }
+        if !route.isTunnel(roles) { route.links.removeAll { roles.tunnels.contains($0) } }
+        let links = Set(route.links)
+        route.links.removeAll { roles.isCarried($0, byOneOf: links) }
         return route.links.isEmpty ? nil : route
     }
 

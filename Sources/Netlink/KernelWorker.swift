@@ -111,7 +111,9 @@ final class KernelWorker: Sendable {
                     return (state.job, state.isEnding)
                 }
                 if isEnding { return }
-                job?(queries)
+                // A signal without a job: an earlier round took both it and the job.
+                guard let job else { continue }
+                job(queries)
                 exchange.state.withLock { $0.isBusy = false }
                 exchange.done.signal()
             }

@@ -85,6 +85,38 @@ struct CounterFallTests {
         #expect(world.view("eth0")?.lifetime == total(2 * Self.terabyte + 1_000_000_000, Self.terabyte))
     }
 
+    /// As a 32-bit counter does that wraps every half a minute, or one of a fast link that is reset early.
+    @Test(arguments: [120_000_000, 30_000_000] as [UInt64], [0, 900_000_000] as [UInt64])
+    func aCounterThatClimbsPastWhereItWasHadRestarted(bytesPerSecond: UInt64, burst: UInt64) {
+        var (world, eth0) = started()
+        let before: UInt64 = 500_000_000
+        world.delete(eth0)
+        let eth1 = world.create("eth1")
+        world.carry(eth1, received: before)
+        world.run(seconds: 1)
+        world.kernel[eth1]?.counters.received = 0
+        for _ in 0..<40 {
+            world.carry(eth1, received: bytesPerSecond)
+            world.run(seconds: 1)
+        }
+        world.carry(eth1, received: burst)
+        world.run(seconds: 70)
+        #expect(world.view("eth1")?.lifetime == total(before + 40 * bytesPerSecond + burst))
+    }
+
+    @Test func aFallBeforeTheStoreCameIsUndoneAfterIt() {
+        var (world, eth0) = started()
+        world.commit()
+        world.kernel[eth0]?.counters.received = 0
+        world.startWithoutStore()
+        world.run(seconds: 2)
+        world.storeReturns()
+        world.run(seconds: 2)
+        world.kernel[eth0]?.counters.received = Self.terabyte + 2000
+        world.run(seconds: 70)
+        #expect(world.view("eth0")?.lifetime == total(Self.terabyte + 2000, Self.terabyte))
+    }
+
     @Test func aCounterThatComesBackTooLateHadRestarted() {
         var (world, eth0) = started()
         world.kernel[eth0]?.counters.received = 0

@@ -193,6 +193,20 @@ struct LedgerTests {
         #expect(world.view("eth0")?.lifetime == total(107), "what it carried away from here isn't ours")
     }
 
+    @Test func anotherDeviceOfTheSameNameIsNotTakenForTheOneThatLeft() {
+        var world = World()
+        let eth0 = world.create("eth0", hardwareAddress: [2, 0, 0, 0, 0, 1])
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.delete(eth0, movedAway: true)
+        let other = world.create(
+            "eth0", hardwareAddress: [2, 0, 0, 0, 0, 2], counters: Counters(received: 160, transmitted: 0))
+        world.run(seconds: 1)
+        world.carry(other, received: 7)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(267), "all of what it shows is news")
+    }
+
     @Test func anyNumberOfExcludedDevicesIsRemembered() {
         var world = World()
         let devices = (0..<300).map { world.create("b\($0)") }

@@ -269,12 +269,17 @@ struct BestRouteTests {
         ([route([2], 1024, .ipv6), route([1], 1024, .ipv6, preference: -1)], [], [2], "a low one goes last"),
         ([route([9], 1)], [], nil, "a loopback device leads nowhere"),
         ([route([9], 1), route([2], 5)], [], [2], "and hides nothing"),
+        ([route([1, 2], 5)], [1], [2], "of several links, a tunnel is carried by another"),
+        ([route([1, 2], 5)], [1, 2], [1, 2], "unless they are all tunnels"),
+        ([route([21, 2], 5)], [], [2], "a VLAN and its parent carry the same bytes"),
+        ([route([31, 2, 4], 5)], [], [2, 4], "and so does what stands on the VLAN"),
     ]
 
     @Test(arguments: cases.indices)
     func theBestRouteIsChosen(number: Int) {
         let (routes, tunnels, best, why) = Self.cases[number]
-        let roles = DefaultRoute.LinkRoles(tunnels: tunnels, loopbacks: [9])
+        let roles = DefaultRoute.LinkRoles(
+            tunnels: tunnels, loopbacks: [9], carriers: [21: [2], 31: [21]])
         #expect(DefaultRoute.best(of: routes, roles)?.links == best, why)
     }
 }

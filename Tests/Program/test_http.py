@@ -311,6 +311,22 @@ def test_pipelined_requests_are_answered_in_their_order(cable, exporter):
     assert re.findall(rb"netusage is \w+\.\n", body) == [text for _, text in paths]
 
 
+def test_a_client_that_ends_its_side_gets_every_answer(cable, exporter):
+    netusage = exporter(cable[0])
+    page = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    health = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answered = set()
+    for attempt in range(100):
+        with connected(netusage) as connection:
+            connection.settimeout(10)
+            connection.sendall(page)
+            time.sleep(attempt * 1e-5)  # While the page is sent, or just before or after.
+            connection.sendall(3 * health)
+            connection.shutdown(socket.SHUT_WR)
+            answered.add(b"".join(iter(lambda: connection.recv(65536), b"")).count(b"HTTP/1.1 200"))
+    assert answered == {4}
+
+
 def test_bodies_and_expectations_are_answered(cable, exporter):
     netusage = exporter(cable[0])
 

@@ -84,6 +84,17 @@ def test_bookings_wait_while_the_disk_is_full(cable, exporter, small_disk, fast)
     assert stored(netusage) == (0, sent)
 
 
+def test_a_first_start_on_a_full_disk_heals(cable, exporter, small_disk, fast):
+    near, far = cable
+    fill(small_disk)
+    netusage = exporter(near, fast, ledger=small_disk / "ledger.db")
+    sent = near.send("10.0.0.2")
+    assert netusage.metrics()["netusage_ledger_up"] == 0
+    (small_disk / "filler").unlink()
+    eventually(is_up(netusage, 1), 12)
+    assert stored(netusage)[1] >= sent
+
+
 def test_bookings_wait_while_the_disk_is_read_only(cable, exporter, small_disk, fast):
     near, far = cable
     netusage = exporter(near, fast, ledger=small_disk / "ledger.db")
@@ -99,6 +110,8 @@ def test_bookings_wait_while_the_disk_is_read_only(cable, exporter, small_disk, 
     run("mount", "-o", "remount,rw", small_disk)
     eventually(is_up(netusage, 1), 12)
     assert netusage.metrics().pair("lifetime", "wan0") == (0, sent)
+    control = pathlib.Path(f"{netusage.ledger}.control")
+    assert eventually(control.is_socket, 15), "commands reach it from then on"
     assert stored(netusage) == (0, sent)
 
 

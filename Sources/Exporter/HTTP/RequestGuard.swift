@@ -18,6 +18,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var context: ChannelHandlerContext?
     private var requestBytes = 0
     private var isHolding = false
+    private var isReleasing = false
     /// Whether whatever comes is thrown away: the connection is about to be closed.
     private var isDiscarding = false
     private var wantsRead = false
@@ -78,6 +79,10 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// The answer is sent: what was kept back is looked at, and then more is read.
     func release() {
         isHolding = false
+        // An answer that is sent at once, while its request is handed on below, releases again: the loop goes on then.
+        if isReleasing { return }
+        isReleasing = true
+        defer { isReleasing = false }
         while !isHolding, let context, let slice = held.readSlice(length: min(held.readableBytes, Self.sliceBytes)),
             slice.readableBytes > 0
         {
