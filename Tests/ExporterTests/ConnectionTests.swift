@@ -32,6 +32,28 @@ struct ConnectionTests {
         #expect(registry.admit(try connected()))
     }
 
+    @Test func whoseRequestIsJudgedMakesRoomForOthers() throws {
+        let registry = ConnectionRegistry(maximumCount: 3)
+        let scraper = try connected(from: "192.0.2.1")
+        let guessers = try (0..<3).map { _ in try connected(from: "192.0.2.2") }
+        for channel in [scraper, guessers[0], guessers[1]] {
+            #expect(registry.admit(channel))
+            registry.enter(.judging, channel)
+        }
+        #expect(registry.admit(guessers[2]))
+        #expect(([scraper] + guessers).map(\.isActive) == [true, false, true, true])
+    }
+
+    @Test func whatAnAnswerWasAllowedByEndsWithIt() throws {
+        let registry = ConnectionRegistry(maximumCount: 3)
+        let channels = try (0..<3).map { _ in try connected() }
+        for channel in channels { #expect(registry.admit(channel)) }
+        registry.enter(.judging, channels[0])
+        registry.enter(.responding, channels[1])
+        registry.closeAnswered()
+        #expect(channels.map(\.isActive) == [true, false, true])
+    }
+
     @Test func eachPhaseHasItsDeadline() throws {
         let registry = ConnectionRegistry(maximumCount: 9)
         let idle = try connected()
@@ -129,8 +151,8 @@ struct ConnectionTests {
 }
 
 /// A channel that is connected, so that one can see it being closed.
-private func connected() throws -> EmbeddedChannel {
+private func connected(from address: String = "127.0.0.1") throws -> EmbeddedChannel {
     let channel = EmbeddedChannel()
-    channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
+    channel.connect(to: try SocketAddress(ipAddress: address, port: 1), promise: nil)
     return channel
 }

@@ -287,6 +287,23 @@ def test_once_a_change_is_logged_the_old_password_is_dead(cable, exporter, tmp_p
     assert netusage.get("/metrics", headers=basic("u", "slow")).status == 401
 
 
+def test_a_feed_ends_with_the_password_it_began_by(cable, exporter, tmp_path):
+    path = tmp_path / "web.yml"
+    path.write_text(f"basic_auth_users: {{ u: '{hash_of('old')}' }}\n")
+    netusage = served(exporter, cable, path)
+    connection = http.client.HTTPConnection("127.0.0.1", netusage.port, timeout=20)
+    with netusage.namespace.entered():
+        connection.connect()
+    connection.request("GET", "/api/v1/live", headers=basic("u", "old") | {"Accept": "text/event-stream"})
+    feed = connection.getresponse()
+    assert feed.status == 200 and feed.readline()
+    path.write_text(f"basic_auth_users: {{ u: '{hash_of('new')}' }}\n")
+    with contextlib.suppress(ConnectionError, http.client.IncompleteRead):
+        while feed.readline():
+            pass
+    assert "was read again" in netusage.log
+
+
 # Files that don't answer
 
 def test_a_certificate_that_is_a_fifo_is_an_error_and_nothing_waits(cable, exporter, tmp_path):

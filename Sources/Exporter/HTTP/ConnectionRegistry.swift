@@ -31,11 +31,14 @@ final class ConnectionRegistry {
     enum Phase {
         case idle
         case receiving
+        /// A request came, and it isn't clear yet whether it may be answered.
+        case judging
         case responding
     }
 
     private struct Entry {
         let channel: any Channel
+        let origin: ClientOrigin
         var phase: Phase
         var since: NIODeadline
         /// What the client had acknowledged by then, and when the answer began.
@@ -70,7 +73,7 @@ final class ConnectionRegistry {
         return bytes
     }
 
-    /// Takes a connection in, if there is room or room can be made: the one that has waited longest for its client goes.
+    /// Takes a connection in, if there is room or room can be made: see ``evictOne()``.
     ///
     /// - Returns: Whether it was taken in; if not, it is closed already.
     func admit(_ channel: any Channel) -> Bool {
@@ -79,7 +82,8 @@ final class ConnectionRegistry {
             return false
         }
         let key = ObjectIdentifier(channel)
-        entries[key] = Entry(channel: channel, phase: .idle, since: .now())
+        entries[key] = Entry(
+            channel: channel, origin: ClientOrigin(channel.remoteAddress), phase: .idle, since: .now())
         let registry = NIOLoopBound(self, eventLoop: channel.eventLoop)
         channel.closeFuture.whenComplete { _ in registry.value.entries[key] = nil }
         return true
@@ -103,7 +107,7 @@ final class ConnectionRegistry {
                 switch entry.phase {
                 case .idle: deadlines.idleSeconds
                 case .receiving: deadlines.requestSeconds
-                case .responding: deadlines.responseSeconds
+                case .judging, .responding: deadlines.responseSeconds
                 }
             guard now - entry.since > .seconds(limit) else { continue }
             // The kernel takes megabytes at once from us, so that says nothing about the client.
@@ -120,14 +124,25 @@ final class ConnectionRegistry {
         }
     }
 
+    /// Closes the connections on which an answer is under way.
+    func closeAnswered() {
+        for entry in entries.values where entry.phase == .responding { entry.channel.close(promise: nil) }
+    }
+
     func closeAll() {
         for entry in entries.values { entry.channel.close(promise: nil) }
     }
 
-    /// Connections on which a client is waiting for us stay.
+    /// Connections on which a client gets an answer stay. Of the others, one of the origin that has most goes, so that
+    /// guessers whose passwords wait to be checked keep nobody out who comes from elsewhere.
     private func evictOne() -> Bool {
         let candidates = entries.filter { $0.value.phase != .responding }
-        guard let oldest = candidates.min(by: { $0.value.since < $1.value.since }) else { return false }
+        var count: [ClientOrigin: Int] = [:]
+        for entry in candidates.values { count[entry.origin, default: 0] += 1 }
+        func rank(_ entry: Entry) -> (Int, Int, NIODeadline) {
+            (-(count[entry.origin] ?? 0), entry.phase == .judging ? 1 : 0, entry.since)
+        }
+        guard let oldest = candidates.min(by: { rank($0.value) < rank($1.value) }) else { return false }
         entries[oldest.key] = nil
         oldest.value.channel.close(promise: nil)
         return true

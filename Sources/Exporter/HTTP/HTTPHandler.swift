@@ -58,7 +58,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         requestGuard.hold()
-        server.registry.enter(.responding, context.channel)
+        server.registry.enter(.judging, context.channel)
         answer(head, context)
     }
 
@@ -107,6 +107,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         server.authorize(head, of: context.channel) { verdict in
             let (handler, context) = connection.value
+            handler.server.registry.enter(.responding, context.channel)
             switch verdict {
             case .allowed: handler.answerAuthorized(head, context)
             case .denied:

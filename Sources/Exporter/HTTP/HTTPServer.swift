@@ -41,6 +41,7 @@ final class HTTPServer {
         self.logger = logger
         self.requestReload = requestReload
         security.closeConnections = { registry.closeAll() }
+        security.endAnswers = { registry.closeAnswered() }
         security.startFollowing()
     }
 

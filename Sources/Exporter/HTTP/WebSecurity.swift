@@ -25,6 +25,8 @@ final class WebSecurity {
     private var bucket: TokenBucket?
     /// Called when clients may be connected that now couldn't connect.
     var closeConnections: () -> Void = {}
+    /// Ends the answers under way: feeds and exports may go on for long.
+    var endAnswers: () -> Void = {}
 
     /// What the file said at start.
     struct Start: Sendable {
@@ -158,6 +160,10 @@ final class WebSecurity {
                 || before.tls?.authority != contents.tls?.authority
             {
                 closeConnections()
+            } else if !before.configuration.users.allSatisfy({ contents.configuration.users[$0] == $1 })
+                || before.configuration.users.isEmpty && !contents.configuration.users.isEmpty
+            {
+                endAnswers()
             }
             logger.notice("the web configuration was read again", metadata: ["file": "\(path)"])
             for weakening in weakenings {
