@@ -149,7 +149,7 @@ actor ControlServer {
                     }
                 }
                 .bind(unixDomainSocketPath: short.text).get()
-            chmod(path, 0o660)
+            fchmodat(AT_FDCWD, path, 0o660, AT_SYMLINK_NOFOLLOW)
             socketFile = FileIdentity(path: path)
         } catch {
             logger.warning(

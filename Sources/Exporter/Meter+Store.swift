@@ -144,7 +144,7 @@ extension Meter {
         isUrgent = true
         storeStatus.commitFailures += 1
         failedAt = SystemClock.now().sinceBoot
-        // Who is turned away at the start ends; that is told then.
+        // At the start, a ledger that another process holds ends the program, which tells why.
         if failure.isNews, hasBegun || failure.error.code != .locked {
             logger.error(
                 "the ledger can't be used now; bookings wait in memory", metadata: ["error": "\(failure.error)"])

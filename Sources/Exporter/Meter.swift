@@ -19,8 +19,8 @@ actor Meter {
     var ledger: Ledger
     private(set) var links = LinkTable()
     private var counters: [LinkCounters] = []
-    /// Links whose last bytes under a name, or at all, an event told after the last dump was asked for: what the dump says
-    /// of their numbers is older, or of another life.
+    /// Links that an event renamed or deleted after the last dump was asked for. The event had their last counters: what the
+    /// dump says of them is older, or of another link that has the number now.
     private var superseded: Set<UInt32> = []
     /// Links that events told of since the list of links was asked for.
     private var touched: Set<UInt32> = []

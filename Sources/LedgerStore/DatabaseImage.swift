@@ -47,8 +47,9 @@ struct DatabaseImage: ~Copyable {
         let before = try? bytes(of: path + "-wal", limit: WriteAheadLog.headerBytes)  // Without one there is no log.
         let database = try bytes(of: path)
         let log = try? bytes(of: path + "-wal")
+        let after = try? bytes(of: path + "-wal", limit: WriteAheadLog.headerBytes)
         // A log that was begun again meanwhile may have had pages that were copied into the file behind our back.
-        if Array((log ?? []).prefix(WriteAheadLog.headerBytes)) != before ?? [] { return nil }
+        if Array((log ?? []).prefix(WriteAheadLog.headerBytes)) != before ?? [] || after != before { return nil }
         let pages = WriteAheadLog(log ?? [])?.pages
         let pageBytes = pages?.pageBytes ?? 0
         let size = pages.map { Int($0.count) * pageBytes } ?? database.count

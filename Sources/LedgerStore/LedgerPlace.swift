@@ -22,8 +22,8 @@ package enum LedgerPlace {
         return String(cString: resolved)
     }
 
-    /// Opens a plain file to write to, and makes it if it isn't there: for its owner and group alone, and as that of whom
-    /// the place belongs to.
+    /// Opens a plain file for writing, and creates it if it isn't there: with access for its owner and group alone, owned by
+    /// the directory's owner.
     ///
     /// - Returns: The descriptor, and whether the file is new.
     /// - Throws: `StoreError` when it can't be opened, is a link, or isn't a plain file.

@@ -73,8 +73,9 @@ final class KernelQueries {
         return DefaultRoute.best(of: try defaultRoutes() + answers, roles)
     }
 
-    /// Addresses of the internet that nobody has a route of their own to: those for documentation (RFC 5737, 3849, 9637),
-    /// and some others, as routers may refuse the former. Nothing is sent there.
+    /// Addresses that stand for the internet: the kernel is asked for the route to each, and nothing is sent there. Hardly
+    /// anybody has a route for those of documentation (RFC 5737, 3849, 9637) alone; some others follow, as a router may
+    /// refuse the former.
     private static let farAddresses: [CInt: [[UInt8]]] = [
         AF_INET: [[192, 0, 2, 1], [198, 51, 100, 1], [203, 0, 113, 1], [12, 0, 0, 1], [193, 0, 0, 1]],
         AF_INET6: [[0x20, 0x01, 0x0D, 0xB8], [0x3F, 0xFF], [0x26, 0x00], [0x2A, 0x00]].map {

@@ -430,8 +430,8 @@ struct QuotaBook: Sendable {
 }
 
 extension Quota {
-    /// How far a cycle's beginning moves when its zone does: the widest there are lie 26 hours apart, of which somebody who
-    /// travels crosses half.
+    /// A correction still holds for a cycle whose beginning has moved by this much, as a change of the zone moves it. Zones
+    /// are up to 26 hours apart (UTC-12 to UTC+14), but a move by more than this may as well be another billing day.
     private static let widestMoveSeconds: Int64 = 14 * 3600
 
     /// Whether a correction says something of this cycle: of one with another billing day nobody knows what the provider

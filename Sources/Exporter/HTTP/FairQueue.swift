@@ -18,8 +18,9 @@ struct ClientOrigin: Hashable, Sendable {
     }
 }
 
-/// Who waits for a turn. Origins take turns, and one that has just failed lets the others go first, so that guessers
-/// keep nobody out who comes from elsewhere; of one origin, who came first is first.
+/// A queue in which origins take turns; those of one origin go in the order in which they came.
+///
+/// An origin that has just failed lets the others go first, so that guessers keep out nobody who comes from elsewhere.
 struct FairQueue<Element> {
     /// A place in the queue.
     struct Ticket: Hashable, Sendable {

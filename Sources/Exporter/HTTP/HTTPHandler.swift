@@ -46,7 +46,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     /// What is wrong with a request before anything of its body is read.
     private static func problem(with head: HTTPRequestHead) -> HTTPResponseStatus? {
-        // RFC 9112 §6.1: who sends this in HTTP/1.0 may mean another end of the request than we.
+        // RFC 9112 §6.1: HTTP/1.0 has no transfer codings, so the sender may see the request's end elsewhere than we do.
         if head.version == .http1_0, head.headers.contains(name: "transfer-encoding") { return .badRequest }
         if let length = head.headers["content-length"].first.flatMap({ Int($0) }), length > maximumBodyBytes {
             return .payloadTooLarge
