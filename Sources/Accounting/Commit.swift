@@ -37,6 +37,8 @@ package struct DeviceRecord: Hashable, Sendable {
     package var holdsUplink: Bool
     /// Empty where it isn't known.
     package var hardwareAddress: [UInt8]
+    /// Counters that show less than `counters`, of which it isn't clear yet whether they have restarted.
+    package var falls = FallenDirections<FallRecord>()
 
     package init(
         index: DeviceIndex, name: DeviceName, account: AccountID?, counters: Counters, state: State, holdsUplink: Bool,

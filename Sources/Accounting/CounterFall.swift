@@ -1,5 +1,5 @@
 /// One direction of what a device carries.
-enum TrafficDirection: CaseIterable {
+package enum TrafficDirection: String, CaseIterable, Sendable {
     case received
     case transmitted
 }
@@ -131,14 +131,76 @@ struct CounterFall {
 }
 
 /// The fallen directions of one device.
-struct CounterFalls {
-    var received: CounterFall?
-    var transmitted: CounterFall?
+package struct FallenDirections<Fall: Sendable>: Sendable {
+    package var received: Fall?
+    package var transmitted: Fall?
 
-    subscript(direction: TrafficDirection) -> CounterFall? {
+    package init() {}
+
+    package subscript(direction: TrafficDirection) -> Fall? {
         get { direction == .received ? received : transmitted }
         set { if direction == .received { received = newValue } else { transmitted = newValue } }
     }
 
-    var isEmpty: Bool { received == nil && transmitted == nil }
+    package var isEmpty: Bool { received == nil && transmitted == nil }
+}
+
+extension FallenDirections: Equatable where Fall: Equatable {}
+extension FallenDirections: Hashable where Fall: Hashable {}
+
+typealias CounterFalls = FallenDirections<CounterFall>
+
+/// What the store keeps of a fall, so that a restart of the program or of the machine loses nothing of what is held. What
+/// the counter showed before is the device's baseline.
+package struct FallRecord: Hashable, Sendable {
+    package var beforeAt: Moment
+    package var seenAt: BootTime
+    package var heldUplink: Bool
+    /// What the counter showed last, and what it showed first.
+    package var shown: UInt64
+    package var firstShown: UInt64
+    /// In bytes a second.
+    package var fastestGrowth: UInt64
+    /// The bytes that are held, and how many of them belong to the uplink, too.
+    package var held: UInt64
+    package var heldOfUplink: UInt64
+
+    package init(
+        beforeAt: Moment, seenAt: BootTime, heldUplink: Bool, shown: UInt64, firstShown: UInt64, fastestGrowth: UInt64,
+        held: UInt64, heldOfUplink: UInt64
+    ) {
+        self.beforeAt = beforeAt
+        self.seenAt = seenAt
+        self.heldUplink = heldUplink
+        self.shown = shown
+        self.firstShown = firstShown
+        self.fastestGrowth = fastestGrowth
+        self.held = held
+        self.heldOfUplink = heldOfUplink
+    }
+}
+
+extension CounterFall {
+    var record: FallRecord {
+        func sum(_ parts: some Sequence<HeldBytes>) -> UInt64 { parts.reduce(0) { saturatingSum($0, $1.bytes) } }
+        return FallRecord(
+            beforeAt: beforeAt, seenAt: seenAt, heldUplink: heldUplink, shown: shown, firstShown: firstShown ?? 0,
+            fastestGrowth: UInt64(min(fastestGrowth.rounded(.up), 1e18)), held: sum(held),
+            heldOfUplink: sum(held.filter(\.isUplink)))
+    }
+
+    /// A fall that the store has kept.
+    ///
+    /// - Parameter span: The time from the reading before the fall to the last one.
+    init(_ record: FallRecord, from before: UInt64, over span: Ledger.BookingSpan, readAt lastReading: BootTime) {
+        self.init(
+            from: before, readAt: record.beforeAt, seenAt: record.seenAt, heldUplink: record.heldUplink)
+        shown = record.shown
+        shownAt = lastReading
+        firstShown = record.firstShown
+        fastestGrowth = Double(record.fastestGrowth)
+        let ofUplink = min(record.heldOfUplink, record.held)
+        held = [(ofUplink, true), (record.held - ofUplink, false)].filter { $0.0 > 0 }
+            .map { HeldBytes(bytes: $0.0, isUplink: $0.1, span: span, isPlausible: true) }
+    }
 }

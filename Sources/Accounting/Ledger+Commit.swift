@@ -244,6 +244,9 @@ extension Ledger {
             var record = DeviceRecord(
                 index: index, name: device.name, account: accounts[device.account].id, counters: device.last,
                 state: .metered, holdsUplink: uplinkDevices.contains(index), hardwareAddress: device.hardwareAddress)
+            if let falls = falls[index] {
+                for direction in TrafficDirection.allCases { record.falls[direction] = falls[direction]?.record }
+            }
             switch device.phase {
             case .counting: break
             case .awaitingBaseline: record.state = .away

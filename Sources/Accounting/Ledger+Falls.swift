@@ -9,7 +9,7 @@ extension Ledger {
     /// - Parameters:
     ///   - isUplink: Whether the bytes go to the uplink, too.
     ///   - previous: When the device was read last.
-    /// - Returns: Whether this must be committed at once: what a fallen counter showed before is nowhere but here.
+    /// - Returns: Whether this must be committed at once: a fall began or ended, which can't be told later.
     mutating func count(
         _ counters: Counters, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan, since previous: Moment,
         at now: Moment
@@ -37,6 +37,7 @@ extension Ledger {
                     isUrgent = true
                 case .glitch:
                     takeAsGlitch(fall, direction, of: index, showing: value, at: now)
+                    isUrgent = true
                     continue
                 }
             }

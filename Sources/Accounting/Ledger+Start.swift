@@ -273,6 +273,11 @@ extension Ledger {
         // The clock was ahead when the ledger was written; what it said is corrected by the first commit.
         if let header = stored.header, header.lastReading.timestamp > now.timestamp { isPlanBookOutdated = true }
         let indices = Set(present.map(\.device.index))
+        let metered = Set(present.filter { rules.account(for: $0.device.name) != nil }.map(\.device.index))
+        var stored = stored
+        for place in stored.devices.indices where !isSameEpoch || !metered.contains(stored.devices[place].index) {
+            settleFalls(of: &stored.devices[place], readAt: previous)
+        }
         var byName: [DeviceName: DeviceRecord] = [:]
         for record in stored.devices where !isSameEpoch || !indices.contains(record.index) {
             byName[record.name] = record
@@ -311,6 +316,21 @@ extension Ledger {
         if stored.header?.isClean == false, stored.header?.boot == boot { restartCounters(of: lost) }
     }
 
+    /// Nothing more will be read of a device whose counters had fallen: they have restarted.
+    private mutating func settleFalls(of record: inout DeviceRecord, readAt lastReading: Moment) {
+        for direction in TrafficDirection.allCases {
+            guard let fall = record.falls[direction] else { continue }
+            record.counters[direction] = fall.shown
+            guard let account = accounts.firstIndex(where: { $0.id == record.account }) else { continue }
+            let device = MeteredDevice(name: record.name, account: account, last: record.counters)
+            let span = bookingSpan(from: fall.beforeAt, until: lastReading)
+            for part in CounterFall(fall, from: 0, over: span, readAt: lastReading.sinceBoot).held {
+                book(Delta(part.bytes, direction), from: device, isUplink: part.isUplink, over: part.span)
+            }
+        }
+        record.falls = FallenDirections()
+    }
+
     private mutating func take(
         _ device: Device, _ counters: Counters, past: Past, over span: BookingSpan, since previous: Moment,
         at now: Moment, renames: inout [(index: DeviceIndex, key: AccountKey)]
@@ -342,6 +362,12 @@ extension Ledger {
             metered.account = former ?? account(for: key)
             metered.last = record.counters
             join(metered, as: device.index)
+            for direction in TrafficDirection.allCases {
+                guard let fall = record.falls[direction] else { continue }
+                falls[device.index, default: CounterFalls()][direction] = CounterFall(
+                    fall, from: record.counters[direction], over: bookingSpan(from: fall.beforeAt, until: previous),
+                    readAt: previous.sinceBoot)
+            }
             if accounts[metered.account].key != key { renames.append((device.index, key)) }
             // A commit follows every start.
             _ = count(

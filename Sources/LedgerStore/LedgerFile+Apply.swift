@@ -208,7 +208,10 @@ extension LedgerFile {
 
     private func applyDevices(_ commit: Commit) throws {
         let removal = try statement("DELETE FROM device WHERE ifindex = ?1")
-        for index in commit.removedDevices { try removal.run(.integer(Int64(index.rawValue))) }
+        for index in commit.removedDevices {
+            try removal.run(.integer(Int64(index.rawValue)))
+            try removeFalls(of: index)
+        }
         let replacement = try statement(
             """
             INSERT OR REPLACE INTO device (ifindex, name, account, received, transmitted, state, uplink, address)
@@ -222,7 +225,30 @@ extension LedgerFile {
                 .integer(Int64(bitPattern: record.counters.transmitted)), .text(record.state.rawValue),
                 .integer(record.holdsUplink ? 1 : 0),
                 record.hardwareAddress.isEmpty ? .null : .blob(record.hardwareAddress))
+            try removeFalls(of: record.index)
+            for direction in TrafficDirection.allCases {
+                if let fall = record.falls[direction] { try add(fall, of: record.index, direction) }
+            }
         }
+    }
+
+    private func removeFalls(of index: DeviceIndex) throws {
+        try statement("DELETE FROM fall WHERE ifindex = ?1").run(.integer(Int64(index.rawValue)))
+    }
+
+    private func add(_ fall: FallRecord, of index: DeviceIndex, _ direction: TrafficDirection) throws {
+        try statement(
+            """
+            INSERT INTO fall (ifindex, direction, read_at_ns, read_boot_ns, seen_boot_ns, uplink, shown, first_shown, growth,
+                held, held_uplink)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            """
+        ).run(
+            .integer(Int64(index.rawValue)), .text(direction.rawValue), .integer(fall.beforeAt.wallNanoseconds),
+            .integer(fall.beforeAt.sinceBoot.nanoseconds), .integer(fall.seenAt.nanoseconds),
+            .integer(fall.heldUplink ? 1 : 0), .integer(Int64(bitPattern: fall.shown)),
+            .integer(Int64(bitPattern: fall.firstShown)), .integer(Int64(clamping: fall.fastestGrowth)),
+            .integer(Int64(clamping: fall.held)), .integer(Int64(clamping: fall.heldOfUplink)))
     }
 
     private func applyBookings(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws {

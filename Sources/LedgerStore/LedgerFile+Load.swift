@@ -92,7 +92,36 @@ extension LedgerFile {
                         received: UInt64(bitPattern: rows.integer(3)), transmitted: UInt64(bitPattern: rows.integer(4))),
                     state: state, holdsUplink: rows.integer(6) == 1, hardwareAddress: Array(rows.bytes(7).prefix(32))))
         }
+        for (index, direction, fall) in try loadFalls() {
+            if let place = records.firstIndex(where: { $0.index == index }) {
+                records[place].falls[direction] = fall
+            }
+        }
         return records
+    }
+
+    private func loadFalls() throws -> [(DeviceIndex, TrafficDirection, FallRecord)] {
+        let rows = try statement(
+            """
+            SELECT ifindex, direction, read_at_ns, read_boot_ns, seen_boot_ns, uplink, shown, first_shown, growth, held,
+                held_uplink
+            FROM fall
+            """)
+        try rows.bind([])
+        var falls: [(DeviceIndex, TrafficDirection, FallRecord)] = []
+        while try rows.step() {
+            guard let index = UInt32(exactly: rows.integer(0)), let direction = TrafficDirection(rawValue: rows.text(1))
+            else { throw damaged("it has an impossible fall of a counter") }
+            let beforeAt = Moment(
+                wallNanoseconds: rows.integer(2), sinceBoot: BootTime(nanoseconds: rows.integer(3)))
+            let fall = FallRecord(
+                beforeAt: beforeAt, seenAt: BootTime(nanoseconds: rows.integer(4)), heldUplink: rows.integer(5) == 1,
+                shown: UInt64(bitPattern: rows.integer(6)), firstShown: UInt64(bitPattern: rows.integer(7)),
+                fastestGrowth: UInt64(max(0, rows.integer(8))), held: UInt64(max(0, rows.integer(9))),
+                heldOfUplink: UInt64(max(0, rows.integer(10))))
+            falls.append((DeviceIndex(rawValue: index), direction, fall))
+        }
+        return falls
     }
 
     func loadAccounts() throws -> [AccountRecord] {

@@ -13,6 +13,7 @@ enum Schema {
     static let tables = [
         "ledger", "account", "device", "bucket", "day", "day_start", "adjustment", "quota_event", "committed_cycle",
         "unread", "taken", "import",
+        "fall",
     ]
 
     /// Step `n` brings a file of version `n` to version `n + 1`; a released step never changes.
@@ -144,6 +145,20 @@ enum Schema {
         ALTER TABLE adjustment ADD COLUMN cycle_start INTEGER;
         -- The hardware address, by which a device is known that comes back from another namespace.
         ALTER TABLE device ADD COLUMN address BLOB;
+        CREATE TABLE fall (                  -- counters that show less than the baseline: restarted, or wrong for a moment?
+            ifindex      INTEGER NOT NULL,
+            direction    TEXT    NOT NULL CHECK (direction IN ('received', 'transmitted')),
+            read_at_ns   INTEGER NOT NULL,   -- the reading before the fall, as in `ledger`
+            read_boot_ns INTEGER NOT NULL,
+            seen_boot_ns INTEGER NOT NULL,   -- when the fall was seen
+            uplink       INTEGER NOT NULL,   -- 1 when the device held the default route then
+            shown        INTEGER NOT NULL,   -- what the counter showed last, and first
+            first_shown  INTEGER NOT NULL,
+            growth       INTEGER NOT NULL,   -- the fastest since, in bytes a second
+            held         INTEGER NOT NULL,   -- bytes that are booked if it has restarted
+            held_uplink  INTEGER NOT NULL,   -- how many of these are the uplink's, too
+            PRIMARY KEY (ifindex, direction)
+        ) STRICT, WITHOUT ROWID;
         """,
     ]
 }

@@ -28,6 +28,10 @@ struct SchemaTests {
         #expect(stored.account(3)?.record.key == .device(DeviceName(bytes: [0x65, 0xFF])))
         #expect(stored.devices.map(\.index.rawValue).sorted() == [1, 2])
         #expect(stored.devices.first { $0.index.rawValue == 1 }?.counters == Counters(received: 1, transmitted: .max))
+        let fall = stored.devices.first { $0.index.rawValue == 1 }?.falls[.received]
+        #expect(
+            fall.map { [$0.shown, $0.firstShown, $0.fastestGrowth, $0.held, $0.heldOfUplink] }
+                == (version < 4 ? nil : [7, 3, 4, 9, 8]))
         var commit = Commit.make(3)
         commit.book(2, 1, 1, at: testStart, .utc)
         try file.apply(commit)
