@@ -89,6 +89,13 @@ struct Account {
     /// What the store has of this account, apart from its bytes; `nil` when it has nothing.
     var persisted: AccountRecord?
 
+    /// Whether the store has the account with these counters of its own.
+    func isStored(_ counterOffset: Counters, _ offsetBoot: Int64) -> Bool {
+        guard let persisted else { return false }
+        return persisted.counterOffset == counterOffset && persisted.offsetBoot == offsetBoot
+            && persisted.events == events && persisted.key == key
+    }
+
     mutating func countUp(_ delta: Delta) {
         counter.received &+= delta.received
         counter.transmitted &+= delta.transmitted

@@ -188,6 +188,8 @@ package struct Commit: Sendable {
     package var accounts: [AccountRecord]
     package var devices: [DeviceRecord]
     package var removedDevices: [DeviceIndex]
+    /// Accounts that never had a byte, of devices that are gone.
+    package var removedAccounts: [AccountID] = []
     package var buckets: [BucketKey: Total]
     package var days: [DayKey: Total]
     /// Bookings of gaps, which the store cuts into buckets; their days are in `days` already.

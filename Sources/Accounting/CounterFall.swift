@@ -1,3 +1,5 @@
+import CivilTime
+
 /// One direction of what a device carries.
 package enum TrafficDirection: String, CaseIterable, Sendable {
     case received
@@ -29,7 +31,7 @@ struct CounterFall {
     struct HeldBytes {
         let bytes: UInt64
         let isUplink: Bool
-        let span: Ledger.BookingSpan
+        var span: Ledger.BookingSpan
         /// Whether the link can have carried that many; if not, no total shows them before they are booked.
         let isPlausible: Bool
     }
@@ -117,6 +119,13 @@ struct CounterFall {
             held.append(HeldBytes(bytes: bytes, isUplink: isUplink, span: span, isPlausible: isPlausible))
         }
         return (bytes, fell)
+    }
+
+    mutating func rezone(by calendar: LocalCalendar) {
+        for place in held.indices {
+            guard case .within(let bucket, _, let elapsed) = held[place].span else { continue }
+            held[place].span = .within(bucket, calendar.day(containing: bucket.start), elapsed: elapsed)
+        }
     }
 
     /// What the counter has shown since was booked elsewhere.

@@ -37,7 +37,9 @@ struct MeteredDevice {
         case awaitingBaseline
         /// The device may be one that went away with these counters: if the next reading goes on from them it is a
         /// baseline, otherwise the device is new and all of it is booked.
-        case perhapsReturned(with: Counters)
+        ///
+        /// Each direction is judged by itself where its number or its hardware address says that it is the same device.
+        case perhapsReturned(with: Counters, isSame: Bool)
     }
 
     var name: DeviceName
@@ -84,6 +86,11 @@ struct AwayDevices {
         /// Whether it is there, but excluded. There are no more of these than the kernel has devices.
         var isHere = false
 
+        /// Whether `device` is this one, by the hardware address of both.
+        func isSame(as device: Device) -> Bool {
+            !hardwareAddress.isEmpty && hardwareAddress == device.hardwareAddress
+        }
+
         /// Whether `device` is another one: both have a hardware address, and not the same.
         func isOther(than device: Device) -> Bool {
             !hardwareAddress.isEmpty && !device.hardwareAddress.isEmpty && hardwareAddress != device.hardwareAddress
@@ -109,13 +116,13 @@ struct AwayDevices {
 
     /// The device that may be back as `device`: it has the number that it left with, its hardware address, or its name.
     func candidate(for device: Device) -> DeviceIndex? {
-        if entries[device.index] != nil { return device.index }
+        if let entry = entries[device.index], !entry.isOther(than: device) { return device.index }
         func last(_ isIt: (Entry) -> Bool) -> DeviceIndex? {
             order.last { index in
                 entries[index].map { isIt($0) && $0.counters != .zero && !$0.isMissing } ?? false
             }
         }
-        return last { !$0.hardwareAddress.isEmpty && $0.hardwareAddress == device.hardwareAddress }
+        return last { $0.isSame(as: device) }
             ?? last { $0.name == device.name && !$0.isOther(than: device) }
     }
 }

@@ -10,6 +10,7 @@ extension Ledger {
         account.isFresh = true
         accounts.append(account)
         accountIndex[key] = accounts.count - 1
+        uncounted.insert(accounts.count - 1)
         if origin?.claims[key] == nil { origin?.claims[key] = account.id }
         structureVersion += 1
         return accounts.count - 1
@@ -84,6 +85,7 @@ extension Ledger {
             if case .device = former, case .device = key, accounts[device.account].memberCount == 1, !leavesPast {
                 if accountIndex[former] == device.account { accountIndex[former] = nil }
                 accounts[device.account].key = key
+                uncounted.insert(device.account)
                 detached.append((device.account, key))
             } else {
                 leaveFor(key, index, device)
@@ -165,7 +167,8 @@ extension Ledger {
         // Until the store is read, they say which names its accounts have by now.
         if origin != nil { return }
         emptyDepartures = 0
-        let busy = Set(pending.days.keys.map(\.account)).union(inFlight?.days.keys.map(\.account) ?? [])
+        let busy = Set(pending.days.keys.map(\.account))
+            .union(inFlight?.days.keys.map(\.account) ?? []).union(inFlight?.accounts.map(\.id) ?? [])
         let keeps = accounts.indices.map { index in
             let account = accounts[index]
             if index == uplinkAccount || account.memberCount > 0 || busy.contains(account.id) { return true }
@@ -179,6 +182,13 @@ extension Ledger {
         }
         if isPersistent { historyFrom = max(historyFrom, window.previousMonthStart) }
         if keeps.allSatisfy({ $0 }) { return }
+        // Some hosts give each container's device a name of its own: nobody wants those that never carried anything.
+        for index in keeps.indices where !keeps[index] && isPersistent {
+            let account = accounts[index]
+            if account.persisted != nil, account.lifetime.isZero, account.events == AccountEvents(), !account.isFolded {
+                pending.removedAccounts.append(account.id)
+            }
+        }
         var newPlace: [Int: Int] = [:]
         for index in keeps.indices where keeps[index] { newPlace[index] = newPlace.count }
         accounts = keeps.indices.filter { keeps[$0] }.map { accounts[$0] }
@@ -187,6 +197,7 @@ extension Ledger {
         unexposedInFlight = relocated(unexposedInFlight, to: newPlace)
         for (index, device) in devices { devices[index]?.account = newPlace[device.account] ?? device.account }
         uplinkAccount = newPlace[uplinkAccount] ?? uplinkAccount
+        uncounted = Set(uncounted.compactMap { newPlace[$0] })
         structureVersion += 1
     }
 }

@@ -21,6 +21,7 @@ extension Ledger {
             starts: pending.starts,
             adjustments: pending.adjustments, committedCycles: pending.committedCycles, unread: pending.unread)
         commit.isWhole = pending.isWhole
+        commit.removedAccounts = pending.removedAccounts
         commit.devices = records.values.filter { persistedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
         commit.removedDevices = persistedDevices.keys.filter { records[$0] == nil }.sorted()
         pending = Pending()
@@ -46,9 +47,10 @@ extension Ledger {
         news += commit.events.filter(\.isNews)
         for index in commit.removedDevices { persistedDevices[index] = nil }
         for record in commit.devices { persistedDevices[record.index] = record }
-        let place = Dictionary(uniqueKeysWithValues: accounts.indices.map { (accounts[$0].id, $0) })
-        for record in commit.accounts {
-            if let index = place[record.id] { accounts[index].persisted = record }
+        let records = Dictionary(commit.accounts.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
+        for index in accounts.indices {
+            if records.isEmpty { break }
+            if let record = records[accounts[index].id] { accounts[index].persisted = record }
         }
     }
 
@@ -129,9 +131,8 @@ extension Ledger {
     /// - Precondition: No commit is under way, none was since `stored` was read, and no account became part of another.
     package mutating func replaceHistory(_ stored: StoredLedger, calendar: LocalCalendar, at now: Timestamp) {
         precondition(inFlight == nil && !hasFolds, "history can't be replaced while a commit is under way")
-        // What is held has its days by the calendar that held until now.
-        if calendar != self.calendar { settleFalls() }
         self.calendar = calendar
+        rezoneFalls()
         window = PeriodWindow(calendar, at: now)
         historyFrom = stored.daysFrom
         pending.days = daysOfPending(by: calendar)
@@ -162,8 +163,8 @@ extension Ledger {
 
     /// Another calendar, for a ledger that has no store: days that were booked before keep their dates.
     package mutating func useWithoutStore(_ calendar: LocalCalendar, at now: Timestamp) {
-        settleFalls()
         self.calendar = calendar
+        rezoneFalls()
         window = PeriodWindow(calendar, at: now)
         recomputePeriods()
     }
@@ -188,6 +189,7 @@ extension Ledger {
         if !account.isFresh { account.counter = entry.record.counterOffset }
         accounts.append(account)
         accountIndex[entry.record.key] = accounts.count - 1
+        uncounted.insert(accounts.count - 1)
         structureVersion += 1
         return accounts.count - 1
     }
@@ -215,20 +217,23 @@ extension Ledger {
                 membersShow[place, default: .zero].transmitted &+= device.last.transmitted
             }
         }
+        // Most are as the store has them: each is looked at in place, for there may be thousands.
         var records: [AccountRecord] = []
-        for (index, account) in accounts.enumerated() where !account.isFolded {
+        for index in accounts.indices where !accounts[index].isFolded {
             let shown = membersShow[index] ?? .zero
-            var record = AccountRecord(
-                id: account.id, key: account.key,
-                counterOffset: Counters(
-                    received: account.counter.received &- shown.received,
-                    transmitted: account.counter.transmitted &- shown.transmitted),
-                offsetBoot: boot, events: account.events)
-            if account.isFresh {
-                record.counterOffset = account.persisted?.counterOffset ?? .zero
-                record.offsetBoot = account.persisted?.offsetBoot ?? 0
+            var offset = Counters(
+                received: accounts[index].counter.received &- shown.received,
+                transmitted: accounts[index].counter.transmitted &- shown.transmitted)
+            var offsetBoot = boot
+            if accounts[index].isFresh {
+                offset = accounts[index].persisted?.counterOffset ?? .zero
+                offsetBoot = accounts[index].persisted?.offsetBoot ?? 0
             }
-            if record != account.persisted { records.append(record) }
+            if accounts[index].isStored(offset, offsetBoot) { continue }
+            records.append(
+                AccountRecord(
+                    id: accounts[index].id, key: accounts[index].key, counterOffset: offset, offsetBoot: offsetBoot,
+                    events: accounts[index].events))
         }
         return records
     }
@@ -250,7 +255,7 @@ extension Ledger {
             switch device.phase {
             case .counting: break
             case .awaitingBaseline: record.state = .away
-            case .perhapsReturned(let carried):
+            case .perhapsReturned(let carried, _):
                 record.state = .away
                 record.counters = carried
             }

@@ -123,9 +123,11 @@ extension Ledger {
         for direction in TrafficDirection.allCases { takeAsRestart(direction, of: index) }
     }
 
-    /// No fallen counter is waited for any more.
-    mutating func settleFalls() {
-        for index in falls.keys.sorted() { settleFalls(of: index) }
+    /// What is held gets its days by the calendar that holds now.
+    mutating func rezoneFalls() {
+        for index in falls.keys {
+            for direction in TrafficDirection.allCases { falls[index]?[direction]?.rezone(by: calendar) }
+        }
     }
 
     /// A device is gone: a fallen counter that is back in its last message was a glitch, and any other has restarted.

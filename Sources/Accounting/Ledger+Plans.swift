@@ -23,7 +23,7 @@ extension Ledger {
         if !isPlanBookOutdated { planBook.adoptHistories(of: former) }
         isPlanBookOutdated = false
         cutsSpan = .earliest ..< .earliest
-        countedVersion = structureVersion
+        uncounted = []
         for index in accounts.indices {
             let account = accounts[index]
             accounts[index].counting = account.isFolded ? .init() : planBook.counting(account.key)
@@ -57,9 +57,9 @@ extension Ledger {
 
     /// Accounts learn which plans count them, if any has come or has another name.
     mutating func refreshCountings() {
-        if countedVersion == structureVersion { return }
-        countedVersion = structureVersion
-        for index in accounts.indices where !accounts[index].isFolded {
+        if uncounted.isEmpty { return }
+        defer { uncounted = [] }
+        for index in uncounted.sorted() where !accounts[index].isFolded {
             let counting = planBook.counting(accounts[index].key)
             if counting == accounts[index].counting { continue }
             accounts[index].counting = counting

@@ -217,6 +217,7 @@ extension Ledger {
         for (place, key) in detached {
             accountIndex[accounts[place].key] = nil
             accounts[place].key = key
+            uncounted.insert(place)
         }
         for (place, key) in detached { attach(place, as: key) }
     }
@@ -282,10 +283,19 @@ extension Ledger {
         for record in stored.devices where !isSameEpoch || !indices.contains(record.index) {
             byName[record.name] = record
         }
+        let here = Dictionary(present.map { ($0.device.index, $0.device) }, uniquingKeysWith: { $1 })
+        var byAddress: [[UInt8]: DeviceRecord] = [:]
+        // Numbers of devices that are away, which others have now.
+        var reused: Set<DeviceIndex> = []
         for record in stored.devices where isSameEpoch && record.state == .away {
-            away.insert(
-                .init(name: record.name, counters: record.counters, hardwareAddress: record.hardwareAddress),
-                at: record.index)
+            let entry = AwayDevices.Entry(
+                name: record.name, counters: record.counters, hardwareAddress: record.hardwareAddress)
+            if let device = here[record.index] {
+                if !entry.isOther(than: device) { continue }
+                reused.insert(record.index)
+            }
+            away.insert(entry, at: record.index)
+            if !record.hardwareAddress.isEmpty { byAddress[record.hardwareAddress] = record }
         }
         var survivors: Set<DeviceIndex> = []
         var renames: [(index: DeviceIndex, key: AccountKey)] = []
@@ -293,14 +303,16 @@ extension Ledger {
         // Devices that are still there go first, and take their accounts along under their new names: another device may
         // have one of the old ones by now.
         for (device, counters) in sorted {
-            guard isSameEpoch, let record = persistedDevices[device.index] else { continue }
+            guard isSameEpoch, let record = persistedDevices[device.index], !reused.contains(device.index) else {
+                continue
+            }
             survivors.insert(device.index)
             take(device, counters, past: .same(record), over: span, since: previous, at: now, renames: &renames)
         }
         move(renames)
         for (device, counters) in sorted where !survivors.contains(device.index) {
             var past = Past.unknown
-            if let record = byName[device.name] {
+            if let record = byAddress[device.hardwareAddress] ?? byName[device.name] {
                 past = .reborn(record)
             } else if accountIndex[.device(device.name)] != nil {
                 past = .remembered
@@ -373,12 +385,13 @@ extension Ledger {
             _ = count(
                 counters, of: device.index, isUplink: record.holdsUplink, over: span, since: previous, at: now)
         case .reborn(let record):
-            let returned =
-                record.state == .away && away.entries[record.index] != nil && counters.continues(record.counters)
+            var entry = record.state == .away ? away.entries[record.index] : nil
+            if entry?.isOther(than: device) == true { entry = nil }
             metered.account = account(for: key)
-            metered.last = returned ? counters : .zero
-            if !returned { accounts[metered.account].events.resets += 1 }
-            away.remove(at: record.index)
+            metered.last =
+                entry.map { counters.baseline(leftWith: record.counters, isSame: $0.isSame(as: device)) } ?? .zero
+            if entry == nil || !counters.continues(record.counters) { accounts[metered.account].events.resets += 1 }
+            if entry != nil { away.remove(at: record.index) }
             join(metered, as: device.index)
             _ = count(
                 counters, of: device.index, isUplink: record.holdsUplink, over: span, since: previous, at: now)

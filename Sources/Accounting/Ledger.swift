@@ -49,8 +49,8 @@ package struct Ledger: Sendable {
     package internal(set) var isPersistent: Bool
     /// What the plans have counted.
     package internal(set) var planBook = PlanBook.empty
-    /// The structure for which accounts know the plans that count them.
-    var countedVersion: UInt64 = 0
+    /// Accounts that are new or have new names, and don't know yet which plans count them.
+    var uncounted: Set<Int> = []
     /// Whether an account with a past has come under another plan's eyes, so that the book has to be made anew.
     package internal(set) var isPlanBookOutdated = false
     /// Where buckets near the present end besides their five minutes, and of what time that is known.
@@ -79,16 +79,18 @@ package struct Ledger: Sendable {
         }
         guard let key = rules.account(for: device.name) else {
             excluded[device.index] = device.name
-            // Its name has a history: should it be metered later, what it carries until then isn't part of that.
-            if accountIndex[.device(device.name)] == nil { return false }
-            away.insert(.init(name: device.name, counters: .zero, isHere: true), at: device.index)
-            return true
+            // Its name may have a history: should it be metered later, what it carries until then isn't part of that.
+            away.insert(
+                .init(name: device.name, counters: .zero, hardwareAddress: device.hardwareAddress, isHere: true),
+                at: device.index)
+            return accountIndex[.device(device.name)] != nil
         }
         var metered = MeteredDevice(
             name: device.name, account: 0, last: .zero, linkBytesPerSecond: device.linkBytesPerSecond,
             hardwareAddress: device.hardwareAddress)
         if let candidate = away.candidate(for: device), let entry = away.entries[candidate] {
-            metered.phase = .perhapsReturned(with: entry.counters)
+            metered.phase = .perhapsReturned(
+                with: entry.counters, isSame: candidate == device.index || entry.isSame(as: device))
             away.remove(at: candidate)
         }
         let known = accountIndex[key]
@@ -104,6 +106,16 @@ package struct Ledger: Sendable {
     /// The kernel's link speed of a device changed.
     package mutating func setLinkSpeed(_ bytesPerSecond: UInt64?, of index: DeviceIndex) {
         devices[index]?.linkBytesPerSecond = bytesPerSecond
+    }
+
+    /// A device has another hardware address: that keeps it in other namespaces.
+    package mutating func setHardwareAddress(_ address: [UInt8], of index: DeviceIndex) {
+        let address = Device(index: index, name: DeviceName(""), hardwareAddress: address).hardwareAddress
+        devices[index]?.hardwareAddress = address
+        if var entry = away.entries[index], entry.isHere {
+            entry.hardwareAddress = address
+            away.insert(entry, at: index)
+        }
     }
 
     /// A device has another name: its history goes on under it. See ``rename(_:)``.
@@ -270,8 +282,8 @@ package struct Ledger: Sendable {
         switch device.phase {
         case .counting: return device
         case .awaitingBaseline: device.last = counters
-        case .perhapsReturned(let carried):
-            device.last = counters.continues(carried) ? counters : .zero
+        case .perhapsReturned(let carried, let isSame):
+            device.last = counters.baseline(leftWith: carried, isSame: isSame)
             if !counters.continues(carried), !accounts[device.account].lifetime.isZero {
                 accounts[device.account].events.resets += 1
             }

@@ -19,6 +19,8 @@ struct Pending {
     var committedCycles: [CommittedCycle] = []
     /// Time in which nothing was read.
     var unread: [Range<Timestamp>] = []
+    /// See ``Commit/removedAccounts``.
+    var removedAccounts: [AccountID] = []
     /// See ``Commit/isWhole``.
     var isWhole = false
 

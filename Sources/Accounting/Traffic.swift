@@ -15,6 +15,18 @@ package struct Counters: Hashable, Sendable {
         received >= earlier.received && transmitted >= earlier.transmitted
     }
 
+    /// Where a device goes on from that left with the counters `carried` and may be back: what it carried elsewhere isn't
+    /// booked, and all of another device is.
+    ///
+    /// - Parameter isSame: Whether it surely is the same device: then one direction's counter may have restarted alone.
+    func baseline(leftWith carried: Counters, isSame: Bool) -> Counters {
+        if continues(carried) { return self }
+        guard isSame else { return .zero }
+        return Counters(
+            received: carried.received > 0 && received >= carried.received ? received : 0,
+            transmitted: carried.transmitted > 0 && transmitted >= carried.transmitted ? transmitted : 0)
+    }
+
     /// What was carried since `earlier` in each direction; 0 in a direction that is lower.
     package func growth(since earlier: Counters) -> Delta {
         Delta(

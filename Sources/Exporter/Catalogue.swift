@@ -53,12 +53,14 @@ struct Metric: Sendable {
     }
 
     /// A series for each quota for which there is a value.
+    ///
+    /// - Parameter tellsUse: Whether it depends on what is used, which may not be known.
     static func quota(
-        _ name: String, _ kind: MetricFamily.Kind, _ help: String,
+        _ name: String, _ kind: MetricFamily.Kind, _ help: String, tellsUse: Bool = false,
         _ value: @escaping @Sendable (QuotaState) -> MetricValue?
     ) -> Metric {
         Metric(family: MetricFamily("netusage_quota_" + name, kind, help: help)) { snapshot, writer in
-            for quota in snapshot.plans.quotas {
+            for quota in snapshot.plans.quotas where quota.isUseKnown || !tellsUse {
                 if let value = value(quota.state) { writer.sample(quota.series.labels, value) }
             }
         }
@@ -241,15 +243,18 @@ struct Catalogue: Sendable {
         .quota("limit_bytes", .gauge, "The limit of the open cycle, with what was left over before and top-ups.") {
             .integer($0.limitBytes)
         },
-        .quota("used_bytes", .gauge, "Bytes counted in the open cycle, with corrections.") { .integer($0.usedBytes) },
-        .quota("breached", .gauge, "1 from when the limit is reached until the cycle ends or the breach is lifted.") {
-            .flag($0.isBreached)
+        .quota("used_bytes", .gauge, "Bytes counted in the open cycle, with corrections.", tellsUse: true) {
+            .integer($0.usedBytes)
         },
+        .quota(
+            "breached", .gauge, "1 from when the limit is reached until the cycle ends or the breach is lifted.",
+            tellsUse: true
+        ) { .flag($0.isBreached) },
         Metric(
             family: MetricFamily(
                 "netusage_quota_threshold_reached", .gauge, help: "1 when this share of the limit is used.")
         ) { snapshot, writer in
-            for quota in snapshot.plans.quotas {
+            for quota in snapshot.plans.quotas where quota.isUseKnown {
                 for (labels, threshold) in zip(quota.series.thresholdLabels, quota.state.thresholds) {
                     writer.sample(labels, .flag(threshold.isReached))
                 }
@@ -262,7 +267,7 @@ struct Catalogue: Sendable {
         .quota("cycle_end_timestamp_seconds", .gauge, "When the open cycle ends.") {
             .number(Double($0.cycle.upperBound.secondsSinceEpoch))
         },
-        .quota("projected_bytes", .gauge, "Expected use at the end of the cycle.") {
+        .quota("projected_bytes", .gauge, "Expected use at the end of the cycle.", tellsUse: true) {
             $0.projectedBytes.map { .integer($0) }
         },
         .quota("exhaustion_timestamp_seconds", .gauge, "When the limit is expected to be reached in this cycle.") {
@@ -270,7 +275,7 @@ struct Catalogue: Sendable {
         },
         Metric(family: MetricFamily("netusage_quota_cost", .gauge, help: "What the cycle costs so far.")) {
             snapshot, writer in
-            for quota in snapshot.plans.quotas {
+            for quota in snapshot.plans.quotas where quota.isUseKnown {
                 if let cost = quota.state.cost { writer.sample(quota.series.costLabels, .number(cost.value)) }
             }
         },

@@ -341,10 +341,11 @@ package struct LedgerAccess: Sendable {
         return try reportingFailures { () throws(StoreError) in try LedgerFile(reading: storagePath) }
     }
 
-    /// Whose bytes the ledger has; nobody's if it can't be read.
-    func storedAccounts() -> Set<AccountKey> {
+    /// Whose bytes the ledger has; `nil` if it can't be read.
+    func storedAccounts() -> Set<AccountKey>? {
+        if !LedgerFile.exists(at: storagePath) { return [] }
         guard let file = try? LedgerFile(reading: storagePath), let days = try? file.days(from: .latest) else {
-            return []
+            return nil
         }
         return Set(days.accounts.values)
     }

@@ -157,9 +157,19 @@ extension Meter {
     }
 
     private var planCheck: PlanCheck {
-        let keys = (0..<ledger.accountCount).compactMap { ledger.view(at: $0)?.key }
+        // What was there long ago is known by the store only.
+        let keys = (0..<ledger.accountCount).compactMap { ledger.view(at: $0)?.key } + ledger.planBook.keys.values
         return PlanCheck(
-            links: Array(links.links.values), uplink: route?.links ?? [], rules: settings.rules, accounts: Set(keys))
+            links: Array(links.links.values), uplink: route?.links ?? [], rules: settings.rules,
+            accounts: ledger.isAwaitingStore ? nil : Set(keys))
+    }
+
+    /// The quotas of which it isn't known what is used, as there is nothing that they count.
+    var quotasCountingNothing: Set<String> {
+        let plans = ledger.planBook.plans.quotas
+        if plans.isEmpty { return [] }
+        let check = planCheck
+        return Set(plans.filter { check.problem(with: $0.count) != nil }.map(\.name))
     }
 
     /// Logs what is wrong with the plans on this machine.

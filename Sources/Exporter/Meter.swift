@@ -30,6 +30,7 @@ actor Meter {
     private var routesReadAt = BootTime(nanoseconds: 0)
     private var routesTook = Span.zero
     private var linksAreOutdated = false
+    private var didLinksFail = false
     private var linksReadAt: BootTime
 
     private(set) var kernelStatus = KernelStatus()
@@ -43,6 +44,7 @@ actor Meter {
     private let bootTime = ProcessStatistics.bootTime()
     var series: Series?
     private var planSeries = PlanSeries(.none)
+    private var countingNothing: Set<String> = []
 
     private var previousMoment: Moment?
     var flushedAt: BootTime
@@ -249,7 +251,7 @@ actor Meter {
             report(.counters, error)
             ledger.advance(to: SystemClock.now().timestamp)
         }
-        if linksAreOutdated { refreshLinks() }
+        if linksAreOutdated, areLinksReadable { refreshLinks() }
         if routesAreOutdated || routesAreDue { refreshRoutesUnlessJustDone() }
         kernelStatus.overruns = kernel.overruns
         // A scrape doesn't wait for forecasts.
@@ -295,8 +297,8 @@ actor Meter {
     /// A failure is told when it begins and when it ends.
     private func report(_ concern: Concern, _ error: NetlinkError?) {
         if concern == .counters { kernelStatus.readSuccess = error == nil }
-        // A list that has to wait for a busy kernel is late, not lost.
-        if error?.code == .busy, concern != .counters { return }
+        // A list that has to wait for a busy kernel, or changed each time that it was read, is late, not lost.
+        if error?.code == .busy || error?.code == .interrupted, concern != .counters { return }
         if kernelFailures[concern] == error?.message { return }
         kernelFailures[concern] = error?.message
         if let error {
@@ -366,6 +368,9 @@ actor Meter {
                 routesAreOutdated = true  // It may be metered only under one of the two names.
             }
         }
+        if former?.hardwareAddress != link.hardwareAddress {
+            ledger.setHardwareAddress(link.hardwareAddress, of: link.deviceIndex)
+        }
         if former?.flags != link.flags || former?.operationalState != link.operationalState {
             ledger.setLinkSpeed(Self.speed(of: link, kernel), of: link.deviceIndex)
             routesAreOutdated = true  // IPv4 routes out of a link that goes down go without a word.
@@ -381,7 +386,10 @@ actor Meter {
 
     private func linkRemoved(_ link: Link) {
         superseded.insert(link.index)
-        guard links[link.index] != nil else { return }
+        guard let former = links[link.index] else { return }
+        if former.hardwareAddress != link.hardwareAddress, !link.hardwareAddress.isEmpty {
+            ledger.setHardwareAddress(link.hardwareAddress, of: link.deviceIndex)
+        }
         ledger.depart(
             link.deviceIndex, final: link.counters?.counters, movedAway: link.movedAway, at: SystemClock.now())
         links.remove(link.index)
@@ -391,6 +399,11 @@ actor Meter {
 
     /// How often the list of links is read without a reason: 4 ms at 1,000 links.
     private static let linksInterval = Span(seconds: 60)
+
+    /// Whether the list can be expected to be read: while links come and go all the time, some attempts a second are enough.
+    private var areLinksReadable: Bool {
+        !didLinksFail || SystemClock.now().sinceBoot.elapsed(since: linksReadAt) >= Span(seconds: 1)
+    }
 
     /// Reads the list of links and takes every difference as an event.
     private func refreshLinks() {
@@ -418,16 +431,19 @@ actor Meter {
             if ledger.rename(names) { isUrgent = true }
             for link in present {
                 if links[link.index] == nil, ledger.appear(Self.device(for: link, kernel)) { isUrgent = true }
+                ledger.setHardwareAddress(link.hardwareAddress, of: link.deviceIndex)
                 links.update(link)
                 // The kernel may have been busy when it was asked last.
                 ledger.setLinkSpeed(Self.speed(of: link, kernel), of: link.deviceIndex)
             }
             links.replaceAddresses(try kernel.addresses())
             routesAreOutdated = true
+            didLinksFail = false
             report(.links, nil)
         } catch {
             report(.links, error)
             linksAreOutdated = true
+            didLinksFail = true
         }
     }
 
@@ -442,9 +458,24 @@ actor Meter {
     }
 
     /// Where the list of a large router's routes is needed, that takes long; it gets at most a twentieth of the time.
+    private var routesPause: Span { max(Self.routesInterval, routesTook.times(20)) }
+
     private func refreshRoutesUnlessJustDone() {
         let now = SystemClock.now().sinceBoot
         if now.elapsed(since: routesReadAt) >= routesTook.times(20) { refreshRoutes() }
+    }
+
+    /// Asks for the default route between readings that are far apart.
+    ///
+    /// - Returns: When to look again.
+    func lookAtRoutes() -> Plan {
+        routesReadAt = SystemClock.now().sinceBoot
+        let links = try? kernel.defaultRoute(DefaultRoute.LinkRoles(links.links.values))?.links ?? []
+        if links != route?.links ?? [] {
+            routesAreOutdated = true
+            read(endsInterval: false)  // Everything until now goes to the uplink that was.
+        }
+        return plan
     }
 
     /// Everything up to now is booked: from here on bytes go to the device that holds the default route now.
@@ -453,7 +484,10 @@ actor Meter {
         do {
             let best = try kernel.defaultRoute(DefaultRoute.LinkRoles(links.links.values))
             routesAreOutdated = false
-            if best?.links != route?.links { noteUplink(best?.links ?? []) }
+            if best?.links != route?.links {
+                noteUplink(best?.links ?? [])
+                series = nil  // A plan may count something now, or nothing any more.
+            }
             route = best
             if ledger.setUplink(Set((best?.links ?? []).map { DeviceIndex(rawValue: $0) })) { isUrgent = true }
             report(.routes, nil)
@@ -486,13 +520,17 @@ actor Meter {
     /// Reads the kernel and shows everything that there is to see.
     func scrape() -> Snapshot {
         read(endsInterval: false)
-        if series?.isOutdated(ledger, links) ?? true { series = Series(ledger, links) }
-        if planSeries.plans != ledger.planBook.plans { planSeries = PlanSeries(ledger.planBook.plans) }
+        if series?.isOutdated(ledger, links) ?? true || planSeries.plans != ledger.planBook.plans {
+            series = Series(ledger, links)
+            planSeries = PlanSeries(ledger.planBook.plans)
+            countingNothing = quotasCountingNothing
+        }
         let now = SystemClock.now()
         scrapedAt = now.sinceBoot
         return Snapshot(
             devices: series?.snapshots(of: ledger, links) ?? [], uplink: ledger.uplinkView,
-            plans: planSeries.snapshot(of: ledger.planBook, at: now.timestamp), isOnline: route != nil,
+            plans: planSeries.snapshot(
+                of: ledger.planBook, countingNothing: countingNothing, at: now.timestamp), isOnline: route != nil,
             window: ledger.window, store: storeStatus, kernel: kernelStatus, configuration: configurationStatus,
             process: process, startTime: startTime, bootTime: bootTime)
     }
@@ -510,6 +548,8 @@ actor Meter {
     struct Plan: Sendable {
         /// Until the next reading that ends a sampling interval, closes a bucket or a day, or wakes the store.
         var untilNextReading: Span
+        /// Until the routes are due, where that is before the next reading.
+        var untilRoutes: Span?
         /// The next local midnight.
         var nextDay: Timestamp
     }
@@ -551,7 +591,12 @@ actor Meter {
             if !overflow, !isFar, until > 0 { wait = min(wait, until) }
         }
         if ledger.isPersistent { wait = min(wait, untilStoreIsWanted(at: now.sinceBoot).nanoseconds) }
-        return Plan(untilNextReading: Span(nanoseconds: wait), nextDay: ledger.window.daySpan.upperBound)
+        let untilRoutes = max(
+            1_000_000, routesPause.nanoseconds - now.sinceBoot.elapsed(since: routesReadAt).nanoseconds)
+        return Plan(
+            untilNextReading: Span(nanoseconds: wait),
+            untilRoutes: untilRoutes < wait ? Span(nanoseconds: untilRoutes) : nil,
+            nextDay: ledger.window.daySpan.upperBound)
     }
 
     // MARK: - Configuration

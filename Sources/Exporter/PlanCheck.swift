@@ -7,17 +7,17 @@ struct PlanCheck {
     private let links: [Link]
     private let uplink: [UInt32]
     private let rules: AccountingRules
-    /// The accounts that there are: of devices that are metered now, and in the ledger.
-    private let known: Set<AccountKey>
+    /// The accounts that there are: of devices that are metered now, and in the ledger; `nil` while that isn't read.
+    private let known: Set<AccountKey>?
 
     /// - Parameters:
     ///   - uplink: The links that the default route leads over.
-    ///   - accounts: What the ledger has, of devices that are gone, too.
-    init(links: [Link], uplink: [UInt32], rules: AccountingRules, accounts: Set<AccountKey>) {
+    ///   - accounts: What the ledger has, of devices that are gone, too; `nil` if it can't be read.
+    init(links: [Link], uplink: [UInt32], rules: AccountingRules, accounts: Set<AccountKey>?) {
         self.links = links
         self.uplink = uplink
         self.rules = rules
-        known = accounts.union(links.compactMap { rules.account(for: $0.deviceName) })
+        known = accounts?.union(links.compactMap { rules.account(for: $0.deviceName) })
     }
 
     /// One device's bytes are part of another's.
@@ -39,7 +39,7 @@ struct PlanCheck {
             return
                 "it counts nothing: the uplink is \(names(unmetered)), which isn't metered; take it out of devices.exclude"
         case .devices(let patterns):
-            if known.contains(where: count.includes) { return nil }
+            if known?.contains(where: count.includes) ?? true { return nil }
             let excluded = links.filter { link in
                 patterns.contains { $0.matches(link.deviceName) } && rules.account(for: link.deviceName) == nil
             }
@@ -55,6 +55,7 @@ struct PlanCheck {
     /// Why nothing would be written for a device by the name that `csv_log` gives; `nil` if something would be.
     func problem(withCSVDevice name: String) -> String? {
         if name == "uplink" { return problem(with: .uplink) }
+        guard let known else { return nil }
         let isKnown = known.contains { key in
             switch key {
             case .device(let device): device.label { _ in false } == name
@@ -84,13 +85,33 @@ struct PlanCheck {
         return stacks
     }
 
-    /// The stacks of which a plan counts both.
-    private func doubled(_ count: Selection) -> [Stack] {
-        Self.stacks(of: links).filter { stack in
-            [stack.part, stack.whole].allSatisfy { link in
-                rules.account(for: link.deviceName).map(count.includes) ?? false
+    private func isCounted(_ link: Link, by count: Selection) -> Bool {
+        rules.account(for: link.deviceName).map(count.includes) ?? false
+    }
+
+    /// Links that a plan counts with the nearest links that carry their bytes once more and are counted, too.
+    private func doubled(_ count: Selection) -> [(part: Link, whole: Link)] {
+        let wholes = Dictionary(grouping: Self.stacks(of: links), by: \.part.index)
+        return links.filter { isCounted($0, by: count) }.flatMap { link in
+            var seen: Set<UInt32> = [link.index]
+            var next = wholes[link.index]?.map(\.whole) ?? []
+            var found: [Link] = []
+            while let whole = next.popLast() {
+                if !seen.insert(whole.index).inserted { continue }
+                if isCounted(whole, by: count) {
+                    found.append(whole)
+                } else {
+                    next += wholes[whole.index]?.map(\.whole) ?? []
+                }
             }
+            return found.map { (link, $0) }
         }
+    }
+
+    /// Tunnels that a plan counts beside the uplink. The kernel doesn't tell which link carries a tunnel.
+    private func tunnelsBesideUplink(_ count: Selection) -> (tunnels: [Link], uplink: [Link]) {
+        let counted = links.filter { isCounted($0, by: count) }
+        return (counted.filter(\.isTunnel), counted.filter { uplink.contains($0.index) && !$0.isTunnel })
     }
 
     // MARK: - All plans
@@ -110,9 +131,18 @@ struct PlanCheck {
 
     func countingTwice(_ plans: Plans) -> [String] {
         Self.counts(of: plans).flatMap { plan, count in
-            doubled(count).map { stack in
-                "\(plan) counts both \(names([stack.part])) and \(names([stack.whole])), so most bytes twice: name one of them under count"
+            let doubled = doubled(count)
+            var findings = doubled.map { part, whole in
+                "\(plan) counts both \(names([part])) and \(names([whole])), so most bytes twice: name one of them under count"
             }
+            var (tunnels, uplink) = tunnelsBesideUplink(count)
+            tunnels.removeAll { tunnel in doubled.contains { $0.part.index == tunnel.index } }
+            if !tunnels.isEmpty, !uplink.isEmpty {
+                findings.append(
+                    "\(plan) counts the tunnel \(names(tunnels)) and the uplink \(names(uplink)), which may carry the tunnel's bytes once more, so twice: name one of them under count"
+                )
+            }
+            return findings
         }
     }
 
@@ -131,7 +161,7 @@ extension PlanCheck {
     /// With the kernel as it is now, and the ledger as of its last commit where it can be read.
     ///
     /// - Throws: `NetlinkError` when the kernel can't be read.
-    init(rules: AccountingRules, accounts: Set<AccountKey>) throws(NetlinkError) {
+    init(rules: AccountingRules, accounts: Set<AccountKey>?) throws(NetlinkError) {
         let kernel = try KernelNetwork()
         let links = try kernel.links()
         self.init(

@@ -50,19 +50,25 @@ struct PlanSeries {
     }
 
     /// What a book of the plans shows at a moment.
-    func snapshot(of book: PlanBook, at now: Timestamp) -> PlansSnapshot {
+    ///
+    /// - Parameter countingNothing: The names of the quotas that count nothing.
+    func snapshot(of book: PlanBook, countingNothing: Set<String>, at now: Timestamp) -> PlansSnapshot {
         let committed = book.committedRateStates
         let limited = book.rateLimitStates
         return PlansSnapshot(
-            quotas: quotaSnapshots(of: book.quotaStates(at: now)),
+            quotas: quotaSnapshots(of: book.quotaStates(at: now), countingNothing),
             rateLimits: rateLimits.map { ($0.labels, limited[$0.place]) },
             committedRates: committed.isEmpty ? [] : committedRates.map { ($0.labels, committed[$0.place]) })
     }
 
     /// What the book shows now under these labels.
-    private func quotaSnapshots(of states: [QuotaState]) -> [QuotaSnapshot] {
+    private func quotaSnapshots(of states: [QuotaState], _ countingNothing: Set<String>) -> [QuotaSnapshot] {
         if states.isEmpty { return [] }
-        return quotas.map { QuotaSnapshot(series: $0, state: states[$0.place]) }
+        return quotas.map { entry in
+            let state = states[entry.place]
+            let isKnown = state.usedBytes > 0 || !countingNothing.contains(state.quota.name)
+            return QuotaSnapshot(series: entry, state: state, isUseKnown: isKnown)
+        }
     }
 }
 
@@ -77,4 +83,6 @@ struct PlansSnapshot {
 struct QuotaSnapshot {
     let series: PlanSeries.QuotaEntry
     let state: QuotaState
+    /// Whether anything is counted, or was: otherwise it isn't known what is used.
+    let isUseKnown: Bool
 }

@@ -67,8 +67,11 @@ actor Watch {
                 if received.contains(SIGHUP) { await occurred(.reloadRequested) }
             }
             // A wall timer that fails to be read was cancelled: the clock was set, and a reading is due at once.
-            let isTick = drain(tickTimer, ready) || drain(wallTimer, ready)
-            if isTick {
+            let isTick = drain(tickTimer, ready)
+            let isDay = drain(wallTimer, ready)
+            if isTick, !isDay, plan.untilRoutes != nil {
+                plan = await meter.lookAtRoutes()
+            } else if isTick || isDay {
                 let now = SystemClock.now().sinceBoot
                 if powerCheckedAt.map({ now.elapsed(since: $0) >= Span(seconds: 10) }) ?? true {
                     isOnBattery = PowerSupply.isOnBattery()
@@ -84,7 +87,7 @@ actor Watch {
     }
 
     private func arm(_ plan: Meter.Plan) {
-        let nanoseconds = max(1, plan.untilNextReading.nanoseconds)
+        let nanoseconds = max(1, (plan.untilRoutes ?? plan.untilNextReading).nanoseconds)
         var when = itimerspec()
         when.it_value = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
         timerfd_settime(tickTimer, 0, &when, nil)

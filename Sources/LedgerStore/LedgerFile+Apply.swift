@@ -29,6 +29,7 @@ extension LedgerFile {
                     throw StoreError(.replaced, path: path, "it holds another commit than the one written last")
                 }
                 for fold in commit.folds { try apply(fold) }
+                for id in commit.removedAccounts { try removeEmptyAccount(id) }
                 // All of them make room first: two may have swapped their names.
                 for record in commit.accounts { try removeAccount(record.id) }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
@@ -154,6 +155,16 @@ extension LedgerFile {
             FROM taken WHERE account = ?1 AND (received > 0 OR transmitted > 0)
             """
         ).run(.integer(account.rawValue), ownFrom.map { .integer($0.secondsSinceEpoch) } ?? .null)
+    }
+
+    /// One for which something was taken over isn't empty.
+    private func removeEmptyAccount(_ id: AccountID) throws {
+        try statement(
+            """
+            DELETE FROM account WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM import WHERE account = ?1)
+                AND NOT EXISTS (SELECT 1 FROM taken WHERE account = ?1)
+            """
+        ).run(.integer(id.rawValue))
     }
 
     private func removeAccount(_ id: AccountID) throws {

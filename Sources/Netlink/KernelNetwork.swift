@@ -1,4 +1,6 @@
 import CLinux
+import Glibc
+import Synchronization
 
 /// The kernel's view of the network: links and their counters, addresses, default routes, and what happens to them.
 ///
@@ -26,6 +28,7 @@ package final class KernelNetwork {
     private let routeEvents: NetlinkSocket
     private let decisionEvents: NetlinkSocket
     private let deviceTable = DeviceTable()
+    private let effort = Effort()
     private var counterSource: CounterSource
     private var linkCount = 0
     private var eventOverruns: UInt64 = 0
@@ -74,7 +77,7 @@ package final class KernelNetwork {
         let capacity = linkCount
         let source = counterSource
         do {
-            return try ask { queries throws(NetlinkError) in
+            return try ask(.counters) { queries throws(NetlinkError) in
                 try queries.counters(from: source, capacity: capacity)
             }
         } catch let error where source == .statistics && error.isUnsupported {
@@ -87,28 +90,28 @@ package final class KernelNetwork {
     ///
     /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
     package func links() throws(NetlinkError) -> [Link] {
-        try ask { queries throws(NetlinkError) in try queries.links() }
+        try ask(.links) { queries throws(NetlinkError) in try queries.links() }
     }
 
     /// All IPv4 and IPv6 addresses of all links.
     ///
     /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
     package func addresses() throws(NetlinkError) -> [InterfaceAddress] {
-        try ask { queries throws(NetlinkError) in try queries.addresses() }
+        try ask(.addresses) { queries throws(NetlinkError) in try queries.addresses() }
     }
 
     /// The route that packets to the rest of the world take; `nil` if there is none.
     ///
     /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
     package func defaultRoute(_ roles: DefaultRoute.LinkRoles) throws(NetlinkError) -> DefaultRoute? {
-        try ask { queries throws(NetlinkError) in try queries.defaultRoute(roles) }
+        try ask(.route) { queries throws(NetlinkError) in try queries.defaultRoute(roles) }
     }
 
     /// The default routes of all tables and both families, those that refuse packets among them.
     ///
     /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
     package func defaultRoutes() throws(NetlinkError) -> [DefaultRoute] {
-        try ask { queries throws(NetlinkError) in try queries.defaultRoutes() }
+        try ask(.route) { queries throws(NetlinkError) in try queries.defaultRoutes() }
     }
 
     /// Does something that needs the kernel's lock, too, on the thread that waits for it.
@@ -116,24 +119,59 @@ package final class KernelNetwork {
     /// - Returns: `nil` when it takes too long.
     package func behindTheLock<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value? {
         // The only error is that it takes too long.
-        try? ask { _ throws(NetlinkError) in body() }
+        try? ask(.other) { _ throws(NetlinkError) in body() }
     }
 
-    private func ask<Value: Sendable>(
-        _ body: @escaping @Sendable (KernelQueries) throws(NetlinkError) -> Value
-    ) throws(NetlinkError) -> Value {
-        let (result, overruns) = try worker.ask(within: patienceMilliseconds) { queries in
-            let before = queries.overruns
-            let result: Result<Value, NetlinkError>
-            do throws(NetlinkError) {
-                result = .success(try body(queries))
-            } catch {
-                result = .failure(error)
+    private enum Question: Hashable {
+        case counters, links, addresses, route, other
+    }
+
+    /// What the kernel's work for each question took last: long lists take longer than anybody waits for a lock.
+    private final class Effort: Sendable {
+        private let milliseconds = Mutex<[Question: Int]>([:])
+
+        func of(_ question: Question) -> Int { milliseconds.withLock { $0[question] ?? 0 } }
+
+        /// Measures by the thread's own time: to wait for a lock takes none of it.
+        func measure<Value>(_ question: Question, _ body: () -> Value) -> Value {
+            let before = Self.threadMilliseconds()
+            defer {
+                let took = Self.threadMilliseconds() - before + 1
+                milliseconds.withLock { $0[question] = took }
             }
-            return (result, queries.overruns - before)
+            return body()
+        }
+
+        private static func threadMilliseconds() -> Int {
+            var time = timespec()
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+            return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+        }
+    }
+
+    /// Longer than this nothing is waited for, however long it took before.
+    private static let longestPatienceMilliseconds = 2000
+
+    private func ask<Value: Sendable>(
+        _ question: Question, _ body: @escaping @Sendable (KernelQueries) throws(NetlinkError) -> Value
+    ) throws(NetlinkError) -> Value {
+        let needed = min(effort.of(question) * 3, Self.longestPatienceMilliseconds)
+        let (result, overruns) = try worker.ask(within: max(patienceMilliseconds, needed)) { [effort] queries in
+            effort.measure(question) { Self.answer(queries, body) }
         }
         listOverruns += overruns
         return try result.get()
+    }
+
+    private static func answer<Value>(
+        _ queries: KernelQueries, _ body: (KernelQueries) throws(NetlinkError) -> Value
+    ) -> (Result<Value, NetlinkError>, overruns: UInt64) {
+        let before = queries.overruns
+        do throws(NetlinkError) {
+            return (.success(try body(queries)), queries.overruns - before)
+        } catch {
+            return (.failure(error), queries.overruns - before)
+        }
     }
 
     // MARK: - Events

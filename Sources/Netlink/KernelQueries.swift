@@ -73,14 +73,18 @@ final class KernelQueries {
         return DefaultRoute.best(of: try defaultRoutes() + answers, roles)
     }
 
-    /// Addresses that stand for the internet: the kernel is asked for the route to each, and nothing is sent there. Hardly
-    /// anybody has a route for those of documentation (RFC 5737, 3849, 9637) alone; some others follow, as a router may
-    /// refuse the former.
-    private static let farAddresses: [CInt: [[UInt8]]] = [
-        AF_INET: [[192, 0, 2, 1], [198, 51, 100, 1], [203, 0, 113, 1], [12, 0, 0, 1], [193, 0, 0, 1]],
-        AF_INET6: [[0x20, 0x01, 0x0D, 0xB8], [0x3F, 0xFF], [0x26, 0x00], [0x2A, 0x00]].map {
-            $0 + [UInt8](repeating: 0, count: 15 - $0.count) + [1]
-        },
+    /// Addresses that stand for the internet, those of each half together: the kernel is asked for the route to each, and
+    /// nothing is sent there. Hardly anybody has a route for those of documentation (RFC 5737, 3849, 9637) alone; some
+    /// others follow, as a router may refuse the former. All of IPv6's are in one half.
+    private static let farAddresses: [CInt: [[[UInt8]]]] = [
+        AF_INET: [
+            [[192, 0, 2, 1], [198, 51, 100, 1], [203, 0, 113, 1], [193, 0, 0, 1]], [[12, 0, 0, 1], [17, 0, 0, 1]],
+        ],
+        AF_INET6: [
+            [[0x20, 0x01, 0x0D, 0xB8], [0x3F, 0xFF], [0x26, 0x00], [0x2A, 0x00]].map {
+                $0 + [UInt8](repeating: 0, count: 15 - $0.count) + [1]
+            }
+        ],
     ]
 
     private enum Answer {
@@ -90,10 +94,24 @@ final class KernelQueries {
         case linkDown
     }
 
-    /// The route that the kernel takes for an address far away, if that is one for everywhere.
+    /// The route that the kernel takes for addresses far away, if that is one for everywhere. Some tunnels take everything by
+    /// two routes, each for half of all addresses; and each half may lead over another link.
     private func answer(for family: CInt) throws(NetlinkError) -> Answer {
-        var half = Answer.none
-        for address in Self.farAddresses[family] ?? [] {
+        var halves: [DefaultRoute] = []
+        for addresses in Self.farAddresses[family] ?? [] {
+            switch try answer(for: family, addresses) {
+            case .route(let route): halves.append(route)
+            case .none: break
+            case .linkDown: return .linkDown
+            }
+        }
+        guard var route = halves.first else { return .none }
+        for half in halves.dropFirst() { route.links += half.links.filter { !route.links.contains($0) } }
+        return .route(route)
+    }
+
+    private func answer(for family: CInt, _ addresses: [[UInt8]]) throws(NetlinkError) -> Answer {
+        for address in addresses {
             // struct rtmsg with the family, the prefix's length and RTM_F_FIB_MATCH; then RTA_DST.
             var request: [UInt8] = [UInt8(family), UInt8(address.count * 8), 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0]
             request += [UInt8(4 + address.count), 0, UInt8(RouteAttribute.destination), 0] + address
@@ -107,11 +125,10 @@ final class KernelQueries {
                 continue  // Unreachable; or a kernel without this family.
             }
             guard let message, let resolved = try resolved([message]).first else { return .linkDown }
-            if resolved.destinationLength == 0 { return .route(resolved.route) }
-            // Some tunnels take everything by two routes, each for half of all addresses.
-            if resolved.destinationLength == 1 { half = .route(resolved.route) }
+            // All global addresses of IPv6 are in 2000::/3 (RFC 4291, IANA's registry).
+            if resolved.destinationLength <= (family == AF_INET6 ? 3 : 1) { return .route(resolved.route) }
         }
-        return half
+        return .none
     }
 
     /// The default routes of all tables and both families, those that refuse packets among them.

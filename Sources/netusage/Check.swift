@@ -22,6 +22,9 @@ struct Check: ParsableCommand {
         case critical = 2
         case unknown = 3
 
+        /// What is known to be wrong comes before what may be.
+        var urgency: Int { [.ok: 0, .warning: 1, .unknown: 2, .critical: 3][self] ?? 0 }
+
         var word: String {
             switch self {
             case .ok: "OK"
@@ -44,10 +47,10 @@ struct Check: ParsableCommand {
         if quotas.isEmpty {
             try end(.unknown, "\(report.configuration) has no quota\(name.map { " " + $0 } ?? "s")")
         }
-        var state = quotas.map(Self.state).max { $0.rawValue < $1.rawValue } ?? .unknown
+        let worstFirst = quotas.sorted { Self.state(of: $0).urgency > Self.state(of: $1).urgency }
+        var state = worstFirst.first.map(Self.state) ?? .unknown
         // A limit that is reached stays so; whether another one is by now can't be told.
         if report.isStale, state != .critical { state = .unknown }
-        let worstFirst = quotas.sorted { Self.state(of: $0).rawValue > Self.state(of: $1).rawValue }
         var texts = worstFirst.map(Self.text).joined(separator: ", ")
         if report.isStale { texts = "nothing metered since \(report.meteredUntil ?? "the beginning"), " + texts }
         try end(state, "\(texts) | \(quotas.map(Self.performance).joined(separator: " "))")
@@ -68,25 +71,29 @@ struct Check: ParsableCommand {
     }
 
     private static func state(of quota: QuotaReport) -> State {
-        if quota.breached { return .critical }
+        if quota.breached == true { return .critical }
         if quota.problem != nil { return .unknown }
         return quota.thresholds.contains(where: \.reached) ? .warning : .ok
     }
 
     private static func text(_ quota: QuotaReport) -> String {
-        let percent = decimalText(Double(quota.usedBytes) / Double(quota.limitBytes) * 100, decimals: 1)
-        if let problem = quota.problem, !quota.breached { return "\(quota.name.withoutBars): \(problem.withoutBars)" }
+        if let problem = quota.problem, quota.breached != true {
+            return "\(quota.name.withoutBars): \(problem.withoutBars)"
+        }
+        guard let used = quota.usedBytes else { return quota.name.withoutBars }
+        let percent = decimalText(Double(used) / Double(quota.limitBytes) * 100, decimals: 1)
         let isOver = quota.cycleSecondsLeft == 0 ? "is over, " : ""
         return
-            "\(quota.name.withoutBars) \(isOver)\(percent)% used (\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes)))"
+            "\(quota.name.withoutBars) \(isOver)\(percent)% used (\(sizeText(used)) of \(sizeText(quota.limitBytes)))"
     }
 
-    /// `'label'=value;warning;critical;minimum`.
+    /// `'label'=value;warning;critical;minimum`; the value is `U` where it isn't known.
     private static func performance(_ quota: QuotaReport) -> String {
         let label = quota.name.withoutBars.split(separator: "'", omittingEmptySubsequences: false)
             .joined(separator: "''").split(separator: "=", omittingEmptySubsequences: false).joined(separator: "_")
         let warning = quota.thresholds.first.map { String($0.bytes) } ?? ""
-        return "'\(label)'=\(quota.usedBytes)B;\(warning);\(quota.limitBytes);0"
+        let used = quota.usedBytes.map { "\($0)B" } ?? "U"
+        return "'\(label)'=\(used);\(warning);\(quota.limitBytes);0"
     }
 }
 

@@ -21,9 +21,8 @@ struct QuotaTable {
     }
 
     private func block(_ quota: QuotaReport) -> [String] {
-        var lines = [headline(quota), bar(quota)]
-        lines += pairs(quota)
-        return lines
+        let problem = quota.problem.map { [terminal.coloured("  " + Terminal.printable($0), .yellow)] } ?? []
+        return [headline(quota)] + bar(quota) + problem + pairs(quota)
     }
 
     // MARK: - The first line
@@ -88,20 +87,24 @@ struct QuotaTable {
 
     // MARK: - The bar
 
-    private func bar(_ quota: QuotaReport) -> String {
-        let share = Double(quota.usedBytes) / Double(quota.limitBytes)
+    /// None where it isn't known how much is used.
+    private func bar(_ quota: QuotaReport) -> [String] {
+        guard let used = quota.usedBytes else { return [] }
+        let share = Double(used) / Double(quota.limitBytes)
         let percent = "\(decimalText(min(share, 999.999) * 100, decimals: 1)) %"
         let state = state(of: quota)
         let length = terminal.columns - 2 - 2 - width(percent) - 2 - width(state.word)
         let filled = min(share, 1) * Double(length)
         let body = terminal.hasUnicode ? blocks(filled, of: length) : hashes(filled, of: length)
-        return "[\(terminal.coloured(body, state.colour))]  \(percent)  \(terminal.coloured(state.word, state.colour))"
+        return [
+            "[\(terminal.coloured(body, state.colour))]  \(percent)  \(terminal.coloured(state.word, state.colour))"
+        ]
     }
 
     private func state(of quota: QuotaReport) -> (word: String, colour: Terminal.Colour) {
         if quota.cycleSecondsAhead > 0 { return ("not begun", .green) }
         if quota.cycleSecondsLeft == 0 { return ("over", .green) }
-        if quota.breached { return ("BREACHED", .red) }
+        if quota.breached == true { return ("BREACHED", .red) }
         if let reached = quota.thresholds.last(where: \.reached) {
             return ("over \(percentText(reached.threshold)) %", .yellow)
         }
@@ -130,14 +133,17 @@ struct QuotaTable {
     // MARK: - What it says
 
     private func pairs(_ quota: QuotaReport) -> [String] {
-        var entries: [(label: String, value: String)] = [
-            ("used", "\(sizeText(quota.usedBytes)) of \(sizeText(quota.limitBytes))"),
-            ("left", sizeText(quota.leftBytes)),
-        ]
+        var entries: [(label: String, value: String)] = []
+        if let used = quota.usedBytes {
+            entries.append(("used", "\(sizeText(used)) of \(sizeText(quota.limitBytes))"))
+        } else {
+            entries.append(("limit", sizeText(quota.limitBytes)))
+        }
+        if let left = quota.leftBytes { entries.append(("left", sizeText(left))) }
         let isOpen = quota.cycleSecondsAhead == 0 && quota.cycleSecondsLeft > 0
-        if isOpen {
+        if isOpen, let safePerDay = quota.safePerDayBytes {
             entries.append(("projected", quota.projectedBytes.map { sizeText($0) } ?? "not yet known"))
-            entries.append(("safe per day", sizeText(quota.safePerDayBytes)))
+            entries.append(("safe per day", sizeText(safePerDay)))
         }
         entries.append(("cycle", "\(startText(quota.cycleStart)) to \(startText(quota.cycleEnd))"))
         if isOpen, let exhaustion = quota.exhaustion { entries.append(("limit reached", minuteText(exhaustion))) }

@@ -103,6 +103,31 @@ struct CounterFallTests {
         #expect(world.view("eth0")?.lifetime == total(Self.terabyte + 1000, Self.terabyte))
     }
 
+    /// Days are held by the calendar of the moment in which they are booked.
+    @Test(arguments: [500, Self.terabyte + 2000] as [UInt64])
+    func anotherZoneDoesNotDecideAFall(shownLater: UInt64) throws {
+        var (world, eth0) = started()
+        world.commit()
+        world.kernel[eth0]?.counters.received = 500
+        world.run(seconds: 2)
+        world.commit()
+        world.calendar = LocalCalendar(zone: try Zone(posix: "EST5"), weekStart: .monday)
+        let daysFrom = PeriodWindow(world.calendar, at: world.now.timestamp).previousMonthStart
+        world.ledger.replaceHistory(
+            world.store.load(daysFrom: daysFrom, names: world.ledger.namesWanted), calendar: world.calendar,
+            at: world.now.timestamp)
+        world.kernel[eth0]?.counters.received = shownLater
+        world.run(seconds: 70)
+        let carried = Self.terabyte + min(shownLater, 2000)
+        #expect(world.view("eth0")?.lifetime.received == carried)
+        world.commit()
+        let eastern = CivilDate(daysSinceEpoch: 20_777)  // 2026-11-20, still.
+        let booked = world.ledger.accountIndex[.device(DeviceName("eth0"))].map {
+            world.ledger.accounts[$0].days.entries
+        }
+        #expect(booked?.first { $0.day == eastern }?.total.received == min(shownLater, 2000))
+    }
+
     @Test func aDeletedDeviceBooksWhatItHasShownSinceTheFall() {
         var (world, eth0) = started()
         world.kernel[eth0]?.counters = Counters(received: 100, transmitted: Self.terabyte)

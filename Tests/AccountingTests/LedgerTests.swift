@@ -164,6 +164,21 @@ struct LedgerTests {
         #expect(world.view("eth0")?.counter.received == 101)
     }
 
+    @Test(arguments: [true, false])
+    func eachDirectionOfADeviceThatIsBackIsJudgedByItself(hasAddress: Bool) {
+        var world = World()
+        let address: [UInt8] = hasAddress ? [2, 0, 0, 0, 0, 1] : []
+        let eth0 = world.create("eth0", hardwareAddress: address)
+        world.carry(eth0, received: 1000, transmitted: 1000)
+        world.run(seconds: 1)
+        world.delete(eth0, movedAway: true)
+        _ = world.create(
+            "eth0", index: hasAddress ? nil : eth0, hardwareAddress: address,
+            counters: Counters(received: 9000, transmitted: 7))
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(1000, 1007))
+    }
+
     @Test func aNewDeviceWithTheNameOfOneThatLeftIsBookedWhole() {
         var world = World()
         let eth0 = world.create("wg0")
@@ -205,6 +220,128 @@ struct LedgerTests {
         world.carry(other, received: 7)
         world.run(seconds: 1)
         #expect(world.view("eth0")?.lifetime == total(267), "all of what it shows is news")
+    }
+
+    private static let address: [UInt8] = [2, 0, 0, 0, 0, 1]
+    private static let otherAddress: [UInt8] = [2, 0, 0, 0, 0, 2]
+
+    /// A world whose device eth0 has carried 100 bytes here and went to another namespace.
+    private func worldWithoutItsDevice() -> (World, DeviceIndex) {
+        var world = World()
+        let eth0 = world.create("eth0", hardwareAddress: Self.address)
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.delete(eth0, movedAway: true)
+        return (world, eth0)
+    }
+
+    @Test(arguments: [false, true])
+    func anotherDeviceWithTheNumberOfOneThatLeftIsNotTakenForIt(isStopped: Bool) {
+        var (world, eth0) = worldWithoutItsDevice()
+        if isStopped { world.stop() }
+        let other = world.create(
+            "eth1", index: eth0, seen: !isStopped, hardwareAddress: Self.otherAddress,
+            counters: Counters(received: 1000, transmitted: 0))
+        if isStopped { world.start() }
+        world.run(seconds: 1)
+        world.carry(other, received: 7)
+        world.run(seconds: 1)
+        #expect(world.view("eth1")?.lifetime == (isStopped ? total(7) : total(1007)))
+        let back = world.create(
+            "eth0", hardwareAddress: Self.address, counters: Counters(received: 5000, transmitted: 0))
+        world.run(seconds: 1)
+        world.carry(back, received: 3)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(103), "the one that left is still known")
+    }
+
+    @Test(arguments: [Self.address, Self.otherAddress])
+    func aDeviceThatComesBackDuringAStopIsKnownByItsAddress(address: [UInt8]) {
+        var (world, _) = worldWithoutItsDevice()
+        world.stop()
+        let back = world.create(
+            "eth0", seen: false, hardwareAddress: address, counters: Counters(received: 5000, transmitted: 0))
+        world.start()
+        world.carry(back, received: 3)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == (address == Self.address ? total(103) : total(5103)))
+        if address == Self.address { return }
+        let known = world.create(
+            "eth9", hardwareAddress: Self.address, counters: Counters(received: 6000, transmitted: 0))
+        world.run(seconds: 1)
+        #expect(world.view("eth9")?.lifetime ?? .zero == .zero, "known under another name, too")
+        _ = known
+    }
+
+    @Test func aDeviceIsKnownByTheAddressThatItHadLast() {
+        var world = World()
+        let eth0 = world.create("eth0", hardwareAddress: Self.otherAddress)
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.ledger.setHardwareAddress(Self.address, of: eth0)
+        world.delete(eth0, movedAway: true)
+        _ = world.create("eth5", hardwareAddress: Self.address, counters: Counters(received: 200, transmitted: 0))
+        world.run(seconds: 1)
+        #expect(world.view("eth5")?.lifetime ?? .zero == .zero)
+    }
+
+    @Test func excludedDevicesPushNoneOutThatLeft() {
+        var world = World(rules: World.rules(exclude: ["lo", "b*"]))
+        let eth0 = world.create("eth0", hardwareAddress: Self.address)
+        world.carry(eth0, received: 100)
+        world.run(seconds: 1)
+        world.delete(eth0, movedAway: true)
+        for number in 0..<300 { _ = world.create("b\(number)") }
+        world.run(seconds: 1)
+        world.stop()
+        world.start()
+        _ = world.create(
+            "eth0", hardwareAddress: Self.address, counters: Counters(received: 1_000_000, transmitted: 0))
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(100))
+    }
+
+    @Test func anExcludedDeviceWithAnOldNameIsNotBookedAfterAStart() {
+        var world = World()
+        let first = world.create("b0")
+        world.carry(first, received: 100)
+        world.run(seconds: 1)
+        world.delete(first)
+        world.pass(100 * 86_400)
+        world.run(seconds: 1)
+        #expect(world.view("b0") == nil, "nothing in memory knows the name any more")
+        world.rules = World.rules(exclude: ["lo", "b*"])
+        world.ledger.apply(world.rules)
+        let second = world.create("b0")
+        world.carry(second, received: 5000)
+        world.run(seconds: 1)
+        world.stop()
+        world.rules = World.rules()
+        world.start()
+        world.carry(second, received: 3)
+        world.run(seconds: 1)
+        world.commit()
+        let stored = world.store.accounts.values.first { $0.key == .device(DeviceName("b0")) }
+        #expect(stored.map { world.store.total(of: $0.id) } == total(103))
+    }
+
+    /// As of a host that gives each container's device a name of its own.
+    @Test func namesThatNeverCarriedAnythingLeaveTheStore() {
+        var world = World()
+        let eth0 = world.create("eth0")
+        for number in 0..<1000 {
+            let device = world.create("br-\(number)")
+            if number % 100 == 0 { world.carry(device, received: 7) }
+            if number % 10 == 0 { world.carry(eth0, received: 1) }
+            world.run(seconds: 1)
+            world.delete(device)
+        }
+        world.pass(86_400)
+        world.run(seconds: 1)
+        world.commit()
+        world.start()
+        #expect(world.store.accounts.count == 2 + 10, "the uplink, eth0, and those with bytes")
+        #expect(world.view("br-100")?.lifetime == total(7) && world.view("eth0")?.lifetime == total(100))
     }
 
     @Test func anyNumberOfExcludedDevicesIsRemembered() {

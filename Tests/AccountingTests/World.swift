@@ -10,6 +10,7 @@ struct World {
     var bootSeconds: Double = 1000
     var bootID = "boot-1"
     var kernel: [DeviceIndex: (name: DeviceName, counters: Counters)] = [:]
+    private var hardwareAddresses: [DeviceIndex: [UInt8]] = [:]
     var uplink: DeviceIndex?
     var store = ModelStore()
     var ledger: Ledger
@@ -56,6 +57,7 @@ struct World {
         let new = index ?? DeviceIndex(rawValue: nextIndex)
         nextIndex = max(nextIndex, new.rawValue) + 1
         kernel[new] = (DeviceName(name), counters)
+        hardwareAddresses[new] = hardwareAddress
         if seen {
             let device = Device(index: new, name: DeviceName(name), hardwareAddress: hardwareAddress)
             if ledger.appear(device) { commit() }
@@ -158,7 +160,12 @@ struct World {
     /// The program starts, and can't read what the store has.
     mutating func startWithoutStore() {
         ledger = .awaitingStore(
-            devices: kernel.map { (Device(index: $0.key, name: $0.value.name), $0.value.counters) },
+            devices: kernel.map { index, link in
+                (
+                    Device(index: index, name: link.name, hardwareAddress: hardwareAddresses[index] ?? []),
+                    link.counters
+                )
+            },
             planBook: newPlanBook, rules: rules,
             calendar: calendar, epoch: Epoch(bootID: bootID, networkNamespace: 1), now: now)
         ledger.setUplink(Set([uplink].compactMap { $0 }))

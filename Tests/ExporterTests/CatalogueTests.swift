@@ -88,7 +88,8 @@ struct Scenario {
         let series = Series(ledger, links)
         let snapshot = Snapshot(
             devices: series.snapshots(of: ledger, links), uplink: ledger.uplinkView,
-            plans: PlanSeries(ledger.planBook.plans).snapshot(of: ledger.planBook, at: now.timestamp),
+            plans: PlanSeries(ledger.planBook.plans).snapshot(
+                of: ledger.planBook, countingNothing: [], at: now.timestamp),
             isOnline: !ledger.currentUplink.isEmpty,
             window: ledger.window,
             store: StoreStatus(isUp: true, lastCommitSeconds: 1_795_262_400.25, commitFailures: 1, sizeBytes: 20480),

@@ -15,10 +15,10 @@ struct PlanCheckTests {
     private static let links = [
         link(1, "lo"), link(2, "eth0"), link(3, "br0", kind: "bridge"), link(4, "port0", master: 3),
         link(5, "eth0.7", kind: "vlan", carrier: 2), link(6, "mac0", kind: "macvlan", carrier: 2),
-        link(7, "veth1", kind: "veth"),
+        link(7, "veth1", kind: "veth"), link(8, "wg0", kind: "wireguard"), link(9, "mac1", kind: "macvlan", carrier: 5),
     ]
 
-    private func check(exclude: [String] = ["lo"], uplink: [UInt32] = [2], accounts: Set<AccountKey> = []) -> PlanCheck
+    private func check(exclude: [String] = ["lo"], uplink: [UInt32] = [2], accounts: Set<AccountKey>? = []) -> PlanCheck
     {
         let rules = AccountingRules(
             exclude: exclude.compactMap { DevicePattern($0) }, collapse: ["veth*"].compactMap { DevicePattern($0) },
@@ -50,6 +50,7 @@ struct PlanCheckTests {
         #expect(check().problem(with: devices("veth*")) == nil, "a class of devices")
         let gone = AccountKey.device(DeviceName("eth9"))
         #expect(check(accounts: [gone]).problem(with: devices("eth9")) == nil, "it has been there")
+        #expect(check(accounts: nil).problem(with: devices("eth9")) == nil, "who knows, while the ledger isn't read")
         #expect(check(exclude: ["br0"]).problem(with: devices("br0"))?.contains("devices.exclude") == true)
     }
 
@@ -63,7 +64,10 @@ struct PlanCheckTests {
         #expect(doubles(devices("eth0", "eth0.7")) == 1, "a VLAN")
         #expect(doubles(devices("eth0", "mac0")) == 1, "a macvlan")
         #expect(doubles(devices("br0", "port0")) == 1, "a bridge and its port")
-        #expect(doubles(devices("*")) == 3)
+        #expect(doubles(devices("eth0", "mac1")) == 1, "on a VLAN that isn't counted itself")
+        #expect(doubles(devices("eth0", "wg0")) == 1, "a tunnel and the uplink")
+        #expect(doubles(devices("br0", "wg0")) == 0)
+        #expect(doubles(devices("*")) == 5)
         #expect(doubles(devices("eth0.7", "mac0", "br0")) == 0)
         #expect(doubles(.uplink) == 0)
     }

@@ -32,6 +32,12 @@ struct KernelNetworkTests {
         return output
     }
 
+    private func ip(batch commands: [String]) throws {
+        let pipe = try #require(popen("ip -batch -", "w"))
+        fputs(commands.joined(separator: "\n"), pipe)
+        try #require(pclose(pipe) == 0)
+    }
+
     private func ip<Value: Decodable>(_ arguments: String, as type: Value.Type) throws -> Value {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
@@ -231,6 +237,7 @@ struct KernelNetworkTests {
             "an object that refuses", ["nexthop add id 1 blackhole", "route add default nhid 1"], []
         ),
         ("IPv6 alone", ["-6 route add default via fd00:1::2 dev up1"], ["up1"]),
+        ("all global addresses of IPv6", ["-6 route add 2000::/3 via fd00:1::2 dev up1"], ["up1"]),
         (
             "IPv6 by a nexthop object",
             ["-6 nexthop add id 7 via fd00:1::2 dev up1", "-6 route add default nhid 7"], ["up1"]
@@ -253,6 +260,14 @@ struct KernelNetworkTests {
                 "link set tun7 up", "route add 0.0.0.0/1 dev tun7", "route add 128.0.0.0/1 dev tun7",
                 "route add default via 10.1.0.2 metric 700",
             ], ["up1"]
+        ),
+        (
+            "two halves over two links",
+            ["route add 0.0.0.0/1 via 10.0.0.2", "route add 128.0.0.0/1 via 10.1.0.2"], ["up0", "up1"]
+        ),
+        (
+            "half of all addresses over another link",
+            ["route add default via 10.0.0.2", "route add 0.0.0.0/1 via 10.1.0.2"], ["up0", "up1"]
         ),
         (
             "a tunnel, if there is no other",
@@ -294,6 +309,31 @@ struct KernelNetworkTests {
     }
 
     // MARK: - A busy kernel
+
+    /// As on a router with the whole internet's routes.
+    @Test func aListThatTakesLongerThanTheUsualPatienceIsReadInTheEnd() throws {
+        try inNewNetwork {
+            try layCables()
+            for command in [
+                "link add tun7 type vxlan id 7 dstport 4789 dev up1", "link set tun7 up", "route add default dev tun7",
+                "route add default via 10.1.0.2 metric 700",
+            ] { try ip(command) }
+            try ip(
+                batch: (0..<30_000).map {
+                    "route add 10.\(64 + $0 / 256 / 256).\($0 / 256 % 256).\($0 % 256)/32 dev tun7"
+                })
+            let network = try KernelNetwork()
+            network.patienceMilliseconds = 1
+            var attempts = 0
+            var uplink: [String]?
+            while uplink == nil, attempts < 1000 {
+                attempts += 1
+                uplink = try? self.uplink(network)
+                usleep(10_000)
+            }
+            #expect(uplink == ["up1"] && attempts > 1)
+        }
+    }
 
     @Test func aBusyKernelHoldsUpNobody() throws {
         try inNewNetwork {

@@ -510,12 +510,13 @@ def test_a_database_that_somebody_writes_is_read_as_of_its_last_commit(place):
     writer.close()
 
 
-def test_what_no_link_can_have_carried_is_left_out_whoever_says_so(place):
+@pytest.mark.parametrize("tables", [["fiveminute", "hour", "day", "month", "year"], ["day"], ["month"]])
+def test_what_no_link_can_have_carried_is_left_out_whoever_says_so(place, tables):
     huge = 10**18
+    dates = {"fiveminute": "2026-11-10 10:00:00", "hour": "2026-11-10 10:00:00", "day": "2026-11-10",
+             "month": "2026-11-01", "year": "2026-01-01"}
     vnstat_database(
-        place.path / "v.db", *(f"INSERT INTO {table} VALUES (1, '{date}', {huge}, 5)" for table, date in
-                               (("fiveminute", "2026-11-10 10:00:00"), ("hour", "2026-11-10 10:00:00"),
-                                ("day", "2026-11-10"), ("month", "2026-11-01"), ("year", "2026-01-01"))),
+        place.path / "v.db", *(f"INSERT INTO {table} VALUES (1, '{dates[table]}', {huge}, 5)" for table in tables),
         interfaces=(("eth0", huge, 5),)).close()
     done = place.run("vnstat", place.path / "v.db", "--json")
     assert done.returncode == 0 and b"more than any device carries" in done.stdout + done.stderr, done
@@ -527,13 +528,23 @@ def test_sums_that_do_not_agree_are_said(place):
                     interfaces=(("eth0", 500, 50),)).close()
     done = place.run("vnstat", place.path / "v.db", "--json")
     assert "fewer than the 660 of its days" in " ".join(json.loads(done.stdout)["problems"])
+    vnstat_database(place.path / "m.db", "INSERT INTO day VALUES (1, '2026-10-05', 600, 60)",
+                    "INSERT INTO month VALUES (1, '2026-10-01', 500, 50)", "INSERT INTO year VALUES (1, '2026-01-01', 400, 40)",
+                    "INSERT INTO hour VALUES (1, '2026-10-05 07:00:00', 300, 30)",
+                    "INSERT INTO fiveminute VALUES (1, '2026-10-05 07:05:00', 301, 30)",
+                    interfaces=(("eth0", 600, 60),)).close()
+    problems = " ".join(json.loads(place.run("vnstat", place.path / "m.db", "--json").stdout)["problems"])
+    assert "month 2026-10-01: 550 bytes, fewer than the 660 of its parts" in problems
+    assert "year 2026-01-01: 440 bytes, fewer than the 660 of its parts" in problems
+    assert "hour 2026-10-05T07:00:00" in problems and "its five minutes say more" in problems
 
 
 @pytest.mark.parametrize("text, message", [
     (b'{"vnstatversion": "1.18", "jsonversion": "1", "interfaces": []}', "vnStat 1"),
     (b'{"jsonversion": "3", "interfaces": []}', "jsonversion 3"),
     (b'{"jsonversion": "2", "interfaces": [{"name": "eth0"}]}', "there is no created"),
-    (b'{"jsonversion": "2", "interfaces": [', "the JSON is broken"),
+    (b'{"jsonversion": "2", "interfaces": [', "the JSON is broken, or it ends too early"),
+    (b'{"jsonversion": "2", "interfaces": [{"name": 7}]}', "another type stands at interfaces[0].name"),
     (b"interface,rx,tx\n", "neither a database of vnStat 2"),
 ])
 def test_each_cause_has_its_own_message(place, text, message):

@@ -232,6 +232,39 @@ def test_check_speaks_as_monitoring_plugins_do(home):
         assert code == 3 and out.startswith("NETUSAGE UNKNOWN") and wrong in out
 
 
+def test_what_cannot_be_known_of_a_quota_is_left_out(home):
+    """The use of a quota whose device never was, beside one that is breached."""
+    home.send(1200)
+    home.daemon.stop()
+    path = home.configuration.split("=", 1)[1]
+    with open(path, "a") as file:
+        file.write("\n              - { name: never, count: [wwan9], limit: 1 MB, price: { currency: EUR, base: 1 } }\n")
+    home.start()
+    for daemon_runs in (True, False):
+        if daemon_runs:
+            metrics = home.daemon.metrics()
+            assert quota(metrics, "breached", "home") == 1 and quota(metrics, "limit_bytes", "never") == 1_000_000
+            for family in ("used_bytes", "breached", "projected_bytes", "exhaustion_timestamp_seconds"):
+                assert quota(metrics, family, "never") is None, family
+            assert 'netusage_quota_cost{quota="never"' not in metrics.text
+            assert 'netusage_quota_threshold_reached{quota="never"' not in metrics.text
+        else:
+            home.daemon.stop()
+        code, out, _ = home.run("check")
+        assert code == 2 and out.startswith("NETUSAGE CRITICAL - home") and "'never'=U;;1000000;0" in out, out
+        assert "there is no device wwan9" in out
+        code, out, _ = home.run("quota", "--json")
+        never = [each for each in json.loads(out)["quotas"] if each["name"] == "never"][0]
+        assert "no device wwan9" in never["problem"] and not {"used_bytes", "left_bytes", "breached"} & set(never)
+        code, out, _ = home.run("quota")
+        assert "there is no device wwan9" in out and " 0 B" not in out.split("never")[1], out
+    # What was there long ago is known by the ledger alone.
+    with sqlite3.connect(home.ledger) as database:
+        database.execute("INSERT INTO account SELECT max(id) + 1, 'device', 'wwan9', 0, 0, 0, 0, 0, 0 FROM account")
+    home.start()
+    assert quota(home.daemon.metrics(), "used_bytes", "never") == 0
+
+
 def test_what_people_see_has_colour_on_a_terminal_only_and_fits_it(home):
     home.send(900)
     home.daemon.metrics()

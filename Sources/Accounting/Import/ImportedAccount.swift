@@ -2,8 +2,8 @@ import CivilTime
 
 /// What another meter has counted for one account.
 package struct ImportedAccount: Codable, Sendable {
-    /// No link carries more than this in a second: a hundred terabits.
-    package static let mostBytesPerSecond: UInt64 = 12_500_000_000_000
+    /// No link carries more than this in a second: a terabit. IEEE 802.3df ends at 800 Gbit/s.
+    package static let mostBytesPerSecond: UInt64 = 125_000_000_000
 
     /// Bytes of a span of time; how they lie within it isn't known.
     package struct Slot: Codable, Hashable, Sendable {

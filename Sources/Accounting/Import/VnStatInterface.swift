@@ -232,7 +232,10 @@ private struct VnStatReader {
         let parts = fives[lowerBound(of: span.lowerBound, in: fives)..<lowerBound(of: span.upperBound, in: fives)]
         let known = sum(parts)
         // Five minutes that the wall clock shows twice are of both hours.
-        guard !parts.isEmpty, isWithin(known, hour.total), again(span.lowerBound) == nil else {
+        guard !parts.isEmpty, again(span.lowerBound) == nil else { return add(hour.total, span) }
+        guard isWithin(known, hour.total) else {
+            problems.append(
+                "hour \(calendar.rfc3339(hour.start)): its five minutes say more than the hour, which is spread evenly")
             return add(hour.total, span)
         }
         for part in parts { add(part.total, part.start..<part.start.adding(seconds: Bucket.seconds)) }
@@ -258,6 +261,12 @@ private struct VnStatReader {
             let (first, next) = period(calendar.day(containing: row.start))
             let span = calendar.start(of: first)..<calendar.start(of: next)
             let told = known[first] ?? (.zero, span.upperBound)
+            // The total's is said before.
+            if table != "total", !isWithin(told.total, row.total) {
+                problems.append(
+                    "\(table) \(first): \(row.total.bytes) bytes, fewer than the \(told.total.bytes) of its parts, which are taken"
+                )
+            }
             let rest = row.total.without(told.total)
             let begin = max(span.lowerBound, calendar.start(of: calendar.day(containing: min(created, end))))
             known[first] = (told.total, min(told.from, begin))

@@ -205,7 +205,10 @@ struct CommittedRateBook: Sendable {
         var news: [CommittedCycle] = []
         for index in cycles.indices where cycles[index].isChanged && cycles[index].span.upperBound <= now {
             cycles[index].isChanged = false
-            if cycles[index].span.lowerBound < knownFrom || cycles[index].span.upperBound <= meteredFrom { continue }
+            let span = cycles[index].span
+            if span.lowerBound < knownFrom || span.upperBound <= meteredFrom { continue }
+            // What it has given was said by the clock of then.
+            if closed.contains(where: { $0.cycle != span && $0.cycle.isMostly(span) }) { continue }
             let figures = figures(of: cycles[index], before: cycles[index].span.upperBound)
             let cycle = CommittedCycle(
                 name: committedRate.name, cycle: cycles[index].span,

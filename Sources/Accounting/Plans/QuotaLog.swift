@@ -48,15 +48,7 @@ struct QuotaLog: Sendable {
     /// has happened in it happens once more.
     private func key(of span: Range<Timestamp>) -> Range<Timestamp> {
         if cycles[span] != nil { return span }
-        func length(_ span: Range<Timestamp>) -> Int64 {
-            let (length, overflow) = span.upperBound.secondsSinceEpoch.subtractingReportingOverflow(
-                span.lowerBound.secondsSinceEpoch)
-            return overflow ? .max : length
-        }
-        let same = cycles.keys.filter { known in
-            known.overlaps(span) && length(known.clamped(to: span)) > max(length(known), length(span)) / 2
-        }
-        return same.max { $0.lowerBound < $1.lowerBound } ?? span
+        return cycles.keys.filter { $0.isMostly(span) }.max { $0.lowerBound < $1.lowerBound } ?? span
     }
 
     /// When a threshold was reached first in a cycle.
@@ -82,5 +74,17 @@ struct QuotaLog: Sendable {
         if isBreached, log?.isBreached != true { breaches = saturatingSum(breaches, 1) }
         for event in events { note(event) }
         return events
+    }
+}
+
+extension Range<Timestamp> {
+    /// Whether more than half of either is in the other: the same cycle by two clocks.
+    func isMostly(_ other: Range<Timestamp>) -> Bool {
+        func length(_ span: Range<Timestamp>) -> Int64 {
+            let (length, overflow) = span.upperBound.secondsSinceEpoch.subtractingReportingOverflow(
+                span.lowerBound.secondsSinceEpoch)
+            return overflow ? .max : length
+        }
+        return overlaps(other) && length(clamped(to: other)) > Swift.max(length(self), length(other)) / 2
     }
 }

@@ -164,6 +164,14 @@ package struct Doctor {
                         "\(name(tunnel)) is a tunnel (\(tunnel.kind)): what it carries is carried once more, wrapped up, by the device that it goes out of"
                 ))
         }
+        for link in links where link.kind == "ppp" {
+            findings.append(
+                Finding(
+                    level: .advice,
+                    text:
+                        "\(name(link)) is a PPP link: over Ethernet (PPPoE, as with DSL) the device that it goes out of carries its bytes once more"
+                ))
+        }
         for stack in PlanCheck.stacks(of: links) where !stack.part.isTunnel {
             findings.append(
                 Finding(

@@ -266,8 +266,9 @@ package enum ImportFile {
         case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
             return "something of another type stands \(place(context.codingPath))"
         case DecodingError.dataCorrupted(let context):
-            let cause = context.underlyingError.map { "\($0)" } ?? context.debugDescription
-            return "the JSON is broken \(place(context.codingPath)): \(cause.prefix(200))"
+            // At the top it only says that it isn't JSON.
+            if context.codingPath.isEmpty { return "the JSON is broken, or it ends too early" }
+            return "the JSON is broken \(place(context.codingPath)): \(context.debugDescription.prefix(200))"
         default: return "\(error)".prefix(200).description
         }
     }

@@ -22,7 +22,7 @@ package struct PlansReport: Codable, Sendable {
             counts.reduce(into: [:]) { $0[$1.0] = check.problem(with: $1.1) }
         }
         let ofQuotas = problems(plans.quotas.map { ($0.name, $0.count) })
-        for place in quotas.indices { quotas[place].problem = ofQuotas[quotas[place].name] }
+        for place in quotas.indices { quotas[place].note(ofQuotas[quotas[place].name]) }
         let ofLimits = problems(plans.rateLimits.map { ($0.name, $0.count) })
         for place in rateLimits.indices { rateLimits[place].problem = ofLimits[rateLimits[place].name] }
         let ofRates = problems(plans.committedRates.map { ($0.name, $0.count) })
@@ -144,22 +144,32 @@ package struct QuotaReport: Codable, Sendable {
     package var limitBytes: UInt64
     package var rolloverBytes: UInt64
     package var topUpBytes: UInt64
-    package var usedBytes: UInt64
-    package var leftBytes: UInt64
+    /// Absent, as all that depends on it, where nothing is counted, so that it isn't known.
+    package var usedBytes: UInt64?
+    package var leftBytes: UInt64?
     /// What was metered in the cycle, whatever the provider said.
-    package var measuredBytes: UInt64
+    package var measuredBytes: UInt64?
     /// By how much the last correction was above what was metered until then.
     package var driftBytes: Int64?
-    package var breached: Bool
+    package var breached: Bool?
     package var breachedAt: String?
     package var breaches: UInt64
     package var thresholds: [Threshold]
     /// Absent while the daemon starts.
     package var projectedBytes: UInt64?
     package var exhaustion: String?
-    package var safePerDayBytes: UInt64
+    package var safePerDayBytes: UInt64?
     package var cost: Cost?
     package var adjustments: [AdjustmentReport]
+
+    /// Why it counts nothing, if so: then what is used isn't known, unless it was counted before.
+    mutating func note(_ problem: String?) {
+        self.problem = problem
+        guard problem != nil, usedBytes == 0 else { return }
+        (usedBytes, leftBytes, measuredBytes, safePerDayBytes) = (nil, nil, nil, nil)
+        (breached, projectedBytes, exhaustion, cost) = (nil, nil, nil, nil)
+        thresholds = []
+    }
 
     init(_ state: QuotaState, calendar: LocalCalendar, at now: Timestamp) {
         name = state.quota.name

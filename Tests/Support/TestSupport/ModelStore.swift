@@ -19,6 +19,7 @@ package struct ModelStore {
     package mutating func apply(_ commit: Commit, horizon: Timestamp = .earliest) -> [AdoptedHistory] {
         if commit.header.sequence == header?.sequence { return [] }
         for fold in commit.folds { move(fold.source, into: fold.target) }
+        for id in commit.removedAccounts { accounts[id] = nil }
         for record in commit.accounts { accounts[record.id] = nil }
         let adopted = commit.accounts.compactMap { put($0) }
         for index in commit.removedDevices { devices[index] = nil }

@@ -170,21 +170,30 @@ struct Page {
     }
 
     private func quota(_ quota: QuotaReport) -> String {
-        let share = Double(quota.usedBytes) / Double(quota.limitBytes)
+        let heading = """
+            <div class="quota"><h3>\(escaped(quota.name)) <small class="quiet">\(escaped(quota.count.joined(separator: ", "))), \(quota.direction), \(escaped(quota.cycle))</small>
+            """
+        let problem = quota.problem.map { "<p class=\"warn\">\(escaped($0))</p>" } ?? ""
+        guard let used = quota.usedBytes else {
+            return heading + "<span class=\"warn\">not known</span></h3>\(problem)</div>"
+        }
+        let share = Double(used) / Double(quota.limitBytes)
         let isWarned = quota.thresholds.contains(where: \.reached)
         let (word, colour) =
-            quota.breached
+            quota.breached == true
             ? ("breached", "breach")
             : isWarned
                 ? ("over a threshold", "warn")
                 : quota.cycleSecondsLeft == 0
                     ? ("over", "ok") : quota.exhaustion != nil ? ("expected to breach", "warn") : ("ok", "ok")
         var facts = [
-            ("Used", sum(quota.usedBytes) + " of " + sum(quota.limitBytes)), ("Left", sum(quota.leftBytes)),
+            ("Used", sum(used) + " of " + sum(quota.limitBytes)), ("Left", sum(quota.leftBytes ?? 0)),
             ("Cycle", "\(dateText(quota.cycleStart)) to \(dateText(quota.cycleEnd))"),
         ]
         if let projected = quota.projectedBytes { facts.append(("Projected", sum(projected))) }
-        if quota.cycleSecondsLeft > 0 { facts.append(("Safe per day", sum(quota.safePerDayBytes))) }
+        if quota.cycleSecondsLeft > 0, let safePerDay = quota.safePerDayBytes {
+            facts.append(("Safe per day", sum(safePerDay)))
+        }
         if let exhaustion = quota.exhaustion { facts.append(("Reaches limit", minuteText(exhaustion))) }
         if let cost = quota.cost { facts.append(("Cost", escaped("\(cost.amount) \(cost.currency)"))) }
         let projection = quota.projectedBytes.map { projected in
@@ -193,11 +202,11 @@ struct Page {
                 "<line class=\"mark\" x1=\"\(x)\" x2=\"\(x)\" y1=\"0\" y2=\"10\"><title>projected: \(sizeText(projected))</title></line>"
         }
         let percent = decimalText(min(share, 999.999) * 100, decimals: 1)
-        return """
-            <div class="quota"><h3>\(escaped(quota.name)) <small class="quiet">\(escaped(quota.count.joined(separator: ", "))), \(quota.direction), \(escaped(quota.cycle))</small>
+        return heading + """
+
             <span class="\(colour)">\(percent) %, \(word)</span></h3>
             <svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="\(percent) % used\(quota.projectedBytes.map { ", \(sizeText($0)) projected" } ?? "")"><rect class="track" width="100" height="10"/><rect class="\(colour)" width="\(decimalText(min(share, 1) * 100))" height="10"/>\(projection ?? "")</svg>
-            <dl>\(facts.map { "<div><dt>\($0)</dt><dd>\($1)</dd></div>" }.joined())</dl></div>
+            \(problem)<dl>\(facts.map { "<div><dt>\($0)</dt><dd>\($1)</dd></div>" }.joined())</dl></div>
             """
     }
 
