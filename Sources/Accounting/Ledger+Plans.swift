@@ -31,6 +31,7 @@ extension Ledger {
             guard let former = book.keys[account.id], account.isFolded || former != account.key else { continue }
             if accounts[index].counting != planBook.counting(former) { isPlanBookOutdated = true }
         }
+        planBook.storedAccounts = Set(book.keys.values)
         planBook.keys = [:]
     }
 

@@ -157,11 +157,11 @@ extension Meter {
     }
 
     private var planCheck: PlanCheck {
-        // What was there long ago is known by the store only.
-        let keys = (0..<ledger.accountCount).compactMap { ledger.view(at: $0)?.key } + ledger.planBook.keys.values
+        let keys = (0..<ledger.accountCount).compactMap { ledger.view(at: $0)?.key }
         return PlanCheck(
             links: Array(links.links.values), uplink: route?.links ?? [], rules: settings.rules,
-            accounts: ledger.isAwaitingStore ? nil : Set(keys))
+            // What was there long ago is known by the store only.
+            accounts: ledger.isAwaitingStore ? nil : ledger.planBook.storedAccounts.union(keys))
     }
 
     /// The quotas of which it isn't known what is used, as there is nothing that they count.

@@ -13,6 +13,8 @@ package struct PlanBook: Sendable {
     var committedRates: [CommittedRateBook]
     /// By which names the store's accounts were counted, until the ledger has taken note.
     package var keys: [AccountID: AccountKey] = [:]
+    /// The store's accounts when the book was made, also of devices that went long ago.
+    package internal(set) var storedAccounts: Set<AccountKey> = []
     private let selections: (quotas: SelectionIndex, rateLimits: SelectionIndex, committedRates: SelectionIndex)
     /// Which plans count each account that was asked for.
     private var countings: [AccountKey: Counting] = [:]
