@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <linux/if_packet.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/timex.h>
@@ -127,6 +128,10 @@ int netusage_send_frames(unsigned ifindex, int count, int size) {
         if (sendto(descriptor, frame, (size_t)size, 0, (struct sockaddr *)&link, sizeof link) != size) problem = errno;
     close(descriptor);
     return problem;
+}
+
+int netusage_semaphore_wait(void *semaphore, const struct timespec *deadline) {
+    return sem_clockwait(semaphore, CLOCK_MONOTONIC, deadline);
 }
 
 int netusage_clock_is_synchronised(void) {

@@ -52,29 +52,30 @@ final class KernelWorker: Sendable {
                 } catch {
                     result = .failure(error)
                 }
-                answer.result.withLock { $0 = result }
+                return { answer.result.withLock { $0 = result } }
             }
             return true
         }
         guard isFree else { throw Self.busy }
         exchange.wake.signal()
-        let deadline = Self.monotonicMilliseconds() + milliseconds
+        let deadline = Self.now(plus: milliseconds)
         while true {
             // A signal may be that of an earlier request, for which nobody waited.
             if let result = answer.result.withLock({ $0 }) { return try result.get() }
-            let rest = deadline - Self.monotonicMilliseconds()
-            if rest <= 0 { throw Self.busy }
-            exchange.done.wait(milliseconds: rest)
+            if !exchange.done.wait(until: deadline) { throw Self.busy }
         }
     }
 
     private static let busy = NetlinkError(
         .busy, "the kernel is busy with network configuration (its RTNL lock is held) and doesn't answer")
 
-    private static func monotonicMilliseconds() -> Int {
+    private static func now(plus milliseconds: Int) -> timespec {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
-        return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+        let nanoseconds = time.tv_nsec + milliseconds % 1000 * 1_000_000
+        time.tv_sec += milliseconds / 1000 + nanoseconds / 1_000_000_000
+        time.tv_nsec = nanoseconds % 1_000_000_000
+        return time
     }
 
     private final class Answer<Value: Sendable>: Sendable {
@@ -82,15 +83,16 @@ final class KernelWorker: Sendable {
     }
 
     private struct State {
-        var job: (@Sendable (KernelQueries) -> Void)?
+        /// Asks, and returns how to hand the answer over.
+        var job: (@Sendable (KernelQueries) -> () -> Void)?
         var isBusy = false
         var isEnding = false
     }
 
     private final class Exchange: Sendable {
         let state = Mutex(State())
-        let wake = EventCounter()
-        let done = EventCounter()
+        let wake = Semaphore()
+        let done = Semaphore()
     }
 
     /// What the thread runs. A class, for it is handed over as a pointer.
@@ -105,7 +107,7 @@ final class KernelWorker: Sendable {
 
         func run() {
             while true {
-                exchange.wake.wait(milliseconds: -1)
+                exchange.wake.wait()
                 let (job, isEnding) = exchange.state.withLock { state in
                     defer { state.job = nil }
                     return (state.job, state.isEnding)
@@ -113,40 +115,42 @@ final class KernelWorker: Sendable {
                 if isEnding { return }
                 // A signal without a job: an earlier round took both it and the job.
                 guard let job else { continue }
-                job(queries)
+                let handOver = job(queries)
+                // Who has the answer may ask again at once.
                 exchange.state.withLock { $0.isBusy = false }
+                handOver()
                 exchange.done.signal()
             }
         }
     }
 }
 
-/// An eventfd(2): what one thread signals, another waits for.
-private final class EventCounter: Sendable {
-    private let descriptor: CInt
+/// A semaphore (sem_overview(7)): what one thread signals, another waits for.
+private final class Semaphore: @unchecked Sendable {
+    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
     init() {
-        descriptor = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
-        precondition(descriptor >= 0, "there are no descriptors left at start: raise the limit (ulimit -n)")
+        sem_init(semaphore, 0, 0)
     }
 
     deinit {
-        close(descriptor)
+        sem_destroy(semaphore)
+        semaphore.deallocate()
     }
 
-    func signal() {
-        var one: UInt64 = 1
-        // It can't fail before 2^64 signals.
-        _ = write(descriptor, &one, 8)
+    func signal() { sem_post(semaphore) }
+
+    func wait() {
+        while sem_wait(semaphore) != 0 {}  // A signal handler ran.
     }
 
-    /// Waits for a signal, and takes all there are.
-    ///
-    /// - Parameter milliseconds: How long at most; -1 for ever.
-    func wait(milliseconds: Int) {
-        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        if poll(&entry, 1, CInt(clamping: milliseconds)) <= 0 { return }
-        var count: UInt64 = 0
-        _ = read(descriptor, &count, 8)  // Another thread may have been faster.
+    /// - Parameter deadline: By the monotonic clock.
+    /// - Returns: Whether there was a signal before it.
+    func wait(until deadline: timespec) -> Bool {
+        var deadline = deadline
+        while netusage_semaphore_wait(semaphore, &deadline) != 0 {
+            if errno != EINTR { return false }
+        }
+        return true
     }
 }

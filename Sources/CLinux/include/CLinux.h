@@ -51,6 +51,11 @@ static inline int64_t netusage_boot_nanoseconds(void) {
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+/// Waits for a semaphore until a moment of the monotonic clock (sem_clockwait(3), an extension of glibc's).
+///
+/// Returns 0, or -1 with `errno`: ETIMEDOUT, EINTR.
+int netusage_semaphore_wait(void *semaphore, const struct timespec *deadline);
+
 /// `TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET` of sys/timerfd.h, an enumeration that Swift imports as two types.
 static inline int netusage_arm_wall_timer(int descriptor, int64_t seconds) {
     struct itimerspec when = {{0, 0}, {seconds, 0}};
