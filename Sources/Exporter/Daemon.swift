@@ -99,7 +99,6 @@ package struct Daemon: Sendable {
     ) async throws {
         logger.notice(
             "netusage starts", metadata: ["version": "\(Version.number)", "ledger": "\(options.storagePath)"])
-        let signals = netusage_signal_pipe()
         let children = Children()
         let manager = ServiceManager()
         let (storeWakeups, wakeStore) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -123,6 +122,8 @@ package struct Daemon: Sendable {
                         metadata: ["quota": "\($0.event.quota)"])
                 }
             })
+        // Only now: until here a signal ends a start that waits for the kernel, and there is nothing to lose.
+        let signals = netusage_signal_pipe()
         let store = Store(on: storeLoop, path: options.storagePath, logger: logger)
         let ledger = LiveLedger(meter: meter, store: store)
         let control = ControlServer(

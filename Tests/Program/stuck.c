@@ -1,5 +1,6 @@
 /* Lets calls for one file wait, as a network file system does: for ever if its server is gone. The file that TEST_STUCK
-   names holds how many milliseconds, 0 for ever, and the path. Preloaded into the program. */
+   names holds how many milliseconds, 0 for ever, and the path; "netlink" stands for requests to the kernel, which wait
+   for its lock of network configuration. Preloaded into the program. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,4 +51,12 @@ int open64(const char *path, int flags, ...) {
 int stat(const char *restrict path, struct stat *restrict status) {
     wait_if_stuck(path);
     return fstatat(AT_FDCWD, path, status, 0);
+}
+
+ssize_t send(int descriptor, const void *bytes, size_t count, int flags) {
+    int domain = 0;
+    socklen_t length = sizeof domain;
+    getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+    if (domain == AF_NETLINK) wait_if_stuck("netlink");
+    return sendto(descriptor, bytes, count, flags, NULL, 0);
 }
