@@ -10,6 +10,8 @@ import subprocess
 import threading
 import time
 
+import pytest
+
 from support import PATIENCE, ChangedCounters, Exporter, Namespace, eventually, run
 
 
@@ -204,6 +206,39 @@ def test_what_a_device_carried_in_another_namespace_is_not_booked(cable, namespa
     elsewhere.ip("link", "set", "lan0", "netns", near.name)
     here += carry(near, 40)
     assert netusage.metrics().pair("lifetime", "lan0") == (0, here)
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_device_that_comes_back_is_known_by_its_hardware_address(cable, namespaces, exporter, is_stopped):
+    """Under another name, and another device has its number. The address is that which it had last."""
+    near, far = cable
+    elsewhere = namespaces()
+    near.veth("lan0", far, "far1", number=7)
+    netusage = exporter(near)
+    near.send("10.7.0.2", packets=10)
+    near.ip("link", "set", "lan0", "address", "02:00:00:00:07:77")
+    number = near.exec("cat", "/sys/class/net/lan0/ifindex").strip()
+    near.ip("link", "set", "lan0", "netns", elsewhere.name)
+    assert eventually(lambda: netusage.metrics().device("device_up", "lan0") is None)
+    if is_stopped:
+        netusage.stop()
+
+    def carry(namespace, device, packets):
+        namespace.ip("address", "replace", "10.7.0.1/24", "dev", device)
+        namespace.ip("link", "set", device, "up")
+        namespace.ip("neighbour", "replace", "10.7.0.2", "lladdr", "02:00:00:00:00:02", "nud", "permanent", "dev", device)
+        return namespace.send("10.7.0.2", packets)
+
+    carry(elsewhere, "lan0", 1000)
+    near.ip("link", "add", "other0", "index", number, "type", "bridge")
+    elsewhere.ip("link", "set", "lan0", "down")
+    elsewhere.ip("link", "set", "lan0", "name", "moved0")
+    elsewhere.ip("link", "set", "moved0", "netns", near.name)
+    if is_stopped:
+        netusage = exporter(near)
+    eventually(lambda: netusage.metrics().device("device_up", "moved0") is not None)
+    sent = carry(near, "moved0", 20)
+    assert netusage.metrics().pair("lifetime", "moved0") == (0, sent)
 
 
 def test_a_device_that_went_to_another_namespace_while_nobody_looked_comes_back(cable, namespaces, exporter):
