@@ -115,6 +115,33 @@ struct QuotaTests {
         #expect(metered.forecast.projectedBytes ?? 0 >= 5000, "less than is used can't be expected")
     }
 
+    /// With a correction to what was metered anyway it is the greater of both directions' forecasts.
+    @Test func theForecastOfTheGreaterDirectionFollowsTheOneThatOvertakes() {
+        let directions: [ByteDirection] = [.receive, .transmit, .greater]
+        let quotas = directions.map { direction in
+            Quota(
+                name: direction.rawValue, count: .devices(["eth0"].compactMap { DevicePattern($0) }),
+                direction: direction, limitBytes: 1_000_000_000, cycle: Cycle(.init(.day)), warnAt: [],
+                free: FreeTime([]), rolloverMaximumBytes: nil)
+        }
+        var metered = Metered(Plans(quotas: quotas, rateLimits: [], committedRates: []))
+        for _ in 0..<12 { metered.carry(100_000, 0, after: 300) }
+        metered.world.adjust(ByteDirection.greater.rawValue, .correction(usedBytes: 1_200_000))
+        for _ in 0..<36 { metered.carry(0, 30_000, after: 300) }
+        var book = metered.world.ledger.planBook
+        book.advance(to: metered.world.now.timestamp)
+        let projected = book.quotaStates(at: metered.world.now.timestamp).map { $0.projectedBytes ?? 0 }
+        #expect(projected[1] > projected[0], "what was received came once")
+        #expect(projected[2] == max(projected[0], projected[1]))
+    }
+
+    @Test func noForecastIsBelowWhatIsUsed() {
+        var metered = Metered(Self.quota(.init(.month(day: 1)), limit: 1_000_000))
+        metered.carry(UInt64(Int64.max))
+        #expect(metered.forecast.usedBytes == UInt64(Int64.max))
+        #expect(metered.forecast.projectedBytes ?? 0 >= metered.forecast.usedBytes)
+    }
+
     @Test func anotherZoneMakesNoOtherCycle() throws {
         let plans = Self.quota(.init(.month(day: 1)), warnAt: [500_000])
         var metered = Metered(plans, zone: try Zone(posix: "CET-1"))
