@@ -81,6 +81,11 @@ extension Meter {
             let daysFrom = PeriodWindow(calendar, at: now.timestamp).previousMonthStart
             return .history(calendar, daysFrom: daysFrom, request)
         }
+        // Where links come and go all the time some commit is always urgent.
+        if isOthersTurn, scans, !isFinal, !ledger.hasCommitUnderWay, let scan = nextScan(at: now.timestamp) {
+            isOthersTurn = false
+            return .scan(scan)
+        }
         // What came after the commit that is tried again waits as urgently as before.
         let isRetry = ledger.hasCommitUnderWay
         guard let commit = ledger.takeCommit(isFinal: isFinal) else { return nil }
@@ -89,7 +94,7 @@ extension Meter {
             starts = []
         }
         isUrgent = isRetry
-        isOthersTurn = othersWait
+        isOthersTurn = othersWait || scans && ledger.planBook.needsHistories
         return .commit(commit, ledger.calendar, horizon: horizon(at: now))
     }
 

@@ -211,6 +211,42 @@ def test_a_reload_recalculates_and_a_quota_that_comes_back_has_its_corrections(h
     assert home.used() == sent + more
 
 
+def test_another_zone_repeats_nothing_and_another_billing_day_has_no_correction(home, tmp_path):
+    program = (tmp_path / "on-quota")
+    day = 15 if datetime.date.today().day != 15 else 20
+
+    def use(zone, billing_day=1, limit="1 MB"):
+        (tmp_path / "netusage.yaml").write_text(
+            f"timezone: {zone}\nquotas: [{{ name: home, count: [wan0], direction: transmit, limit: {limit}, warn_at: [50%], "
+            f'cycle: {{ every: month, day: {billing_day} }}, run: ["{program}", argument] }}]\n')
+        home.daemon.signal(signal.SIGHUP)
+
+    def shown():
+        return json.loads(home.run("quota", "--json")[1])["quotas"][0]
+
+    use("UTC")
+    eventually(lambda: shown()["cycle"].startswith("month") and shown()["cycle_start"].endswith("Z"))
+    sent = home.send(1200)
+    home.daemon.metrics()
+    notes = eventually(lambda: (lambda lines: lines if any("breach" in line for line in lines) else None)(home.notes()))
+    commit = home.daemon.metrics()["netusage_ledger_last_commit_timestamp_seconds"]
+    use("Asia/Kolkata")
+    eventually(lambda: shown()["cycle_start"].endswith("+05:30"))
+    sent += home.send(10)
+    assert home.used() == sent and home.daemon.metrics()["netusage_ledger_last_commit_timestamp_seconds"] >= commit
+    home.daemon.stop()
+    home.start()
+    home.daemon.metrics()
+    assert home.notes() == notes, "the same cycle by another clock"
+    # The provider's number was for the other cycle.
+    assert home.run("quota", "correct", "home", "--used", "500 MB")[0] == 0
+    assert home.used() == 500_000_000
+    use("Asia/Kolkata", billing_day=day, limit="1 GB")
+    eventually(lambda: home.used() == sent)
+    use("Asia/Kolkata", limit="1 GB")
+    eventually(lambda: home.used() == 500_000_000)
+
+
 def test_check_speaks_as_monitoring_plugins_do(home):
     def check(*arguments):
         code, out, errors = home.run("check", *arguments)
