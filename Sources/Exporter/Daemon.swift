@@ -158,6 +158,7 @@ package struct Daemon: Sendable {
             tasks.addTask { await writer.run(storeWakeups) { opening.yield($0) } }
             tasks.addTask { await csvLog.run(csvTicks) }
             tasks.addTask { await control.run(controlTicks) }
+            tasks.addTask { await reloader.run() }
             tasks.addTask {
                 for await _ in statisticsTicks where await meter.wantsProcessStatistics {
                     await meter.take(ProcessStatistics.now())
@@ -174,11 +175,11 @@ package struct Daemon: Sendable {
             netusage_release_startup_code()
             await watch.run(meter) { occurrence in
                 switch occurrence {
-                case .reloadRequested: _ = await reloader.reload()
+                case .reloadRequested: reloader.requestReload()
                 case .tick:
                     manager.alive()
                     children.takeEnded()
-                    await reloader.followZoneFile()
+                    reloader.tick()
                     csvTick.yield()
                     controlTick.yield()
                     statisticsTick.yield()

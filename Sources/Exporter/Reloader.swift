@@ -1,8 +1,13 @@
+import Accounting
 import CivilTime
 import Configuration
 import Logging
+import Synchronization
 
-/// Reads the configuration and the zone's file, at start and again when somebody asks or a file changes.
+/// Reads the configuration and the zones' files again, when somebody asks or a file changes.
+///
+/// It looks at files one time after the other, on a thread of its own: a file system that doesn't answer holds up nothing
+/// else.
 actor Reloader {
     private let path: String
     private let isRequired: Bool
@@ -12,6 +17,20 @@ actor Reloader {
     private var configuration: Configuration
     private var zones: Zones
     private var zoneProblem: ZoneError?
+    /// When the zones' files were to be looked at last, in nanoseconds since boot.
+    private let zonesWantedAt = Atomic(SystemClock.now().sinceBoot.nanoseconds)
+
+    private let wakeups: AsyncStream<Void>
+    private let wakeup: AsyncStream<Void>.Continuation
+    private let isReloadWanted = Atomic(false)
+    /// Those who asked for a reload that hasn't begun yet.
+    private var waiting: [CheckedContinuation<String?, Never>] = []
+    /// Those who asked for the reload that is under way.
+    private var served: [CheckedContinuation<String?, Never>] = []
+    private var isReloading = false
+    /// Whether the files that are looked at haven't answered for long.
+    private var isLate = false
+    private var hasEnded = false
 
     init(
         path: String, isRequired: Bool, configuration: Configuration, zones: Zones, meter: Meter,
@@ -24,47 +43,128 @@ actor Reloader {
         self.meter = meter
         self.manager = manager
         self.logger = logger
+        (wakeups, wakeup) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    }
+
+    /// How often it is looked whether a zone's file has changed: each look costs a thread.
+    private static let zoneInterval = Span(seconds: 5)
+
+    private static let lateProblem =
+        "the file system of the configuration or of a zone file doesn't answer; the files are read when it does\n"
+    private static let endProblem = "netusage ends\n"
+
+    /// Looks at files whenever somebody wants it, until the task is cancelled.
+    func run() async {
+        do throws(CancellationError) {
+            for await _ in wakeups {
+                while isReloadWanted.exchange(false, ordering: .acquiringAndReleasing) {
+                    try await takeUpConfiguration()
+                }
+                try await followZoneFiles()
+            }
+        } catch {}  // The daemon ends.
+        hasEnded = true
+        answerAll(Self.endProblem)
+    }
+
+    /// Has the zones' files looked at now and then. Never waits; to be called by one thread.
+    nonisolated func tick() {
+        let now = SystemClock.now().sinceBoot.nanoseconds
+        if now - zonesWantedAt.load(ordering: .relaxed) < Self.zoneInterval.nanoseconds { return }
+        zonesWantedAt.store(now, ordering: .relaxed)
+        wakeup.yield()
+    }
+
+    /// Has the configuration read again. Never waits.
+    nonisolated func requestReload() {
+        isReloadWanted.store(true, ordering: .releasing)
+        wakeup.yield()
     }
 
     /// Takes up what the file says now; an error in it leaves everything as it was.
     ///
     /// - Returns: What is wrong with the file, for people, or `nil`.
     func reload() async -> String? {
+        if hasEnded { return Self.endProblem }
+        if isLate {
+            requestReload()
+            return Self.lateProblem
+        }
+        return await withCheckedContinuation {
+            waiting.append($0)
+            requestReload()
+        }
+    }
+
+    private func takeUpConfiguration() async throws(CancellationError) {
+        (served, waiting) = (waiting, [])
+        isReloading = true
         manager.reloading()
-        defer { manager.ready() }
+        let result = try await look(at: path) { [path, isRequired] in
+            Result {
+                let configuration = try ConfigurationFile.load(path, isRequired: isRequired)
+                return (configuration, try Zones.load(configuration))
+            }
+        }
+        var problem: String?
         do {
-            let configuration = try ConfigurationFile.load(path, isRequired: isRequired)
-            let zones = try Zones.load(configuration)
-            self.configuration = configuration
-            self.zones = zones
+            (configuration, zones) = try result.get()
             await meter.apply(MeterSettings(configuration, zones))
             logger.notice("the configuration was read again", metadata: ["file": "\(path)"])
             logger.note(configuration.notes)
             await meter.logPlanProblems()
-            return nil
         } catch {
             await meter.reloadFailed()
             logger.tell("the configuration has errors; the former one goes on", error)
-            return "\(error)\n"
+            problem = "\(error)\n"
         }
+        manager.ready()
+        isReloading = false
+        for asker in served { asker.resume(returning: problem) }
+        served = []
     }
 
-    /// Takes up the zone's file if it has changed. The last good one holds while it is missing or makes no sense.
-    func followZoneFile() async {
-        guard zones.hasChanged else {
-            zoneProblem = nil
-            return
+    /// Takes up the zones' files if they have changed. The last good ones hold while one is missing or makes no sense.
+    private func followZoneFiles() async throws(CancellationError) {
+        let result = try await look(at: zones.paths.joined(separator: ", ")) { [zones, configuration] in
+            Result { () throws(ZoneError) in try zones.changed(configuration) }
         }
         do throws(ZoneError) {
-            if let path = zones.missingPath { throw .unreadable(path: path) }
-            zones = try Zones.load(configuration)
+            if let changed = try result.get() {
+                zones = changed
+                logger.notice("the time zone has changed; days are booked by the new one")
+                await meter.useCalendars(of: MeterSettings(configuration, zones))
+            }
             zoneProblem = nil
-            logger.notice("the time zone has changed; days are booked by the new one")
-            await meter.useCalendars(of: MeterSettings(configuration, zones))
         } catch {
             if error == zoneProblem { return }
             zoneProblem = error
             logger.warning("the time zone's file can't be used; the former zone holds", metadata: ["error": "\(error)"])
         }
+    }
+
+    private func look<Value: Sendable>(
+        at files: String, _ work: @escaping @Sendable () -> Value
+    ) async throws(CancellationError) -> Value {
+        let value = try await onOwnThread(work, late: { await self.noteLateness(of: files) })
+        if isLate { logger.notice("the file system answers again", metadata: ["file": "\(files)"]) }
+        isLate = false
+        return value
+    }
+
+    private func noteLateness(of files: String) async {
+        isLate = true
+        logger.error(
+            "a file can't be read, as its file system doesn't answer; what was read before goes on",
+            metadata: ["file": "\(files)"])
+        answerAll(Self.lateProblem)
+        guard isReloading else { return }
+        manager.ready()
+        await meter.reloadFailed()
+    }
+
+    private func answerAll(_ problem: String) {
+        for asker in served + waiting { asker.resume(returning: problem) }
+        (served, waiting) = ([], [])
     }
 }

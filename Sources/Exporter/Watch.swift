@@ -48,8 +48,8 @@ actor Watch {
 
     /// Runs until SIGTERM or SIGINT comes.
     ///
-    /// - Parameter occurred: Told of everything else, in order.
-    func run(_ meter: Meter, _ occurred: @Sendable (Occurrence) async -> Void) async {
+    /// - Parameter occurred: Told of everything else, in order. It mustn't wait for anything.
+    func run(_ meter: Meter, _ occurred: @Sendable (Occurrence) -> Void) async {
         var powerCheckedAt: BootTime?
         var isOnBattery = false
         var plan = await meter.plan
@@ -57,14 +57,14 @@ actor Watch {
             arm(plan)
             let ready = wait()
             if ready.isEmpty {
-                await occurred(.tick)  // Nothing is due but a sign of life.
+                occurred(.tick)  // Nothing is due but a sign of life.
                 plan = await meter.plan  // Its times count from now.
                 continue
             }
             if ready.contains(signals) {
                 let received = takeSignals()
                 if received.contains(SIGTERM) || received.contains(SIGINT) { return }
-                if received.contains(SIGHUP) { await occurred(.reloadRequested) }
+                if received.contains(SIGHUP) { occurred(.reloadRequested) }
             }
             // A wall timer that fails to be read was cancelled: the clock was set, and a reading is due at once.
             let isTick = drain(tickTimer, ready)
@@ -82,7 +82,7 @@ actor Watch {
                 if await !meter.readEvents() { usleep(100_000) }  // A broken socket stays readable: don't spin on it.
                 plan = await meter.plan
             }
-            await occurred(.tick)  // Events may come so fast that nothing else does.
+            occurred(.tick)  // Events may come so fast that nothing else does.
         }
     }
 

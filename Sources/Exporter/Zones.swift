@@ -15,13 +15,20 @@ struct Zones: Sendable {
         return Zones(local: try SystemZone.load(configuration.timezone), others: others)
     }
 
-    /// Whether a zone's file isn't the one that was read.
-    var hasChanged: Bool { local.hasChanged || others.values.contains(where: \.hasChanged) }
+    /// The files that the zones come from.
+    var paths: [String] { all.compactMap(\.path) }
 
-    /// A zone file that was read and isn't there now, as happens for a moment while it is replaced.
-    var missingPath: String? {
-        ([local] + others.values).first(where: \.isFileMissing).map { $0.path ?? "" }
+    /// The zones as the files have them now.
+    ///
+    /// - Returns: `nil` when they are the ones that were read.
+    /// - Throws: `ZoneError` when a file makes no sense or isn't there, as happens for a moment while it is replaced.
+    func changed(_ configuration: Configuration) throws(ZoneError) -> Zones? {
+        guard all.contains(where: \.hasChanged) else { return nil }
+        if let missing = all.first(where: \.isFileMissing) { throw .unreadable(path: missing.path ?? "") }
+        return try .load(configuration)
     }
+
+    private var all: [SystemZone] { [local] + others.values }
 
     /// The calendars that plans go by; their `local` is the ledger's own.
     func calendars(weekStart: Weekday) -> [TimeZoneSetting: LocalCalendar] {

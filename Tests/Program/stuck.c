@@ -1,9 +1,11 @@
 /* Lets calls for one file wait, as a network file system does: for ever if its server is gone. The file that TEST_STUCK
-   names holds how many milliseconds, 0 for ever, and the path; "netlink" stands for requests to the kernel, which wait
-   for its lock of network configuration. Preloaded into the program. */
+   names holds how many milliseconds and the path; 0 is for as long as the path stands there. "netlink" stands for requests
+   to the kernel, which wait for its lock of network configuration. Preloaded into the program. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <spawn.h>
+#include <stdbool.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,20 +16,27 @@
 
 static int (*real_open)(const char *, int, ...);
 
-static void wait_if_stuck(const char *path) {
+/* Whether the path is stuck now, and for how long. */
+static bool is_stuck(const char *path, long *milliseconds) {
     if (real_open == NULL) real_open = dlsym(RTLD_NEXT, "open");
     const char *name = getenv("TEST_STUCK");
     int file = name == NULL ? -1 : real_open(name, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return;
+    if (file < 0) return false;
     char stuck[4096] = {0};
     ssize_t count = read(file, stuck, sizeof stuck - 1);
     close(file);
-    if (count <= 0) return;
+    if (count <= 0) return false;
     char *stuck_path;
-    long milliseconds = strtol(stuck, &stuck_path, 10);
-    if (*stuck_path != ' ' || strcmp(stuck_path + 1, path) != 0) return;
-    if (milliseconds > 0) usleep(milliseconds * 1000);
-    else for (;;) pause();
+    *milliseconds = strtol(stuck, &stuck_path, 10);
+    return *stuck_path == ' ' && strcmp(stuck_path + 1, path) == 0;
+}
+
+static void wait_if_stuck(const char *path) {
+    long milliseconds;
+    while (is_stuck(path, &milliseconds)) {
+        usleep(milliseconds > 0 ? milliseconds * 1000 : 20000);
+        if (milliseconds > 0) return;
+    }
 }
 
 int open(const char *path, int flags, ...) {
@@ -59,4 +68,14 @@ ssize_t send(int descriptor, const void *bytes, size_t count, int flags) {
     getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &length);
     if (domain == AF_NETLINK) wait_if_stuck("netlink");
     return sendto(descriptor, bytes, count, flags, NULL, 0);
+}
+
+int posix_spawn(pid_t *restrict process, const char *restrict path, const posix_spawn_file_actions_t *restrict actions,
+                const posix_spawnattr_t *restrict attributes, char *const *restrict arguments,
+                char *const *restrict environment) {
+    static int (*real_spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+                             char *const *, char *const *);
+    if (real_spawn == NULL) real_spawn = dlsym(RTLD_NEXT, "posix_spawn");
+    wait_if_stuck(path);
+    return real_spawn(process, path, actions, attributes, arguments, environment);
 }

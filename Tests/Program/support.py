@@ -219,6 +219,13 @@ class Exporter:
             self.kill()
 
 
+def stuck(directory):
+    """The environment of a program for which a file may not answer: the file `stuck` in the directory says which."""
+    library = directory / "stuck.so"
+    run("gcc", "-shared", "-fPIC", "-O1", "-o", library, pathlib.Path(__file__).with_name("stuck.c"))
+    return {"LD_PRELOAD": str(library), "TEST_STUCK": str(directory / "stuck")}
+
+
 class FakeClock:
     """A wall clock that can be set while programs run that were started with `environment`; the monotonic clocks stay."""
 

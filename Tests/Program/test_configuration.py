@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from support import BINARY, PATIENCE, ROOT, eventually
+from support import BINARY, PATIENCE, ROOT, eventually, stuck
 
 BAD = "sampling: { intervall: 1s }\nweek_starts: someday\ntimezone: Europe/Atlantis\n"
 COMPLAINTS = [":1:13: sampling.intervall:", ":2:14: week_starts:", ":3:11: timezone:"]
@@ -130,8 +130,8 @@ def test_a_zone_file_that_is_gone_is_told_once_and_its_zone_goes_on(cable, expor
     (tmp_path / "fast.yaml").write_text("sampling: { interval: 100ms }\n")
     netusage = exporter(near, f"--config.file={tmp_path}/fast.yaml", environment={"TZ": f":{zone}"})
     zone.unlink()
-    eventually(lambda: "zone" in netusage.log)
-    time.sleep(1)
+    eventually(lambda: "the former zone holds" in netusage.log)
+    time.sleep(6)  # It is looked at every five seconds.
     assert netusage.log.count("the former zone holds") == 1
     assert netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 15 * 3600
     zone.write_bytes(open(database + "Asia/Kathmandu", "rb").read())
@@ -149,6 +149,63 @@ def test_of_two_reloads_the_last_one_holds(cable, exporter, tmp_path):
     eventually(lambda: netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 18 * 3600 + 15 * 60)
     shown = netusage.metrics()
     assert shown.pair("day", "wan0")[1] + shown.pair("previous_day", "wan0")[1] == sent
+
+
+def commits_go_on(netusage):
+    """Readings are committed every second, by those who wait for the moments at which to read."""
+    name = "netusage_ledger_last_commit_timestamp_seconds"
+    former = netusage.metrics()[name]
+    return eventually(lambda: netusage.metrics()[name] > former + 2)
+
+
+def ends_in_time(netusage):
+    began = time.monotonic()
+    netusage.stop()
+    return time.monotonic() - began < 3 * PATIENCE
+
+
+FAST = "storage: { flush_interval: 1s }\n"
+
+
+def test_a_configuration_whose_file_system_doesnt_answer_stops_nothing(cable, exporter, tmp_path):
+    netusage = exporter(cable[0], write(tmp_path, FAST), "--web.enable-lifecycle", environment=stuck(tmp_path))
+    reloads = "netusage_config_last_reload_successful"
+    (tmp_path / "stuck").write_text(f"0 {tmp_path}/netusage.yaml")
+    netusage.signal(signal.SIGHUP)
+    time.sleep(1)
+    # Who asks is answered all the same.
+    answer = netusage.get("/-/reload", method="POST", timeout=20)
+    assert answer.status == 500 and b"doesn't answer" in answer.body
+    assert netusage.log.count("doesn't answer") == 1 and netusage.metrics()[reloads] == 0
+    assert commits_go_on(netusage)
+    # What is written meanwhile holds as soon as it can be read.
+    write(tmp_path, FAST + "metrics: { addresses: false }\n")
+    assert netusage.get("/-/reload", method="POST", timeout=2).status == 500
+    assert "netusage_device_address_info" in netusage.metrics().text
+    (tmp_path / "stuck").write_text("")
+    eventually(lambda: "netusage_device_address_info" not in netusage.metrics().text)
+    assert netusage.metrics()[reloads] == 1
+    assert netusage.get("/-/reload", method="POST").status == 200
+    (tmp_path / "stuck").write_text(f"0 {tmp_path}/netusage.yaml")
+    netusage.signal(signal.SIGHUP)
+    time.sleep(1)
+    assert ends_in_time(netusage)
+
+
+def test_a_zone_file_whose_file_system_doesnt_answer_stops_nothing(cable, exporter, tmp_path):
+    zone = tmp_path / "localtime"
+    zone.write_bytes(open("/usr/share/zoneinfo/Asia/Tokyo", "rb").read())
+    netusage = exporter(cable[0], write(tmp_path, FAST), environment={"TZ": f":{zone}", **stuck(tmp_path)})
+    (tmp_path / "stuck").write_text(f"0 {zone}")
+    eventually(lambda: "doesn't answer" in netusage.log, 20)
+    assert str(zone) in netusage.log
+    assert commits_go_on(netusage)
+    zone.write_bytes(open("/usr/share/zoneinfo/Asia/Kathmandu", "rb").read())
+    (tmp_path / "stuck").write_text("")
+    eventually(lambda: netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 18 * 3600 + 15 * 60)
+    (tmp_path / "stuck").write_text(f"0 {zone}")
+    time.sleep(6)
+    assert ends_in_time(netusage)
 
 
 def test_wrong_flags_are_explained(tmp_path):

@@ -16,7 +16,7 @@ import warnings
 
 import pytest
 
-from support import PATIENCE, ROOT, eventually, run
+from support import PATIENCE, ROOT, eventually, run, stuck
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -232,13 +232,6 @@ def test_tls_is_neither_switched_off_nor_on_by_a_change(cable, exporter, tmp_pat
     path.write_text(PAIR)
     eventually(lambda: "restart netusage" in netusage.log)
     assert netusage.get("/metrics").status == 200
-
-
-def stuck(directory):
-    """The environment of a program for which a file may not answer: the file `stuck` in the directory says which."""
-    library = directory / "stuck.so"
-    run("gcc", "-shared", "-fPIC", "-O1", "-o", library, pathlib.Path(__file__).with_name("stuck.c"))
-    return {"LD_PRELOAD": str(library), "TEST_STUCK": str(directory / "stuck")}
 
 
 def test_the_last_of_two_changes_holds(cable, exporter, tmp_path):

@@ -1,0 +1,57 @@
+import Glibc
+
+/// How long a file system may take before somebody is told.
+private let patience = Duration.seconds(10)
+
+/// Does work that may wait for a file system, even for ever, on a thread of its own. The event loops mustn't wait for it,
+/// nor the few threads that all tasks share.
+///
+/// Whoever calls it bounds how many such threads there are at a time.
+///
+/// - Parameter late: Called once if the work takes longer than ten seconds.
+/// - Throws: `CancellationError` when the task is cancelled first; the thread then ends when it can.
+func onOwnThread<Value: Sendable>(
+    _ work: @escaping @Sendable () -> Value, late: @escaping @Sendable () async -> Void
+) async throws(CancellationError) -> Value {
+    let (results, result) = AsyncStream.makeStream(of: Value.self)
+    startThread {
+        result.yield(work())
+        result.finish()
+    }
+    let value = await withTaskGroup(of: Void.self) { tasks -> Value? in
+        tasks.addTask {
+            // Cancelled when the work is done in time.
+            guard (try? await Task.sleep(for: patience)) != nil else { return }
+            await late()
+        }
+        defer { tasks.cancelAll() }
+        return await results.first { _ in true }
+    }
+    guard let value else { throw CancellationError() }
+    return value
+}
+
+/// What a thread does; a class, as the C library takes a pointer to it.
+private final class ThreadWork: Sendable {
+    let body: @Sendable () -> Void
+
+    init(_ body: @escaping @Sendable () -> Void) {
+        self.body = body
+    }
+}
+
+private func startThread(_ body: @escaping @Sendable () -> Void) {
+    let work = Unmanaged.passRetained(ThreadWork(body))
+    var thread = pthread_t()
+    let code = pthread_create(
+        &thread, nil,
+        { work in
+            if let work { Unmanaged<ThreadWork>.fromOpaque(work).takeRetainedValue().body() }
+            return nil
+        }, work.toOpaque())
+    if code == 0 {
+        pthread_detach(thread)
+    } else {
+        work.takeRetainedValue().body()  // There are no threads left, so it is done here.
+    }
+}
