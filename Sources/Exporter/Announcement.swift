@@ -88,10 +88,19 @@ struct Announcer: Sendable {
     /// - Returns: What went wrong, or `nil`.
     /// - Throws: `CancellationError` when nobody waits any more.
     private func end(of announcement: Announcement) async throws -> String? {
+        let start = try await onOwnThread { [children] in
+            Result { () throws(Children.Failure) in
+                try children.start(
+                    announcement.command, environment: Self.environment(of: announcement, inherited: Self.inherited()))
+            }
+        } late: { [logger] in
+            logger.error(
+                "a quota's program can't be started, as its file system doesn't answer; it starts when it does",
+                metadata: ["quota": "\(announcement.event.quota)", "program": "\(announcement.command.first ?? "")"])
+        }
         let child: Children.Child
         do throws(Children.Failure) {
-            child = try children.start(
-                announcement.command, environment: Self.environment(of: announcement, inherited: Self.inherited()))
+            child = try start.get()
         } catch {
             return error.description
         }

@@ -4,14 +4,13 @@ import Configuration
 import Glibc
 import LedgerStore
 import Logging
-import NIOCore
 
 /// Writes down once a minute what the day has come to, a file a day: `network_usage_2026-11-21.csv`.
 ///
 /// Lines are appended whole, so a crash of the program leaves none in halves; one that a power cut left in halves is
-/// taken off when the file is opened again. On the ledger's thread: a slow disk makes lines late, never a scrape.
+/// taken off when the file is opened again. Each line is written on a thread of its own: a slow disk makes lines late,
+/// never a scrape or a commit.
 actor CSVLog {
-    nonisolated let unownedExecutor: UnownedSerialExecutor
     private let meter: Meter
     private let logger: Logger
     /// The minute that was written last, by the wall clock.
@@ -19,8 +18,7 @@ actor CSVLog {
     private var lastDay: CivilDate?
     private var lastProblem: String?
 
-    init(on loop: any EventLoop, meter: Meter, logger: Logger) {
-        unownedExecutor = loop.executor.asUnownedSerialExecutor()
+    init(meter: Meter, logger: Logger) {
         self.meter = meter
         self.logger = logger
     }
@@ -36,12 +34,14 @@ actor CSVLog {
         var previousTotal: Total
     }
 
-    /// Writes a line for each minute that begins, until the stream ends. It tells of readings.
+    /// Writes a line for each minute that begins, until the stream ends or the task is cancelled. It tells of readings.
     func run(_ ticks: AsyncStream<Void>) async {
-        for await _ in ticks { await tick() }
+        do throws(CancellationError) {
+            for await _ in ticks { try await tick() }
+        } catch {}  // The daemon ends.
     }
 
-    private func tick() async {
+    private func tick() async throws(CancellationError) {
         let minute = SystemClock.now().timestamp.secondsSinceEpoch / 60
         if minute == lastMinute { return }
         lastMinute = minute
@@ -50,9 +50,19 @@ actor CSVLog {
             return
         }
         defer { (lastMinute, lastDay) = (sample.now.secondsSinceEpoch / 60, sample.today) }
+        let isNewDay = lastDay != sample.today
+        let result = try await onOwnThread {
+            Result { () throws(Failure) in
+                if isNewDay { try Self.close(sample.previousDay, sample) }
+                try Self.write(sample.total, at: sample.now, to: sample.today, sample)
+            }
+        } late: { [logger] in
+            logger.error(
+                "the CSV log can't be written, as its file system doesn't answer; its next lines have the whole day's values all the same",
+                metadata: ["directory": "\(sample.setting.directory)"])
+        }
         do throws(Failure) {
-            if lastDay != sample.today { try close(sample.previousDay, sample) }
-            try write(sample.total, at: sample.now, to: sample.today, sample)
+            try result.get()
             if lastProblem != nil { logger.notice("the CSV log can be written again") }
             lastProblem = nil
         } catch {
@@ -70,10 +80,10 @@ actor CSVLog {
 
     /// Writes what the day before came to, told at the moment that ended it, unless it stands there; also if netusage was
     /// off then.
-    private func close(_ day: CivilDate, _ sample: Sample) throws(Failure) {
+    private static func close(_ day: CivilDate, _ sample: Sample) throws(Failure) {
         let midnight = sample.calendar.start(of: sample.today)
         // A day has 1500 lines at most, of some sixty bytes.
-        guard let bytes = try? SmallFile.read(Self.path(of: day, sample), limit: 1 << 20),
+        guard let bytes = try? SmallFile.read(path(of: day, sample), limit: 1 << 20),
             !String(decoding: bytes, as: UTF8.self).contains(sample.calendar.rfc3339(midnight))
         else { return }
         try write(sample.previousTotal, at: midnight, to: day, sample)
@@ -89,8 +99,9 @@ actor CSVLog {
         var remedy = "check the disk and the permissions, or name another directory under csv_log"
     }
 
-    private func write(_ total: Total, at moment: Timestamp, to day: CivilDate, _ sample: Sample) throws(Failure) {
-        let path = Self.path(of: day, sample)
+    private static func write(_ total: Total, at moment: Timestamp, to day: CivilDate, _ sample: Sample) throws(Failure)
+    {
+        let path = path(of: day, sample)
         PlainFile.makeDirectory(sample.setting.directory, mode: 0o750)  // Where it can't be, opening the file says so.
         let descriptor: CInt
         do throws(PlainFile.Failure) {
@@ -104,9 +115,9 @@ actor CSVLog {
             throw failure
         }
         defer { Glibc.close(descriptor) }
-        var text = Self.isEmptyOrMended(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
-        text += "\(sample.calendar.rfc3339(moment)),\(Self.megabytes(total.transmitted)),"
-        text += "\(Self.megabytes(total.received)),\(Self.megabytes(total.bytes))\r\n"
+        var text = isEmptyOrMended(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
+        text += "\(sample.calendar.rfc3339(moment)),\(megabytes(total.transmitted)),"
+        text += "\(megabytes(total.received)),\(megabytes(total.bytes))\r\n"
         let line = Array(text.utf8)
         let count = Glibc.write(descriptor, line, line.count)
         if count != line.count {

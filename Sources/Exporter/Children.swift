@@ -33,6 +33,8 @@ final class Children: Sendable {  // A class, for there is one list of them for 
         var wanted: [pid_t: CInt?] = [:]
         /// Those that were killed: nobody wants their status, but it has to be taken.
         var killed: Set<pid_t> = []
+        /// How many are being started, whose numbers aren't known yet.
+        var startingCount = 0
     }
 
     private let isFirstProcess: Bool
@@ -43,15 +45,17 @@ final class Children: Sendable {  // A class, for there is one list of them for 
         self.isFirstProcess = isFirstProcess
     }
 
+    /// Starts a program, which waits for its file system.
+    ///
     /// - Throws: `Failure` when it can't be started.
     func start(_ command: [String], environment: [String]) throws(Failure) -> Child {
-        // Locked, or a program that ends at once would be taken for one that others left.
-        let process = state.withLock { state in
-            let process = Self.withCStrings(command) { arguments in
-                Self.withCStrings(environment) { netusage_spawn(arguments, $0) }
-            }
+        state.withLock { $0.startingCount += 1 }
+        let process = Self.withCStrings(command) { arguments in
+            Self.withCStrings(environment) { netusage_spawn(arguments, $0) }
+        }
+        state.withLock { state in
+            state.startingCount -= 1
             if process > 0 { state.wanted[process] = .some(nil) }
-            return process
         }
         if process < 0 { throw Failure(description: "it can't be started: \(String(cString: strerror(-process)))") }
         return Child(processID: process)
@@ -96,7 +100,8 @@ final class Children: Sendable {  // A class, for there is one list of them for 
     func takeEnded() {
         _ = state.withLockIfAvailable { state in
             state.killed = state.killed.filter { waitpid($0, nil, WNOHANG) == 0 }
-            guard isFirstProcess else { return }
+            // A program that ends as soon as it is started would be taken for one that others left.
+            guard isFirstProcess, state.startingCount == 0 else { return }
             var raw: CInt = 0
             while case let process = waitpid(-1, &raw, WNOHANG), process > 0 {
                 if state.wanted[process] != nil { state.wanted[process] = .some(raw) }

@@ -141,7 +141,7 @@ package struct Daemon: Sendable {
         let (statisticsTicks, statisticsTick) = AsyncStream.makeStream(
             of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let (controlTicks, controlTick) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        let csvLog = CSVLog(on: storeLoop, meter: meter, logger: logger)
+        let csvLog = CSVLog(meter: meter, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             defer {
                 wakeStore.finish()

@@ -16,7 +16,7 @@ import unicodedata
 
 import pytest
 
-from support import BINARY, PATIENCE, ROOT, Exporter, eventually
+from support import BINARY, PATIENCE, ROOT, Exporter, eventually, stuck
 
 # What a terminal acts on: clear, a C1 introducer, DEL, another direction of writing, a line separator. A device's name has 15 bytes at most.
 HOSTILE = "\x1b[2J\x9b\x7f\u202e\u2028"
@@ -267,6 +267,46 @@ def test_programs_that_hang_hold_up_no_other_quotas(cable, tmp_path):
             os.kill(int(number), signal.SIGKILL)
 
 
+def test_programs_whose_file_system_doesnt_answer_hold_up_nothing_else(cable, tmp_path):
+    near, _ = cable
+    environment = stuck(tmp_path)
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    # More than there are threads for all that may wait.
+    quotas = "".join(f"  - {{ name: stuck{number}, limit: 1 kB, run: [{program}] }}\n" for number in range((os.cpu_count() or 1) + 1))
+    quotas += "  - { name: last, limit: 2 kB, run: [/bin/true] }\n"
+    daemon = reaping_daemon(tmp_path, near, quotas, environment=environment)
+    try:
+        (tmp_path / "stuck").write_text(f"0 {program}")
+        near.send("10.0.0.2", 1, 1100)
+        eventually(lambda: "quota=stuck0" in daemon.log)
+        near.send("10.0.0.2", 10)
+        eventually(lambda: "quota=last" in daemon.log.partition("a quota's program ended")[2])
+        eventually(lambda: daemon.log.count("can't be started, as its file system doesn't answer") > (os.cpu_count() or 1), 20)
+        (tmp_path / "stuck").write_text("")
+        eventually(lambda: daemon.log.count("a quota's program ended") == (os.cpu_count() or 1) + 2)
+        assert daemon.metrics()
+    finally:
+        daemon.close()
+
+
+def test_a_program_that_never_starts_doesnt_hold_up_the_end(cable, tmp_path):
+    near, _ = cable
+    environment = stuck(tmp_path)
+    daemon = reaping_daemon(tmp_path, near, "  - { name: q, limit: 1 kB, run: [/bin/true] }\n", environment=environment)
+    try:
+        (tmp_path / "stuck").write_text("0 /bin/true")
+        near.send("10.0.0.2", 10)
+        eventually(lambda: "quota=q" in daemon.log)
+        time.sleep(1)
+        began = time.monotonic()
+        daemon.stop()
+        assert time.monotonic() - began < 3 * PATIENCE
+    finally:
+        daemon.close()
+
+
 def test_a_zone_that_is_missing_is_named_and_isnt_utc(tmp_path):
     place = f"--storage.path={tmp_path}/ledger.db"
     code, _, errors = ask("serve", place, env={**os.environ, "TZ": "Europe/Berlin", "TZDIR": "/nonexistent"})
@@ -315,3 +355,24 @@ def test_the_csv_log_follows_no_link(cable, exporter, tmp_path, trap):
     path, = eventually(lambda: [path for path in directory.iterdir() if path.stat().st_size])
     status = path.stat()
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (4321, 4322, 0o640), "root's files are the directory owner's"
+
+
+def test_a_csv_log_whose_file_system_doesnt_answer_stops_no_commit(cable, exporter, tmp_path):
+    near, _ = cable
+    environment = stuck(tmp_path)
+    path = tmp_path / "csv" / time.strftime("network_usage_%Y-%m-%d.csv", time.gmtime())
+    (tmp_path / "stuck").write_text(f"0 {path}")
+    (tmp_path / "netusage.yaml").write_text(
+        f"timezone: UTC\nstorage: {{ flush_interval: 1s }}\ncsv_log: {{ directory: {tmp_path}/csv, device: wan0 }}\n")
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml", environment=environment)
+    eventually(lambda: "the CSV log can't be written, as its file system doesn't answer" in daemon.log, 20)
+    sent = near.send("10.0.0.2", 10)
+    began = daemon.metrics()["netusage_ledger_last_commit_timestamp_seconds"]
+    eventually(lambda: daemon.metrics()["netusage_ledger_last_commit_timestamp_seconds"] > began + 2)
+    began = time.monotonic()
+    daemon.stop()
+    assert time.monotonic() - began < 3 * PATIENCE
+    assert not path.exists()
+    # The last commit is there.
+    daemon = exporter(near)
+    assert daemon.metrics().pair("lifetime", "wan0") == (0, sent)
