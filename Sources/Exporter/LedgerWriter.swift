@@ -58,6 +58,10 @@ struct LedgerWriter: Sendable {
         case .committed(let adopted, let sizeBytes): await meter.committed(adopted, sizeBytes: sizeBytes)
         case .history(let stored, let book, let calendar, let sizeBytes):
             if await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes) { await opened() }
+        case .seenHistory(let stored, let book, let calendar, let sizeBytes, let failure):
+            _ = await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes, isOwned: false)
+            await meter.storeFailed(failure)
+            return failure
         case .scanned(let scan): await meter.take(scan)
         case .adjusted(let result, let book): await meter.adjusted(result, book)
         case .tookOver(let outcomes): await meter.tookOver(.success(outcomes))

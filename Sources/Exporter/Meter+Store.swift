@@ -23,10 +23,11 @@ extension Meter {
     /// Whether the days are still booked by another calendar than the one that is set.
     private var wantsAnotherCalendar: Bool { settings.calendar != ledger.calendar }
 
+    /// Whether the book is of other plans than those that are set.
+    private var wantsOtherPlans: Bool { !ledger.planBook.isOf(settings.plans, settings.calendars) }
+
     /// Whether the book is of other plans than those that are set, or has to be made anew.
-    private var wantsAnotherPlanBook: Bool {
-        ledger.isPlanBookOutdated || !ledger.planBook.isOf(settings.plans, settings.calendars)
-    }
+    private var wantsAnotherPlanBook: Bool { ledger.isPlanBookOutdated || wantsOtherPlans }
 
     /// Whether the program's last commit is in the store.
     var isClosed: Bool { ledger.isClosed }
@@ -42,7 +43,7 @@ extension Meter {
         if !ledger.isPersistent || ledger.isAwaitingStore, wantsAnotherCalendar {
             ledger.useWithoutStore(settings.calendar, at: now.timestamp)
         }
-        if !ledger.isPersistent, wantsAnotherPlanBook {
+        if !ledger.isPersistent || ledger.isAwaitingStore, wantsAnotherPlanBook {
             ledger.useWithoutStore(settings.newPlanBook(records: ledger.planBook.records, at: now.timestamp))
         }
         guard ledger.isPersistent else { return nil }
@@ -58,7 +59,8 @@ extension Meter {
         let needsHistory = wantsAnotherCalendar || wantsAnotherPlanBook || ledger.needsHistory || !isOwner
         // Where links come and go all the time there is always an urgent commit; the others take turns with it.
         let othersWait = !orders.isEmpty || waitingTakeOver != nil || needsHistory
-        let isCommitFirst = isUrgent && !(isOthersTurn && othersWait)
+        // A commit that is under way bars another calendar and other plans, and a ledger that is only read takes none.
+        let isCommitFirst = isUrgent && isOwner && !(isOthersTurn && othersWait)
         if !orders.isEmpty, !isCommitFirst, !isFinal, !ledger.hasCommitUnderWay {
             let waiting = orders.removeFirst()
             orderUnderWay = waiting
@@ -132,16 +134,26 @@ extension Meter {
 
     /// The history that was asked for.
     ///
+    /// - Parameter isOwned: Whether the store can be written, too.
     /// - Returns: Whether this process is the ledger's owner only now; see ``isOwner``.
-    func take(_ history: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64) -> Bool {
-        storeSucceeded(sizeBytes: sizeBytes)
+    func take(
+        _ history: StoredLedger, _ book: PlanBook, calendar: LocalCalendar, sizeBytes: Int64, isOwned: Bool = true
+    ) -> Bool {
+        if isOwned { storeSucceeded(sizeBytes: sizeBytes) }
         // Accounts that became one meanwhile are two in it: it is read again when that is in the store.
         if ledger.hasFolds { return false }
         ledger.replaceHistory(history, calendar: calendar, at: SystemClock.now().timestamp)
         ledger.use(book)
         series = nil
-        defer { isOwner = true }
-        return !isOwner
+        defer { isOwner = isOwned }
+        return isOwned && !isOwner
+    }
+
+    /// Other settings hold: what they want of the store is tried at once, even if it failed a moment ago.
+    func hurryStore() {
+        if failedAt != nil { failedAt = BootTime(nanoseconds: 0) }
+        areSettingsNew = true
+        wakeStore.yield()
     }
 
     /// The store couldn't do what it was asked to; it is asked again. See ``isRetryDue(since:)``.
@@ -154,6 +166,10 @@ extension Meter {
             logger.error(
                 "the ledger can't be used now; bookings wait in memory", metadata: ["error": "\(failure.error)"])
         }
+        if areSettingsNew, wantsAnotherCalendar || wantsOtherPlans {
+            logger.warning("days and plans go by the previous configuration until the ledger can be written")
+        }
+        areSettingsNew = false
         storeStatus.isUp = false
         refuseOrders(.store(failure.error))
         refuseTakeOver(.store(failure.error))

@@ -54,6 +54,8 @@ actor Meter {
     /// Whether nobody else can write the ledger. One that could only be read at first is read again when it can be
     /// written: somebody may have told it something meanwhile.
     var isOwner = true
+    /// Whether the store hasn't been called since the settings changed.
+    var areSettingsNew = false
     /// Whether an urgent commit went before other work that waits: then that goes first.
     var isOthersTurn = false
     let wakeStore: AsyncStream<Void>.Continuation
@@ -614,14 +616,14 @@ actor Meter {
         isUrgent = true
         // The baselines of devices that are metered from here on, and who holds the route.
         read(endsInterval: false)
-        wakeStore.yield()
+        hurryStore()
     }
 
     /// Local time, and that of plans, goes by these settings' calendars from now on.
     func useCalendars(of settings: MeterSettings) {
         self.settings.calendar = settings.calendar
         self.settings.calendars = settings.calendars
-        wakeStore.yield()
+        hurryStore()
     }
 
     func reloadFailed() { configurationStatus.lastReloadSuccessful = false }

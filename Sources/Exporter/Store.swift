@@ -24,8 +24,10 @@ actor Store {
     private struct Look {
         let identity: Int64
         let sequence: Int64
+        /// By which the days go that were read.
         let calendar: LocalCalendar
-        let daysFrom: CivilDate
+        /// The file in memory, with its days by that calendar, while somebody needs it.
+        var image: LedgerFile?
     }
 
     /// How a piece of work ended.
@@ -35,6 +37,8 @@ actor Store {
         case looked(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64, StoreFailure)
         case committed([AdoptedHistory], sizeBytes: Int64)
         case history(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64)
+        /// The same of a ledger that still can't be written.
+        case seenHistory(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64, StoreFailure)
         /// What the owner told is kept, and counts in the book; or why not.
         case adjusted(Result<Adjustment, OrderError>, PlanBook?)
         case scanned(HistoryScan)
@@ -78,23 +82,40 @@ actor Store {
         guard seen.isInUse else { return nil }
         let stored = try seen.load(rezonedTo: calendar, daysFrom: daysFrom, names: names)
         let book = try plans.book(of: seen)
-        look = Look(
-            identity: seen.identity, sequence: stored.header?.sequence ?? 0, calendar: calendar, daysFrom: daysFrom)
+        look = Look(identity: seen.identity, sequence: stored.header?.sequence ?? 0, calendar: calendar)
         return (stored, book, seen.sizeBytes)
     }
 
     /// The file; `nil` when it was lost.
-    private func writableFile() throws(StoreError) -> LedgerFile? {
+    ///
+    /// - Parameter calendar: By which its days are booked from here on, if it could only be read until now.
+    private func writableFile(_ calendar: LocalCalendar?) throws(StoreError) -> LedgerFile? {
         if let file { return file }
+        look?.image = nil
         guard let look, LedgerFile.exists(at: path) else { return nil }
         let opened = try LedgerFile(path: path)
-        guard opened.identity == look.identity, try opened.sequence() == look.sequence else {
-            throw StoreError(.replaced, path: path, "another netusage has written it since it was read")
-        }
-        _ = try opened.load(rezonedTo: look.calendar, daysFrom: look.daysFrom, names: [])
+        try check(opened, is: look)
+        _ = try opened.load(rezonedTo: calendar ?? look.calendar, daysFrom: .latest, names: [])
         file = opened
         self.look = nil
         return opened
+    }
+
+    private func check(_ file: LedgerFile, is look: Look) throws(StoreError) {
+        guard file.identity == look.identity, try file.sequence() == look.sequence else {
+            throw StoreError(.replaced, path: path, "another netusage has written it since it was read")
+        }
+    }
+
+    /// The file to read from.
+    private func readableFile() throws(StoreError) -> LedgerFile {
+        if let open = file ?? look?.image { return open }
+        guard let look else { throw StoreError(.unavailable, path: path, "the ledger isn't open now") }
+        let image = try LedgerFile(reading: path)
+        try check(image, is: look)
+        _ = try image.load(rezonedTo: look.calendar, daysFrom: .latest, names: [])
+        self.look?.image = image
+        return image
     }
 
     private func openOnce(
@@ -108,7 +129,7 @@ actor Store {
     }
 
     func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) -> Outcome {
-        withFile { file throws(StoreError) in
+        withFile(calendar) { file throws(StoreError) in
             let adopted = try file.apply(commit, calendar: calendar, horizon: horizon)
             return .committed(adopted, sizeBytes: file.sizeBytes)
         }
@@ -116,10 +137,15 @@ actor Store {
 
     /// Books the days by this calendar and reads them.
     func history(_ calendar: LocalCalendar, daysFrom: CivilDate, plans: PlanRequest) -> Outcome {
-        withFile { file throws(StoreError) in
+        let outcome = withFile(calendar) { file throws(StoreError) in
             let stored = try file.load(rezonedTo: calendar, daysFrom: daysFrom, names: [])
             return .history(stored, try plans.book(of: file), calendar, sizeBytes: file.sizeBytes)
         }
+        guard case .failed(let failure) = outcome, look != nil,
+            // What is wrong with reading it is wrong with writing it, too.
+            let seen = try? lookOnce(daysFrom, [], calendar, plans)
+        else { return outcome }
+        return .seenHistory(seen.stored, seen.book, calendar, sizeBytes: seen.sizeBytes, failure)
     }
 
     // MARK: - For reports
@@ -140,7 +166,7 @@ actor Store {
 
     /// Whatever is wrong with the file, the next commit finds it too and does something about it.
     private func look<Value>(_ body: (LedgerFile) throws(StoreError) -> Value) throws(StoreError) -> Value {
-        guard let file else { throw StoreError(.unavailable, path: path, "the ledger isn't open now") }
+        let file = try readableFile()
         defer { file.rest() }
         return try body(file)
     }
@@ -195,10 +221,12 @@ actor Store {
         file = nil
     }
 
-    private func withFile(_ body: (LedgerFile) throws(StoreError) -> Outcome) -> Outcome {
+    private func withFile(
+        _ calendar: LocalCalendar? = nil, _ body: (LedgerFile) throws(StoreError) -> Outcome
+    ) -> Outcome {
         work { () throws(StoreError) in
             do throws(StoreError) {
-                guard let file = try writableFile() else { return try beginAnew() }
+                guard let file = try writableFile(calendar) else { return try beginAnew() }
                 return try body(file)
             } catch let error where error.code == .damaged {
                 try moveAside(because: error)

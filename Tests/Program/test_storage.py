@@ -1,6 +1,7 @@
 """A disk that fails, a file that is damaged, foreign or newer: the scrape answers throughout and nothing is lost."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -521,6 +522,98 @@ def test_a_ledger_that_can_be_read_but_not_written_is_read(cable, exporter, smal
     assert eventually(is_up(netusage, 1), 20)
     assert netusage.metrics().pair("lifetime", "wan0") == (0, first + second + third)
     assert stored(netusage) == (0, first + second + third)
+
+
+def reloaded(netusage, path, text):
+    path.write_text(FAST + text)
+    assert netusage.get("/-/reload", method="POST").status == 200
+
+
+def carried(netusage, query):
+    answer = netusage.get(f"/api/v1/usage?{query}")
+    assert answer.status == 200, answer.body
+    report = json.loads(answer.body)
+    return next(account["transmitted_bytes"] for account in report["accounts"] if account["name"] == "wan0")
+
+
+def test_a_ledger_that_is_only_read_takes_reloads_and_answers_reports(cable, exporter, small_disk, tmp_path):
+    near, far = cable
+    path = tmp_path / "c.yaml"
+    path.write_text(FAST + "timezone: UTC\n")
+    flags = (f"--config.file={path}", "--web.enable-lifecycle")
+    netusage = exporter(near, *flags, ledger=small_disk / "ledger.db")
+    past = tmp_path / "past.csv"
+    past.write_text("start,end,device,kind,received_bytes,transmitted_bytes\n"
+                    "2025-03-01T12:00:00Z,2025-03-01T12:05:00Z,wan0,device,0,5000\n")
+    done = command(near, None, BINARY, "import", "csv", past, flags[0], f"--storage.path={netusage.ledger}")
+    assert done.returncode == 0, done.stderr
+    sent = near.send("10.0.0.2")
+    netusage.stop()
+    run("mount", "-o", "remount,ro", small_disk)
+    netusage = exporter(near, *flags, ledger=small_disk / "ledger.db")
+    eventually(lambda: netusage.metrics().pair("lifetime", "wan0") == (0, sent + 5000))
+    sent += near.send("10.0.0.2", packets=7)
+    # What is in the file alone, what is in memory alone, and both.
+    assert carried(netusage, "since=2025-03-01&until=2025-03-02") == 5000
+    assert carried(netusage, "since=2025-01-01") == sent + 5000
+    assert carried(netusage, "period=day&grain=5m") == sent
+    export = netusage.get("/api/v1/export?format=csv&grain=day")
+    assert export.status == 200 and b"2025-03-01" in export.body
+    # Another zone and other plans hold at once, by what is stored. Kiritimati and Niue never have the same date.
+    for zone, plan in (("Pacific/Kiritimati", "one"), ("Pacific/Niue", "other"), ("Pacific/Kiritimati", "one")):
+        former = netusage.metrics()["netusage_day_start_timestamp_seconds"]
+        reloaded(netusage, path, f"timezone: {zone}\nquotas: [{{ name: {plan}, count: [wan0], limit: 1 GB, cycle: {{ every: year }} }}]\n")
+        eventually(lambda: netusage.metrics()["netusage_day_start_timestamp_seconds"] != former, 4)
+        shown = eventually(lambda: (lambda m: m if f'netusage_quota_used_bytes{{quota="{plan}"}}' in m else None)(netusage.metrics()), 4)
+        assert shown[f'netusage_quota_used_bytes{{quota="{plan}"}}'] == sent
+        assert shown.pair("day", "wan0")[1] + shown.pair("previous_day", "wan0")[1] == sent
+        sent += near.send("10.0.0.2", packets=3)
+        assert carried(netusage, "since=2025-01-01") == sent + 5000
+    assert netusage.metrics()["netusage_ledger_up"] == 0
+    for place in ([], ["nsenter", "-m", "-t", str(netusage.process.pid)]):
+        run(*place, "mount", "-o", "remount,rw", small_disk)
+    assert eventually(is_up(netusage, 1), 20)
+    shown = eventually(lambda: (lambda m: m if m.pair("lifetime", "wan0") == (0, sent + 5000) else None)(netusage.metrics()))
+    assert shown['netusage_quota_used_bytes{quota="one"}'] == sent
+    assert shown.pair("day", "wan0")[1] + shown.pair("previous_day", "wan0")[1] == sent
+    assert carried(netusage, "since=2025-01-01") == sent + 5000
+    assert stored(netusage) == (0, sent + 5000)
+
+
+def test_a_reload_without_a_ledger_holds_at_once(cable, exporter, tmp_path):
+    place = tmp_path / "place"
+    place.write_text("a file where a directory should be")
+    path = tmp_path / "c.yaml"
+    limit = "timezone: {}\nrate_limits: [{{ name: {}, count: [wan0], limit: 1 MB/s, for: 10s }}]\n"
+    path.write_text(FAST + limit.format("Pacific/Niue", "one"))
+    netusage = exporter(cable[0], f"--config.file={path}", "--web.enable-lifecycle", ledger=place / "ledger.db")
+    former = eventually(lambda: (lambda m: m if 'netusage_rate_limit_bytes_per_second{rate_limit="one"}' in m else None)(netusage.metrics()))
+    reloaded(netusage, path, limit.format("Pacific/Kiritimati", "other"))
+    shown = eventually(lambda: (lambda m: m if 'netusage_rate_limit_bytes_per_second{rate_limit="other"}' in m else None)(netusage.metrics()), 4)
+    assert 'netusage_rate_limit_bytes_per_second{rate_limit="one"}' not in shown
+    start = "netusage_day_start_timestamp_seconds"
+    assert shown[start] != former[start] and shown["netusage_ledger_up"] == 0
+
+
+def test_a_reload_that_waits_for_the_disk_is_told(cable, exporter, tmp_path):
+    near, far = cable
+    path = tmp_path / "c.yaml"
+    path.write_text(FAST + "timezone: Pacific/Niue\n")
+    netusage = exporter(near, f"--config.file={path}", "--web.enable-lifecycle")
+    eventually(is_up(netusage, 1))
+    start = "netusage_day_start_timestamp_seconds"
+    told = "days and plans go by the previous configuration until the ledger can be written"
+    with traced(netusage, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO"):
+        sent = near.send("10.0.0.2")
+        eventually(is_up(netusage, 0))
+        former = netusage.metrics()[start]
+        assert told not in netusage.log
+        reloaded(netusage, path, "timezone: Pacific/Kiritimati\n")
+        eventually(lambda: told in netusage.log, 4)
+        assert netusage.metrics()[start] == former
+    eventually(lambda: netusage.metrics()[start] != former, 15)
+    assert netusage.log.count(told) == 1
+    assert stored(netusage) == (0, sent)
 
 
 # Orders and a disk that is slow, or fails behind a write
