@@ -81,6 +81,9 @@ actor ControlServer {
     private var listener: (any Channel)?
     private var socketFile: FileIdentity?
     private var loop: (any EventLoop)?
+    private var isStopped = false
+    /// Makes the socket, or takes it away. Both wait for the event loop, and one must end before the other begins.
+    private var lastStep: Task<Void, Never>?
     /// How many requests have no answer yet.
     private var answering: NIOLoopBoundBox<Int>?
 
@@ -101,9 +104,21 @@ actor ControlServer {
     ///
     /// Where that doesn't work it is told, and commands don't reach the daemon.
     func start(on loop: any EventLoop) async {
-        if self.loop != nil { return }
-        self.loop = loop
-        await listen(on: loop)
+        await inOrder { server in
+            if server.loop != nil || server.isStopped { return }
+            server.loop = loop
+            await server.listen(on: loop)
+        }
+    }
+
+    private func inOrder(_ step: @escaping @Sendable (isolated ControlServer) async -> Void) async {
+        let previous = lastStep
+        let task = Task {
+            await previous?.value
+            await step(self)
+        }
+        lastStep = task
+        await task.value
     }
 
     /// How often it is looked whether the socket is still there.
@@ -116,13 +131,13 @@ actor ControlServer {
             let now = SystemClock.now().sinceBoot
             guard now.elapsed(since: lookedAt) >= Self.interval else { continue }
             lookedAt = now
-            await keepListening()
+            await inOrder { await $0.keepListening() }
         }
     }
 
     /// Makes the socket again if somebody has taken it away.
     private func keepListening() async {
-        guard let loop, socketFile == nil || FileIdentity(path: path) != socketFile else { return }
+        guard let loop, !isStopped, socketFile == nil || FileIdentity(path: path) != socketFile else { return }
         logger.notice("the socket for commands was gone; it is made again", metadata: ["socket": "\(path)"])
         try? await listener?.close()  // Nobody finds it any more.
         listener = nil
@@ -160,10 +175,13 @@ actor ControlServer {
 
     /// Listens no more, and leaves no socket behind.
     func stop() async {
-        loop = nil
-        guard let listener else { return }
-        unlink(path)
-        try? await listener.close()  // It ends with the process anyway.
+        isStopped = true
+        await inOrder { server in
+            guard let listener = server.listener else { return }
+            unlink(server.path)
+            try? await listener.close()  // It ends with the process anyway.
+            server.listener = nil
+        }
         await meter.refuseOrders(.ending)
     }
 

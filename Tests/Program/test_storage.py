@@ -700,3 +700,16 @@ def test_the_socket_for_commands_is_made_again(cable, exporter, tmp_path):
     (tmp_path / "ledger.db.lock").unlink()
     second = exporter(near, f"--config.file={tmp_path}/c.yaml", port=10074, wait=False)
     assert second.process.wait(20 * PATIENCE) == 1 and "another netusage" in second.log
+
+
+def test_a_socket_that_is_made_again_at_the_end_isnt_left_behind(cable, exporter, tmp_path):
+    """The end comes while the new socket is bound, which takes a while."""
+    netusage = exporter(cable[0])
+    eventually(is_up(netusage, 1))
+    control = tmp_path / "ledger.db.control"
+    eventually(control.is_socket)
+    with traced(netusage, "-e", "trace=bind", "-e", "inject=bind:delay_enter=3000000"):
+        control.unlink()
+        eventually(lambda: "it is made again" in netusage.log, 40)
+        netusage.stop()
+    assert not control.exists()
