@@ -350,6 +350,33 @@ def test_bodies_and_expectations_are_answered(cable, exporter):
     assert status(head + b"Expect: a-miracle\r\n\r\n") == b"417"
     go_on, answer = status(head + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n", b"abc")
     assert go_on.startswith(b"HTTP/1.1 100") and answer.startswith(b"HTTP/1.1 200")
+    # HTTP/1.0 doesn't know it.
+    first = raw(netusage, head.replace(b"1.1", b"1.0") + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc")
+    assert first.startswith(b"HTTP/1.0 200") and b" 100 " not in first
+
+
+def test_an_expectation_behind_another_request_is_answered_in_its_turn(cable, exporter):
+    netusage = exporter(cable[0])
+    page = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    expecting = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"
+    with connected(netusage) as connection:
+        connection.settimeout(5)
+        connection.sendall(page + expecting + b"\r\n")
+        received = b""
+        while not received.endswith(b"HTTP/1.1 100 Continue\r\n\r\n"):
+            received += connection.recv(65536)
+        assert received.startswith(b"HTTP/1.1 200") and b"</html>" in received, "the page comes first"
+        connection.sendall(b"abc")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        # Who doesn't wait for it isn't told, and whose body doesn't come is ended in time.
+        connection.sendall(page + expecting + b"\r\nabc" + page + expecting.replace(b"3", b"4") + b"\r\n")
+        received = b""
+        began = time.monotonic()
+        connection.settimeout(20 * PATIENCE)
+        while part := connection.recv(65536):
+            received += part
+        assert received.count(b"HTTP/1.1 200") == 3 and received.count(b"HTTP/1.1 100") == 1
+        assert 8 < time.monotonic() - began < 15 * PATIENCE
 
 
 def test_other_peoples_pages_get_nothing(cable, exporter):

@@ -12,6 +12,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var queue = RequestQueue()
     private var head: HTTPRequestHead?
     private var bodyBytes = 0
+    /// Whether the client waits for a word before it sends the body of its request.
+    private var awaitsContinue = false
 
     /// No request needs a body; one that is longer than this is refused.
     private static let maximumBodyBytes = 64 * 1024
@@ -29,14 +31,15 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             self.head = head
             bodyBytes = 0
             if let status = Self.problem(with: head) { return refuse(status, context) }
-            if !head.headers["expect"].isEmpty, queue.isIdle {
-                let goOn = HTTPResponseHead(version: .http1_1, status: .continue)
-                context.writeAndFlush(Self.wrapOutboundOut(.head(goOn)), promise: nil)
-            }
+            // RFC 9110 §10.1.1: of a client of HTTP/1.0 the expectation is ignored.
+            awaitsContinue = !head.headers["expect"].isEmpty && head.version != .http1_0
+            if queue.isIdle { letGoOn(context) }
         case .body(let bytes):
+            awaitsContinue = false
             bodyBytes += bytes.readableBytes
             if bodyBytes > Self.maximumBodyBytes { refuse(.payloadTooLarge, context) }
         case .end:
+            awaitsContinue = false
             requestGuard.requestEnded()
             guard let head else { return }
             self.head = nil
@@ -56,6 +59,14 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         return expectations.allSatisfy { $0 == "100-continue" } ? nil : .expectationFailed
     }
 
+    /// The body of the request that has begun may come.
+    private func letGoOn(_ context: ChannelHandlerContext) {
+        if !awaitsContinue { return }
+        awaitsContinue = false
+        let goOn = HTTPResponseHead(version: .http1_1, status: .continue)
+        context.writeAndFlush(Self.wrapOutboundOut(.head(goOn)), promise: nil)
+    }
+
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         requestGuard.hold()
         server.registry.enter(.judging, context.channel)
@@ -70,6 +81,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func refuse(_ status: HTTPResponseStatus, _ context: ChannelHandlerContext) {
         head = nil
+        awaitsContinue = false
         if queue.refuse(status) { sendRefusal(status, context) }
     }
 
@@ -98,7 +110,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .refuse(let status): sendRefusal(status, context)
         case .close: context.close(promise: nil)
         case .read:
-            server.registry.enter(.idle, context.channel)
+            server.registry.enter(head == nil ? .idle : .receiving, context.channel)
+            letGoOn(context)
             requestGuard.release()
         }
     }
