@@ -93,6 +93,7 @@ let package = Package(
             [
                 "Exporter", "Configuration", "Accounting", "CivilTime", "Exposition", "Netlink", "TestSupport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ], exclude: ["Golden"]),
         tests(
             "LedgerStoreTests",

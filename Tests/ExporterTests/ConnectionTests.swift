@@ -2,6 +2,7 @@ import Foundation
 import NIOCore
 import NIOEmbedded
 import NIOHTTP1
+import NIOPosix
 import TestSupport
 import Testing
 
@@ -95,6 +96,40 @@ struct ConnectionTests {
         #expect(!slow.isActive, "it takes nothing any more")
     }
 
+    /// Our kernel takes all that is sent at once; what the client's has taken, TCP knows.
+    @Test func whatAClientHasTakenIsWhatItsKernelAcknowledged() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.next()
+        let (connections, connection) = AsyncStream.makeStream(of: (any Channel).self)
+        let listener = try await ServerBootstrap(group: loop).childChannelInitializer { channel in
+            connection.yield(channel)
+            return channel.eventLoop.makeSucceededVoidFuture()
+        }.bind(host: "127.0.0.1", port: 0).get()
+        let client = try connectedSocket(to: try #require(listener.localAddress?.port))
+        defer { close(client) }
+        let channel = try #require(await connections.first { _ in true })
+        let registry = try await loop.submit {
+            let registry = ConnectionRegistry(maximumCount: 1)
+            _ = registry.admit(channel)
+            registry.enter(.responding, channel)
+            return NIOLoopBound(registry, eventLoop: loop)
+        }.get()
+        channel.writeAndFlush(ByteBuffer(repeating: 1, count: 8 << 20), promise: nil)
+        // All but what fits into its buffer was acknowledged before the last of this could come.
+        var taken = [UInt8](repeating: 0, count: 512 * 1024)
+        #expect(recv(client, &taken, taken.count, CInt(MSG_WAITALL)) == taken.count)
+        let began = NIODeadline.now()
+        func isOpen(afterSeconds seconds: Int64) async throws -> Bool {
+            try await loop.submit { registry.value.closeOverdue(at: began + .seconds(seconds)) }.get()
+            return channel.isActive
+        }
+        #expect(try await isOpen(afterSeconds: 31))
+        #expect(try await isOpen(afterSeconds: 31 + 40), "what it has taken gives it some more time")
+        #expect(try await !isOpen(afterSeconds: 31 + 90), "it takes nothing any more")
+        try await listener.close()
+        try await group.shutdownGracefully()
+    }
+
     /// What the router makes of requests, without a meter behind it.
     private final class Answers: ChannelInboundHandler {
         typealias InboundIn = HTTPServerRequestPart
@@ -155,4 +190,22 @@ private func connected(from address: String = "127.0.0.1") throws -> EmbeddedCha
     let channel = EmbeddedChannel()
     channel.connect(to: try SocketAddress(ipAddress: address, port: 1), promise: nil)
     return channel
+}
+
+/// A client's socket that takes a few kilobytes by itself.
+private func connectedSocket(to port: Int) throws -> CInt {
+    let client = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+    var size: CInt = 4096
+    setsockopt(client, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<CInt>.size))
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = in_port_t(port).bigEndian
+    address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
+    let code = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            connect(client, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        }
+    }
+    try #require(code == 0)
+    return client
 }

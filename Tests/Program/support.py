@@ -170,13 +170,13 @@ class Exporter:
     """The running program in a namespace."""
 
     def __init__(self, namespace, directory, *flags, ledger=None, environment=None, prefix=(), wait=True, port=10073,
-                 stderr=None, binary=BINARY):
+                 stderr=None, binary=BINARY, host="127.0.0.1"):
         self.namespace = namespace
         self.ledger = pathlib.Path(ledger or directory / "ledger.db")
         self.port = port
         self.log_path = directory / f"log-{next(_numbers)}"
         command = ["ip", "netns", "exec", namespace.name, *prefix, str(binary), "serve",
-                   f"--storage.path={self.ledger}", f"--web.listen-address=127.0.0.1:{port}", *flags]
+                   f"--storage.path={self.ledger}", f"--web.listen-address={host}:{port}", *flags]
         with open(self.log_path, "w") as log:
             self.process = subprocess.Popen(command, stderr=stderr or log, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(environment or {})})

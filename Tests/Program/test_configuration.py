@@ -218,6 +218,44 @@ def test_wrong_flags_are_explained(tmp_path):
     assert shown.stdout.startswith("netusage, version ")
 
 
+def test_what_a_wrong_flag_is_told_to_write_works(cable, exporter, tmp_path):
+    near, _ = cable
+    for flag, wrong, proposal in (("--web.listen-address", "nonsense", r"such as (\S+) or (\S+), or (\S+) for every address"),
+                                  ("--web.listen-address", "*:10077", r"write (\S+) for every address"),
+                                  ("--web.telemetry-path", "metrics", r"such as (\S+), not"), ("--web.max-requests", "-1", r"write (\d+) or more"),
+                                  ("--web.external-url", "meter.example", r"such as (\S+)")):
+        done = subprocess.run([BINARY, "serve", f"{flag}={wrong}"], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 64, done.stderr
+        for value in re.search(proposal, done.stderr).groups():
+            if value == "[::1]:10073":
+                continue  # The namespaces of tests have no IPv6.
+            port = int(value.rpartition(":")[2]) if flag == "--web.listen-address" else 10073
+            # The last of an option that isn't repeated holds; one that is, is added to.
+            netusage = exporter(near, *([] if flag == "--web.listen-address" else [f"{flag}={value}"]), port=port, host="" if value[0] == ":" else "127.0.0.1")
+            assert netusage.get("/-/ready").status == 200
+            netusage.stop()
+
+
+def test_what_a_start_that_fails_is_told_to_do_works(cable, exporter, tmp_path):
+    near, _ = cable
+    # A directory in the ledger's place.
+    netusage = exporter(near, ledger=tmp_path, wait=False)
+    assert netusage.process.wait(20 * PATIENCE) == 1 and "name a file in it with --storage.path" in netusage.log
+    netusage = exporter(near, ledger=tmp_path / "file.db")
+    # An address that is taken, and a ledger that is.
+    second = exporter(near, ledger=tmp_path / "second.db", wait=False)
+    assert second.process.wait(20 * PATIENCE) == 1 and "name another --web.listen-address" in second.log
+    second = exporter(near, ledger=tmp_path / "file.db", port=10074, wait=False)
+    assert second.process.wait(20 * PATIENCE) == 1 and "give this one a ledger of its own with --storage.path" in second.log
+    exporter(near, ledger=tmp_path / "second.db", port=10074).stop()
+    netusage.stop()
+    # Too few file descriptors.
+    netusage = exporter(near, prefix=("prlimit", "--nofile=20"), wait=False)
+    assert netusage.process.wait(20 * PATIENCE) == 1
+    enough = re.search(r"ulimit -n, LimitNOFILE=\) to (\d+) or more", netusage.log)[1]
+    exporter(near, prefix=("prlimit", f"--nofile={enough}")).stop()
+
+
 def test_the_examples_of_the_readme_are_good(tmp_path):
     text = (ROOT / "README.md").read_text()
     blocks = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.S)

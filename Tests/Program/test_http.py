@@ -1,5 +1,6 @@
 """The server against clients of every kind."""
 
+import base64
 import gzip
 import http.client
 import os
@@ -13,6 +14,7 @@ import time
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as classic
 
+from ledgers import Ledger
 from support import PATIENCE, eventually, reset_connection
 
 PROMETHEUS_2 = ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -286,6 +288,74 @@ def test_what_nobody_reads_is_not_made(cable, exporter):
         reset_connection(connection)
         if path != "/nothing":
             eventually(lambda: resident_megabytes(netusage) - before < 16)
+
+
+def test_what_nobody_may_read_is_not_made_either(cable, exporter, tmp_path):
+    """Without a password every request is answered by a 401, which nobody reads."""
+    (tmp_path / "web.yml").write_text("basic_auth_users: { u: $2b$04$5OtNtscNJyl0R1oA61bX1.E1g6pKKj9jgNooMM8.Ls2SErV4LEti2 }\n")
+    netusage = exporter(cable[0], f"--web.config.file={tmp_path}/web.yml", wait=False)
+    good = {"Authorization": "Basic " + base64.b64encode(b"u:p").decode()}
+    eventually(lambda: "listening" in netusage.log, 20)
+    assert netusage.get("/metrics", headers=good).status == 200
+    before = resident_megabytes(netusage)
+    connections = [connected(netusage, 4096) for _ in range(3)]
+    for connection in connections:
+        taken = pipeline(connection, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 64 << 20)
+        assert taken < 16 << 20, "what isn't answered isn't read either"
+        for _ in range(50):
+            assert netusage.get("/metrics", headers=good).status == 200
+    assert resident_megabytes(netusage) - before < 16
+    # A flood of them that are read keeps nobody out either.
+    stop = threading.Event()
+
+    def flood():
+        with connected(netusage) as flooding:
+            flooding.settimeout(20 * PATIENCE)
+            while not stop.is_set():
+                flooding.sendall(50 * b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answers = b""
+                while answers.count(b"Unauthorized\n") < 50:
+                    answers += flooding.recv(65536)
+
+    floods = [threading.Thread(target=flood) for _ in range(4)]
+    for each in floods:
+        each.start()
+    try:
+        for _ in range(20):
+            assert netusage.get("/metrics", headers=good, timeout=5).status == 200
+            assert netusage.get("/metrics").status == 401
+    finally:
+        stop.set()
+        for each in floods:
+            each.join()
+    for connection in connections:
+        reset_connection(connection)
+
+
+def test_exports_have_places_of_their_own(cable, exporter, tmp_path):
+    ledger = Ledger(cable[0], tmp_path, "timezone: UTC\n")
+    until = int(time.time()) // 300 * 300
+    for device in range(20):
+        account = ledger.account(f"eth{device}")
+        for start in range(until - 20 * 86400, until, 300):
+            ledger.bucket(account, start, start, device)
+    ledger.close(until=until)
+    netusage = exporter(cable[0], f"--config.file={ledger.configuration}", ledger=ledger.path)
+    path = "/api/v1/export?format=openmetrics&grain=5m"
+    unread = []
+    for _ in range(4):
+        unread.append(connected(netusage, 4096))
+        unread[-1].settimeout(10 * PATIENCE)
+        unread[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert unread[-1].recv(15) == b"HTTP/1.1 200 OK"
+    for _ in range(20):
+        answer = netusage.get(path)
+        assert answer.status == 503 and b"Too many exports at once" in answer.body
+        assert [netusage.get(other).status for other in ("/metrics", "/", "/api/v1/usage?period=month", "/api/v1/status")] == [200] * 4
+    reset_connection(unread.pop())
+    eventually(lambda: netusage.get("/api/v1/export?grain=day").status == 200)
+    for connection in unread:
+        reset_connection(connection)
 
 
 def test_one_connection_holds_one_place(cable, exporter):

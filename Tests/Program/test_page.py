@@ -1,8 +1,11 @@
 """The page at `/` in a real browser: its figures, how it goes on by itself, and what it never does."""
 
+import html
 import json
 import math
+import re
 import time
+import urllib.parse
 
 import pytest
 
@@ -224,6 +227,21 @@ def test_it_is_small_however_much_there_is(namespaces, exporter, tmp_path):
     answer = daemon.get("/")
     assert answer.status == 200 and len(answer.body) < 60_000
     assert b"and 976 more: see netusage month" in answer.body and b"and 88 more: see netusage quota" in answer.body
+
+
+def test_its_links_work_below_a_prefix(shown):
+    """A proxy may show it as https://host/net/: all that it names stands below that, and is there."""
+    place = "https://host/net"
+    for path in ("/", "/?device=wan0"):
+        page = shown.get(path).body.decode()
+        links = re.findall(r'\b(?:href|src|action)\s*=\s*"([^"]*)"', page)
+        asked = re.findall(r'\b(?:EventSource|fetch|open)\(\s*["\'`]([^"\'`]*)', page)
+        assert len(links) > 6 and "api/v1/live" in asked
+        for link in [each for each in links if not each.startswith("data:")] + asked:
+            address = urllib.parse.urljoin(f"{place}{path}", html.unescape(link))
+            assert address.startswith(f"{place}/"), link
+            assert shown.get(address.removeprefix(place)).status == 200, link
+        assert not re.search(r"\burl\(|location\s*=", page)
 
 
 def test_a_page_under_a_foreign_name_gets_nothing(shown):

@@ -581,6 +581,67 @@ def test_every_program_is_started_once_however_often_the_daemon_is_stopped_meanw
     assert sorted(told()) == sorted(names)
 
 
+def test_what_a_refused_order_is_told_to_do_works(home):
+    def refused(*arguments):
+        code, _, errors = home.run("quota", *arguments)
+        assert code in (1, 64), (arguments, errors)
+        return errors
+
+    # A quota that there isn't: those that there are are named, and so is where to add one.
+    known = re.search(r"configuration has (\w+)", refused("top-up", "nope", "1 GB"))[1]
+    assert home.run("quota", "top-up", known, "1 GB")[0] == 0
+    text = (path := home.ledger.parent / "netusage.yaml").read_text()
+    path.write_text("")
+    home.daemon.signal(signal.SIGHUP)
+    eventually(lambda: quota(home.daemon.metrics(), "limit_bytes", "home") is None)
+    assert "configuration has none; add it there under quotas" in refused("top-up", "home", "1 GB")
+    path.write_text(text)
+    home.daemon.signal(signal.SIGHUP)
+    eventually(lambda: quota(home.daemon.metrics(), "limit_bytes", "home") is not None)
+    assert home.run("quota", "top-up", "home", "1 GB")[0] == 0
+    # Times: the forms that are proposed are times, and a moment that has passed and one of the open cycle are taken.
+    proposed = re.search(r'write (\S+) for today, "([^"]+)", or RFC 3339 such as (\S+)', refused("correct", "home", "--used", "1 kB", "--at", "noon"))
+    for moment in proposed.groups():
+        assert "not a time" not in home.run("quota", "correct", "home", "--used", "1 kB", "--at", moment)[2], moment
+    now = datetime.datetime.now(zoneinfo.ZoneInfo("Asia/Kolkata"))
+    future = (now + datetime.timedelta(minutes=5)).strftime("%Y-%m-%d %H:%M")
+    assert "a moment that has passed, with its date" in refused("correct", "home", "--used", "1 kB", "--at", future)
+    assert home.run("quota", "correct", "home", "--used", "1 kB", "--at", (now - datetime.timedelta(minutes=5)).strftime("%Y-%m-%d %H:%M"))[0] == 0
+    start = re.search(r"which began at (\S+);", refused("correct", "home", "--used", "1 kB", "--at", "2020-01-01 00:00"))[1]
+    assert home.run("quota", "correct", "home", "--used", "1 kB", "--at", start)[0] == 0
+    # What can be taken back is listed, and --id names it.
+    assert "netusage quota lists those of the open cycle" in refused("undo", "home", "--id", "77")
+    code, out, errors = home.run("quota", "home")
+    numbers = [each["id"] for each in json.loads(home.run("quota", "--json")[1])["quotas"][0]["adjustments"]]
+    assert len(numbers) >= 3
+    for number in numbers:
+        assert re.search(rf"\b{number}\b", out), (number, out)
+        assert home.run("quota", "undo", "home", "--id", str(number))[0] == 0
+    assert "--id names an earlier one" in refused("undo", "home")
+    home.daemon.stop()
+    with sqlite3.connect(home.ledger) as ledger:
+        ledger.execute("UPDATE adjustment SET at = at - 800 * 86400, undone_at = NULL WHERE id = ?", (numbers[0],))
+    assert "--id names an earlier one" in refused("undo", "home")
+    assert home.run("quota", "undo", "home", "--id", str(numbers[0]))[0] == 0
+
+
+def test_an_order_that_has_no_ledger_is_told_where_to_look(home):
+    home.daemon.stop()
+    home.ledger.rename(home.ledger.with_suffix(".kept"))
+    home.ledger.write_text("not a database\n" * 100)
+    for leftover in home.ledger.parent.glob("ledger.db.*"):
+        leftover.unlink()
+    home.start()
+    code, _, errors = home.run("quota", "top-up", "home", "1 GB")
+    assert code == 1 and "name another file with --storage.path" in errors, errors
+    # The daemon's log says the same of the file, and it works.
+    assert "name another file with --storage.path" in home.daemon.log
+    home.daemon.stop()
+    home.ledger = home.ledger.with_name("another.db")
+    home.start()
+    eventually(lambda: home.run("quota", "top-up", "home", "1 GB")[0] == 0)
+
+
 def test_an_order_that_is_refused_as_the_daemon_ends_was_not_kept(home):
     home.daemon.stop()
     rows = ",".join(f"({number}, 'gone', 'top-up', 0, 1, 0, NULL)" for number in range(1, 100_001))
