@@ -510,10 +510,15 @@ actor Meter {
         let unmetered = devices.filter { ledger.rules.account(for: $0.deviceName) == nil }
         if unmetered.isEmpty {
             logger.info("the uplink is this device now", metadata: ["device": "\(names)"])
-        } else {
+        } else if unmetered.count == devices.count {
             logger.warning(
                 "the uplink isn't metered, so nothing is counted for it: take it out of devices.exclude",
                 metadata: ["device": "\(names)"])
+        } else {
+            let leftOut = unmetered.map { $0.deviceName.label { _ in false } }.joined(separator: ", ")
+            logger.warning(
+                "a part of the uplink isn't metered, so its bytes aren't counted: take it out of devices.exclude",
+                metadata: ["device": "\(leftOut)", "uplink": "\(names)"])
         }
     }
 

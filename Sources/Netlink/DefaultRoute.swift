@@ -10,6 +10,9 @@ package struct DefaultRoute: Hashable, Sendable {
     /// The links that it leads out of: several where the kernel spreads packets over them (ECMP). Empty for a route that
     /// refuses packets (blackhole, unreachable, prohibit): it hides those of its table behind it.
     package var links: [UInt32]
+    /// The nexthop object that it leads to, where that leads nowhere now: it isn't there, or all of its links are down.
+    /// Nobody takes such a route, and it hides none.
+    package var lostNexthop: UInt32?
     /// Of IPv6 routes of one metric the kernel takes the higher: -1, 0 or 1 (RFC 4191 §2.1).
     package var preference: Int
 
@@ -90,8 +93,8 @@ package struct DefaultRoute: Hashable, Sendable {
             let family: InterfaceAddress.Family
         }
         var usable: [(place: Int, route: DefaultRoute)] = []
-        for routes in Dictionary(grouping: routes.enumerated(), by: { Table(table: $1.table, family: $1.family) })
-            .values
+        let found = routes.filter { $0.lostNexthop == nil }
+        for routes in Dictionary(grouping: found.enumerated(), by: { Table(table: $1.table, family: $1.family) }).values
         {
             let inOrder = routes.sorted {
                 ($0.element.metric, -$0.element.preference, $0.offset)
@@ -166,14 +169,13 @@ struct RouteMessage {
         }
     }
 
-    /// Names the links of the nexthop object that the route leads to.
-    ///
-    /// - Returns: `nil` if that leads nowhere.
-    func resolved(_ nexthops: [UInt32: Nexthop]) -> RouteMessage? {
+    /// Names the links of the nexthop object that the route leads to, or the object if that leads nowhere.
+    func resolved(_ nexthops: [UInt32: Nexthop]) -> RouteMessage {
         guard route.links.isEmpty, let nexthop else { return self }
         var message = self
         message.route.links = Nexthop.links(of: nexthop, among: nexthops)
-        return message.route.links.isEmpty ? nil : message
+        if message.route.links.isEmpty { message.route.lostNexthop = nexthop }
+        return message
     }
 
     /// Whether its links are still to be found among the nexthop objects.

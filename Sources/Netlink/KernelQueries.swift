@@ -124,14 +124,16 @@ final class KernelQueries {
                 guard case .refused = error.code else { throw error }
                 continue  // Unreachable; or a kernel without this family.
             }
-            guard let message, let resolved = try resolved([message]).first else { return .linkDown }
+            guard let message, let resolved = try resolved([message]).first, resolved.route.lostNexthop == nil else {
+                return .linkDown
+            }
             // All global addresses of IPv6 are in 2000::/3 (RFC 4291, IANA's registry).
             if resolved.destinationLength <= (family == AF_INET6 ? 3 : 1) { return .route(resolved.route) }
         }
         return .none
     }
 
-    /// The default routes of all tables and both families, those that refuse packets among them.
+    /// The default routes of all tables and both families, those that refuse packets or lead nowhere among them.
     func defaultRoutes() throws(NetlinkError) -> [DefaultRoute] {
         var messages: [RouteMessage] = []
         for family in [AF_INET, AF_INET6] {
@@ -159,7 +161,7 @@ final class KernelQueries {
             $0.type == 104 ? Nexthop(payload: $0.payload) : nil
         }
         let byID = Dictionary(nexthops.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
-        return messages.compactMap { $0.resolved(byID) }
+        return messages.map { $0.resolved(byID) }
     }
 
     /// Reads a list; one that changed while it was read is read again.

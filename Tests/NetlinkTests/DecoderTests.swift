@@ -102,6 +102,19 @@ struct DecoderTests {
         #expect(try route(forOneService) == nil, "ordinary packets don't take it")
     }
 
+    @Test func aRouteWhoseNexthopObjectIsUnknownIsMarked() throws {
+        // struct rtmsg of a default route of IPv4 in the main table, of type unicast; RTA_NH_ID and RTA_PRIORITY.
+        let payload: [UInt8] = [2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0, 8, 0, 30, 0, 7, 0, 0, 0, 8, 0, 6, 0, 5, 0, 0, 0]
+        let message = try #require(payload.withUnsafeBytes { RouteMessage(payload: $0) })
+        #expect(message.needsNexthops)
+        let lost = message.resolved([:]).route
+        #expect(lost.lostNexthop == 7 && lost.links.isEmpty && lost.metric == 5)
+        // struct nhmsg; NHA_ID and NHA_OIF.
+        let object: [UInt8] = [2, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1, 0, 7, 0, 0, 0, 8, 0, 5, 0, 3, 0, 0, 0]
+        let nexthop = try #require(object.withUnsafeBytes { Nexthop(payload: $0) })
+        #expect(message.resolved([7: nexthop]).route == DefaultRoute(.ipv4, links: [3], metric: 5))
+    }
+
     @Test(arguments: [6, 7, 8] as [UInt8])
     func aRouteThatRefusesPacketsHasNoLinks(type: UInt8) throws {  // Blackhole, unreachable, prohibit.
         var capture = Captures.route4
@@ -247,6 +260,12 @@ struct BestRouteTests {
         DefaultRoute(family, links: links, metric: metric, table: table, preference: preference)
     }
 
+    private static func lost(_ nexthop: UInt32, _ metric: UInt32) -> DefaultRoute {
+        var route = route([], metric)
+        route.lostNexthop = nexthop
+        return route
+    }
+
     private static let cases: [(routes: [DefaultRoute], tunnels: Set<UInt32>, best: [UInt32]?, why: Comment)] = [
         ([], [], nil, "there is none"),
         ([route([1], 0)], [], [1], "the only one"),
@@ -267,6 +286,8 @@ struct BestRouteTests {
         ([route([3], 0, table: 100)], [], [3], "another table, if only that leads out"),
         ([route([1], 1024, .ipv6), route([2], 1024, .ipv6, preference: 1)], [], [2], "the router's preference"),
         ([route([2], 1024, .ipv6), route([1], 1024, .ipv6, preference: -1)], [], [2], "a low one goes last"),
+        ([lost(7, 1)], [], nil, "its nexthop object leads nowhere"),
+        ([lost(7, 1), route([2], 5)], [], [2], "and it hides nothing"),
         ([route([9], 1)], [], nil, "a loopback device leads nowhere"),
         ([route([9], 1), route([2], 5)], [], [2], "and hides nothing"),
         ([route([1, 2], 5)], [1], [2], "of several links, a tunnel is carried by another"),

@@ -74,6 +74,29 @@ def test_what_is_counted_twice_and_why_something_is_the_uplink(machine, tmp_path
     assert any("wan0 (veth, up) is metered with all others that fit wan*" in line for line in said["Devices"])
 
 
+def test_of_an_uplink_over_several_links_the_one_that_is_left_out_is_named(machine, namespaces, tmp_path):
+    near, daemon = machine
+    near.veth("wan1", namespaces(), "far1", number=1)
+    near.ip("route", "replace", "default", "nexthop", "via", "10.0.0.2", "dev", "wan0", "nexthop", "via", "10.1.0.2", "dev", "wan1")
+    (tmp_path / "netusage.yaml").write_text("devices: { exclude: [lo, wan1] }\n")
+    config = f"--config.file={tmp_path}/netusage.yaml"
+    code, said = doctor(near, daemon.ledger, config)
+    assert code == 1 and "!!  the uplink wan1 isn't metered, so of the uplink only wan0 is counted: take it out of devices.exclude" in said["Uplink"]
+    daemon.stop()
+    daemon = type(daemon)(near, tmp_path, config, ledger=daemon.ledger)
+    try:
+        assert "a part of the uplink isn't metered, so its bytes aren't counted: take it out of devices.exclude\" device=wan1" in daemon.log
+        # As they say: what goes over the other is counted.
+        sent = near.send("10.0.0.2", 5)
+        near.send("10.1.0.2", 7)
+        assert daemon.metrics()["netusage_uplink_lifetime_transmit_bytes"] == sent
+    finally:
+        daemon.close()
+    (tmp_path / "netusage.yaml").write_text("devices: { exclude: [lo, 'wan*'] }\n")
+    said = doctor(near, daemon.ledger, config)[1]["Uplink"]
+    assert sum("isn't metered, so nothing is counted for the uplink" in line for line in said) == 2
+
+
 def test_what_is_wrong_is_told_and_counts(machine, tmp_path):
     near, daemon = machine
     near.ip("route", "del", "default")

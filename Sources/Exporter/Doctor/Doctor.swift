@@ -105,7 +105,7 @@ package struct Doctor {
         }
     }
 
-    private static func uplink(
+    static func uplink(
         _ links: [Link], _ routes: [DefaultRoute], _ best: DefaultRoute?, _ rules: AccountingRules
     ) -> [Finding] {
         let byIndex = Dictionary(links.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
@@ -113,7 +113,17 @@ package struct Doctor {
             route.links.compactMap { byIndex[$0] }.map(name).sorted().joined(separator: " and ")
         }
         guard let best, !best.links.isEmpty else {
-            let refused = routes.contains { $0.links.isEmpty && $0.table == DefaultRoute.mainTable }
+            let refused = routes.contains {
+                $0.links.isEmpty && $0.lostNexthop == nil && $0.table == DefaultRoute.mainTable
+            }
+            let lost = lostRoutes(routes)
+            if !refused, !lost.isEmpty {
+                return lost + [
+                    Finding(
+                        level: .advice,
+                        text: "no default route leads out, so this machine is offline and nothing is the uplink")
+                ]
+            }
             return [
                 Finding(
                     level: .advice,
@@ -132,13 +142,17 @@ package struct Doctor {
                     "\(names(best)) \(best.links.count > 1 ? "are" : "is") the uplink\(several): of the default routes its \(best.family == .ipv4 ? "IPv4" : "IPv6") one\(table) goes first, with metric \(best.metric)"
             )
         ]
-        for link in best.links.compactMap({ byIndex[$0] }) where rules.account(for: link.deviceName) == nil {
+        let carriers = best.links.compactMap { byIndex[$0] }
+        let metered = carriers.filter { rules.account(for: $0.deviceName) != nil }
+        let effect =
+            metered.isEmpty
+            ? "nothing is counted for the uplink"
+            : "of the uplink only \(metered.map(name).sorted().joined(separator: " and ")) is counted"
+        for link in carriers where rules.account(for: link.deviceName) == nil {
             findings.append(
                 Finding(
                     level: .problem,
-                    text:
-                        "the uplink \(name(link)) isn't metered, so nothing is counted for the uplink: take it out of devices.exclude"
-                ))
+                    text: "the uplink \(name(link)) isn't metered, so \(effect): take it out of devices.exclude"))
         }
         for route in routes where !route.links.isEmpty && !route.links.allSatisfy(best.links.contains) {
             let isTunnel = route.links.contains { byIndex[$0]?.isTunnel ?? false }
@@ -149,7 +163,19 @@ package struct Doctor {
             findings.append(
                 Finding(level: .good, text: "\(names(route)) has a default route too, but isn't the uplink: \(reason)"))
         }
-        return findings
+        return findings + lostRoutes(routes)
+    }
+
+    private static func lostRoutes(_ routes: [DefaultRoute]) -> [Finding] {
+        routes.compactMap { route in
+            guard let nexthop = route.lostNexthop else { return nil }
+            let family = route.family == .ipv4 ? "IPv4" : "IPv6"
+            return Finding(
+                level: .advice,
+                text:
+                    "the \(family) default route with metric \(route.metric) leads nowhere: its nexthop object \(nexthop) is gone, or its link is down (see ip nexthop show)"
+            )
+        }
     }
 
     // MARK: - Double counting
