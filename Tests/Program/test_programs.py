@@ -315,3 +315,26 @@ def test_the_csv_log_follows_no_link(cable, exporter, tmp_path, trap):
     path, = eventually(lambda: [path for path in directory.iterdir() if path.stat().st_size])
     status = path.stat()
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (4321, 4322, 0o640), "root's files are the directory owner's"
+
+
+@pytest.mark.parametrize("owners, is_followed", [((4321, 0), False), ((0, 4321), True), ((4321, 4321), True)])
+def test_the_csv_logs_directory_may_be_a_link_of_root_or_of_its_own_owner(cable, exporter, tmp_path, owners, is_followed):
+    near, _ = cable
+    (tmp_path / "csv").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    for days in (-1, 0, 1):
+        path = tmp_path / "elsewhere" / time.strftime("network_usage_%Y-%m-%d.csv", time.gmtime(time.time() + days * 86400))
+        path.write_text("first\nunfinished")
+    os.chown(tmp_path / "csv", owners[0], owners[0], follow_symlinks=False)
+    os.chown(tmp_path / "elsewhere", owners[1], owners[1])
+    (tmp_path / "netusage.yaml").write_text(f"timezone: UTC\ncsv_log: {{ directory: {tmp_path}/csv/, device: wan0 }}\n")
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml")
+    if is_followed:
+        eventually(lambda: any("unfinished" not in path.read_text() for path in (tmp_path / "elsewhere").iterdir()))
+        assert "the CSV log can't be written" not in daemon.log
+        return
+    eventually(lambda: "the CSV log can't be written" in daemon.log)
+    assert f"file={tmp_path}/csv" in daemon.log and "is a symbolic link" in daemon.log and "remove it" in daemon.log
+    time.sleep(1.5)
+    assert daemon.log.count("the CSV log can't be written") == 1
+    assert {path.read_text() for path in (tmp_path / "elsewhere").iterdir()} == {"first\nunfinished"}
