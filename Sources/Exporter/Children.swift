@@ -43,11 +43,12 @@ final class Children: Sendable {  // A class, for there is one list of them for 
         self.isFirstProcess = isFirstProcess
     }
 
+    /// - Parameter environment: The bytes of a `name=value` each.
     /// - Throws: `Failure` when it can't be started.
-    func start(_ command: [String], environment: [String]) throws(Failure) -> Child {
+    func start(_ command: [String], environment: [[UInt8]]) throws(Failure) -> Child {
         // Locked, or a program that ends at once would be taken for one that others left.
         let process = state.withLock { state in
-            let process = Self.withCStrings(command) { arguments in
+            let process = Self.withCStrings(command.map { Array($0.utf8) }) { arguments in
                 Self.withCStrings(environment) { netusage_spawn(arguments, $0) }
             }
             if process > 0 { state.wanted[process] = .some(nil) }
@@ -58,9 +59,9 @@ final class Children: Sendable {  // A class, for there is one list of them for 
     }
 
     private static func withCStrings<Value>(
-        _ texts: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Value
+        _ texts: [[UInt8]], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Value
     ) -> Value {
-        var pointers = texts.map { strdup($0) } + [nil]
+        var pointers = texts.map { strdup($0.map { CChar(bitPattern: $0) } + [0]) } + [nil]
         defer { for pointer in pointers { free(pointer) } }
         return pointers.withUnsafeMutableBufferPointer { buffer in
             guard let start = buffer.baseAddress else { preconditionFailure("an array with an element has an address") }

@@ -233,15 +233,20 @@ def test_the_log_and_the_program_of_a_quota_get_no_secrets(cable, tmp_path):
     program.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment.part; mv {tmp_path}/environment.part {tmp_path}/environment\n")
     program.chmod(0o755)
     quotas = f"  - {{ name: q, limit: 1 kB, run: [{program}, '--token=S3cret', two] }}\n"
-    secret = {"CREDENTIALS_DIRECTORY": "/run/credentials", "RUNTIME_DIRECTORY": "/run/netusage", "JOURNAL_STREAM": "8:1", "KEPT": "yes"}
+    quotas += "  - { name: wrong, limit: 1 kB, run: ['/bin/true --token=S3cret'] }\n"
+    kept = b"\xffyes\xc3"
+    secret = {"CREDENTIALS_DIRECTORY": "/run/credentials", "RUNTIME_DIRECTORY": "/run/netusage", "JOURNAL_STREAM": "8:1",
+              "KEPT": os.fsdecode(kept)}
     daemon = reaping_daemon(tmp_path, near, quotas, environment=secret)
     try:
         near.send("10.0.0.2", 10)
         eventually((tmp_path / "environment").exists)
         eventually(lambda: "a quota's program ended" in daemon.log)
-        variables = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines() if "=" in line)
-        assert variables["KEPT"] == "yes" and variables["PATH"] == os.environ["PATH"] and variables["NETUSAGE_QUOTA"] == "q"
+        lines = os.fsdecode((tmp_path / "environment").read_bytes()).split("\n")
+        variables = dict(line.split("=", 1) for line in lines if "=" in line)
+        assert os.fsencode(variables["KEPT"]) == kept and variables["PATH"] == os.environ["PATH"] and variables["NETUSAGE_QUOTA"] == "q"
         assert not variables.keys() & (secret.keys() - {"KEPT"})
+        eventually(lambda: 'program="/bin/true …"' in daemon.log)
         assert f"program={program}" in daemon.log and "arguments=2" in daemon.log and "S3cret" not in daemon.log
     finally:
         daemon.close()
