@@ -391,7 +391,7 @@ def test_programs_that_hang_hold_up_no_other_quotas(cable, tmp_path):
 def test_a_zone_that_is_missing_is_named_and_isnt_utc(tmp_path):
     place = f"--storage.path={tmp_path}/ledger.db"
     code, _, errors = ask("serve", place, env={**os.environ, "TZ": "Europe/Berlin", "TZDIR": "/nonexistent"})
-    assert code == 78 and "The zone Europe/Berlin isn't in /nonexistent" in errors, errors
+    assert code == 78 and "The zone Europe/Berlin isn't in /nonexistent; check TZDIR" in errors, errors
     link = "mount --bind $0 /etc; ln -sfn /usr/share/zoneinfo/Europe/Nowhere /etc/localtime; exec \"$@\""
     etc = tmp_path / "etc"
     etc.mkdir()
