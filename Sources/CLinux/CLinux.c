@@ -83,6 +83,8 @@ int netusage_rename_new(const char *from, const char *to) {
     return rename(from, to);
 }
 
+int netusage_open_entry(const char *path) { return open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC); }
+
 int netusage_link_index(int descriptor, const unsigned char *name, size_t length) {
     struct ifreq request = {0};
     if (length >= sizeof request.ifr_name) return -1;

@@ -28,6 +28,9 @@ package struct Zone: Hashable, Codable, Sendable {
 
     package static let utc = Zone(fixedOffsetSeconds: 0)
 
+    /// Where zone files are unless `TZDIR` names another directory.
+    package static let usualDirectory = "/usr/share/zoneinfo"
+
     /// A zone whose offset never changes; an offset beyond ±26 hours is clamped.
     package init(fixedOffsetSeconds: Int) {
         let widest = Int(Zone.widestOffsetSeconds)

@@ -26,7 +26,10 @@ extension ZoneError: CustomStringConvertible {
         case .unreadable(let path):
             "The zone file \(path) can't be read; install the package tzdata, or name another zone."
         case .noSuchZone(let name, let directory):
-            "The zone \(name) isn't in \(directory); install the package tzdata, or check its name."
+            "The zone \(name) isn't in \(directory); "
+                + (directory == Zone.usualDirectory
+                    ? "install the package tzdata, or check its name."
+                    : "check TZDIR, which names that directory, and the zone's name.")
         case .danglingLink(let path, let target):
             "\(path) is a link to \(target), which isn't there; install the package tzdata (tzdata-legacy for old names), or link \(path) to a zone that is there."
         case .fileTooLarge(let byteCount, let limit):

@@ -75,35 +75,32 @@ extension Quota {
             $0.required("max", size, remedy: "say how much may be carried over, as max: 100 GB", default: 1)
         }
         price = reader.optionalMapping("price", example: "{ currency: EUR, base: 9.90 }") { Price(&$0) }
-        let remedy = { "write the program and each of its arguments as an item, such as \(wordList($0))" }
-        run = (reader.sequence("run", argument, limit: 64, remedy: remedy) ?? []).map(\.item)
+        run = (reader.sequence("run", argument, limit: 64, example: commandExample, isSecret: true) ?? []).map(\.item)
         if let program = run.first, program.hasPrefix("/"), !context.isProgram(program) {
             reader.note(
                 about: "run", item: 0,
                 Complaint(
-                    problem: "\(quoted(program)) isn't a program that this user can start now",
+                    problem: "\(quoted(shownProgram(program))) isn't a program that this user can start now",
                     remedy: "see that it is there and may be executed before the quota needs it"))
         }
         if let program = run.first, !program.hasPrefix("/") {
             reader.complain(
                 about: "run",
                 Complaint(
-                    problem: "\(quoted(program)) is not the path of a program",
+                    problem: "\(quoted(shownProgram(program))) is not the path of a program",
                     remedy: "write the whole path, such as /usr/local/bin/on-quota; there is no shell"))
         }
     }
 }
 
-/// The words of a command as a list of YAML.
-private func wordList(_ command: String) -> String {
-    "[\(command.split(separator: " ").map { quoted(String($0)) }.joined(separator: ", "))]"
-}
+/// How a program stands in the file.
+private let commandExample = "[/usr/local/bin/on-quota, --verbose], with the program and each argument as an item"
 
 private func argument(_ node: YAMLNode) throws(Complaint) -> String {
     let text = try node.text(
         of: "an argument", remedy: "write the program and its arguments, each as an item of the list")
     if text.utf8.contains(0) {
-        throw Complaint(problem: "\(quoted(text)) has a zero byte in it", remedy: "no program can take it; remove it")
+        throw Complaint(problem: "has a zero byte in it", remedy: "no program can take it; remove it")
     }
     return text
 }

@@ -150,18 +150,16 @@ struct MappingReader {
     ///
     /// - Parameters:
     ///   - example: How such a list may look.
-    ///   - remedy: What to write for a text that stands there instead of a list.
+    ///   - isSecret: Whether no message may repeat a text that stands there.
     mutating func sequence<Item>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, example: String = "[lo, wg0]",
-        remedy: ((String) -> String)? = nil
+        isSecret: Bool = false
     ) -> [(item: Item, index: Int, place: FilePlace)]? {
-        let showsText = showsText
+        let showsText = showsText && !isSecret
         guard let node = node(of: key),
             let nodes = read(
                 node, path.key(key),
-                { node throws(Complaint) in
-                    try node.items(limit: limit, example: example, remedy: remedy, showsText: showsText)
-                })
+                { node throws(Complaint) in try node.items(limit: limit, example: example, showsText: showsText) })
         else { return nil }
         return nodes.enumerated().compactMap { index, node in
             read(node, path.key(key).item(index), decode).map { ($0, index, node.place) }
@@ -212,7 +210,7 @@ struct MappingReader {
 extension YAMLNode {
     /// The items of a list.
     fileprivate func items(
-        limit: Int, example: String = "[lo, wg0]", remedy: ((String) -> String)? = nil, showsText: Bool = true
+        limit: Int, example: String = "[lo, wg0]", showsText: Bool = true
     ) throws(Complaint) -> [YAMLNode] {
         switch content {
         case .rejected: return []
@@ -223,8 +221,7 @@ extension YAMLNode {
                     throw Complaint(problem: "is not a list", remedy: "write a list, as \(example)")
                 }
                 throw Complaint(
-                    problem: "\(quoted(text)) is not a list",
-                    remedy: remedy?(text) ?? "write a list, as [\(quoted(text))]")
+                    problem: "\(quoted(text)) is not a list", remedy: "write a list, as [\(quoted(text))]")
             }
             throw Complaint(problem: "has no value", remedy: "write [] for an empty list, or leave it out")
         case .sequence(let items):

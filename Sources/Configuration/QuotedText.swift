@@ -17,6 +17,12 @@ func quoted(_ text: String) -> String {
     return shown + (text.unicodeScalars.count > shownScalars ? "…\"" : "\"")
 }
 
+/// A plan's program as messages and the log show it: without what may be arguments, and those may be secret.
+package func shownProgram(_ text: String) -> String {
+    let word = text.utf8.prefix { $0 != UInt8(ascii: " ") }
+    return word.count < text.utf8.count ? "\(Substring(word)) …" : text
+}
+
 extension Unicode.Scalar {
     /// Whether a terminal shows nothing for it, or acts on it, as on those that turn the direction of writing.
     ///

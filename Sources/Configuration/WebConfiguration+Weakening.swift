@@ -11,8 +11,18 @@ extension WebConfiguration {
         }
         if headers.contains(where: { header in !new.headers.contains { $0.name == header.name } }) {
             found.append("headers are gone")
+        } else if !Set(headers).isSubset(of: new.headers) {
+            found.append("headers have other values")
         }
-        if rateLimit != nil, new.rateLimit == nil { found.append("requests are no longer limited") }
+        if let rateLimit {
+            if let newLimit = new.rateLimit {
+                if newLimit.intervalNanoseconds < rateLimit.intervalNanoseconds || newLimit.burst > rateLimit.burst {
+                    found.append("more requests are let through")
+                }
+            } else {
+                found.append("requests are no longer limited")
+            }
+        }
         if let tls, let newTLS = new.tls { found += tls.weakenings(in: newTLS) }
         return found
     }

@@ -35,7 +35,7 @@ struct YAMLTreeBuilder {
         switch event.kind {
         case .alias(let name):
             try count(event)
-            report(.alias(showsText ? name : "…"), at: event.place)
+            report(.alias(showsValues ? name : "…"), at: event.place)
             add(YAMLNode(content: .rejected, place: event.place))
         case .scalar(let text, let isPlain):
             try count(event)
@@ -122,9 +122,12 @@ struct YAMLTreeBuilder {
     private mutating func reportControlCharacter(in text: String, at place: FilePlace) -> Bool {
         let isControl = { (scalar: Unicode.Scalar) in scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) }
         guard text.unicodeScalars.contains(where: { $0 != "\n" && isControl($0) }) else { return false }
-        report(.controlCharacter(in: showsText ? quoted(text) : "the text"), at: place)
+        report(.controlCharacter(in: showsValues ? quoted(text) : "the text"), at: place)
         return true
     }
+
+    /// Whether messages may repeat what stands here; arguments of programs may be secret.
+    private var showsValues: Bool { showsText && !open.contains { $0.key?.text == "run" } }
 
     private mutating func report(_ complaint: Complaint, at place: FilePlace) {
         findings.append(Finding(at: place, path, complaint))

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import Configuration
 import Glibc
 import Logging
 
@@ -71,7 +72,7 @@ struct Announcer: Sendable {
         if Task.isCancelled { return }
         guard await willStart(announcement.event) else { return }
         var metadata: Logger.Metadata = [
-            "quota": "\(announcement.event.quota)", "program": "\(announcement.command.first ?? "")",
+            "quota": "\(announcement.event.quota)", "program": "\(shownProgram(announcement.command.first ?? ""))",
             // What they say may be secret.
             "arguments": "\(announcement.command.count - 1)",
         ]
@@ -118,12 +119,12 @@ struct Announcer: Sendable {
         }
     }
 
-    /// The daemon's own environment, a `name=value` each.
-    private static func inherited() -> [String] {
-        var lines: [String] = []
+    /// The daemon's own environment, the bytes of a `name=value` each.
+    private static func inherited() -> [[UInt8]] {
+        var lines: [[UInt8]] = []
         var entry = environ
         while let text = entry.pointee {
-            lines.append(String(cString: text))
+            lines.append(Array(UnsafeRawBufferPointer(start: text, count: strlen(text))))
             entry += 1
         }
         return lines
@@ -131,7 +132,7 @@ struct Announcer: Sendable {
 
     /// What a service manager gives the daemon and nobody else: its sockets, its credentials, where its log goes. See
     /// systemd.exec(5), "Environment Variables in Spawned Processes".
-    private static let ownVariables: Set<Substring> = [
+    private static let ownVariables: Set<String> = [
         "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
         "LISTEN_PIDFDID",
         "CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "FDSTORE", "MAINPID", "JOURNAL_STREAM", "INVOCATION_ID",
@@ -139,13 +140,12 @@ struct Announcer: Sendable {
     ]
 
     /// A program's environment: the daemon's, without what is the daemon's alone, and what the announcement says.
-    static func environment(of announcement: Announcement, inherited: [String]) -> [String] {
-        let told = Set(announcement.variables.map { Substring($0.name) })
+    static func environment(of announcement: Announcement, inherited: [[UInt8]]) -> [[UInt8]] {
+        let others = ownVariables.union(announcement.variables.map(\.name))
         let kept = inherited.filter { line in
-            let name = line.prefix { $0 != "=" }
-            return !ownVariables.contains(name) && !told.contains(name)
+            !others.contains(String(decoding: line.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self))
         }
-        return kept + announcement.variables.map { "\($0.name)=\($0.value)" }
+        return kept + announcement.variables.map { Array("\($0.name)=\($0.value)".utf8) }
     }
 }
 

@@ -90,8 +90,10 @@ actor CSVLog {
     }
 
     private static func path(of day: CivilDate, _ sample: Sample) -> String {
-        "\(sample.setting.directory)/network_usage_\(day).csv"
+        "\(sample.setting.directory)/\(name(of: day))"
     }
+
+    private static func name(of day: CivilDate) -> String { "network_usage_\(day).csv" }
 
     private struct Failure: Error {
         var path: String
@@ -102,17 +104,13 @@ actor CSVLog {
     private static func write(_ total: Total, at moment: Timestamp, to day: CivilDate, _ sample: Sample) throws(Failure)
     {
         let path = path(of: day, sample)
-        PlainFile.makeDirectory(sample.setting.directory, mode: 0o750)  // Where it can't be, opening the file says so.
-        let descriptor: CInt
-        do throws(PlainFile.Failure) {
-            descriptor = try PlainFile.open(path, beside: path, flags: O_APPEND).descriptor
-        } catch {
-            var failure = Failure(path: path, text: "\(error)")
-            switch error {
-            case .link, .notPlain: failure.remedy = "remove it, or name another directory under csv_log"
-            case .system: break
-            }
-            throw failure
+        let directory = try opened(sample.setting.directory) { () throws(PlainFile.Failure) in
+            try PlainFile.openDirectory(sample.setting.directory, mode: 0o750)
+        }
+        defer { Glibc.close(directory) }
+        let descriptor = try opened(path) { () throws(PlainFile.Failure) in
+            let name = name(of: day)
+            return try PlainFile.open(name, beside: name, in: directory, flags: O_APPEND).descriptor
         }
         defer { Glibc.close(descriptor) }
         var text = isEmptyOrMended(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
@@ -124,6 +122,21 @@ actor CSVLog {
             let reason = count < 0 ? String(cString: strerror(errno)) : "the disk is full"
             if count > 0 { ftruncate(descriptor, lseek(descriptor, 0, SEEK_END) - count) }
             throw Failure(path: path, text: reason)
+        }
+    }
+
+    private static func opened(
+        _ path: String, by open: () throws(PlainFile.Failure) -> CInt
+    ) throws(Failure) -> CInt {
+        do throws(PlainFile.Failure) {
+            return try open()
+        } catch {
+            var failure = Failure(path: path, text: "\(error)")
+            switch error {
+            case .link, .notPlain: failure.remedy = "remove it, or name another directory under csv_log"
+            case .system: break
+            }
+            throw failure
         }
     }
 

@@ -47,10 +47,11 @@ final class Children: Sendable {  // A class, for there is one list of them for 
 
     /// Starts a program, which waits for its file system.
     ///
+    /// - Parameter environment: The bytes of a `name=value` each.
     /// - Throws: `Failure` when it can't be started.
-    func start(_ command: [String], environment: [String]) throws(Failure) -> Child {
+    func start(_ command: [String], environment: [[UInt8]]) throws(Failure) -> Child {
         state.withLock { $0.startingCount += 1 }
-        let process = Self.withCStrings(command) { arguments in
+        let process = Self.withCStrings(command.map { Array($0.utf8) }) { arguments in
             Self.withCStrings(environment) { netusage_spawn(arguments, $0) }
         }
         state.withLock { state in
@@ -62,9 +63,9 @@ final class Children: Sendable {  // A class, for there is one list of them for 
     }
 
     private static func withCStrings<Value>(
-        _ texts: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Value
+        _ texts: [[UInt8]], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Value
     ) -> Value {
-        var pointers = texts.map { strdup($0) } + [nil]
+        var pointers = texts.map { strdup($0.map { CChar(bitPattern: $0) } + [0]) } + [nil]
         defer { for pointer in pointers { free(pointer) } }
         return pointers.withUnsafeMutableBufferPointer { buffer in
             guard let start = buffer.baseAddress else { preconditionFailure("an array with an element has an address") }

@@ -10,7 +10,11 @@ package enum ConfigurationFile {
     /// Files larger than this aren't configurations.
     private static let maximumBytes = 1024 * 1024
 
-    package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+    /// Whether there is anything at a path; what can't be looked at, or a link that leads nowhere, isn't absent.
+    package static func exists(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 || errno != ENOENT
+    }
 
     /// The names of the devices that there are now; none where that can't be told.
     private static func presentDevices() -> [DeviceName] {

@@ -13,7 +13,7 @@ struct SystemZone: Sendable {
         /// `TZ`, as for any C program; `nil` if it isn't set.
         var variable = getenv("TZ").map { String(cString: $0) }
         /// Where zone files are: `TZDIR`, as for any C program, or the usual place.
-        var directory = getenv("TZDIR").map { String(cString: $0) } ?? "/usr/share/zoneinfo"
+        var directory = getenv("TZDIR").map { String(cString: $0) } ?? Zone.usualDirectory
         var link = "/etc/localtime"
     }
 

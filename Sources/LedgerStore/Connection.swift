@@ -7,6 +7,9 @@ struct SQLiteError: Error {
     let code: CInt
     let message: String
 
+    /// `SQLITE_CANTOPEN_SYMLINK`. What can be resolved is, before SQLite sees it.
+    private static let symbolicLink: CInt = SQLITE_CANTOPEN | 6 << 8
+
     /// The primary result code.
     var primaryCode: CInt { code & 0xFF }
 
@@ -20,6 +23,9 @@ struct SQLiteError: Error {
 
     /// - Parameter isDamaged: Whether the file makes no sense.
     func storeError(path: String, isDamaged: Bool) -> StoreError {
+        if code == Self.symbolicLink {
+            return StoreError(.foreign, path: path, "a symbolic link in its path leads to what isn't UTF-8")
+        }
         let code: StoreError.Code =
             switch primaryCode {
             case _ where isDamaged: .damaged

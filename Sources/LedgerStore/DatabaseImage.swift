@@ -8,7 +8,7 @@ import Glibc
 struct DatabaseImage: ~Copyable {
     /// Allocated by SQLite, which takes it over; `nil` for a database without anything in it.
     private(set) var start: UnsafeMutableRawPointer?
-    private(set) var size: Int
+    private(set) var size = 0
 
     /// How often the files are read again when somebody writes them meanwhile.
     private static let attempts = 50
@@ -20,14 +20,19 @@ struct DatabaseImage: ~Copyable {
             if max(Self.fileSize(path), Self.fileSize(path + "-wal")) > maximumBytes {
                 throw StoreError(.unavailable, path: path, "it is larger than \(maximumBytes >> 20) MiB")
             }
-            if let pages = try Self.pages(path: path) {
-                (start, size) = pages
+            if let image = try Self.state(of: path) {
+                self = image
                 return
             }
             usleep(100_000)
         }
+        if Self.fileSize(path + "-journal") > 0 {
+            throw StoreError(.unfinished, path: path + "-journal", "a change of the database isn't finished")
+        }
         throw StoreError(.busy, path: path, "it is being written all the time")
     }
+
+    private init() {}
 
     deinit {
         sqlite3_free(start)
@@ -41,42 +46,60 @@ struct DatabaseImage: ~Copyable {
     }
 
     /// - Returns: `nil` when the files were written meanwhile.
-    private static func pages(path: String) throws(StoreError) -> (UnsafeMutableRawPointer?, Int)? {
+    private static func state(of path: String) throws(StoreError) -> DatabaseImage? {
         // A transaction is under way, or one was broken off: what the file has isn't what was committed.
         if fileSize(path + "-journal") > 0 { return nil }
-        let before = try? bytes(of: path + "-wal", limit: WriteAheadLog.headerBytes)  // Without one there is no log.
-        let database = try bytes(of: path)
-        let log = try? bytes(of: path + "-wal")
-        let after = try? bytes(of: path + "-wal", limit: WriteAheadLog.headerBytes)
+        let before = try log(of: path, limit: WriteAheadLog.headerBytes)
+        var image = DatabaseImage()
+        guard try image.read(path) else { return nil }
+        let log = try log(of: path)
+        let after = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
         // A log that was begun again meanwhile may have had pages that were copied into the file behind our back.
-        if Array((log ?? []).prefix(WriteAheadLog.headerBytes)) != before ?? [] || after != before { return nil }
-        let pages = WriteAheadLog(log ?? [])?.pages
-        let pageBytes = pages?.pageBytes ?? 0
-        let size = pages.map { Int($0.count) * pageBytes } ?? database.count
-        if size == 0 { return (nil, 0) }
-        guard let memory = sqlite3_malloc64(UInt64(size)) else {
+        if Array(log.prefix(WriteAheadLog.headerBytes)) != before || after != before { return nil }
+        if let pages = WriteAheadLog(log)?.pages { try image.take(pages, from: log, of: path) }
+        // "Legacy" instead of "WAL": an image has no log.
+        if image.size > 19 {
+            image.bytes[18] = 1
+            image.bytes[19] = 1
+        }
+        return image
+    }
+
+    private var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: start, count: size) }
+
+    /// - Returns: Whether it is the whole file, which may have been cut meanwhile.
+    private mutating func read(_ path: String) throws(StoreError) -> Bool {
+        guard let file = try PlainInput(path) else {
+            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(ENOENT)))")
+        }
+        try resize(to: file.size, path: path)
+        return try file.read(into: bytes) == size
+    }
+
+    /// Puts the pages of a log over those of the file.
+    private mutating func take(
+        _ pages: WriteAheadLog.Pages, from log: [UInt8], of path: String
+    ) throws(StoreError) {
+        try resize(to: Int(pages.count) * pages.pageBytes, path: path)
+        for (number, offset) in pages.offsets {
+            let place = Int(number - 1) * pages.pageBytes
+            guard place + pages.pageBytes <= size else { continue }
+            UnsafeMutableRawBufferPointer(rebasing: bytes[place..<place + pages.pageBytes])
+                .copyBytes(from: log[offset..<offset + pages.pageBytes])
+        }
+    }
+
+    /// What is new is zero.
+    private mutating func resize(to newSize: Int, path: String) throws(StoreError) {
+        if newSize == size { return }
+        guard let memory = sqlite3_realloc64(start, UInt64(max(1, newSize))) else {
             throw StoreError(.unavailable, path: path, "it is too large for this machine's memory")
         }
-        let image = UnsafeMutableRawBufferPointer(start: memory, count: size)
-        let copied = min(size, database.count)
-        image.copyBytes(from: database[..<copied])
-        if copied < size {
-            UnsafeMutableRawBufferPointer(rebasing: image[copied...]).initializeMemory(as: UInt8.self, repeating: 0)
+        let former = size
+        (start, size) = (memory, newSize)
+        if former < newSize {
+            UnsafeMutableRawBufferPointer(rebasing: bytes[former...]).initializeMemory(as: UInt8.self, repeating: 0)
         }
-        if let pages, let log {
-            for (number, offset) in pages.offsets {
-                let place = Int(number - 1) * pageBytes
-                guard place + pageBytes <= size else { continue }
-                UnsafeMutableRawBufferPointer(rebasing: image[place..<place + pageBytes])
-                    .copyBytes(from: log[offset..<offset + pageBytes])
-            }
-        }
-        // "Legacy" instead of "WAL": an image has no log.
-        if size > 19 {
-            image[18] = 1
-            image[19] = 1
-        }
-        return (memory, size)
     }
 
     private static func fileSize(_ path: String) -> Int {
@@ -84,33 +107,63 @@ struct DatabaseImage: ~Copyable {
         return stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 
-    private static func bytes(of path: String, limit: Int = .max) throws(StoreError) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    /// What stands in a database's log; nothing only if there is none. No link is followed, as SQLite follows none.
+    private static func log(of path: String, limit: Int = .max) throws(StoreError) -> [UInt8] {
+        guard let file = try PlainInput(path + "-wal", flags: O_NOFOLLOW) else { return [] }
+        return try file.bytes(limit: limit)
+    }
+}
+
+/// A plain file that is open for reading.
+private struct PlainInput: ~Copyable {
+    let size: Int
+    private let path: String
+    private let descriptor: CInt
+
+    /// `nil` when there is no such file.
+    init?(_ path: String, flags: CInt = 0) throws(StoreError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags)
         if descriptor < 0 {
-            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(errno)))")
+            switch errno {
+            case ENOENT: return nil
+            case ELOOP: throw StoreError(.foreign, path: path, "\(PlainFile.Failure.link)")
+            case let code:
+                throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(code)))")
+            }
         }
-        defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            throw StoreError(.foreign, path: path, "it isn't a plain file")
+            close(descriptor)
+            throw StoreError(.foreign, path: path, "\(PlainFile.Failure.notPlain)")
         }
-        let size = min(limit, Int(status.st_size))
+        self.path = path
+        self.descriptor = descriptor
+        size = Int(status.st_size)
+    }
+
+    deinit {
+        close(descriptor)
+    }
+
+    func bytes(limit: Int) throws(StoreError) -> [UInt8] {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: min(limit, size), alignment: 1)
+        defer { buffer.deallocate() }
+        return Array(buffer.prefix(try read(into: buffer)))
+    }
+
+    /// - Returns: How many bytes there are, fewer than there were if the file was cut meanwhile.
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws(StoreError) -> Int {
         var count = 0
-        var reason: CInt = 0
-        let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, initialized in
-            while count < size {
-                let part = pread(descriptor, buffer.baseAddress! + count, size - count, off_t(count))
-                if part < 0 && errno == EINTR { continue }
-                if part < 0 { reason = errno }
-                if part <= 0 { break }
-                count += part
+        while count < buffer.count {
+            let part = pread(descriptor, buffer.baseAddress! + count, buffer.count - count, off_t(count))
+            if part < 0 && errno == EINTR { continue }
+            if part < 0 {
+                throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(errno)))")
             }
-            initialized = count
+            if part == 0 { break }
+            count += part
         }
-        if reason != 0 {
-            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(reason)))")
-        }
-        return bytes
+        return count
     }
 }
 

@@ -44,6 +44,7 @@ package final class LedgerFile {
         do {
             try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
             inodeLock = try LedgerInodeLock(ofLedgerAt: path)
+            try Self.checkName(path: path, wasUsedBefore: lock.wasUsedBefore)
             try LedgerPlace.adoptLog(ofLedger: path)
             let connection = try Self.connect(path: path, vfs: vfs)
             openConnection = connection
@@ -51,7 +52,7 @@ package final class LedgerFile {
             isInUse = stored != nil
             identity = stored ?? Int64.random(in: 1 ... .max)
         } catch {
-            if error.code == .foreign || error.code == .newer { lock.removeIfNew() }
+            if [.foreign, .newer, .locked].contains(error.code) { lock.removeIfNew() }
             throw error
         }
         guard let inode = FileIdentity(path: path) else {
@@ -79,6 +80,7 @@ package final class LedgerFile {
         }
         self.inode = inode
         try Self.checkHeader(path: path, wasUsedBefore: false)
+        try Self.checkName(path: path, wasUsedBefore: access(path + ".lock", F_OK) == 0)
         let connection = try Self.connect(reading: path)
         openConnection = connection
         let stored = try Self.storedIdentity(connection, path: path)
@@ -223,11 +225,15 @@ package final class LedgerFile {
         for number in 1... {
             let aside = "\(path).damaged-\(stamp)" + (number == 1 ? "" : "-\(number)")
             if suffixes.contains(where: { access(aside + $0, F_OK) == 0 }) { continue }
+            var moved: [String] = []
             for suffix in suffixes where access(path + suffix, F_OK) == 0 {
                 if netusage_rename_new(path + suffix, aside + suffix) != 0 {
                     let reason = String(cString: strerror(errno))
+                    // A ledger and its log stay together.
+                    for suffix in moved { _ = netusage_rename_new(aside + suffix, path + suffix) }
                     throw StoreError(.unavailable, path: path + suffix, "can't be moved aside: \(reason)")
                 }
+                moved.append(suffix)
             }
             return aside
         }
@@ -239,8 +245,9 @@ package final class LedgerFile {
         let directory = String(path[..<slash])
         if access(directory, F_OK) == 0 { return }
         try createDirectory(of: directory)
-        if mkdir(directory, 0o750) != 0, errno != EEXIST {
-            throw StoreError(.unavailable, path: directory, "can't be created: \(String(cString: strerror(errno)))")
+        let code = PlainFile.makeDirectory(directory, mode: 0o750)
+        if code != 0 {
+            throw StoreError(.unavailable, path: directory, "can't be created: \(String(cString: strerror(code)))")
         }
     }
 
@@ -250,7 +257,10 @@ package final class LedgerFile {
         if descriptor < 0 {
             if errno == ENOENT { return }
             if errno == ELOOP {
-                throw StoreError(.foreign, path: path, "it is a symbolic link that leads nowhere")
+                let reason =
+                    FileIdentity(path: path) == nil
+                    ? "that leads nowhere" : "that isn't followed: it is another user's, or its target isn't UTF-8"
+                throw StoreError(.foreign, path: path, "it is a symbolic link \(reason)")
             }
             throw StoreError(.unavailable, path: path, "can't be opened: \(String(cString: strerror(errno)))")
         }
@@ -271,6 +281,17 @@ package final class LedgerFile {
         if isSQLite, application == Schema.applicationID || application == 0 { return }
         if wasUsedBefore { throw StoreError(.damaged, path: path, "its header isn't a ledger's") }
         throw StoreError(.foreign, path: path, isSQLite ? "another program's database" : "not a ledger of netusage")
+    }
+
+    /// By another name than that of its lock and its log a ledger lacks what stands in the log.
+    private static func checkName(path: String, wasUsedBefore: Bool) throws(StoreError) {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_nlink > 1, !wasUsedBefore, access(path + "-wal", F_OK) != 0 else {
+            return
+        }
+        throw StoreError(
+            .foreign, path: path,
+            "it is a hard link, and the ledger's last bookings may stand in a log beside its first name")
     }
 
     /// Opens the database, checks that it is a ledger, and brings an older one up to date.

@@ -6,20 +6,24 @@ import Glibc
 /// root follows no link that this user laid.
 package enum LedgerPlace {
     /// One path for a ledger whatever links lead to it, so that its lock, its socket and SQLite's files are one, too.
+    ///
+    /// A link in the ledger's own place that isn't to be followed stays in the path, and opening the ledger refuses it.
     package static func resolved(_ path: String) -> String {
-        if let whole = real(path) { return whole }
+        let path = PlainFile.target(of: path) ?? path
         guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else {
             return real(".").map { $0 + "/" + path } ?? path
         }
+        let parent = String(path[..<slash])
         // The directory may still have to be made, and so its own.
-        let directory = slash == path.startIndex ? "/" : resolved(String(path[..<slash]))
+        let directory = slash == path.startIndex ? "/" : real(parent) ?? resolved(parent)
         return (directory == "/" ? "" : directory) + "/" + path[path.index(after: slash)...]
     }
 
+    /// `nil` also for a path that isn't UTF-8: as a text it would be the path of something else.
     private static func real(_ path: String) -> String? {
         guard let resolved = realpath(path, nil) else { return nil }
         defer { free(resolved) }
-        return String(cString: resolved)
+        return String(validatingCString: resolved)
     }
 
     /// Opens a plain file for writing, and creates it if it isn't there: with access for its owner and group alone, owned by

@@ -13,6 +13,8 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
         case replaced
         /// Another program has the file locked.
         case busy
+        /// A change of the database was begun, and isn't finished: it is under way, or was broken off.
+        case unfinished
         /// The disk is full.
         case full
         /// Reading or writing fails for now: permissions, a read-only or failing disk.
@@ -36,9 +38,11 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
         case .locked: "stop the other netusage, or give this one a ledger of its own with --storage.path"
         case .newer: "install the newer netusage, or name another file with --storage.path; the file is left as it is"
         case .foreign: "name another file with --storage.path; this one is left as it is"
-        case .damaged: "it is moved aside and a new ledger is begun"
+        case .damaged: "netusage serve moves it aside and begins a new one"
         case .replaced: "restart netusage to take up the file that is there now"
         case .busy: "end the program that has it locked"
+        case .unfinished:
+            "if no program writes the database now, open it with the one that did, or with sqlite3, which takes the change back"
         case .full: "free some space on its disk"
         case .unavailable:
             "check the disk and the permissions, or name another file with --storage.path"

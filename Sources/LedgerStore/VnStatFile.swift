@@ -12,7 +12,8 @@ package enum VnStatFile {
 
     /// - Throws: `StoreError` when it isn't such a database, or can't be read.
     package static func interfaces(at path: String) throws(StoreError) -> [VnStatInterface] {
-        let image = try DatabaseImage(path: path, maximumBytes: maximumBytes)
+        // Its log and its journal are beside what a link leads to.
+        let image = try DatabaseImage(path: LedgerPlace.resolved(path), maximumBytes: maximumBytes)
         do {
             let connection = try Connection(image: image)
             try connection.distrust(forSeconds: maximumSeconds)

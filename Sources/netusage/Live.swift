@@ -22,25 +22,24 @@ struct Live: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        let source: LiveSource
-        do throws(LedgerAccess.Failure) {
-            source = try await common.ledgerAccess.live()
+        do {
+            let source = try await common.ledgerAccess.live()
             if options.json || isatty(STDOUT_FILENO) == 0 {
                 try await printLines(source)
             } else {
                 try await draw(source)
             }
-        } catch {
+        } catch let error as LedgerAccess.Failure {
             throw error.told()
         }
     }
 
-    private func printLines(_ source: LiveSource) async throws(LedgerAccess.Failure) {
+    private func printLines(_ source: LiveSource) async throws {
         var printed = 0
         while printed < count ?? .max {
             await Pace.nextSecond(isOver: { false })
             let line = json(try await source.report(of: options.devices, isFirst: printed == 0))
-            if !writeAll(line + [UInt8(ascii: "\n")]) { return }
+            try output(String(decoding: line, as: UTF8.self) + "\n")
             printed += 1
         }
     }

@@ -14,7 +14,7 @@ final class ProgressBar {
     }
 
     /// - Parameters:
-    ///   - share: From 0 to 1.
+    ///   - share: From 0 to 1; what is beyond, as another program may send it, counts as the nearest.
     ///   - bytes: How many more are written.
     func show(_ share: Double, bytes: Int = 0) {
         self.bytes += UInt64(bytes)
@@ -24,6 +24,7 @@ final class ProgressBar {
             return
         }
         shownAt = now
+        let share = share > 0 ? min(share, 1) : 0
         let filled = Int((share * 30).rounded(.down))
         let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 30 - filled)
         let size = self.bytes > 0 ? "  \(sizeText(self.bytes))" : ""

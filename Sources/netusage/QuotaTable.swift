@@ -50,7 +50,7 @@ struct QuotaTable {
         case ..<1: "over"
         case ..<3600: counted((seconds + 59) / 60, "minute") + " left"
         case ..<172_800: counted((seconds + 1800) / 3600, "hour") + " left"
-        default: counted((seconds + 43_200) / 86_400, "day") + " left"
+        default: counted((min(seconds, 1 << 40) + 43_200) / 86_400, "day") + " left"
         }
     }
 
@@ -77,7 +77,7 @@ struct QuotaTable {
             + columns([
                 (
                     "limit",
-                    "\(sizeText(UInt64(limit.limitBytesPerSecond)))/s for \(decimalText(limit.forSeconds, decimals: 0)) s"
+                    "\(rateText(limit.limitBytesPerSecond, inBits: false)) for \(decimalText(limit.forSeconds, decimals: 0)) s"
                 ),
                 ("breaches", "\(limit.breaches)"),
             ])
@@ -90,7 +90,7 @@ struct QuotaTable {
     /// None where it isn't known how much is used.
     private func bar(_ quota: QuotaReport) -> [String] {
         guard let used = quota.usedBytes else { return [] }
-        let share = Double(used) / Double(quota.limitBytes)
+        let share = Double(used) / Double(max(1, quota.limitBytes))
         let percent = "\(decimalText(min(share, 999.999) * 100, decimals: 1)) %"
         let state = state(of: quota)
         let length = terminal.columns - 2 - 2 - width(percent) - 2 - width(state.word)

@@ -146,7 +146,7 @@ struct UsageTable {
         if largest == 0 || row.total == 0 { return "" }
         let eighths = max(1, Int((Double(row.total) / Double(largest) * Double(length) * 8).rounded()))
         let whole = eighths / 8
-        let received = Int((Double(row.received) / Double(row.total) * Double(whole)).rounded())
+        let received = Int((min(1, Double(row.received) / Double(row.total)) * Double(whole)).rounded())
         let (full, light) = terminal.hasUnicode ? ("█", "▒") : ("#", "-")
         let parts =
             terminal.hasUnicode ? ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"] : ["", ".", ".", ".", ".", ".", ".", "."]

@@ -164,6 +164,35 @@ struct PlanTests {
         #expect(text == expected, "UPDATE_GOLDEN=1 writes it anew; look at the difference")
     }
 
+    @Test(arguments: [
+        "run: '/bin/true --token=S3cret'", "run: S3cret", "run: ['curl -H S3cret']",
+        "run: ['/bin/nonexistent --token=S3cret']",
+        "run: [/bin/nonexistent, S3cret]", #"run: [/bin/nonexistent, "S3cret\0"]"#, #"run: "S3cret\e""#,
+        #"run: [/bin/true, "S3cret\e"]"#,
+        "run: [/bin/true, *S3cret]", "run: *S3cret", "run: [/bin/true, [S3cret]]", "run: { token: S3cret }",
+        "run: !S3cret x", "run: &S3cret x",
+    ])
+    func noMessageRepeatsTheArgumentsOfAProgram(_ run: String) throws {
+        let yaml = Self.yaml(of: run)
+        let errors = errors(in: yaml)
+        let message =
+            try errors == ""
+            ? Configuration(yaml: Array(yaml.utf8), file: "netusage.yaml") { _ in
+                nil
+            } isProgram: { _ in
+                false
+            }
+            .notes.map { "\($0)" }.joined() : errors
+        #expect(message.contains("quotas[0].run") && !message.contains("S3cret"), "\(message)")
+    }
+
+    @Test func aProgramIsNamedByItsFirstWord() throws {
+        #expect(errors(in: Self.yaml(of: "run: ['curl -H x']")).contains(#""curl …" is not the path of a program"#))
+        let remedy = "[/usr/local/bin/on-quota, --verbose], with the program and each argument as an item"
+        #expect(errors(in: Self.yaml(of: "run: curl")).contains("is not a list; write a list, as \(remedy)"))
+        #expect(errors(in: Self.yaml(of: "run: [/usr/local/bin/on-quota, --verbose]")) == "")
+    }
+
     @Test func tenThousandMutatedPlansAreReadOrRefusedWithAPlace() {
         print("seed \(testSeed)")
         var random = SeededGenerator(seed: testSeed)

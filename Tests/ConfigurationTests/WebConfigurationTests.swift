@@ -162,6 +162,22 @@ import Testing
           bob: \(someHash(cost: "10"))
 
         """
+    /// Of which each value may be cut.
+    private static let block = """
+        tls_server_config:
+          cert_file: c.pem
+          key_file: k.pem
+        basic_auth_users:
+          alice: \(someHash(cost: "10"))
+        rate_limit:
+          burst: 20
+          interval: 10h
+        http_server_config:
+          headers:
+            Strict-Transport-Security: max-age=31536000
+            Content-Security-Policy: default-src 'none'; img-src 'self'
+
+        """
 
     private func configuration(_ yaml: String) throws -> WebConfiguration {
         try WebConfigurationText(yaml: Array(yaml.utf8), file: "web.yml").configuration
@@ -176,7 +192,9 @@ import Testing
         ("alice", "carol", "1 of 2 users is gone"), (", two", ", three", "certificates with other names are taken"),
         ("  client_allowed_sans: [one, two]\n", "", "certificates with other names are taken"),
         ("  min_version: TLS13\n", "", "older versions of TLS are taken"),
-        ("X-Frame-Options: deny", "", "headers are gone"),
+        ("X-Frame-Options: deny", "", "headers are gone"), ("deny", "sameorigin", "headers have other values"),
+        ("interval: 1s", "interval: 1", "more requests are let through"),
+        ("burst: 3", "burst: 30", "more requests are let through"),
         ("rate_limit: { interval: 1s, burst: 3 }\n", "", "requests are no longer limited"),
         (
             "RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n  client_allowed_sans: [one, two]\n",
@@ -189,14 +207,26 @@ import Testing
         #expect(try configuration(Self.full).weakenings(in: configuration(changed)) == [weakening])
     }
 
+    @Test func whatProtectsMoreIsNoWeakening() throws {
+        for (part, replacement) in [
+            ("interval: 1s", "interval: 2s"), ("burst: 3", "burst: 1"),
+            ("deny }", "deny, X-Content-Type-Options: nosniff }"),
+        ] {
+            let changed = Self.full.replacing(part, with: replacement)
+            try #require(changed != Self.full)
+            #expect(try configuration(Self.full).weakenings(in: configuration(changed)) == [])
+        }
+    }
+
     /// A file that is written in place shows each of them for a moment.
-    @Test func everyPrefixOfAGoodFileIsWrongOrBlankOrWeakerOrTheSame() throws {
-        let whole = try configuration(Self.full)
-        let bytes = Array(Self.full.utf8)
+    @Test(arguments: [full, block, block.split(separator: "k.pem\n").last.map(String.init) ?? ""])
+    func everyPrefixOfAGoodFileIsWrongOrBlankOrWeakerOrTheSame(_ full: String) throws {
+        let whole = try configuration(full)
+        let bytes = Array(full.utf8)
         for count in 0..<bytes.count {
             guard let text = try? WebConfigurationText(yaml: Array(bytes[..<count]), file: "web.yml") else { continue }
             let isWeaker =
-                text.isBlank || text.configuration.tls == nil
+                text.isBlank || whole.tls != nil && text.configuration.tls == nil
                 || !whole.weakenings(in: text.configuration).isEmpty
             #expect(isWeaker || text.configuration == whole, "\(count) bytes")
         }

@@ -16,7 +16,8 @@ struct ListenAddressTests {
         ("127.0.0.1:10073", "127.0.0.1:10073"), ("[::1]:80", "[::1]:80"), (":9100", ":9100"),
         ("0.0.0.0:1", "0.0.0.0:1"),
         ("[fe80::1%eth0]:7", "[fe80::1%eth0]:7"), ("meter.example:65535", "meter.example:65535"),
-        ("localhost:0", "127.0.0.1:0"),
+        ("localhost:0", "127.0.0.1:0"), ("0xdead.example:1", "0xdead.example:1"),
+        ("0.0.0.0.example:1", "0.0.0.0.example:1"),
     ])
     func anAddressMeansWhatItSays(text: String, address: String) {
         #expect(self.address(text) == address)
@@ -25,7 +26,9 @@ struct ListenAddressTests {
     @Test(arguments: [
         "*:10081", "10073", "127.0.0.1", "::1:10073", "[::1]", "[::1]10073", "[]:1", "[127.0.0.1]:1", "a b:1",
         "127.1:1",
-        "2130706433:1", "256.0.0.1:1", "localhost:65536", "localhost:+1", "localhost:", "", "http://x:1", "x/y:1",
+        "2130706433:1", "0x7f000001:1", "0X7F.1:1", "127.0x1:1", "127.0.0.0x1:1", "0177.0.0.1:1", "127.0.0.01:1",
+        "00.0.0.0:1", "0x:1",
+        "256.0.0.1:1", "localhost:65536", "localhost:+1", "localhost:", "", "http://x:1", "x/y:1",
         "é:1",
     ])
     func whatTheResolverWouldTakeForSomethingElseIsAnError(text: String) {

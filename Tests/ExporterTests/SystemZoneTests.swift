@@ -70,6 +70,17 @@ struct SystemZoneTests {
         }
     }
 
+    @Test func theRemedyNamesTZDIRWhereThatIsWrong() throws {
+        let remedies = try [(Zone.usualDirectory, "install the package tzdata"), ("/nonexistent", "check TZDIR")].map {
+            directory, remedy in
+            let error = try #require(throws: ZoneError.self) {
+                try zone(variable: "Europe/Nowhere", directory: directory)
+            }
+            return error.description.contains(remedy)
+        }
+        #expect(remedies == [true, true])
+    }
+
     @Test func aWholePathIsNeverARule() throws {
         #expect(throws: ZoneError.unreadable(path: "/nonexistent/zone1")) { try zone(variable: "/nonexistent/zone1") }
     }

@@ -71,6 +71,14 @@ struct WebConfigurationFollowerTests {
         #expect(scene.follower.inForce.configuration.users.count == 2)
     }
 
+    @Test func theRemedyForAnEmptiedFileHelpsWithTLSToo() throws {
+        let scene = try Scene(Self.tls + Self.users)
+        let answers = [scene.look(""), scene.look(nil), scene.look(nil)]
+        #expect(answers[2].hasPrefix("refuse: the file is empty; tls_server_config must stay in it"), "\(answers)")
+        let remedied = [scene.look(Self.tls + "basic_auth_users: {}\n"), scene.look(nil), scene.look(nil)]
+        #expect(remedied[2] == "use: no password is asked for any more")
+    }
+
     @Test(arguments: ["{}\n", "basic_auth_users: {}\n"])
     func noUsersMustBeSaidAndStandForASecond(_ yaml: String) throws {
         let scene = try Scene(Self.users)
@@ -128,7 +136,17 @@ struct WebConfigurationFollowerTests {
 
     /// As a writer that rewrites the file in place shows it.
     @Test func noPrefixOfAGoodFileHoldsUnlessItSaysTheSame() throws {
-        for good in [Self.tls + Self.users, Self.users + Self.tls, Self.users] {
+        let more = """
+            http_server_config:
+              headers:
+                Strict-Transport-Security: max-age=31536000
+                Content-Security-Policy: default-src 'none'; img-src 'self'
+            rate_limit:
+              burst: 20
+              interval: 10h
+
+            """
+        for good in [Self.tls + Self.users, Self.users + Self.tls, Self.users, Self.users + more, more] {
             for count in 0..<good.utf8.count {
                 let scene = try Scene(good)
                 let prefix = String(decoding: Array(good.utf8.prefix(count)), as: UTF8.self)

@@ -127,6 +127,65 @@ struct DatabaseImageTests {
         #expect(throws: StoreError.self) { try LedgerFile(reading: place.ledger) }
     }
 
+    @Test(arguments: ["link", "directory", "fifo"])
+    func whatIsInTheLogsPlaceIsntTakenForNoLog(trap: String) throws {
+        try book(1)
+        let log = directory.ledger + "-wal"
+        let real = directory.path + "/log"
+        try FileManager.default.moveItem(atPath: log, toPath: real)
+        switch trap {
+        case "link": try FileManager.default.createSymbolicLink(atPath: log, withDestinationPath: real)
+        case "directory": try FileManager.default.createDirectory(atPath: log, withIntermediateDirectories: false)
+        default: #expect(mkfifo(log, 0o600) == 0)
+        }
+        let error = #expect(throws: StoreError.self) { try LedgerFile(reading: directory.ledger) }
+        #expect(error?.code == .foreign && error?.path.hasSuffix("ledger.db-wal") == true)
+    }
+
+    @Test func aHardLinkIsntReadWithoutTheLogThatItLacks() throws {
+        try book(1)
+        let other = try TemporaryDirectory()
+        try FileManager.default.linkItem(atPath: directory.ledger, toPath: other.ledger)
+        #expect(try sum() == 1, "by the name that is in use")
+        let reading = #expect(throws: StoreError.self) { try LedgerFile(reading: other.ledger) }
+        #expect(reading?.code == .foreign && reading?.message.contains("hard link") == true)
+        // As a kill leaves it.
+        let killed = try directory.copy()
+        let again = try TemporaryDirectory()
+        try FileManager.default.linkItem(atPath: killed.ledger, toPath: again.ledger)
+        let writing = #expect(throws: StoreError.self) { try LedgerFile(path: again.ledger) }
+        #expect(writing?.code == .foreign)
+        #expect(try again.names == ["ledger.db"])
+        #expect(try LedgerFile(path: killed.ledger).loadAll().header?.sequence == 1)
+    }
+
+    @Test func aPathThatIsNoTextStaysAsItIsGiven() throws {
+        let place = try TemporaryDirectory()
+        let bytes = Array(place.path.utf8) + Array("/not\u{FFFD}".utf8).dropLast(3) + [0xFF]
+        #expect(mkdir(bytes.map { CChar(bitPattern: $0) } + [0], 0o700) == 0)
+        #expect(symlink((bytes + [0]).map { CChar(bitPattern: $0) }, place.path + "/link") == 0)
+        #expect(symlink((bytes + Array("/ledger.db".utf8) + [0]).map { CChar(bitPattern: $0) }, place.ledger) == 0)
+        #expect(LedgerPlace.resolved(place.path + "/link/ledger.db").hasSuffix("/link/ledger.db"))
+        for path in [place.path + "/link/ledger.db", place.ledger] {
+            let error = #expect(throws: StoreError.self) { try LedgerFile(path: path) }
+            #expect(
+                error?.code == .foreign && error?.message.contains("symbolic link") == true, "\(error?.message ?? "")")
+        }
+        #expect(try place.names.count == 3, "nothing else is made")
+    }
+
+    /// The log's new name is too long for any file system, the ledger's isn't.
+    @Test func whatCantBeMovedAsideAsAWholeStays() throws {
+        let place = try TemporaryDirectory()
+        let name = String(repeating: "l", count: 255 - ".damaged-20260101T000000Z".utf8.count)
+        for suffix in ["", "-wal", "-shm"] { try place.write(Array(suffix.utf8), to: name + suffix) }
+        let error = #expect(throws: StoreError.self) {
+            try LedgerFile.moveAside(path: place.path + "/" + name, at: Timestamp(secondsSinceEpoch: testStart))
+        }
+        #expect(error?.message.contains("can't be moved aside") == true)
+        #expect(try place.names == [name, name + "-shm", name + "-wal"])
+    }
+
     @Test func aLedgerIsOneByWhateverPath() throws {
         try book(1)
         let link = try TemporaryDirectory()
@@ -137,7 +196,7 @@ struct DatabaseImageTests {
         let other = try TemporaryDirectory()
         try FileManager.default.linkItem(atPath: directory.ledger, toPath: other.ledger)
         let second = #expect(throws: StoreError.self) { try LedgerFile(path: other.ledger) }
-        #expect(second?.code == .locked, "a hard link")
+        #expect(second?.code == .locked && !other.exists("ledger.db.lock"), "a hard link")
         #expect(LedgerPlace.resolved(other.path + "/new/dir/l.db").hasSuffix("/new/dir/l.db"))
     }
 

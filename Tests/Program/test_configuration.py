@@ -6,6 +6,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from support import BINARY, PATIENCE, ROOT, eventually, stuck
 
 BAD = "sampling: { intervall: 1s }\nweek_starts: someday\ntimezone: Europe/Atlantis\n"
@@ -36,6 +38,26 @@ def test_what_is_no_plain_file_is_no_good_configuration(tmp_path):
     for path, reason in ((tmp_path / "pipe", "plain file"), (tmp_path, "plain file"), (tmp_path / "none", "isn't there")):
         checked = subprocess.run([BINARY, "config", "check", path], capture_output=True, text=True, timeout=20)
         assert checked.returncode == 78 and reason in checked.stderr and checked.stdout == ""
+
+
+@pytest.mark.parametrize("trap, reason", [("dangling", "No such file"), ("file above", "Not a directory")])
+def test_only_a_file_that_isnt_there_means_the_defaults(tmp_path, trap, reason):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+
+    def check():
+        return subprocess.run(["unshare", "-m", "sh", "-c", 'mount --bind $0 /etc; exec "$@"', tmp_path / "etc", BINARY, "config", "check"],
+                              capture_output=True, text=True)
+
+    assert check().returncode == 0 and "the defaults hold" in check().stdout
+    if trap == "dangling":
+        (tmp_path / "etc/netusage").mkdir()
+        (tmp_path / "etc/netusage/netusage.yaml").symlink_to("/nonexistent.yaml")
+    else:
+        (tmp_path / "etc/netusage").write_text("")
+    done = check()
+    assert done.returncode == 78 and done.stdout == "" and reason in done.stderr, done
+    assert "/etc/netusage/netusage.yaml" in done.stderr
 
 
 def test_a_named_file_must_be_there(cable, exporter, tmp_path):

@@ -108,7 +108,7 @@ def test_what_is_wrong_is_told_and_counts(machine, tmp_path):
         file.seek(2048)
         file.write(os.urandom(20_000))
     code, said = doctor(near, daemon.ledger)
-    assert code == 1 and any(line.startswith("!!") and ("damaged" in line or "moved aside" in line) for line in said["Ledger"]), said
+    assert code == 1 and any(line.startswith("!!") and ("damaged" in line or "moves it aside" in line) for line in said["Ledger"]), said
     assert doctor(near, tmp_path / "none.db")[0] == 1
     (tmp_path / "bad.yaml").write_text("quota: []\n")
     code, said = doctor(near, daemon.ledger, f"--config.file={tmp_path}/bad.yaml")

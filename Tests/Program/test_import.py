@@ -510,6 +510,28 @@ def test_a_database_that_somebody_writes_is_read_as_of_its_last_commit(place):
     writer.close()
 
 
+def test_a_change_that_a_crash_left_in_the_midst_is_named_with_the_remedy(place):
+    vnstat_database(place.path / "v.db").close()
+    # It spills what it changes into the file, and dies.
+    crash = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.executescript("PRAGMA cache_size = 1; BEGIN; UPDATE interface SET rxtotal = 7")
+database.executemany("INSERT INTO day VALUES (1, hex(randomblob(100)), 1, 1)", [()] * 2000)
+os._exit(0)
+"""
+    run("python3", "-c", crash, place.path / "v.db")
+    assert (place.path / "v.db-journal").stat().st_size
+    (place.path / "link.db").symlink_to("v.db")
+    for file in ("v.db", "link.db"):
+        done = place.run("vnstat", place.path / file)
+        assert done.returncode == 1 and b"v.db-journal: " in done.stderr and b"with sqlite3" in done.stderr, done.stderr
+    # The remedy.
+    run("sqlite3", place.path / "v.db", "SELECT count(*) FROM day")
+    done = place.run("vnstat", place.path / "link.db", "--dry-run", "--json")
+    assert json.loads(done.stdout)["accounts"][0]["taken_received_bytes"] == 1000 - 1, "one is there already"
+
+
 @pytest.mark.parametrize("tables", [["fiveminute", "hour", "day", "month", "year"], ["day"], ["month"]])
 def test_what_no_link_can_have_carried_is_left_out_whoever_says_so(place, tables):
     huge = 10**18

@@ -35,7 +35,8 @@ def ask(*arguments, **options):
 
 @contextlib.contextmanager
 def foreign_daemon(ledger, answer):
-    """Another program that listens in the daemon's place and gives every order the same answer."""
+    """Another program that listens in the daemon's place and gives every order the same answer: bytes, or pieces with pauses in seconds
+    between them."""
     path = f"{ledger}.control"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -46,8 +47,9 @@ def foreign_daemon(ledger, answer):
                 while True:
                     connection, _ = listener.accept()
                     with connection, contextlib.suppress(OSError):
-                        connection.recv(65536)
-                        connection.sendall(answer)
+                        request = connection.recv(65536)
+                        for piece in [answer] if isinstance(answer, bytes) else answer(request):
+                            time.sleep(piece) if isinstance(piece, float) else connection.sendall(piece)
         threading.Thread(target=serve, daemon=True).start()
         try:
             yield
@@ -123,6 +125,120 @@ def test_a_stranger_in_the_daemons_place_doesnt_steer_a_terminal(tmp_path):
             assert not steering(output + errors), (command, output + errors)
 
 
+def test_a_stranger_in_the_daemons_place_holds_up_nobody(tmp_path):
+    """Neither an answer that drips, nor one without an end, nor one that doesn't take the request."""
+    (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: [lo], limit: 1 GB }]\n")
+    rows = "".join(f"2026-11-01T00:{number:02}:00Z,2026-11-01T00:{number + 1:02}:00Z,eth0,device,1,1\n" for number in range(50))
+    (tmp_path / "rows.csv").write_text("start,end,device,kind,received_bytes,transmitted_bytes\n" + rows)
+
+    def order(name, *arguments):
+        flags = [f"--config.file={tmp_path}/netusage.yaml", f"--storage.path={tmp_path}/{name}.db"]
+        return subprocess.Popen([BINARY, *arguments, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def drops(_):
+        while True:
+            yield b" "
+            yield 0.5
+
+    def endless(_):
+        for _ in range(70):
+            yield b"x" * (1 << 20)
+        yield 60.0
+
+    with contextlib.ExitStack() as strangers:
+        strangers.enter_context(foreign_daemon(tmp_path / "drops.db", drops))
+        strangers.enter_context(foreign_daemon(tmp_path / "endless.db", endless))
+        # Whose queue is full.
+        deaf = strangers.enter_context(socket.socket(socket.AF_UNIX))
+        deaf.bind(f"{tmp_path}/deaf.db.control")
+        deaf.listen(0)
+        strangers.enter_context(socket.socket(socket.AF_UNIX)).connect(f"{tmp_path}/deaf.db.control")
+        started = time.monotonic()
+        orders = {name: order(name, "quota", "top-up", "q", "1 GB") for name in ("drops", "endless", "deaf")}
+        told = {name: process.communicate(timeout=50 * PATIENCE)[1] for name, process in orders.items()}
+    assert time.monotonic() - started < 40 * PATIENCE
+    assert "it doesn't answer within 30 s; look with netusage quota whether it was done" in told["drops"]
+    assert "its answer has no end" in told["endless"]
+    assert "it doesn't answer within 30 s" in told["deaf"]
+    assert all(process.returncode == 1 for process in orders.values())
+
+
+EXTREMES = [0, -1, 1, 2**63 - 1, -2**63, 2**64 - 1, 1.7e308, -1.7e308, 5e-324]
+
+
+def with_numbers(answer, key, number):
+    """An answer in which every number of this key is another one."""
+    if isinstance(answer, dict):
+        return {name: number if name == key and type(value) in (int, float) else with_numbers(value, key, number) for name, value in answer.items()}
+    return [with_numbers(value, key, number) for value in answer] if isinstance(answer, list) else answer
+
+
+def number_keys(answer):
+    if isinstance(answer, dict):
+        return {name for name, value in answer.items() if type(value) in (int, float)}.union(*map(number_keys, answer.values()))
+    return set().union(*map(number_keys, answer)) if isinstance(answer, list) else set()
+
+
+@pytest.mark.parametrize("command", [["quota"], ["check"], ["today"], ["days"]], ids=" ".join)
+def test_no_number_of_a_stranger_ends_a_command_by_a_signal(cable, exporter, tmp_path, command):
+    near, _ = cable
+    (tmp_path / "netusage.yaml").write_text(
+        "quotas: [{ name: q, limit: 1 GB, warn_at: [80%], rollover: { max: 1 GB }, price: { currency: EUR, base: 1 } }]\n"
+        "rate_limits: [{ name: r, limit: 1 MB/s }]\ncommitted_rates: [{ name: c, limit: 1 Mbit/s }]\n")
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml", ledger=tmp_path / "real.db")
+    near.send("10.0.0.2", 10)
+    change = ("nothing", 0)
+    answers = []
+
+    def changed(request):
+        with socket.socket(socket.AF_UNIX) as real:
+            real.connect(f"{daemon.ledger}.control")
+            real.sendall(request)
+            with real.makefile() as lines:
+                answers.append(json.loads(lines.readline()))
+        yield json.dumps(with_numbers(answers[-1], *change)).encode() + b"\n"
+
+    with foreign_daemon(tmp_path / "ledger.db", changed):
+        def told():
+            master, slave = pty.openpty()
+            process = subprocess.Popen([BINARY, *command, f"--storage.path={tmp_path}/ledger.db"], stdin=slave, stdout=slave, stderr=slave)
+            os.close(slave)
+            shown = b""
+            with contextlib.suppress(OSError):
+                while piece := os.read(master, 65536):
+                    shown += piece
+            os.close(master)
+            return process.wait(20 * PATIENCE), shown
+
+        eventually(lambda: told()[0] == 0)
+        keys = number_keys(answers[-1])
+        assert keys
+        for key in sorted(keys):
+            for number in EXTREMES:
+                change = (key, number)
+                code, shown = told()
+                assert code >= 0, (change, shown)
+
+
+@pytest.mark.parametrize("share", ["7", "-3", "nan", "1e300", "-inf"])
+def test_no_share_of_a_stranger_ends_an_export(tmp_path, share):
+    def frames(_):
+        yield b"{}\n"
+        for _ in range(3):
+            yield 0.6
+            yield f"3 {share}\nabc".encode()
+        yield b"0 1\n"
+
+    master, slave = pty.openpty()
+    with foreign_daemon(tmp_path / "ledger.db", frames), open(tmp_path / "out", "wb") as out:
+        process = subprocess.Popen([BINARY, "export", f"--storage.path={tmp_path}/ledger.db"], stdout=out, stderr=slave)
+        assert process.wait(30 * PATIENCE) == 0
+    os.close(slave)
+    assert b" %" in os.read(master, 65536), "the bar was shown"
+    os.close(master)
+    assert (tmp_path / "out").read_bytes() == b"abc" * 3
+
+
 def test_an_export_on_a_terminal_doesnt_steer_it(cable, exporter, tmp_path):
     near, _ = cable
     near.bridge(DEVICE, 7)
@@ -164,7 +280,7 @@ def test_the_demonstration_prints_notifications_as_text_and_waits_for_nobody(cap
 
 @pytest.mark.parametrize("command, code", [
     (["check"], 3), (["check", "--wrong"], 3), (["doctor"], 1), (["today"], 1), (["config", "check"], 1), (["--help"], 1), (["--version"], 1),
-    (["export"], 1), (["quota", "top-up", "q", "1 GB"], 1)])
+    (["export"], 1), (["quota", "top-up", "q", "1 GB"], 1), (["live"], 1)])
 def test_what_cant_be_written_is_an_error(cable, exporter, tmp_path, command, code):
     near, _ = cable
     (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: [lo], limit: 1 GB }]\n")
@@ -233,15 +349,20 @@ def test_the_log_and_the_program_of_a_quota_get_no_secrets(cable, tmp_path):
     program.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment.part; mv {tmp_path}/environment.part {tmp_path}/environment\n")
     program.chmod(0o755)
     quotas = f"  - {{ name: q, limit: 1 kB, run: [{program}, '--token=S3cret', two] }}\n"
-    secret = {"CREDENTIALS_DIRECTORY": "/run/credentials", "RUNTIME_DIRECTORY": "/run/netusage", "JOURNAL_STREAM": "8:1", "KEPT": "yes"}
+    quotas += "  - { name: wrong, limit: 1 kB, run: ['/bin/true --token=S3cret'] }\n"
+    kept = b"\xffyes\xc3"
+    secret = {"CREDENTIALS_DIRECTORY": "/run/credentials", "RUNTIME_DIRECTORY": "/run/netusage", "JOURNAL_STREAM": "8:1",
+              "KEPT": os.fsdecode(kept)}
     daemon = reaping_daemon(tmp_path, near, quotas, environment=secret)
     try:
         near.send("10.0.0.2", 10)
         eventually((tmp_path / "environment").exists)
         eventually(lambda: "a quota's program ended" in daemon.log)
-        variables = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines() if "=" in line)
-        assert variables["KEPT"] == "yes" and variables["PATH"] == os.environ["PATH"] and variables["NETUSAGE_QUOTA"] == "q"
+        lines = os.fsdecode((tmp_path / "environment").read_bytes()).split("\n")
+        variables = dict(line.split("=", 1) for line in lines if "=" in line)
+        assert os.fsencode(variables["KEPT"]) == kept and variables["PATH"] == os.environ["PATH"] and variables["NETUSAGE_QUOTA"] == "q"
         assert not variables.keys() & (secret.keys() - {"KEPT"})
+        eventually(lambda: 'program="/bin/true …"' in daemon.log)
         assert f"program={program}" in daemon.log and "arguments=2" in daemon.log and "S3cret" not in daemon.log
     finally:
         daemon.close()
@@ -310,7 +431,7 @@ def test_a_program_that_never_starts_doesnt_hold_up_the_end(cable, tmp_path):
 def test_a_zone_that_is_missing_is_named_and_isnt_utc(tmp_path):
     place = f"--storage.path={tmp_path}/ledger.db"
     code, _, errors = ask("serve", place, env={**os.environ, "TZ": "Europe/Berlin", "TZDIR": "/nonexistent"})
-    assert code == 78 and "The zone Europe/Berlin isn't in /nonexistent" in errors, errors
+    assert code == 78 and "The zone Europe/Berlin isn't in /nonexistent; check TZDIR" in errors, errors
     link = "mount --bind $0 /etc; ln -sfn /usr/share/zoneinfo/Europe/Nowhere /etc/localtime; exec \"$@\""
     etc = tmp_path / "etc"
     etc.mkdir()
@@ -361,7 +482,7 @@ def test_a_csv_log_whose_file_system_doesnt_answer_stops_no_commit(cable, export
     near, _ = cable
     environment = stuck(tmp_path)
     path = tmp_path / "csv" / time.strftime("network_usage_%Y-%m-%d.csv", time.gmtime())
-    (tmp_path / "stuck").write_text(f"0 {path}")
+    (tmp_path / "stuck").write_text(f"0 {path.parent}")
     (tmp_path / "netusage.yaml").write_text(
         f"timezone: UTC\nstorage: {{ flush_interval: 1s }}\ncsv_log: {{ directory: {tmp_path}/csv, device: wan0 }}\n")
     daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml", environment=environment)
@@ -376,3 +497,26 @@ def test_a_csv_log_whose_file_system_doesnt_answer_stops_no_commit(cable, export
     # The last commit is there.
     daemon = exporter(near)
     assert daemon.metrics().pair("lifetime", "wan0") == (0, sent)
+
+
+@pytest.mark.parametrize("owners, is_followed", [((4321, 0), False), ((0, 4321), True), ((4321, 4321), True)])
+def test_the_csv_logs_directory_may_be_a_link_of_root_or_of_its_own_owner(cable, exporter, tmp_path, owners, is_followed):
+    near, _ = cable
+    (tmp_path / "csv").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    for days in (-1, 0, 1):
+        path = tmp_path / "elsewhere" / time.strftime("network_usage_%Y-%m-%d.csv", time.gmtime(time.time() + days * 86400))
+        path.write_text("first\nunfinished")
+    os.chown(tmp_path / "csv", owners[0], owners[0], follow_symlinks=False)
+    os.chown(tmp_path / "elsewhere", owners[1], owners[1])
+    (tmp_path / "netusage.yaml").write_text(f"timezone: UTC\ncsv_log: {{ directory: {tmp_path}/csv/, device: wan0 }}\n")
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml")
+    if is_followed:
+        eventually(lambda: any("unfinished" not in path.read_text() for path in (tmp_path / "elsewhere").iterdir()))
+        assert "the CSV log can't be written" not in daemon.log
+        return
+    eventually(lambda: "the CSV log can't be written" in daemon.log)
+    assert f"file={tmp_path}/csv" in daemon.log and "is a symbolic link" in daemon.log and "remove it" in daemon.log
+    time.sleep(1.5)
+    assert daemon.log.count("the CSV log can't be written") == 1
+    assert {path.read_text() for path in (tmp_path / "elsewhere").iterdir()} == {"first\nunfinished"}

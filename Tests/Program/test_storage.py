@@ -454,6 +454,41 @@ def test_what_root_makes_beside_a_ledger_belongs_to_its_owner(cable, exporter, s
     assert {path.stat().st_uid for path in state.iterdir()} == {int(SERVICE)}
     netusage = exporter(near, ledger=ledger, prefix=as_user(SERVICE), binary=binary)
     assert eventually(is_up(netusage, 1))
+    # Its directories, too.
+    deep = state / "new/deep/ledger.db"
+    exporter(near, ledger=deep, port=10074).stop()
+    assert {path.stat().st_uid for path in state.rglob("*")} == {int(SERVICE)}
+    netusage = exporter(near, ledger=deep, prefix=as_user(SERVICE), binary=binary, port=10074)
+    assert eventually(is_up(netusage, 1))
+
+
+def test_a_log_that_a_reader_may_not_read_isnt_taken_for_none(cable, exporter, service_place):
+    near, far = cable
+    state, binary = service_place
+    ledger = state / "ledger.db"
+    netusage = exporter(near, ledger=ledger, prefix=as_user(SERVICE), binary=binary)
+    eventually(is_up(netusage, 1))
+    netusage.kill()
+    (state / "ledger.db-wal").chmod(0o600)
+    done = command(near, READER, binary, "today", f"--storage.path={ledger}")
+    assert done.returncode == 1 and "ledger.db-wal" in done.stderr and "Permission denied" in done.stderr, done
+    (state / "ledger.db-wal").chmod(0o640)
+    assert command(near, READER, binary, "today", f"--storage.path={ledger}").returncode == 0
+
+
+def test_a_damaged_ledger_is_left_to_the_daemon_by_commands(cable, exporter, tmp_path):
+    near, far = cable
+    netusage = exporter(near)
+    netusage.stop()
+    netusage.ledger.write_bytes(netusage.ledger.read_bytes()[:100] + os.urandom(5000))
+    before = sorted(os.listdir(tmp_path))
+    done = command(near, None, BINARY, "today", f"--storage.path={netusage.ledger}")
+    assert done.returncode == 1 and "netusage serve moves it aside and begins a new one" in done.stderr, done
+    assert sorted(os.listdir(tmp_path)) == before
+    # The remedy.
+    netusage = exporter(near)
+    assert eventually(is_up(netusage, 1))
+    assert command(near, None, BINARY, "today", f"--storage.path={netusage.ledger}").returncode == 0
 
 
 def test_root_follows_no_link_that_the_services_user_laid(cable, exporter, service_place, tmp_path):
@@ -476,6 +511,47 @@ def test_root_follows_no_link_that_the_services_user_laid(cable, exporter, servi
     netusage.stop()
 
 
+@pytest.mark.parametrize("target", ["empty", "another ledger"])
+def test_root_writes_nothing_where_a_link_of_the_services_user_leads(cable, exporter, service_place, tmp_path, target):
+    near, far = cable
+    state, binary = service_place
+    ledger = state / "ledger.db"
+    (tmp_path / "c.yaml").write_text("quotas: [{name: q, limit: 1 GB}]\n")
+    roots = state.parent / "roots"
+    roots.mkdir()
+    victim = roots / "victim"
+    if target == "empty":
+        victim.touch()
+    else:
+        exporter(near, ledger=victim).stop()
+    content, names = victim.read_bytes(), sorted(os.listdir(roots))
+    (state / "chain").symlink_to(victim)
+    ledger.symlink_to(state / "chain")
+
+    def top_up():
+        return command(near, None, binary, "quota", "top-up", "q", "1 GB", f"--config.file={tmp_path}/c.yaml", f"--storage.path={ledger}")
+
+    # The last one is root's, but leads over one that isn't.
+    for owners in ((SERVICE, SERVICE), (SERVICE, 0), (0, SERVICE)):
+        for link, owner in zip((ledger, state / "chain"), owners):
+            os.chown(link, int(owner), int(owner), follow_symlinks=False)
+        done = top_up()
+        assert done.returncode == 1 and "symbolic link" in done.stderr, done
+        netusage = exporter(near, ledger=ledger)
+        assert netusage.metrics()["netusage_ledger_up"] == 0
+        netusage.stop()
+        assert victim.read_bytes() == content and sorted(os.listdir(roots)) == names
+    # To that user's own file it may lead, and root's own anywhere.
+    for link in (ledger, state / "chain"):
+        os.chown(link, 0, 0, follow_symlinks=False)
+    assert top_up().returncode == 0
+    for path in roots.iterdir():
+        os.chown(path, int(SERVICE), int(GROUP))
+    for link in (ledger, state / "chain"):
+        os.chown(link, int(SERVICE), int(SERVICE), follow_symlinks=False)
+    assert top_up().returncode == 0
+
+
 def test_a_ledger_is_one_by_whatever_name(cable, exporter, tmp_path):
     near, far = cable
     (tmp_path / "c.yaml").write_text("quotas: [{name: q, limit: 1 GB}]\n")
@@ -492,6 +568,19 @@ def test_a_ledger_is_one_by_whatever_name(cable, exporter, tmp_path):
     for other in (tmp_path / "ssd/ledger.db", tmp_path / "hard.db"):
         second = exporter(near, config, ledger=other, port=10074, wait=False)
         assert second.process.wait(20 * PATIENCE) == 1 and "another netusage" in second.log
+
+
+def test_a_directory_whose_name_is_no_text_is_used_and_none_beside_it_is_made(cable, exporter, tmp_path):
+    near, far = cable
+    place = tmp_path / "places" / os.fsdecode(b"not\xff")
+    place.mkdir(parents=True)
+    inside = ["env", "-C", str(place)]
+    netusage = exporter(near, ledger="ledger.db", prefix=inside)
+    assert eventually(is_up(netusage, 1))
+    done = subprocess.run([*inside, BINARY, "today", "--json", "--storage.path=ledger.db"], capture_output=True, text=True)
+    assert done.returncode == 0 and "wan0" in done.stdout and "no netusage serve" not in done.stdout, done
+    netusage.stop()
+    assert os.listdir(place.parent) == [place.name] and (place / "ledger.db").stat().st_size
 
 
 def test_a_trap_in_the_ledgers_place_stops_nothing(cable, exporter, tmp_path):

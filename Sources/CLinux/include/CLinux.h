@@ -68,6 +68,9 @@ int netusage_lock_byte(int descriptor, int64_t place);
 /// Renames unless the new name is taken (`RENAME_NOREPLACE` of rename(2)); -1 with errno.
 int netusage_rename_new(const char *from, const char *to);
 
+/// Opens what a path names, a link itself, too, for looking only (`O_PATH | O_NOFOLLOW` of open(2)); -1 with errno.
+int netusage_open_entry(const char *path);
+
 /// Only messages about default routes come through: `rtm_dst_len`, the second byte of `struct rtmsg`, is 0.
 static inline int netusage_filter_default_routes(int descriptor) {
     struct sock_filter code[] = {

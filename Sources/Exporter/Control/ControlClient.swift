@@ -14,8 +14,9 @@ struct ControlClient {
         case refused(String)
     }
 
-    /// How long an answer may take; a slow disk takes some time to keep a correction.
+    /// How long an answer may take until all of it is there; a slow disk takes some time to keep a correction.
     static let patienceSeconds = 30
+    static let late = Failure.unusable("it doesn't answer within \(patienceSeconds) s")
 
     /// - Throws: `Failure`.
     func ask(_ request: Control.Request) throws(Failure) -> Control.Answer {
@@ -71,8 +72,9 @@ struct ControlClient {
     private func connected() throws(Failure) -> CInt {
         guard let short = ShortSocketPath(path) else { throw .nobody }
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        // Connecting waits for a place in the queue of whoever listens.
         var patience = timeval(tv_sec: Self.patienceSeconds, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) {
@@ -87,6 +89,7 @@ struct ControlClient {
         let reason = errno
         close(descriptor)
         if reason == ENOENT || reason == ECONNREFUSED { throw .nobody }
+        if reason == EAGAIN { throw Self.late }
         if reason == EACCES {
             throw .unusable("only the daemon's user and group may; run it as one of them, or with sudo")
         }

@@ -17,7 +17,8 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         self.port = port
     }
 
-    /// - Throws: `Problem`. What the resolver would make something else of is one: `*`, numbers that aren't four octets.
+    /// - Throws: `Problem`. What the resolver would make something else of is one: `*`, numbers that aren't four
+    ///   decimal octets.
     package init(_ text: String) throws(Problem) {
         let examples = "write host:port, such as 127.0.0.1:10073 or [::1]:10073, or :10073 for every address"
         let isBracketed = text.hasPrefix("[")
@@ -41,9 +42,10 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
             throw Problem(description: "that is no name or address; \(examples)")
         }
         let labels = host.split(separator: ".", omittingEmptySubsequences: false)
-        if !host.isEmpty, labels.allSatisfy({ $0.utf8.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 } }) {
-            // A resolver takes 127.1 and 2130706433 for addresses as well.
-            guard labels.count == 4, labels.allSatisfy({ UInt8($0) != nil }) else {
+        if !host.isEmpty, labels.allSatisfy(Self.isNumber) {
+            // A resolver takes 127.1 and 2130706433 for addresses as well, 0x7f for hexadecimal and 0177 for octal.
+            guard labels.count == 4, labels.allSatisfy({ label in UInt8(label).map { "\($0)" == label } ?? false })
+            else {
                 throw Problem(description: "an IPv4 address has four numbers up to 255; \(examples)")
             }
         }
@@ -55,6 +57,12 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
 
     private static func port(_ digits: Substring) -> UInt16? {
         digits.utf8.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 } ? UInt16(digits) : nil
+    }
+
+    /// Whether a resolver reads a part of a name as a number, as inet_aton(3) says.
+    private static func isNumber(_ label: Substring) -> Bool {
+        if label.lowercased().hasPrefix("0x") { return label.dropFirst(2).allSatisfy(\.isHexDigit) }
+        return label.utf8.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }
     }
 
     private static func isOfName(_ byte: UInt8) -> Bool {

@@ -79,7 +79,10 @@ struct WebConfigurationFollower {
         }
         let (old, new) = (inForce.configuration, contents.configuration)
         if contents.isBlank, old != .none {
-            return .refuse("the file is empty; write basic_auth_users: {} if nobody is to need a password")
+            let remedy = "write basic_auth_users: {} if nobody is to need a password"
+            return .refuse(
+                "the file is empty; \(old.tls == nil ? remedy : "tls_server_config must stay in it; beside that \(remedy)")"
+            )
         }
         if old.tls != nil, new.tls == nil {
             return .refuse("tls_server_config is gone, but TLS can't be switched off by a change; restart netusage")

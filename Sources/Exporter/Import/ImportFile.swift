@@ -113,7 +113,8 @@ package enum ImportFile {
         do throws(StoreError) {
             return try VnStatFile.interfaces(at: path)
         } catch {
-            throw Problem(description: "\(name): \(error.message)")
+            // That remedy is for any database, those of others are for ledgers.
+            throw Problem(description: error.code == .unfinished ? "\(error)" : "\(name): \(error.message)")
         }
     }
 
