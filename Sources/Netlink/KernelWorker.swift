@@ -126,8 +126,9 @@ final class KernelWorker: Sendable {
 }
 
 /// A semaphore (sem_overview(7)): what one thread signals, another waits for.
-private final class Semaphore: @unchecked Sendable {
-    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+private final class Semaphore: Sendable {
+    /// It is made for several threads at a time.
+    nonisolated(unsafe) private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
     init() {
         sem_init(semaphore, 0, 0)
