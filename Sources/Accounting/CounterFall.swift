@@ -80,11 +80,16 @@ struct CounterFall {
         on value: UInt64, at now: BootTime, samplingInterval: Span, linkBytesPerSecond: UInt64?
     ) -> Verdict {
         let rareReading = samplingInterval.adding(Span(nanoseconds: samplingInterval.nanoseconds / 2))
-        if now.elapsed(since: seenAt) > max(Self.window, rareReading) { return .restart }
+        let isLate = now.elapsed(since: seenAt) > max(Self.window, rareReading)
+        // Where nobody read for a while, it may have come back in time: then the first reading decides.
+        let isAfterPause =
+            now.elapsed(since: shownAt) > rareReading && shownAt.elapsed(since: seenAt) <= Self.window
+        if isLate, !isAfterPause || value < before { return .restart }
         if value < before { return .open }
         if hasClimbed(to: value, at: now) { return .restart }
         let elapsed = now.elapsed(since: beforeAt.sinceBoot)
-        return Self.canCarry(value - before, within: elapsed, linkBytesPerSecond) ? .glitch : .open
+        if Self.canCarry(value - before, within: elapsed, linkBytesPerSecond) { return .glitch }
+        return isLate ? .restart : .open
     }
 
     /// Whether the counter came to `value` at the speed at which it grew all the while, from about 0. Two times that is
@@ -201,7 +206,10 @@ extension CounterFall {
     /// A fall that the store has kept.
     ///
     /// - Parameter span: The time from the reading before the fall to the last one.
-    init(_ record: FallRecord, from before: UInt64, over span: Ledger.BookingSpan, readAt lastReading: BootTime) {
+    init(
+        _ record: FallRecord, from before: UInt64, over span: Ledger.BookingSpan, readAt lastReading: BootTime,
+        linkBytesPerSecond: UInt64?
+    ) {
         self.init(
             from: before, readAt: record.beforeAt, seenAt: record.seenAt, heldUplink: record.heldUplink)
         shown = record.shown
@@ -210,6 +218,9 @@ extension CounterFall {
         fastestGrowth = Double(record.fastestGrowth)
         let ofUplink = min(record.heldOfUplink, record.held)
         held = [(ofUplink, true), (record.held - ofUplink, false)].filter { $0.0 > 0 }
-            .map { HeldBytes(bytes: $0.0, isUplink: $0.1, span: span, isPlausible: true) }
+            .map { bytes, isUplink in
+                let isPlausible = Self.canCarry(record.held, within: span.elapsed, linkBytesPerSecond)
+                return HeldBytes(bytes: bytes, isUplink: isUplink, span: span, isPlausible: isPlausible)
+            }
     }
 }

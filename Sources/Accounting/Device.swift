@@ -38,8 +38,9 @@ struct MeteredDevice {
         /// The device may be one that went away with these counters: if the next reading goes on from them it is a
         /// baseline, otherwise the device is new and all of it is booked.
         ///
-        /// Each direction is judged by itself where its number or its hardware address says that it is the same device.
-        case perhapsReturned(with: Counters, isSame: Bool)
+        /// Each direction is judged by itself where its number or its hardware address says that it is the same device. The
+        /// entry of the one that left, with its number then, stays until that is clear.
+        case perhapsReturned(with: Counters, from: DeviceIndex, isSame: Bool)
     }
 
     var name: DeviceName
@@ -91,6 +92,10 @@ struct AwayDevices {
             !hardwareAddress.isEmpty && hardwareAddress == device.hardwareAddress
         }
 
+        /// Whether `device`, which has the same number, is another one nevertheless. A name or an address alone may change
+        /// elsewhere.
+        func isReplaced(by device: Device) -> Bool { isOther(than: device) && name != device.name }
+
         /// Whether `device` is another one: both have a hardware address, and not the same.
         func isOther(than device: Device) -> Bool {
             !hardwareAddress.isEmpty && !device.hardwareAddress.isEmpty && hardwareAddress != device.hardwareAddress
@@ -115,14 +120,27 @@ struct AwayDevices {
     }
 
     /// The device that may be back as `device`: it has the number that it left with, its hardware address, or its name.
-    func candidate(for device: Device) -> DeviceIndex? {
-        if let entry = entries[device.index], !entry.isOther(than: device) { return device.index }
-        func last(_ isIt: (Entry) -> Bool) -> DeviceIndex? {
-            order.last { index in
-                entries[index].map { isIt($0) && $0.counters != .zero && !$0.isMissing } ?? false
-            }
+    ///
+    /// - Parameters:
+    ///   - isAddressShared: Whether another device has the address, as VLANs have that of what they are on: then it says
+    ///     nothing.
+    ///   - isNameKnown: Whether its name has a past: then it is rather the next device of that name than another one that
+    ///     came back under it.
+    /// - Returns: Its number then; and whether it is surely the same device, if it isn't just another of that name.
+    func candidate(
+        for device: Device, isAddressShared: Bool, isNameKnown: Bool
+    ) -> (index: DeviceIndex, isSame: Bool)? {
+        if let entry = entries[device.index], !entry.isReplaced(by: device) { return (device.index, true) }
+        let left = order.filter { index in
+            entries[index].map { $0.counters != .zero && !$0.isMissing } ?? false
         }
-        return last { $0.isSame(as: device) }
-            ?? last { $0.name == device.name && !$0.isOther(than: device) }
+        let ofAddress = left.filter { entries[$0]?.isSame(as: device) == true }
+        if !isAddressShared, ofAddress.count == 1, let index = ofAddress.first,
+            !isNameKnown || entries[index]?.name == device.name
+        {
+            return (index, true)
+        }
+        return left.last { entries[$0].map { $0.name == device.name && !$0.isOther(than: device) } ?? false }
+            .map { ($0, false) }
     }
 }

@@ -185,6 +185,7 @@ extension Ledger {
         // Some hosts give each container's device a name of its own: nobody wants those that never carried anything.
         for index in keeps.indices where !keeps[index] && isPersistent {
             let account = accounts[index]
+            if !account.isFolded, !account.lifetime.isZero { planBook.storedAccounts.insert(account.key) }
             if account.persisted != nil, account.lifetime.isZero, account.events == AccountEvents(), !account.isFolded {
                 pending.removedAccounts.append(account.id)
             }

@@ -255,7 +255,7 @@ extension Ledger {
             switch device.phase {
             case .counting: break
             case .awaitingBaseline: record.state = .away
-            case .perhapsReturned(let carried, _):
+            case .perhapsReturned(let carried, _, _):
                 record.state = .away
                 record.counters = carried
             }

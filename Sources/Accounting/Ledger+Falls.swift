@@ -90,11 +90,8 @@ extension Ledger {
         guard let device = devices[index] else { return }
         endFall(of: direction, of: index)
         devices[index]?.last[direction] = value
-        var span = bookingSpan(from: fall.beforeAt, until: now)
         // Other devices were read meanwhile, so it is no gap.
-        if case .spread(let from, let to, let cuts, let elapsed, _) = span {
-            span = .spread(from: from, to: to, cuts: cuts, elapsed: elapsed, isGap: false)
-        }
+        let span = bookingSpan(from: fall.beforeAt, until: now).withoutGap
         // It was carried in up to a minute: that is no rate of the last interval.
         book(
             Delta(value - fall.before, direction), from: device, isUplink: fall.heldUplink, over: span,

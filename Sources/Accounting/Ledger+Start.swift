@@ -273,29 +273,32 @@ extension Ledger {
         meteredUntil = max(stored.header?.lastReading.timestamp ?? .earliest, now.timestamp)
         // The clock was ahead when the ledger was written; what it said is corrected by the first commit.
         if let header = stored.header, header.lastReading.timestamp > now.timestamp { isPlanBookOutdated = true }
-        let indices = Set(present.map(\.device.index))
         let metered = Set(present.filter { rules.account(for: $0.device.name) != nil }.map(\.device.index))
         var stored = stored
         for place in stored.devices.indices where !isSameEpoch || !metered.contains(stored.devices[place].index) {
             settleFalls(of: &stored.devices[place], readAt: previous)
         }
-        var byName: [DeviceName: DeviceRecord] = [:]
-        for record in stored.devices where !isSameEpoch || !indices.contains(record.index) {
-            byName[record.name] = record
-        }
         let here = Dictionary(present.map { ($0.device.index, $0.device) }, uniquingKeysWith: { $1 })
-        var byAddress: [[UInt8]: DeviceRecord] = [:]
+        func entry(_ record: DeviceRecord) -> AwayDevices.Entry {
+            .init(name: record.name, counters: record.counters, hardwareAddress: record.hardwareAddress)
+        }
+        func isStillHere(_ record: DeviceRecord) -> Bool {
+            guard let device = here[record.index] else { return false }
+            return record.state == .metered || !entry(record).isReplaced(by: device)
+        }
+        let gone = stored.devices.filter { !isSameEpoch || !isStillHere($0) }
+        let byName = Dictionary(grouping: gone, by: \.name)
         // Numbers of devices that are away, which others have now.
         var reused: Set<DeviceIndex> = []
-        for record in stored.devices where isSameEpoch && record.state == .away {
-            let entry = AwayDevices.Entry(
-                name: record.name, counters: record.counters, hardwareAddress: record.hardwareAddress)
-            if let device = here[record.index] {
-                if !entry.isOther(than: device) { continue }
-                reused.insert(record.index)
-            }
-            away.insert(entry, at: record.index)
-            if !record.hardwareAddress.isEmpty { byAddress[record.hardwareAddress] = record }
+        for record in gone where isSameEpoch && record.state == .away {
+            if here[record.index] != nil { reused.insert(record.index) }
+            away.insert(entry(record), at: record.index)
+        }
+        /// What the store has under a name: the very device that left, by its address, or the one that was there last.
+        func former(_ device: Device) -> DeviceRecord? {
+            let records = byName[device.name] ?? []
+            return records.first { entry($0).isSame(as: device) } ?? records.first { $0.state == .metered }
+                ?? records.last
         }
         var survivors: Set<DeviceIndex> = []
         var renames: [(index: DeviceIndex, key: AccountKey)] = []
@@ -312,7 +315,7 @@ extension Ledger {
         move(renames)
         for (device, counters) in sorted where !survivors.contains(device.index) {
             var past = Past.unknown
-            if let record = byAddress[device.hardwareAddress] ?? byName[device.name] {
+            if let record = former(device) {
                 past = .reborn(record)
             } else if accountIndex[.device(device.name)] != nil {
                 past = .remembered
@@ -328,6 +331,11 @@ extension Ledger {
         if stored.header?.isClean == false, stored.header?.boot == boot { restartCounters(of: lost) }
     }
 
+    /// The time in which a fall that the store has kept was looked at: no gap.
+    private func lookedAt(_ fall: FallRecord, until lastReading: Moment) -> BookingSpan {
+        bookingSpan(from: fall.beforeAt, until: lastReading).withoutGap
+    }
+
     /// Nothing more will be read of a device whose counters had fallen: they have restarted.
     private mutating func settleFalls(of record: inout DeviceRecord, readAt lastReading: Moment) {
         for direction in TrafficDirection.allCases {
@@ -335,8 +343,11 @@ extension Ledger {
             record.counters[direction] = fall.shown
             guard let account = accounts.firstIndex(where: { $0.id == record.account }) else { continue }
             let device = MeteredDevice(name: record.name, account: account, last: record.counters)
-            let span = bookingSpan(from: fall.beforeAt, until: lastReading)
-            for part in CounterFall(fall, from: 0, over: span, readAt: lastReading.sinceBoot).held {
+            let held = CounterFall(
+                fall, from: 0, over: lookedAt(fall, until: lastReading), readAt: lastReading.sinceBoot,
+                linkBytesPerSecond: nil
+            ).held
+            for part in held {
                 book(Delta(part.bytes, direction), from: device, isUplink: part.isUplink, over: part.span)
             }
         }
@@ -377,8 +388,8 @@ extension Ledger {
             for direction in TrafficDirection.allCases {
                 guard let fall = record.falls[direction] else { continue }
                 falls[device.index, default: CounterFalls()][direction] = CounterFall(
-                    fall, from: record.counters[direction], over: bookingSpan(from: fall.beforeAt, until: previous),
-                    readAt: previous.sinceBoot)
+                    fall, from: record.counters[direction], over: lookedAt(fall, until: previous),
+                    readAt: previous.sinceBoot, linkBytesPerSecond: device.linkBytesPerSecond)
             }
             if accounts[metered.account].key != key { renames.append((device.index, key)) }
             // A commit follows every start.

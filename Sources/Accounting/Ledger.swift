@@ -88,10 +88,13 @@ package struct Ledger: Sendable {
         var metered = MeteredDevice(
             name: device.name, account: 0, last: .zero, linkBytesPerSecond: device.linkBytesPerSecond,
             hardwareAddress: device.hardwareAddress)
-        if let candidate = away.candidate(for: device), let entry = away.entries[candidate] {
-            metered.phase = .perhapsReturned(
-                with: entry.counters, isSame: candidate == device.index || entry.isSame(as: device))
-            away.remove(at: candidate)
+        let isAddressShared = devices.values.contains { $0.hardwareAddress == device.hardwareAddress }
+        let isNameKnown = accountIndex[.device(device.name)] != nil
+        if let (candidate, isSame) = away.candidate(
+            for: device, isAddressShared: isAddressShared, isNameKnown: isNameKnown),
+            let entry = away.entries[candidate]
+        {
+            metered.phase = .perhapsReturned(with: entry.counters, from: candidate, isSame: isSame)
         }
         let known = accountIndex[key]
         metered.isNewcomer = metered.phase == .counting
@@ -282,8 +285,9 @@ package struct Ledger: Sendable {
         switch device.phase {
         case .counting: return device
         case .awaitingBaseline: device.last = counters
-        case .perhapsReturned(let carried, let isSame):
+        case .perhapsReturned(let carried, let candidate, let isSame):
             device.last = counters.baseline(leftWith: carried, isSame: isSame)
+            if device.last != .zero || candidate == index { away.remove(at: candidate) }
             if !counters.continues(carried), !accounts[device.account].lifetime.isZero {
                 accounts[device.account].events.resets += 1
             }
@@ -305,6 +309,15 @@ package struct Ledger: Sendable {
         var elapsed: Span {
             switch self {
             case .within(_, _, let elapsed), .spread(_, _, _, let elapsed, _): elapsed
+            }
+        }
+
+        /// The same where something was read meanwhile.
+        var withoutGap: BookingSpan {
+            switch self {
+            case .within: self
+            case .spread(let from, let to, let cuts, let elapsed, _):
+                .spread(from: from, to: to, cuts: cuts, elapsed: elapsed, isGap: false)
             }
         }
 

@@ -455,6 +455,9 @@ actor Meter {
     /// those out of a link that goes down, and rule 12 allows two seconds. A question takes some microseconds.
     private static let routesInterval = Span(nanoseconds: 1_900_000_000)
 
+    /// Two seconds, and what a timer may be late.
+    private static let latestRoutes = Span(nanoseconds: 2_050_000_000)
+
     private var routesAreDue: Bool {
         SystemClock.now().sinceBoot.elapsed(since: routesReadAt) >= Self.routesInterval
     }
@@ -474,8 +477,9 @@ actor Meter {
         routesReadAt = SystemClock.now().sinceBoot
         let links = try? kernel.defaultRoute(DefaultRoute.LinkRoles(links.links.values))?.links ?? []
         if links != route?.links ?? [] {
-            routesAreOutdated = true
             read(endsInterval: false)  // Everything until now goes to the uplink that was.
+            refreshRoutes()
+            if isUrgent { wakeStore.yield() }
         }
         return plan
     }
@@ -598,11 +602,13 @@ actor Meter {
             if !overflow, !isFar, until > 0 { wait = min(wait, until) }
         }
         if ledger.isPersistent { wait = min(wait, untilStoreIsWanted(at: now.sinceBoot).nanoseconds) }
-        let untilRoutes = max(
-            1_000_000, routesPause.nanoseconds - now.sinceBoot.elapsed(since: routesReadAt).nanoseconds)
+        let sinceRoutes = now.sinceBoot.elapsed(since: routesReadAt).nanoseconds
+        // A reading that comes soon enough asks for them by itself.
+        let needsLook = sinceRoutes + wait > max(Self.latestRoutes, routesPause).nanoseconds
         return Plan(
             untilNextReading: Span(nanoseconds: wait),
-            untilRoutes: untilRoutes < wait ? Span(nanoseconds: untilRoutes) : nil,
+            untilRoutes: needsLook
+                ? Span(nanoseconds: min(wait, max(1_000_000, routesPause.nanoseconds - sinceRoutes))) : nil,
             nextDay: ledger.window.daySpan.upperBound)
     }
 

@@ -145,6 +145,8 @@ enum Schema {
         ALTER TABLE adjustment ADD COLUMN cycle_start INTEGER;
         -- The hardware address, by which a device is known that comes back from another namespace.
         ALTER TABLE device ADD COLUMN address BLOB;
+        """,
+        """
         CREATE TABLE fall (                  -- counters that show less than the baseline: restarted, or wrong for a moment?
             ifindex      INTEGER NOT NULL,
             direction    TEXT    NOT NULL CHECK (direction IN ('received', 'transmitted')),

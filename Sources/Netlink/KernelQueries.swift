@@ -116,14 +116,18 @@ final class KernelQueries {
             var request: [UInt8] = [UInt8(family), UInt8(address.count * 8), 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0]
             request += [UInt8(4 + address.count), 0, UInt8(RouteAttribute.destination), 0] + address
             let message: RouteMessage?
+            var isLocal = false
             do {
                 message = try socket.ask(type: UInt16(RTM_GETROUTE), payload: request) {
-                    $0.type == UInt16(RTM_NEWROUTE) ? RouteMessage(payload: $0.payload) : nil
+                    guard $0.type == UInt16(RTM_NEWROUTE) else { return nil }
+                    isLocal = $0.payload.loadInteger(at: 7, as: UInt8.self) == UInt8(RTN_LOCAL)
+                    return RouteMessage(payload: $0.payload)
                 }
             } catch {
                 guard case .refused = error.code else { throw error }
                 continue  // Unreachable; or a kernel without this family.
             }
+            if isLocal { continue }  // This machine has the address itself, as in a network for tests.
             guard let message, let resolved = try resolved([message]).first, resolved.route.lostNexthop == nil else {
                 return .linkDown
             }

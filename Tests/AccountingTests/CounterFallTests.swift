@@ -81,26 +81,49 @@ struct CounterFallTests {
                 == total(Self.terabyte + 500 + since.received, Self.terabyte + since.transmitted))
     }
 
+    /// As it grew before the stop, so it goes on.
     @Test func aCounterThatOutgrowsItsPastDuringAStopHadRestarted() {
-        var (world, eth0) = started()
-        world.kernel[eth0]?.counters = Counters(received: 500, transmitted: Self.terabyte)
-        world.run(seconds: 2)
+        var world = World()
+        let eth0 = world.create("eth0")
+        let before: UInt64 = 500_000_000
+        world.carry(eth0, received: before)
+        world.run(seconds: 1)
+        world.kernel[eth0]?.counters.received = 0
+        for _ in 0..<5 {
+            world.carry(eth0, received: 30_000_000)
+            world.run(seconds: 1)
+        }
         world.stop()
-        world.pass(3600)
-        world.kernel[eth0]?.counters.received = Self.terabyte + 1000
+        world.pass(600)
+        world.carry(eth0, received: 600 * 30_000_000)
         world.start()
-        #expect(world.view("eth0")?.lifetime == total(2 * Self.terabyte + 1000, Self.terabyte))
+        #expect(world.view("eth0")?.lifetime == total(before + 605 * 30_000_000))
     }
 
-    @Test func aGlitchThatEndsDuringAShortStopWasOne() {
+    /// Nobody saw when the right number came back.
+    @Test(arguments: [20, 65, 3600] as [Double])
+    func aGlitchThatEndsDuringAStopWasOne(stopSeconds: Double) {
         var (world, eth0) = started()
         world.kernel[eth0]?.counters.received = 500
         world.run(seconds: 2)
         world.stop()
-        world.pass(20)
+        world.pass(stopSeconds)
         world.kernel[eth0]?.counters.received = Self.terabyte + 1000
         world.start()
         #expect(world.view("eth0")?.lifetime == total(Self.terabyte + 1000, Self.terabyte))
+    }
+
+    /// What was looked at every second is no gap.
+    @Test func aRestartThatIsClearOnlyAfterAStopIsNoGap() {
+        var (world, eth0) = started()
+        world.kernel[eth0]?.counters.received = 500
+        world.run(seconds: 30)
+        world.stop()
+        world.pass(5)
+        world.reboot("boot-2")
+        world.start()
+        #expect(world.view("eth0")?.events.gapBytes == 0)
+        #expect(world.view("eth0")?.lifetime == total(Self.terabyte + 500, Self.terabyte))
     }
 
     /// Days are held by the calendar of the moment in which they are booked.

@@ -258,27 +258,33 @@ struct LedgerTests {
     @Test(arguments: [true, false])
     func aDeviceThatComesBackDuringAStopIsKnownByItsAddress(isFirstBack: Bool) {
         var (world, _) = worldWithoutItsDevice()
-        let former = world.create("eth1")
-        world.carry(former, received: 50)
-        world.run(seconds: 1)
-        world.delete(former)
-        world.stop()
+        var before: UInt64 = 100
         if !isFirstBack {
             let other = world.create(
-                "eth0", seen: false, hardwareAddress: Self.otherAddress,
-                counters: Counters(received: 5000, transmitted: 0))
-            world.start()
-            world.carry(other, received: 3)
+                "eth0", hardwareAddress: Self.otherAddress, counters: Counters(received: 5000, transmitted: 0))
             world.run(seconds: 1)
-            #expect(world.view("eth0")?.lifetime == total(5103), "another device of its name")
+            #expect(world.view("eth0")?.lifetime == total(5100), "another device of its name")
+            before = 5100
+            world.stop()
+            world.kernel[other] = nil
+        } else {
             world.stop()
         }
         let back = world.create(
-            "eth1", seen: false, hardwareAddress: Self.address, counters: Counters(received: 6000, transmitted: 0))
+            "eth0", seen: false, hardwareAddress: Self.address, counters: Counters(received: 6000, transmitted: 0))
         world.start()
         world.carry(back, received: 4)
         world.run(seconds: 1)
-        #expect(world.view("eth1")?.lifetime == total(54), "not a new device of that name")
+        #expect(world.view("eth0")?.lifetime == total(before + 4))
+    }
+
+    @Test func anotherDeviceOfTheNameIsBookedWholeAfterAStop() {
+        var (world, _) = worldWithoutItsDevice()
+        world.stop()
+        _ = world.create(
+            "eth0", seen: false, hardwareAddress: Self.otherAddress, counters: Counters(received: 5000, transmitted: 0))
+        world.start()
+        #expect(world.view("eth0")?.lifetime == total(5100))
     }
 
     @Test func aDeviceIsKnownByTheAddressThatItHadLast() {
@@ -291,6 +297,59 @@ struct LedgerTests {
         _ = world.create("eth5", hardwareAddress: Self.address, counters: Counters(received: 200, transmitted: 0))
         world.run(seconds: 1)
         #expect(world.view("eth5")?.lifetime ?? .zero == .zero)
+    }
+
+    /// VLANs have the address of what they are on: it says which of them it is as little as their kind does.
+    @Test(arguments: [false, true])
+    func anAddressThatSeveralHaveSaysNothing(isStopped: Bool) {
+        var (world, eth0) = worldWithoutItsDevice()
+        let second = world.create("v2", hardwareAddress: Self.address)
+        world.carry(second, received: 10)
+        world.run(seconds: 1)
+        if isStopped { world.stop() }
+        world.kernel[second] = nil
+        if !isStopped {
+            world.ledger.depart(second, final: Counters(received: 10, transmitted: 0), movedAway: false, at: world.now)
+        }
+        _ = world.create(
+            "v2", seen: !isStopped, hardwareAddress: Self.address, counters: Counters(received: 200, transmitted: 0))
+        _ = world.create(
+            "v3", seen: !isStopped, hardwareAddress: Self.address, counters: Counters(received: 300, transmitted: 0))
+        if isStopped { world.start() }
+        world.run(seconds: 1)
+        #expect(world.view("v2")?.lifetime == total(210), "created again: all of it is news")
+        #expect(world.view("v3")?.lifetime ?? .zero == (isStopped ? .zero : total(300)))
+        _ = world.create(
+            "eth0", index: eth0, hardwareAddress: Self.address, counters: Counters(received: 5000, transmitted: 0))
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(100), "the one that left is still known")
+    }
+
+    @Test func aNewDeviceThatLooksLikeOneThatLeftTakesNothingFromIt() {
+        var (world, eth0) = worldWithoutItsDevice()
+        let new = world.create(
+            "eth1", hardwareAddress: Self.address, counters: Counters(received: 30, transmitted: 0))
+        world.run(seconds: 1)
+        world.delete(new)
+        _ = world.create(
+            "eth0", index: eth0, hardwareAddress: Self.address, counters: Counters(received: 5000, transmitted: 0))
+        world.run(seconds: 1)
+        #expect(world.view("eth1")?.lifetime == total(30) && world.view("eth0")?.lifetime == total(100))
+    }
+
+    /// A container, a bridge or a network manager gave it another address.
+    @Test(arguments: [false, true])
+    func aDeviceWithItsOldNumberAndNameIsTheSameWhateverItsAddress(isStopped: Bool) {
+        var (world, eth0) = worldWithoutItsDevice()
+        if isStopped { world.stop() }
+        let back = world.create(
+            "eth0", index: eth0, seen: !isStopped, hardwareAddress: Self.otherAddress,
+            counters: Counters(received: 5000, transmitted: 0))
+        if isStopped { world.start() }
+        world.run(seconds: 1)
+        world.carry(back, received: 3)
+        world.run(seconds: 1)
+        #expect(world.view("eth0")?.lifetime == total(103))
     }
 
     @Test func excludedDevicesPushNoneOutThatLeft() {

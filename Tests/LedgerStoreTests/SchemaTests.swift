@@ -31,7 +31,7 @@ struct SchemaTests {
         let fall = stored.devices.first { $0.index.rawValue == 1 }?.falls[.received]
         #expect(
             fall.map { [$0.shown, $0.firstShown, $0.fastestGrowth, $0.held, $0.heldOfUplink] }
-                == (version < 4 ? nil : [7, 3, 4, 9, 8]))
+                == (version < 5 ? nil : [7, 3, 4, 9, 8]))
         var commit = Commit.make(3)
         commit.book(2, 1, 1, at: testStart, .utc)
         try file.apply(commit)

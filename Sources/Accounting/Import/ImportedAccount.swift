@@ -2,8 +2,11 @@ import CivilTime
 
 /// What another meter has counted for one account.
 package struct ImportedAccount: Codable, Sendable {
+    /// Nothing carries more than this in a second: a hundred terabits. A bucket of ours may hold a whole day's bytes, where
+    /// the finer grain was lost.
+    package static let mostBytesPerSecond: UInt64 = 12_500_000_000_000
     /// No link carries more than this in a second: a terabit. IEEE 802.3df ends at 800 Gbit/s.
-    package static let mostBytesPerSecond: UInt64 = 125_000_000_000
+    package static let mostLinkBytesPerSecond: UInt64 = 125_000_000_000
 
     /// Bytes of a span of time; how they lie within it isn't known.
     package struct Slot: Codable, Hashable, Sendable {
@@ -46,9 +49,9 @@ package struct ImportedAccount: Codable, Sendable {
 
         package var total: Total { Total(received: received, transmitted: transmitted) }
 
-        /// Whether a link can have carried it.
-        package var isPossible: Bool {
-            max(received, transmitted) / UInt64(end - start) <= ImportedAccount.mostBytesPerSecond
+        /// Whether so many bytes a second can carry it.
+        package func isPossible(at bytesPerSecond: UInt64) -> Bool {
+            max(received, transmitted) / UInt64(end - start) <= bytesPerSecond
         }
     }
 

@@ -16,13 +16,15 @@ package enum ImportFile {
         package var accounts: [ImportedAccount]
         /// What is known to be wrong and is left out, for people.
         package var problems: [String]
+        /// More than this isn't possible.
+        var mostBytesPerSecond = ImportedAccount.mostBytesPerSecond
 
         /// Leaves out what no link can have carried, whichever meter says so.
         mutating func leaveOutImpossible() {
             for place in accounts.indices {
-                let impossible = accounts[place].slots.filter { !$0.isPossible }
+                let impossible = accounts[place].slots.filter { !$0.isPossible(at: mostBytesPerSecond) }
                 guard let first = impossible.first else { continue }
-                accounts[place].slots.removeAll { !$0.isPossible }
+                accounts[place].slots.removeAll { !$0.isPossible(at: mostBytesPerSecond) }
                 let name = ImportFile.name(of: accounts[place].key)
                 let bytes = impossible.reduce(into: Total.zero) { $0 += $1.total }.bytes
                 problems.append(
@@ -93,7 +95,9 @@ package enum ImportFile {
         } else {
             interfaces = try fromJSON(bytes, of: path, by: calendar)
         }
-        var contents = Contents(accounts: [], problems: [])
+        // Its rows are those of one device, in their own time.
+        var contents = Contents(
+            accounts: [], problems: [], mostBytesPerSecond: ImportedAccount.mostLinkBytesPerSecond)
         for interface in interfaces {
             let (slots, problems) = interface.slots(by: calendar, at: now)
             let name = DeviceName(bytes: interface.name).label { _ in false }
@@ -457,7 +461,7 @@ package enum ImportFile {
         let total = Total(
             received: try bytes(4, "received_bytes"), transmitted: try bytes(5, "transmitted_bytes"))
         let slot = ImportedAccount.Slot(start..<end, total)
-        if !slot.isPossible {
+        if !slot.isPossible(at: ImportedAccount.mostBytesPerSecond) {
             throw problem(
                 "\(max(total.received, total.transmitted)) bytes are more than any device carries in this time")
         }

@@ -142,20 +142,5 @@ CREATE VIEW buckets AS
 CREATE INDEX quota_event_cycle ON quota_event (quota, cycle_end);
 PRAGMA application_id = 1313166421;
 PRAGMA user_version = 4;
-CREATE TABLE fall (                  -- counters that show less than the baseline: restarted, or wrong for a moment?
-    ifindex      INTEGER NOT NULL,
-    direction    TEXT    NOT NULL CHECK (direction IN ('received', 'transmitted')),
-    read_at_ns   INTEGER NOT NULL,   -- the reading before the fall, as in `ledger`
-    read_boot_ns INTEGER NOT NULL,
-    seen_boot_ns INTEGER NOT NULL,   -- when the fall was seen
-    uplink       INTEGER NOT NULL,   -- 1 when the device held the default route then
-    shown        INTEGER NOT NULL,   -- what the counter showed last, and first
-    first_shown  INTEGER NOT NULL,
-    growth       INTEGER NOT NULL,   -- the fastest since, in bytes a second
-    held         INTEGER NOT NULL,   -- bytes that are booked if it has restarted
-    held_uplink  INTEGER NOT NULL,   -- how many of these are the uplink's, too
-    PRIMARY KEY (ifindex, direction)
-) STRICT, WITHOUT ROWID;
-INSERT INTO fall VALUES(1,'received',1795219200000000000,1000000000000,1010000000000,1,7,3,4,9,8);
 COMMIT;
 PRAGMA journal_mode = WAL;
