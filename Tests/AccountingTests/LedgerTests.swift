@@ -411,6 +411,19 @@ struct LedgerTests {
         #expect(world.view("br-100")?.lifetime == total(7) && world.view("eth0")?.lifetime == total(100))
     }
 
+    /// So that plans know that there was something by that name.
+    @Test func namesThatLeaveMemoryAreStillKnownToBeInTheStore() {
+        var world = World()
+        let usb0 = world.create("usb0")
+        world.carry(usb0, received: 5)
+        world.run(seconds: 1)
+        world.delete(usb0)
+        world.pass(100 * 86_400)
+        world.run(seconds: 1)
+        #expect(world.view("usb0") == nil)
+        #expect(world.ledger.planBook.storedAccounts.contains(.device(DeviceName("usb0"))))
+    }
+
     @Test func anyNumberOfExcludedDevicesIsRemembered() {
         var world = World()
         let devices = (0..<300).map { world.create("b\($0)") }

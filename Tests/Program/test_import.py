@@ -595,6 +595,15 @@ def test_an_endless_line_and_an_endless_file_end(place):
         assert done.returncode == 1, done.stderr[:500]
 
 
+def test_a_bucket_that_holds_a_whole_day_is_taken_back(place):
+    """As netusage exports it where the finer grain was lost."""
+    row = "2026-11-10T00:00:00Z,2026-11-10T00:05:00Z,eth0,device,40000000000000,1\n"
+    (place.path / "v.csv").write_text(HEADER + row)
+    done = place.run("csv", place.path / "v.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["accounts"][0]["taken_received_bytes"] == 40_000_000_000_000
+
+
 def test_thousands_of_devices_are_a_matter_of_seconds(place):
     count = 2000
     (place.path / "v.csv").write_text(HEADER + "".join(
