@@ -314,6 +314,16 @@ def test_a_certificate_that_is_a_fifo_is_an_error_and_nothing_waits(cable, expor
     assert "plain" in refused(exporter, cable, path, PAIR)
 
 
+def test_a_start_with_an_empty_file_is_warned_of(cable, exporter, tmp_path):
+    path = tmp_path / "web.yml"
+    for text, is_warned in (("", True), ("# nothing\n", True), ("basic_auth_users: {}\n", False)):
+        path.write_text(text)
+        netusage = served(exporter, cable, path)
+        assert ("the web configuration is empty" in netusage.log) == is_warned, netusage.log
+        assert netusage.get("/metrics").status == 200
+        netusage.stop()
+
+
 def test_a_file_system_that_doesnt_answer_stops_nothing(cable, exporter, tmp_path):
     environment = stuck(tmp_path)
     path = tmp_path / "web.yml"

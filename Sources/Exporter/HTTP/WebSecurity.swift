@@ -58,6 +58,11 @@ final class WebSecurity {
         follower = WebConfigurationFollower(files: start.files, inForce: start.contents)
         bucket = configuration.rateLimit.map { TokenBucket($0, at: .now()) }
         logWarnings()
+        if let path, start.contents.isBlank {
+            logger.warning(
+                "the web configuration is empty, so nobody needs a password and nothing is encrypted",
+                metadata: ["file": "\(path)", "remedy": "write basic_auth_users: {} if that is meant"])
+        }
     }
 
     private var configuration: WebConfiguration { follower.inForce.configuration }
@@ -80,7 +85,13 @@ final class WebSecurity {
     func warn(about address: SocketAddress?) {
         let isLocal = address.map { $0.isLoopback || $0.pathname != nil } ?? true
         guard let address, let warning = ListenerExposure.warning(isLoopback: isLocal, configuration) else { return }
-        logger.warning("others may listen in", metadata: ["address": "\(address)", "warning": "\(warning)"])
+        logger.warning("others may listen in", metadata: ["address": "\(Self.text(address))", "warning": "\(warning)"])
+    }
+
+    /// As it is written in a URL.
+    private static func text(_ address: SocketAddress) -> String {
+        guard let host = address.ipAddress, let port = address.port else { return "\(address)" }
+        return (host.contains(":") ? "[\(host)]" : host) + ":\(port)"
     }
 
     // MARK: - Requests
