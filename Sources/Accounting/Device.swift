@@ -4,7 +4,7 @@ package struct Device: Hashable, Sendable {
     package var name: DeviceName
     /// What the link can carry in one direction, in bytes per second, where the kernel knows.
     package var linkBytesPerSecond: UInt64?
-    /// Its hardware address; empty if it has none. It keeps it in other namespaces.
+    /// Its hardware address; empty if it has none. Most keep it in other namespaces.
     package var hardwareAddress: [UInt8]
 
     package init(
@@ -13,7 +13,12 @@ package struct Device: Hashable, Sendable {
         self.index = index
         self.name = name
         self.linkBytesPerSecond = linkBytesPerSecond
-        self.hardwareAddress = hardwareAddress.allSatisfy { $0 == 0 } ? [] : hardwareAddress
+        self.hardwareAddress = Self.known(hardwareAddress)
+    }
+
+    /// Nothing for an address of zeros, as devices have that need none.
+    static func known(_ hardwareAddress: [UInt8]) -> [UInt8] {
+        hardwareAddress.allSatisfy { $0 == 0 } ? [] : hardwareAddress
     }
 }
 

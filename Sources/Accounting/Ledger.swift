@@ -111,9 +111,9 @@ package struct Ledger: Sendable {
         devices[index]?.linkBytesPerSecond = bytesPerSecond
     }
 
-    /// A device has another hardware address: that keeps it in other namespaces.
+    /// A device has another hardware address. netusage knows it by that one if it leaves and comes back.
     package mutating func setHardwareAddress(_ address: [UInt8], of index: DeviceIndex) {
-        let address = Device(index: index, name: DeviceName(""), hardwareAddress: address).hardwareAddress
+        let address = Device.known(address)
         devices[index]?.hardwareAddress = address
         if var entry = away.entries[index], entry.isHere {
             entry.hardwareAddress = address

@@ -604,11 +604,11 @@ actor Meter {
         if ledger.isPersistent { wait = min(wait, untilStoreIsWanted(at: now.sinceBoot).nanoseconds) }
         let sinceRoutes = now.sinceBoot.elapsed(since: routesReadAt).nanoseconds
         // A reading that comes soon enough asks for them by itself.
-        let needsLook = sinceRoutes + wait > max(Self.latestRoutes, routesPause).nanoseconds
+        let isLate = sinceRoutes + wait > max(Self.latestRoutes, routesPause).nanoseconds
+        let untilRoutes = max(1_000_000, routesPause.nanoseconds - sinceRoutes)
         return Plan(
             untilNextReading: Span(nanoseconds: wait),
-            untilRoutes: needsLook
-                ? Span(nanoseconds: min(wait, max(1_000_000, routesPause.nanoseconds - sinceRoutes))) : nil,
+            untilRoutes: isLate && untilRoutes < wait ? Span(nanoseconds: untilRoutes) : nil,
             nextDay: ledger.window.daySpan.upperBound)
     }
 
