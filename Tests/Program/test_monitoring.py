@@ -101,8 +101,10 @@ def test_machines_that_share_a_quota_are_added_up_also_when_one_is_off(tmp_path,
 def test_the_demonstration_shows_a_breach_and_leaves_nothing(namespaces, tmp_path):
     place = namespaces()
     with open(tmp_path / "out", "w") as out:
+        # A shell has its background jobs ignore Ctrl-C, and these tests may be one.
         demo = subprocess.Popen(["ip", "netns", "exec", place.name, sys.executable, DEPLOY / "demo.py", BINARY], stdout=out, stderr=out,
-                                env={**os.environ, "TMPDIR": str(tmp_path)})
+                                env={**os.environ, "TMPDIR": str(tmp_path)},
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     shown = (tmp_path / "out").read_text
     try:
         eventually(lambda: "CRITICAL  Quota demo on 127.0.0.1:10083 is breached" in shown(), 90, every=0.5)
