@@ -1,3 +1,4 @@
+import NIOCore
 import Testing
 
 @testable import Exporter
@@ -10,6 +11,15 @@ struct ListenAddressTests {
         } catch {
             return nil
         }
+    }
+
+    @Test(arguments: [
+        ("127.0.0.1", true), ("127.255.0.9", true), ("::1", true), ("::ffff:127.0.0.1", true), ("128.0.0.1", false),
+        ("0.0.0.0", false), ("::", false), ("::2", false), ("1::1", false), ("::127.0.0.1", false),
+        ("::ffff:10.0.0.127", false), ("fe80::1", false),
+    ])
+    func loopbackAddressesNeverLeaveTheMachine(text: String, isLoopback: Bool) throws {
+        #expect(try SocketAddress(ipAddress: text, port: 80).isLoopback == isLoopback)
     }
 
     @Test(arguments: [

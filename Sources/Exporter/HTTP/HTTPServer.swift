@@ -235,9 +235,16 @@ final class HTTPServer {
 }
 
 extension SocketAddress {
-    /// Whether packets for this address never leave the machine.
+    /// Whether packets for this address never leave the machine. Asked for each request, so without making a text of it.
     var isLoopback: Bool {
-        guard let ipAddress else { return false }
-        return ipAddress.hasPrefix("127.") || ipAddress == "::1" || ipAddress.hasPrefix("::ffff:127.")
+        switch self {
+        case .v4(let address): withUnsafeBytes(of: address.address.sin_addr) { $0[0] == 127 }
+        case .v6(let address):
+            withUnsafeBytes(of: address.address.sin6_addr) { bytes in
+                let isMapped = bytes[..<10].allSatisfy { $0 == 0 } && bytes[10] == 0xFF && bytes[11] == 0xFF
+                return bytes[..<15].allSatisfy { $0 == 0 } && bytes[15] == 1 || isMapped && bytes[12] == 127
+            }
+        case .unixDomainSocket: false
+        }
     }
 }
