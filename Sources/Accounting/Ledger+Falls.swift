@@ -9,7 +9,7 @@ extension Ledger {
     /// - Parameters:
     ///   - isUplink: Whether the bytes go to the uplink, too.
     ///   - previous: When the device was read last.
-    /// - Returns: Whether this must be committed at once: a fall began or ended, which can't be told later.
+    /// - Returns: Whether this must be committed at once: a fall began or ended, and after a crash nobody could see that.
     mutating func count(
         _ counters: Counters, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan, since previous: Moment,
         at now: Moment

@@ -294,8 +294,8 @@ extension Ledger {
             if here[record.index] != nil { reused.insert(record.index) }
             away.insert(entry(record), at: record.index)
         }
-        /// What the store has under a name: the very device that left, by its address, or the one that was there last.
-        func former(_ device: Device) -> DeviceRecord? {
+        /// The record that the store has under a device's name: of the same device, by its address, or of the last one there.
+        func previousRecord(for device: Device) -> DeviceRecord? {
             let records = byName[device.name] ?? []
             return records.first { entry($0).isSame(as: device) } ?? records.first { $0.state == .metered }
                 ?? records.last
@@ -315,7 +315,7 @@ extension Ledger {
         move(renames)
         for (device, counters) in sorted where !survivors.contains(device.index) {
             var past = Past.unknown
-            if let record = former(device) {
+            if let record = previousRecord(for: device) {
                 past = .reborn(record)
             } else if accountIndex[.device(device.name)] != nil {
                 past = .remembered

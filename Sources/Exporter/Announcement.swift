@@ -97,7 +97,10 @@ struct Announcer: Sendable {
         } late: { [logger] in
             logger.error(
                 "a quota's program can't be started, as its file system doesn't answer; it starts when it does",
-                metadata: ["quota": "\(announcement.event.quota)", "program": "\(announcement.command.first ?? "")"])
+                metadata: [
+                    "quota": "\(announcement.event.quota)",
+                    "program": "\(shownProgram(announcement.command.first ?? ""))",
+                ])
         }
         let child: Children.Child
         do throws(Children.Failure) {
