@@ -38,6 +38,9 @@ struct Announcer: Sendable {
     /// How many run at a time: more than anybody has quotas whose programs hang, and far from what `TasksMax=` of the unit
     /// allows.
     private static let maximumPrograms = 64
+    /// How long a program that is being started holds up the daemon's end: the ledger says already that it was started. Where
+    /// its file system takes longer, the kernel starts it when that answers, whether the daemon is there or not.
+    private static let startGrace = Duration.seconds(2)
 
     /// Runs until the stream ends.
     func run(_ announcements: AsyncStream<Announcement>) async {
@@ -89,7 +92,7 @@ struct Announcer: Sendable {
     /// - Returns: What went wrong, or `nil`.
     /// - Throws: `CancellationError` when nobody waits any more.
     private func end(of announcement: Announcement) async throws -> String? {
-        let start = try await onOwnThread { [children] in
+        let start = try await onOwnThread(grace: Self.startGrace) { [children] in
             Result { () throws(Children.Failure) in
                 try children.start(
                     announcement.command, environment: Self.environment(of: announcement, inherited: Self.inherited()))

@@ -8,25 +8,34 @@ private let patience = Duration.seconds(10)
 ///
 /// Whoever calls it bounds how many such threads there are at a time.
 ///
-/// - Parameter late: Called once if the work takes longer than ten seconds.
-/// - Throws: `CancellationError` when the task is cancelled first; the thread then ends when it can.
+/// - Parameters:
+///   - grace: How long a task that is cancelled still waits, for work that mustn't be left half done.
+///   - late: Called once if the work takes longer than ten seconds.
+/// - Throws: `CancellationError` when the task is cancelled and the grace is over; the thread then ends when it can.
 func onOwnThread<Value: Sendable>(
-    _ work: @escaping @Sendable () -> Value, late: @escaping @Sendable () async -> Void
+    grace: Duration = .zero, _ work: @escaping @Sendable () -> Value, late: @escaping @Sendable () async -> Void
 ) async throws(CancellationError) -> Value {
     let (results, result) = AsyncStream.makeStream(of: Value.self)
     startThread {
         result.yield(work())
         result.finish()
     }
-    let value = await withTaskGroup(of: Void.self) { tasks -> Value? in
-        tasks.addTask {
-            // Cancelled when the work is done in time.
-            guard (try? await Task.sleep(for: patience)) != nil else { return }
-            await late()
-        }
-        defer { tasks.cancelAll() }
-        return await results.first { _ in true }
+    // A task of its own isn't cancelled with the caller.
+    let waiting = Task { await results.first { _ in true } }
+    let lateness = Task {
+        // Cancelled when the work is done in time.
+        guard (try? await Task.sleep(for: patience)) != nil else { return }
+        await late()
     }
+    let value = await withTaskCancellationHandler {
+        await waiting.value
+    } onCancel: {
+        Task {
+            try? await Task.sleep(for: grace)  // Nobody cancels it.
+            waiting.cancel()
+        }
+    }
+    lateness.cancel()
     guard let value else { throw CancellationError() }
     return value
 }
