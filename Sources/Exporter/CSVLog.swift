@@ -13,6 +13,7 @@ import Logging
 actor CSVLog {
     private let meter: Meter
     private let logger: Logger
+    private let minutes = PeriodicWakeup()
     /// The minute that was written last, by the wall clock.
     private var lastMinute: Int64?
     private var lastDay: CivilDate?
@@ -34,15 +35,20 @@ actor CSVLog {
         var previousTotal: Total
     }
 
-    /// Writes a line for each minute that begins, until the stream ends or the task is cancelled. It tells of readings.
-    func run(_ ticks: AsyncStream<Void>) async {
+    /// A minute may have begun. Never waits.
+    nonisolated func tick() { minutes.tick(Self.minute()) }
+
+    private static func minute() -> Int64 { SystemClock.now().timestamp.secondsSinceEpoch / 60 }
+
+    /// Writes a line for each minute that begins, until the task is cancelled.
+    func run() async {
         do throws(CancellationError) {
-            for await _ in ticks { try await tick() }
+            for await _ in minutes.wakeups { try await writeLine() }
         } catch {}  // The daemon ends.
     }
 
-    private func tick() async throws(CancellationError) {
-        let minute = SystemClock.now().timestamp.secondsSinceEpoch / 60
+    private func writeLine() async throws(CancellationError) {
+        let minute = Self.minute()
         if minute == lastMinute { return }
         lastMinute = minute
         guard let sample = await meter.csvSample() else {

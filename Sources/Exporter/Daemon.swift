@@ -137,16 +137,12 @@ package struct Daemon: Sendable {
             on: watchLoop, signals: signals, eventDescriptors: eventDescriptors,
             longestWaitMicroseconds: manager.watchdogMicroseconds.map { $0 / 2 })
         let (openings, opening) = AsyncStream.makeStream(of: StoreError?.self)
-        let (csvTicks, csvTick) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let (statisticsTicks, statisticsTick) = AsyncStream.makeStream(
             of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        let (controlTicks, controlTick) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let csvLog = CSVLog(meter: meter, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             defer {
                 wakeStore.finish()
-                csvTick.finish()
-                controlTick.finish()
                 statisticsTick.finish()
                 announcement.finish()
                 tasks.cancelAll()
@@ -156,13 +152,11 @@ package struct Daemon: Sendable {
                     announcements)
             }
             tasks.addTask { await writer.run(storeWakeups) { opening.yield($0) } }
-            tasks.addTask { await csvLog.run(csvTicks) }
-            tasks.addTask { await control.run(controlTicks) }
+            tasks.addTask { await csvLog.run() }
+            tasks.addTask { await control.run() }
             tasks.addTask { await reloader.run() }
             tasks.addTask {
-                for await _ in statisticsTicks where await meter.wantsProcessStatistics {
-                    await meter.take(ProcessStatistics.now())
-                }
+                for await _ in statisticsTicks { await meter.take(ProcessStatistics.now()) }
             }
             // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
@@ -180,9 +174,9 @@ package struct Daemon: Sendable {
                     manager.alive()
                     children.takeEnded()
                     reloader.tick()
-                    csvTick.yield()
-                    controlTick.yield()
-                    statisticsTick.yield()
+                    csvLog.tick()
+                    control.tick()
+                    if meter.wantsProcessStatistics { statisticsTick.yield() }
                 }
             }
             manager.stopping()

@@ -4,6 +4,7 @@ import LedgerStore
 import Logging
 import NIOCore
 import Netlink
+import Synchronization
 
 /// Reads the kernel and owns the ledger.
 ///
@@ -39,7 +40,8 @@ actor Meter {
     var storeStatus = StoreStatus()
     private(set) var configurationStatus: ConfigurationStatus
     private var process = ProcessStatistics.now()
-    private var scrapedAt: BootTime?
+    /// When somebody scraped last, in nanoseconds since boot.
+    private let scrapedAt = Atomic(-Meter.attention.nanoseconds)
     let startTime = ProcessStatistics.startTime()
     private let bootTime = ProcessStatistics.bootTime()
     var series: Series?
@@ -537,7 +539,7 @@ actor Meter {
             countingNothing = quotasCountingNothing
         }
         let now = SystemClock.now()
-        scrapedAt = now.sinceBoot
+        scrapedAt.store(now.sinceBoot.nanoseconds, ordering: .relaxed)
         return Snapshot(
             devices: series?.snapshots(of: ledger, links) ?? [], uplink: ledger.uplinkView,
             plans: planSeries.snapshot(
@@ -546,9 +548,13 @@ actor Meter {
             process: process, startTime: startTime, bootTime: bootTime)
     }
 
+    /// How long after a scrape the next one is expected.
+    private static let attention = Span(seconds: 60)
+
     /// What the process uses is looked up elsewhere, once a second while somebody scrapes: even `/proc` may be slow.
-    var wantsProcessStatistics: Bool {
-        scrapedAt.map { SystemClock.now().sinceBoot.elapsed(since: $0) < Span(seconds: 60) } ?? false
+    nonisolated var wantsProcessStatistics: Bool {
+        let scrapedAt = BootTime(nanoseconds: scrapedAt.load(ordering: .relaxed))
+        return SystemClock.now().sinceBoot.elapsed(since: scrapedAt) < Self.attention
     }
 
     func take(_ statistics: ProcessStatistics) { process = statistics }

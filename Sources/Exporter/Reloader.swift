@@ -17,11 +17,7 @@ actor Reloader {
     private var configuration: Configuration
     private var zones: Zones
     private var zoneProblem: ZoneError?
-    /// When the zones' files were to be looked at last, in nanoseconds since boot.
-    private let zonesWantedAt = Atomic(SystemClock.now().sinceBoot.nanoseconds)
-
-    private let wakeups: AsyncStream<Void>
-    private let wakeup: AsyncStream<Void>.Continuation
+    private let looks = PeriodicWakeup(after: Reloader.period())
     private let isReloadWanted = Atomic(false)
     /// Those who asked for a reload that hasn't begun yet.
     private var waiting: [CheckedContinuation<String?, Never>] = []
@@ -43,7 +39,6 @@ actor Reloader {
         self.meter = meter
         self.manager = manager
         self.logger = logger
-        (wakeups, wakeup) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     }
 
     /// How often it is looked whether a zone's file has changed: each look costs a thread.
@@ -56,7 +51,7 @@ actor Reloader {
     /// Looks at files whenever somebody wants it, until the task is cancelled.
     func run() async {
         do throws(CancellationError) {
-            for await _ in wakeups {
+            for await _ in looks.wakeups {
                 while isReloadWanted.exchange(false, ordering: .acquiringAndReleasing) {
                     try await takeUpConfiguration()
                 }
@@ -67,18 +62,15 @@ actor Reloader {
         answerAll(Self.endProblem)
     }
 
-    /// Has the zones' files looked at now and then. Never waits; to be called by one thread.
-    nonisolated func tick() {
-        let now = SystemClock.now().sinceBoot.nanoseconds
-        if now - zonesWantedAt.load(ordering: .relaxed) < Self.zoneInterval.nanoseconds { return }
-        zonesWantedAt.store(now, ordering: .relaxed)
-        wakeup.yield()
-    }
+    /// Has the zones' files looked at now and then. Never waits.
+    nonisolated func tick() { looks.tick(Self.period()) }
+
+    private static func period() -> Int64 { SystemClock.now().sinceBoot.nanoseconds / zoneInterval.nanoseconds }
 
     /// Has the configuration read again. Never waits.
     nonisolated func requestReload() {
         isReloadWanted.store(true, ordering: .releasing)
-        wakeup.yield()
+        looks.wake()
     }
 
     /// Takes up what the file says now; an error in it leaves everything as it was.

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 
 /// Asks the kernel through the routing socket, and waits for its answers. Used by one thread at a time.
 ///
@@ -124,8 +125,9 @@ final class KernelQueries {
                     return RouteMessage(payload: $0.payload)
                 }
             } catch {
-                guard case .refused = error.code else { throw error }
-                continue  // Unreachable; or a kernel without this family.
+                guard case .refused(let reason) = error.code else { throw error }
+                if reason == ENETUNREACH { return .none }  // No route at all: one for everywhere would have been found.
+                continue  // Refused by a route of its own; or a kernel without this family.
             }
             if isLocal { continue }  // This machine has the address itself, as in a network for tests.
             guard let message, let resolved = try resolved([message]).first, resolved.route.lostNexthop == nil else {

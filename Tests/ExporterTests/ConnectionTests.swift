@@ -63,6 +63,7 @@ struct ConnectionTests {
         for channel in [idle, receiving, responding] { #expect(registry.admit(channel)) }
         registry.enter(.receiving, receiving)
         registry.enter(.responding, responding)
+        registry.closeOverdue()
         let open = { [idle, receiving, responding].map(\.isActive) }
         registry.closeOverdue(at: .now() + .seconds(9))
         #expect(open() == [true, true, true])
@@ -83,6 +84,7 @@ struct ConnectionTests {
             #expect(registry.admit(channel))
             registry.enter(.responding, channel)
         }
+        registry.closeOverdue()
         for minute in 1...5 {
             acknowledged[ObjectIdentifier(slow)] = UInt64(minute) * ConnectionRegistry.progressBytes
             acknowledged[ObjectIdentifier(stuck)] = ConnectionRegistry.progressBytes - 1
@@ -112,6 +114,7 @@ struct ConnectionTests {
             let registry = ConnectionRegistry(maximumCount: 1)
             _ = registry.admit(channel)
             registry.enter(.responding, channel)
+            registry.closeOverdue()
             return NIOLoopBound(registry, eventLoop: loop)
         }.get()
         channel.writeAndFlush(ByteBuffer(repeating: 1, count: 8 << 20), promise: nil)

@@ -59,8 +59,11 @@ struct RequestQueueTests {
         var bytes = 0
         var sawEnd = false
 
+        var hold: () -> Void = {}
+
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             bytes += Self.unwrapInboundIn(data).readableBytes
+            hold()
         }
 
         func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) { sawEnd = true }
@@ -77,7 +80,7 @@ struct RequestQueueTests {
         }
     }
 
-    @Test func nothingIsReadWhileAnAnswerIsNotSent() throws {
+    @Test func hardlyAnythingIsReadWhileAnAnswerIsNotSent() throws {
         let channel = EmbeddedChannel()
         let requestGuard = RequestGuard(ConnectionRegistry(maximumCount: 1))
         let witness = Witness()
@@ -86,11 +89,12 @@ struct RequestQueueTests {
         try channel.writeInbound(ByteBuffer(repeating: 1, count: 100))
         #expect(witness.bytes == 100)
         requestGuard.hold()
+        try channel.writeInbound(ByteBuffer(repeating: 1, count: 16_384))
         let reads = socket.reads
         channel.read()
-        #expect(socket.reads == reads, "the socket stays unread, so the client's side fills up")
+        #expect(socket.reads == reads, "after one piece the socket stays unread, so the client's side fills up")
         // Who ends its side makes the kernel hand over at once what it has.
-        try channel.writeInbound(ByteBuffer(repeating: 1, count: 40_000))
+        try channel.writeInbound(ByteBuffer(repeating: 1, count: 40_000 - 16_384))
         channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
         #expect(witness.bytes == 100 && !witness.sawEnd)
         requestGuard.release()
@@ -99,6 +103,22 @@ struct RequestQueueTests {
         _ = try? channel.writeInbound(ByteBuffer(repeating: 1, count: 2_000_000))
         #expect(!channel.isActive, "what is kept back has a bound")
         _ = try? channel.finish(acceptAlreadyClosed: true)
+    }
+
+    @Test func theEndOfWhatAClientSendsIsSeenAfterItsLastAnswer() throws {
+        let channel = EmbeddedChannel()
+        let requestGuard = RequestGuard(ConnectionRegistry(maximumCount: 1))
+        let witness = Witness()
+        witness.hold = { requestGuard.hold() }
+        try channel.pipeline.syncOperations.addHandlers([requestGuard, witness])
+        try channel.writeInbound(ByteBuffer(repeating: 1, count: 100))
+        try channel.writeInbound(ByteBuffer(repeating: 1, count: 100))
+        channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        requestGuard.release()
+        #expect(witness.bytes == 200 && !witness.sawEnd)
+        requestGuard.release()
+        #expect(witness.sawEnd)
+        _ = try channel.finish()
     }
 
     // MARK: - Other people's web pages

@@ -56,16 +56,16 @@ actor ControlServer {
 
     /// How often it is looked whether the socket is still there.
     private static let interval = Span(seconds: 15)
+    private let looks = PeriodicWakeup()
 
-    /// Looks after the socket until the stream ends.
-    func run(_ ticks: AsyncStream<Void>) async {
-        var lookedAt = SystemClock.now().sinceBoot
-        for await _ in ticks {
-            let now = SystemClock.now().sinceBoot
-            guard now.elapsed(since: lookedAt) >= Self.interval else { continue }
-            lookedAt = now
-            await inOrder { await $0.keepListening() }
-        }
+    /// It may be time to look whether the socket is still there. Never waits.
+    nonisolated func tick() {
+        looks.tick(SystemClock.now().sinceBoot.nanoseconds / Self.interval.nanoseconds)
+    }
+
+    /// Looks after the socket until the task is cancelled.
+    func run() async {
+        for await _ in looks.wakeups { await inOrder { await $0.keepListening() } }
     }
 
     /// Makes the socket again if somebody has taken it away.

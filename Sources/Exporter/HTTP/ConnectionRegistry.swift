@@ -36,14 +36,19 @@ final class ConnectionRegistry {
         case responding
     }
 
-    private struct Entry {
+    /// A class, as each request changes it four times.
+    private final class Entry {
         let channel: any Channel
         let origin: ClientOrigin
-        var phase: Phase
-        var since: NIODeadline
-        /// What the client had acknowledged by then, and when the answer began.
-        var acknowledgedBytes: UInt64 = 0
-        var acknowledgedBefore: UInt64 = 0
+        var phase = Phase.idle
+        var since = NIODeadline.now()
+        /// What the client had acknowledged of the answer under way at the first look at it, and when it last made progress.
+        var acknowledged: (first: UInt64, last: UInt64)?
+
+        init(_ channel: any Channel) {
+            self.channel = channel
+            origin = ClientOrigin(channel.remoteAddress)
+        }
     }
 
     private let maximumCount: Int
@@ -82,45 +87,46 @@ final class ConnectionRegistry {
             return false
         }
         let key = ObjectIdentifier(channel)
-        entries[key] = Entry(
-            channel: channel, origin: ClientOrigin(channel.remoteAddress), phase: .idle, since: .now())
+        entries[key] = Entry(channel)
         let registry = NIOLoopBound(self, eventLoop: channel.eventLoop)
         channel.closeFuture.whenComplete { _ in registry.value.entries[key] = nil }
         return true
     }
 
     func enter(_ phase: Phase, _ channel: any Channel) {
-        let key = ObjectIdentifier(channel)
-        entries[key]?.phase = phase
-        entries[key]?.since = .now()
-        if phase == .responding {
-            let acknowledged = acknowledgedBytes(channel)
-            entries[key]?.acknowledgedBytes = acknowledged
-            entries[key]?.acknowledgedBefore = acknowledged
-        }
+        guard let entry = entries[ObjectIdentifier(channel)] else { return }
+        entry.phase = phase
+        entry.since = .now()
+        entry.acknowledged = nil
     }
 
     /// Closes the connections whose clients take too long. To be called every second or so.
     func closeOverdue(at now: NIODeadline = .now()) {
-        for (key, entry) in entries {
-            let limit =
-                switch entry.phase {
-                case .idle: deadlines.idleSeconds
-                case .receiving: deadlines.requestSeconds
-                case .judging, .responding: deadlines.responseSeconds
-                }
-            guard now - entry.since > .seconds(limit) else { continue }
-            // The kernel takes megabytes at once from us, so that says nothing about the client.
-            let acknowledged = acknowledgedBytes(entry.channel)
-            let taken = acknowledged - min(acknowledged, entry.acknowledgedBefore)
-            if entry.phase == .responding, acknowledged >= entry.acknowledgedBytes + Self.progressBytes {
-                entries[key]?.since = now
-                entries[key]?.acknowledgedBytes = acknowledged
-            } else if entry.phase != .responding
-                || now - entry.since > .seconds(deadlines.responseSeconds(taken: taken))
-            {
-                entry.channel.close(promise: nil)
+        for entry in entries.values where isOverdue(entry, at: now) { entry.channel.close(promise: nil) }
+    }
+
+    private func isOverdue(_ entry: Entry, at now: NIODeadline) -> Bool {
+        let time = now - entry.since
+        switch entry.phase {
+        case .idle: return time > .seconds(deadlines.idleSeconds)
+        case .receiving: return time > .seconds(deadlines.requestSeconds)
+        case .judging: return time > .seconds(deadlines.responseSeconds)
+        case .responding:
+            // The kernel takes megabytes at once from us, so only TCP can tell. Most answers are over before they are looked at.
+            guard let before = entry.acknowledged else {
+                let bytes = acknowledgedBytes(entry.channel)
+                entry.acknowledged = (first: bytes, last: bytes)
+                return false
             }
+            guard time > .seconds(deadlines.responseSeconds) else { return false }
+            let bytes = acknowledgedBytes(entry.channel)
+            if bytes >= before.last + Self.progressBytes {
+                entry.since = now
+                entry.acknowledged?.last = bytes
+                return false
+            }
+            let taken = bytes - min(bytes, before.first)
+            return time > .seconds(deadlines.responseSeconds(taken: taken))
         }
     }
 

@@ -46,8 +46,10 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
         handOn(bytes, context)
     }
 
+    /// While an answer is under way one read's worth is taken ahead: to stop and start watching the socket for each request
+    /// would cost two system calls.
     func read(context: ChannelHandlerContext) {
-        if isHolding { wantsRead = true } else { context.read() }
+        if isHolding, held.readableBytes > 0 { wantsRead = true } else { context.read() }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -73,7 +75,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// The request has been read to its end.
     func requestEnded() { requestBytes = 0 }
 
-    /// Nothing more is read until ``release()``.
+    /// Nothing more is handed on until ``release()``.
     func hold() { isHolding = true }
 
     /// The answer is sent: what was kept back is looked at, and then more is read.
@@ -81,6 +83,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
         isHolding = false
         // An answer that is sent at once, while its request is handed on below, releases again: the loop goes on then.
         if isReleasing { return }
+        guard held.readableBytes > 0 || heldEvent != nil || wantsRead else { return }
         isReleasing = true
         defer { isReleasing = false }
         while !isHolding, let context, let slice = held.readSlice(length: min(held.readableBytes, Self.sliceBytes)),
