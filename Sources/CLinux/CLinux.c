@@ -2,6 +2,7 @@
 #include "CLinux.h"
 
 #include <crypt.h>
+#include <pthread.h>
 #include <spawn.h>
 #include <linux/if_packet.h>
 #include <sched.h>
@@ -134,6 +135,16 @@ int netusage_send_frames(unsigned ifindex, int count, int size) {
 
 int netusage_semaphore_wait(void *semaphore, const struct timespec *deadline) {
     return sem_clockwait(semaphore, CLOCK_MONOTONIC, deadline);
+}
+
+int netusage_keep_beside_me(unsigned long thread, int last) {
+    int processor = sched_getcpu();
+    if (processor == last || processor < 0 || processor >= CPU_SETSIZE) return processor;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    pthread_setaffinity_np(thread, sizeof set, &set);
+    return processor;
 }
 
 int netusage_clock_is_synchronised(void) {

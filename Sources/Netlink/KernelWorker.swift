@@ -9,6 +9,9 @@ import Synchronization
 /// interrupted.
 final class KernelWorker: Sendable {
     private let exchange = Exchange()
+    private let threadID: pthread_t
+    /// The processor that the thread is kept to; -1 before the first question.
+    private let processor = Atomic<CInt>(-1)
 
     /// - Parameter queries: For the worker's thread alone from here on.
     /// - Throws: `NetlinkError` when there is no thread to be had.
@@ -27,6 +30,7 @@ final class KernelWorker: Sendable {
             throw NetlinkError(.system(code), "a thread can't be started: \(String(cString: strerror(code)))")
         }
         pthread_detach(id)
+        threadID = id
     }
 
     deinit {
@@ -57,6 +61,10 @@ final class KernelWorker: Sendable {
             return true
         }
         guard isFree else { throw Self.busy }
+        // Who asks sleeps until the answer comes, so its processor is free, awake, and has all of it in its caches. Left to
+        // itself the scheduler wakes another one, which costs more than the answer.
+        let last = processor.load(ordering: .relaxed)
+        processor.store(netusage_keep_beside_me(threadID, last), ordering: .relaxed)
         exchange.wake.signal()
         let deadline = Self.now(plus: milliseconds)
         while true {
