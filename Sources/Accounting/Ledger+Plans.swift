@@ -11,7 +11,7 @@ extension Ledger {
         for span in pending.unread where planBook.noteUnread(span) { isPlanBookOutdated = true }
         replay(pending)
         planBook.note(pending.events)
-        for event in pending.starts { planBook.noteStart(for: event) }
+        for event in pending.starts { planBook.noteStart(of: event) }
     }
 
     /// A book that needs nothing added.
@@ -147,12 +147,25 @@ extension Ledger {
 
     /// The program of an event is to be started once the store knows.
     package mutating func noteStart(for event: QuotaEvent) {
-        planBook.noteStart(for: event)
+        let event = event.awaitingProgram(false)
+        planBook.noteStart(of: event)
         if isPersistent { pending.starts.append(event) }
     }
 
-    /// Programs that the store doesn't know of yet aren't started now.
-    package mutating func withdrawStarts() { pending.starts = [] }
+    /// Programs whose start isn't on its way to the store yet aren't started now.
+    package mutating func withdrawStarts() {
+        for event in pending.starts { planBook.noteStart(of: event.awaitingProgram(true)) }
+        pending.starts = []
+    }
+
+    /// Nor are those of the commit under way, which failed. It may succeed when it is tried again, so the next one takes
+    /// them back.
+    package mutating func withdrawStartsUnderWay() {
+        for event in (inFlight?.starts ?? []).map({ $0.awaitingProgram(true) }) {
+            planBook.noteStart(of: event)
+            pending.starts.append(event)
+        }
+    }
 
     /// Rate limits whose state has changed since this was asked last.
     package mutating func takeRateLimitNews() -> [RateLimitState] { planBook.takeRateLimitNews() }

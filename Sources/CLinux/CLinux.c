@@ -143,8 +143,12 @@ int netusage_keep_beside_me(unsigned long thread, int last) {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(processor, &set);
-    pthread_setaffinity_np(thread, sizeof set, &set);
-    return processor;
+    return pthread_setaffinity_np(thread, sizeof set, &set) == 0 ? processor : last;
+}
+
+void netusage_keep_nowhere(unsigned long thread) {
+    cpu_set_t set;
+    if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) == 0) pthread_setaffinity_np(thread, sizeof set, &set);
 }
 
 int netusage_clock_is_synchronised(void) {

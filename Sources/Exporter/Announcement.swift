@@ -38,8 +38,8 @@ struct Announcer: Sendable {
     /// How many run at a time: more than anybody has quotas whose programs hang, and far from what `TasksMax=` of the unit
     /// allows.
     private static let maximumPrograms = 64
-    /// How long a program that is being started holds up the daemon's end: the ledger says already that it was started. Where
-    /// its file system takes longer, the kernel starts it when that answers, whether the daemon is there or not.
+    /// How long a program that is being started holds up the daemon's end, for the ledger says already that it was started.
+    /// Where its file system takes longer, the kernel goes on with the start by itself.
     private static let startGrace = Duration.seconds(2)
 
     /// Runs until the stream ends.

@@ -137,13 +137,11 @@ package struct Daemon: Sendable {
             on: watchLoop, signals: signals, eventDescriptors: eventDescriptors,
             longestWaitMicroseconds: manager.watchdogMicroseconds.map { $0 / 2 })
         let (openings, opening) = AsyncStream.makeStream(of: StoreError?.self)
-        let (statisticsTicks, statisticsTick) = AsyncStream.makeStream(
-            of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let statisticsSeconds = PeriodicWakeup()
         let csvLog = CSVLog(meter: meter, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             defer {
                 wakeStore.finish()
-                statisticsTick.finish()
                 announcement.finish()
                 tasks.cancelAll()
             }
@@ -156,7 +154,7 @@ package struct Daemon: Sendable {
             tasks.addTask { await control.run() }
             tasks.addTask { await reloader.run() }
             tasks.addTask {
-                for await _ in statisticsTicks { await meter.take(ProcessStatistics.now()) }
+                for await _ in statisticsSeconds.wakeups { await meter.take(ProcessStatistics.now()) }
             }
             // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
@@ -176,7 +174,9 @@ package struct Daemon: Sendable {
                     reloader.tick()
                     csvLog.tick()
                     control.tick()
-                    if meter.wantsProcessStatistics { statisticsTick.yield() }
+                    if meter.wantsProcessStatistics {
+                        statisticsSeconds.tick(SystemClock.now().timestamp.secondsSinceEpoch)
+                    }
                 }
             }
             manager.stopping()

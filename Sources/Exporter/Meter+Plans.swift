@@ -143,6 +143,8 @@ extension Meter {
 
     /// The store can't take the commit that they wait for, and the daemon ends.
     func refuseStartsUnderWay() {
+        if startsUnderWay.isEmpty { return }
+        ledger.withdrawStartsUnderWay()
         for start in startsUnderWay { start.resume(returning: false) }
         startsUnderWay = []
     }

@@ -36,6 +36,7 @@ func onOwnThread<Value: Sendable>(
         }
     }
     lateness.cancel()
+    await lateness.value  // What it has begun to say comes before what the value says.
     guard let value else { throw CancellationError() }
     return value
 }

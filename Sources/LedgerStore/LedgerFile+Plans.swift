@@ -339,15 +339,17 @@ extension LedgerFile {
             .integer(event.awaitsProgram ? 1 : 0))
     }
 
-    func noteStart(for event: QuotaEvent) throws {
+    /// Whether the event's program awaits its start is from now on as in `event`.
+    func noteStart(of event: QuotaEvent) throws {
         try statement(
             """
-            UPDATE quota_event SET awaits = 0
+            UPDATE quota_event SET awaits = ?6
             WHERE quota = ?1 AND cycle_end = ?2 AND kind = ?3 AND share = ?4 AND at = ?5
             """
         ).run(
             .text(event.quota), .integer(event.cycle.upperBound.secondsSinceEpoch), .text(event.kind.rawValue),
-            .integer(Int64(clamping: event.share.millionths)), .integer(event.at.secondsSinceEpoch))
+            .integer(Int64(clamping: event.share.millionths)), .integer(event.at.secondsSinceEpoch),
+            .integer(event.awaitsProgram ? 1 : 0))
     }
 
     func add(_ adjustment: Adjustment) throws {

@@ -112,7 +112,8 @@ final class KernelQueries {
     }
 
     private func answer(for family: CInt, _ addresses: [[UInt8]]) throws(NetlinkError) -> Answer {
-        for address in addresses {
+        var remaining = addresses[...]
+        while let address = remaining.popFirst() {
             // struct rtmsg with the family, the prefix's length and RTM_F_FIB_MATCH; then RTA_DST.
             var request: [UInt8] = [UInt8(family), UInt8(address.count * 8), 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0]
             request += [UInt8(4 + address.count), 0, UInt8(RouteAttribute.destination), 0] + address
@@ -126,7 +127,8 @@ final class KernelQueries {
                 }
             } catch {
                 guard case .refused(let reason) = error.code else { throw error }
-                if reason == ENETUNREACH { return .none }  // No route at all: one for everywhere would have been found.
+                // Most likely there is no route at all, unless a rule or a `throw` is for this address: one more tells.
+                if reason == ENETUNREACH { remaining = remaining.suffix(1) }
                 continue  // Refused by a route of its own; or a kernel without this family.
             }
             if isLocal { continue }  // This machine has the address itself, as in a network for tests.

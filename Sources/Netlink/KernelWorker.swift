@@ -10,7 +10,7 @@ import Synchronization
 final class KernelWorker: Sendable {
     private let exchange = Exchange()
     private let threadID: pthread_t
-    /// The processor that the thread is kept to; -1 before the first question.
+    /// The processor that the thread was last kept to; -1 while it may run anywhere.
     private let processor = Atomic<CInt>(-1)
 
     /// - Parameter queries: For the worker's thread alone from here on.
@@ -60,9 +60,9 @@ final class KernelWorker: Sendable {
             }
             return true
         }
-        guard isFree else { throw Self.busy }
-        // Who asks sleeps until the answer comes, so its processor is free, awake, and has all of it in its caches. Left to
-        // itself the scheduler wakes another one, which costs more than the answer.
+        guard isFree else { throw busy() }
+        // The asking thread sleeps until the answer comes, so its processor is free and awake, with all of it in its caches.
+        // Left to itself the scheduler wakes another processor, which costs more than the answer.
         let last = processor.load(ordering: .relaxed)
         processor.store(netusage_keep_beside_me(threadID, last), ordering: .relaxed)
         exchange.wake.signal()
@@ -70,12 +70,17 @@ final class KernelWorker: Sendable {
         while true {
             // A signal may be that of an earlier request, for which nobody waited.
             if let result = answer.result.withLock({ $0 }) { return try result.get() }
-            if !exchange.done.wait(until: deadline) { throw Self.busy }
+            if !exchange.done.wait(until: deadline) { throw busy() }
         }
     }
 
-    private static let busy = NetlinkError(
-        .busy, "the kernel is busy with network configuration (its RTNL lock is held) and doesn't answer")
+    /// The processor that the thread is kept to may have no time for it, so it may run anywhere until the next question.
+    private func busy() -> NetlinkError {
+        processor.store(-1, ordering: .relaxed)
+        netusage_keep_nowhere(threadID)
+        return NetlinkError(
+            .busy, "the kernel is busy with network configuration (its RTNL lock is held) and doesn't answer")
+    }
 
     private static func now(plus milliseconds: Int) -> timespec {
         var time = timespec()

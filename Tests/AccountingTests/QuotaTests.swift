@@ -67,6 +67,22 @@ struct QuotaTests {
         #expect(metered.state.breaches == 1)
     }
 
+    @Test func aProgramWhoseStartIsWrittenOnlyAsTheDaemonEndsIsStartedNextTime() throws {
+        let quota = Quota(
+            name: "q", count: .devices(["eth0"].compactMap { DevicePattern($0) }), direction: .total, limitBytes: 1000,
+            cycle: Cycle(.init(.day)), run: ["/bin/true"])
+        var metered = Metered(Plans(quotas: [quota], rateLimits: [], committedRates: []))
+        metered.carry(1000)
+        metered.world.commit()
+        metered.world.ledger.noteStart(for: try #require(metered.world.ledger.planBook.waitingEvents.first))
+        // This commit fails, and the daemon ends; then it succeeds after all.
+        _ = metered.world.ledger.takeCommit()
+        metered.world.ledger.withdrawStartsUnderWay()
+        metered.world.commit(isFinal: true)
+        metered.world.start()
+        #expect(metered.world.ledger.planBook.waitingEvents.map(\.quota) == ["q"])
+    }
+
     @Test func aLiftTakesNoBreachBackAndTheNextOneIsCountedButNotTold() {
         var metered = Metered(Self.quota(.init(.month(day: 1))))
         metered.carry(1000)

@@ -63,7 +63,6 @@ struct ConnectionTests {
         for channel in [idle, receiving, responding] { #expect(registry.admit(channel)) }
         registry.enter(.receiving, receiving)
         registry.enter(.responding, responding)
-        registry.closeOverdue()
         let open = { [idle, receiving, responding].map(\.isActive) }
         registry.closeOverdue(at: .now() + .seconds(9))
         #expect(open() == [true, true, true])
@@ -82,9 +81,8 @@ struct ConnectionTests {
         let stuck = try connected()
         for channel in [slow, stuck] {
             #expect(registry.admit(channel))
-            registry.enter(.responding, channel)
+            registry.enter(.streaming, channel)
         }
-        registry.closeOverdue()
         for minute in 1...5 {
             acknowledged[ObjectIdentifier(slow)] = UInt64(minute) * ConnectionRegistry.progressBytes
             acknowledged[ObjectIdentifier(stuck)] = ConnectionRegistry.progressBytes - 1
@@ -113,8 +111,7 @@ struct ConnectionTests {
         let registry = try await loop.submit {
             let registry = ConnectionRegistry(maximumCount: 1)
             _ = registry.admit(channel)
-            registry.enter(.responding, channel)
-            registry.closeOverdue()
+            registry.enter(.streaming, channel)
             return NIOLoopBound(registry, eventLoop: loop)
         }.get()
         channel.writeAndFlush(ByteBuffer(repeating: 1, count: 8 << 20), promise: nil)

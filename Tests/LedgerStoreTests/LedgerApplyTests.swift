@@ -135,6 +135,32 @@ struct LedgerApplyTests {
         #expect(stored.account(8)?.record.events == AccountEvents(resets: 3, gapBytes: 3, suspectBytes: 5))
     }
 
+    @Test func aStartThatIsTakenBackIsWaitedForAgain() throws {
+        let quota = Quota(
+            name: "q", count: .uplink, direction: .total, limitBytes: 1000, cycle: Cycle(.init(.day)),
+            run: ["/bin/true"])
+        func waiting() throws -> Int {
+            let plans = Plans(quotas: [quota], rateLimits: [], committedRates: [])
+            let now = Timestamp(secondsSinceEpoch: testStart)
+            return try file.planBook(plans, calendars: [.local: .utc], at: now).waitingEvents.count
+        }
+        let start = Timestamp(secondsSinceEpoch: testStart)
+        var event = QuotaEvent(
+            quota: "q", cycle: start..<Timestamp(secondsSinceEpoch: testStart + 86_400), kind: .breach, share: .whole,
+            at: start, usedBytes: 1000, limitBytes: 1000, awaitsProgram: true)
+        var commit = Commit.make(1, accounts: [])
+        commit.events = [event]
+        try file.apply(commit)
+        #expect(try waiting() == 1)
+        for (sequence, awaits) in [(2, false), (3, true)] {
+            event.awaitsProgram = awaits
+            commit = Commit.make(Int64(sequence), accounts: [])
+            commit.starts = [event]
+            try file.apply(commit)
+            #expect(try waiting() == (awaits ? 1 : 0))
+        }
+    }
+
     @Test func accountsMaySwapTheirNamesInOneCommit() throws {
         var first = Commit.make(1, accounts: [.make(1, "eth0"), .make(2, "eth1"), .make(3, "eth2")])
         for account: UInt64 in 1...3 { first.book(Int64(account), account, 0, at: testStart, .utc) }

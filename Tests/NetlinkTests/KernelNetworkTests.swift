@@ -266,6 +266,13 @@ struct KernelNetworkTests {
             ["route add 0.0.0.0/1 via 10.0.0.2", "route add 128.0.0.0/1 via 10.1.0.2"], ["up0", "up1"]
         ),
         (
+            "two halves, and addresses of documentation that have no route",
+            [
+                "route add 0.0.0.0/1 via 10.0.0.2", "route add 128.0.0.0/1 via 10.1.0.2",
+                "rule add to 192.0.2.0/24 unreachable pref 1000", "route add throw 198.51.100.0/24",
+            ], ["up0", "up1"]
+        ),
+        (
             "half of all addresses over another link",
             ["route add default via 10.0.0.2", "route add 0.0.0.0/1 via 10.1.0.2"], ["up0", "up1"]
         ),

@@ -332,24 +332,47 @@ def test_what_nobody_may_read_is_not_made_either(cable, exporter, tmp_path):
         reset_connection(connection)
 
 
-def test_exports_have_places_of_their_own(cable, exporter, tmp_path):
-    ledger = Ledger(cable[0], tmp_path, "timezone: UTC\n")
+def large_ledger(near, directory):
+    """One whose export is larger than all that lies between the daemon and its client."""
+    ledger = Ledger(near, directory, "timezone: UTC\n")
     until = int(time.time()) // 300 * 300
     for device in range(20):
         account = ledger.account(f"eth{device}")
         for start in range(until - 20 * 86400, until, 300):
             ledger.bucket(account, start, start, device)
     ledger.close(until=until)
+    return ledger
+
+
+EXPORT = "/api/v1/export?format=openmetrics&grain=5m"
+
+
+def test_who_has_taken_much_may_pause(cable, exporter, tmp_path):
+    ledger = large_ledger(cable[0], tmp_path)
     netusage = exporter(cable[0], f"--config.file={ledger.configuration}", ledger=ledger.path)
-    path = "/api/v1/export?format=openmetrics&grain=5m"
+    connection = connected(netusage, 4096)
+    connection.settimeout(10 * PATIENCE)
+    connection.sendall(f"GET {EXPORT} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    taken = b""
+    while len(taken) < 1 << 20:
+        taken += connection.recv(65536)
+    time.sleep(34)  # Half a minute is what an answer may take of which nothing is taken.
+    while piece := connection.recv(1 << 20):
+        taken += piece
+    assert taken.endswith(b"# EOF\n\r\n0\r\n\r\n")
+
+
+def test_exports_have_places_of_their_own(cable, exporter, tmp_path):
+    ledger = large_ledger(cable[0], tmp_path)
+    netusage = exporter(cable[0], f"--config.file={ledger.configuration}", ledger=ledger.path)
     unread = []
     for _ in range(4):
         unread.append(connected(netusage, 4096))
         unread[-1].settimeout(10 * PATIENCE)
-        unread[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        unread[-1].sendall(f"GET {EXPORT} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert unread[-1].recv(15) == b"HTTP/1.1 200 OK"
     for _ in range(20):
-        answer = netusage.get(path)
+        answer = netusage.get(EXPORT)
         assert answer.status == 503 and b"Too many exports at once" in answer.body
         assert [netusage.get(other).status for other in ("/metrics", "/", "/api/v1/usage?period=month", "/api/v1/status")] == [200] * 4
     reset_connection(unread.pop())

@@ -312,7 +312,7 @@ package struct PlanBook: Sendable {
     }
 
     /// The program of an event is about to be started.
-    mutating func noteStart(for event: QuotaEvent) { records.noteStart(for: event) }
+    mutating func noteStart(of event: QuotaEvent) { records.noteStart(of: event) }
 
     /// Events whose programs are yet to be started.
     package var waitingEvents: [QuotaEvent] { records.events.filter(\.awaitsProgram) }

@@ -48,8 +48,11 @@ package struct PlanRecords: Sendable {
     private static let maximumEvents = 20_000
 
     /// The program of an event is about to be started.
-    mutating func noteStart(for event: QuotaEvent) {
-        for index in events.indices where events[index].isSame(as: event) { events[index].awaitsProgram = false }
+    /// Whether the event's program awaits its start is now as in `event`.
+    mutating func noteStart(of event: QuotaEvent) {
+        for index in events.indices where events[index].isSame(as: event) {
+            events[index].awaitsProgram = event.awaitsProgram
+        }
     }
 
     mutating func note(_ cycles: [CommittedCycle]) {

@@ -43,6 +43,12 @@ package struct QuotaEvent: Hashable, Sendable {
         self.awaitsProgram = awaitsProgram
     }
 
+    func awaitingProgram(_ awaitsProgram: Bool) -> QuotaEvent {
+        var event = self
+        event.awaitsProgram = awaitsProgram
+        return event
+    }
+
     /// The same, which is no news any more.
     var asNoted: QuotaEvent {
         var event = self

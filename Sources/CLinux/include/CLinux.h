@@ -56,10 +56,13 @@ static inline int64_t netusage_boot_nanoseconds(void) {
 /// Returns 0, or -1 with `errno`: ETIMEDOUT, EINTR.
 int netusage_semaphore_wait(void *semaphore, const struct timespec *deadline);
 
-/// Keeps a thread (a `pthread_t`) to the processor that the caller runs on, unless that is `last`, where it is kept already.
+/// Keeps a thread (a `pthread_t`) to the processor that the caller runs on, unless that is `last`, to which it was kept before.
 ///
-/// Returns the processor's number. Where the system forbids it (sched_setaffinity(2)), nothing changes.
+/// Returns the processor's number; `last` where the system doesn't allow it (sched_setaffinity(2)).
 int netusage_keep_beside_me(unsigned long thread, int last);
+
+/// Lets a thread run wherever the caller may.
+void netusage_keep_nowhere(unsigned long thread);
 
 /// `TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET` of sys/timerfd.h, an enumeration that Swift imports as two types.
 static inline int netusage_arm_wall_timer(int descriptor, int64_t seconds) {

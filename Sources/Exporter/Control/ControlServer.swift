@@ -56,12 +56,12 @@ actor ControlServer {
 
     /// How often it is looked whether the socket is still there.
     private static let interval = Span(seconds: 15)
-    private let looks = PeriodicWakeup()
+    private let looks = PeriodicWakeup(after: ControlServer.period())
 
     /// It may be time to look whether the socket is still there. Never waits.
-    nonisolated func tick() {
-        looks.tick(SystemClock.now().sinceBoot.nanoseconds / Self.interval.nanoseconds)
-    }
+    nonisolated func tick() { looks.tick(Self.period()) }
+
+    private static func period() -> Int64 { SystemClock.now().sinceBoot.nanoseconds / interval.nanoseconds }
 
     /// Looks after the socket until the task is cancelled.
     func run() async {

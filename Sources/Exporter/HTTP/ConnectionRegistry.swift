@@ -34,6 +34,10 @@ final class ConnectionRegistry {
         /// A request came, and it isn't clear yet whether it may be answered.
         case judging
         case responding
+        /// An answer that is too large to be with the client at once: what it takes of it is watched.
+        case streaming
+
+        var isAnswer: Bool { self == .responding || self == .streaming }
     }
 
     /// A class, as each request changes it four times.
@@ -42,8 +46,8 @@ final class ConnectionRegistry {
         let origin: ClientOrigin
         var phase = Phase.idle
         var since = NIODeadline.now()
-        /// What the client had acknowledged of the answer under way at the first look at it, and when it last made progress.
-        var acknowledged: (first: UInt64, last: UInt64)?
+        /// What the client had acknowledged when the stream began, and when it last made progress.
+        var acknowledged: (first: UInt64, last: UInt64) = (0, 0)
 
         init(_ channel: any Channel) {
             self.channel = channel
@@ -97,42 +101,42 @@ final class ConnectionRegistry {
         guard let entry = entries[ObjectIdentifier(channel)] else { return }
         entry.phase = phase
         entry.since = .now()
-        entry.acknowledged = nil
+        guard phase == .streaming else { return }
+        let bytes = acknowledgedBytes(channel)
+        entry.acknowledged = (bytes, bytes)
     }
 
     /// Closes the connections whose clients take too long. To be called every second or so.
     func closeOverdue(at now: NIODeadline = .now()) {
-        for entry in entries.values where isOverdue(entry, at: now) { entry.channel.close(promise: nil) }
+        for entry in entries.values {
+            let limit =
+                switch entry.phase {
+                case .idle: deadlines.idleSeconds
+                case .receiving: deadlines.requestSeconds
+                case .judging, .responding, .streaming: deadlines.responseSeconds
+                }
+            guard now - entry.since > .seconds(limit) else { continue }
+            if entry.phase == .streaming, makesProgress(entry, at: now) { continue }
+            entry.channel.close(promise: nil)
+        }
     }
 
-    private func isOverdue(_ entry: Entry, at now: NIODeadline) -> Bool {
-        let time = now - entry.since
-        switch entry.phase {
-        case .idle: return time > .seconds(deadlines.idleSeconds)
-        case .receiving: return time > .seconds(deadlines.requestSeconds)
-        case .judging: return time > .seconds(deadlines.responseSeconds)
-        case .responding:
-            // The kernel takes megabytes at once from us, so only TCP can tell. Most answers are over before they are looked at.
-            guard let before = entry.acknowledged else {
-                let bytes = acknowledgedBytes(entry.channel)
-                entry.acknowledged = (first: bytes, last: bytes)
-                return false
-            }
-            guard time > .seconds(deadlines.responseSeconds) else { return false }
-            let bytes = acknowledgedBytes(entry.channel)
-            if bytes >= before.last + Self.progressBytes {
-                entry.since = now
-                entry.acknowledged?.last = bytes
-                return false
-            }
-            let taken = bytes - min(bytes, before.first)
-            return time > .seconds(deadlines.responseSeconds(taken: taken))
+    /// Whether a client whose time for an answer is over may take more of it.
+    private func makesProgress(_ entry: Entry, at now: NIODeadline) -> Bool {
+        // The kernel takes megabytes at once from us, so that says nothing about the client.
+        let bytes = acknowledgedBytes(entry.channel)
+        if bytes >= entry.acknowledged.last + Self.progressBytes {
+            entry.since = now
+            entry.acknowledged.last = bytes
+            return true
         }
+        let taken = bytes - min(bytes, entry.acknowledged.first)
+        return now - entry.since <= .seconds(deadlines.responseSeconds(taken: taken))
     }
 
     /// Closes the connections on which an answer is under way.
     func closeAnswered() {
-        for entry in entries.values where entry.phase == .responding { entry.channel.close(promise: nil) }
+        for entry in entries.values where entry.phase.isAnswer { entry.channel.close(promise: nil) }
     }
 
     func closeAll() {
@@ -142,7 +146,7 @@ final class ConnectionRegistry {
     /// Connections on which a client gets an answer stay. Of the others, one of the origin that has most goes, so that
     /// guessers whose passwords wait to be checked keep nobody out who comes from elsewhere.
     private func evictOne() -> Bool {
-        let candidates = entries.filter { $0.value.phase != .responding }
+        let candidates = entries.filter { !$0.value.phase.isAnswer }
         var count: [ClientOrigin: Int] = [:]
         for entry in candidates.values { count[entry.origin, default: 0] += 1 }
         func rank(_ entry: Entry) -> (Int, Int, NIODeadline) {

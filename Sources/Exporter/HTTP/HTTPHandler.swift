@@ -263,6 +263,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             send(.problem(.serviceUnavailable, "Too many exports at once, try again later."), request, context)
             return
         }
+        server.registry.enter(.streaming, context.channel)
         var head = HTTPResponseHead(version: request.version, status: .ok)
         head.headers = [
             "Content-Type": query.format.contentType, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
@@ -328,6 +329,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func send(
         _ answer: HTTPResponseHead, _ body: ByteBuffer?, _ request: HTTPRequestHead, _ context: ChannelHandlerContext
     ) -> EventLoopFuture<Void> {
+        if let body, body.readableBytes >= Int(ConnectionRegistry.progressBytes) {
+            server.registry.enter(.streaming, context.channel)
+        }
         var head = answer
         head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
         server.addHeaders(to: &head.headers)

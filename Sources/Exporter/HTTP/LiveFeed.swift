@@ -57,7 +57,7 @@ final class LiveFeed {
         event.writeBytes(report)
         event.writeString("\n\n")
         for channel in watchers.values where channel.isWritable {
-            registry.enter(.responding, channel)
+            registry.enter(.streaming, channel)
             channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(event)), promise: nil)
         }
     }

@@ -41,7 +41,7 @@ package struct ModelStore {
         events += commit.events
         for start in commit.starts {
             for index in events.indices where events[index].at == start.at && events[index].share == start.share {
-                events[index].awaitsProgram = false
+                events[index].awaitsProgram = start.awaitsProgram
             }
         }
         adjustments += commit.adjustments
