@@ -196,7 +196,8 @@ package struct Commit: Sendable {
     package var spreads: [GapSpread]
     /// What happened to quotas.
     package var events: [QuotaEvent]
-    /// Events whose programs are started once this is in the store; or weren't after all, where they still await it.
+    /// Events whose programs are started once this is in the store. One that still awaits its program wasn't started
+    /// after all.
     package var starts: [QuotaEvent]
     /// What the owner told, for a store that was begun anew.
     package var adjustments: [Adjustment]

@@ -9,6 +9,8 @@ struct PlanCheck {
     private let rules: AccountingRules
     /// The accounts that there are: of devices that are metered now, and in the ledger; `nil` while that isn't read.
     private let known: Set<AccountKey>?
+    /// Most plans name single devices: with a thousand of each, every plan must not look at every link.
+    private let linksByName: [DeviceName: [Link]]
 
     /// - Parameters:
     ///   - uplink: The links that the default route leads over.
@@ -18,6 +20,28 @@ struct PlanCheck {
         self.uplink = uplink
         self.rules = rules
         known = accounts?.union(links.compactMap { rules.account(for: $0.deviceName) })
+        linksByName = Dictionary(grouping: links, by: \.deviceName)
+    }
+
+    /// The links that any of these patterns fits.
+    private func links(fitting patterns: [DevicePattern]) -> [Link] {
+        if patterns.contains(where: { $0.literalName == nil }) {
+            return links.filter { link in patterns.contains { $0.matches(link.deviceName) } }
+        }
+        let names = Set(patterns.compactMap(\.literalName))
+        return names.flatMap { linksByName[$0] ?? [] }.sorted { $0.index < $1.index }
+    }
+
+    /// Whether one of these accounts is what a plan of these patterns counts.
+    private static func isAny(of known: Set<AccountKey>, includedBy patterns: [DevicePattern]) -> Bool {
+        for pattern in patterns {
+            guard let name = pattern.literalName else {
+                return known.contains(where: Selection.devices(patterns).includes)
+            }
+            // A class may be named by a literal, too.
+            if known.contains(.device(name)) || known.contains(.collapsed(pattern.text)) { return true }
+        }
+        return false
     }
 
     /// One device's bytes are part of another's.
@@ -39,10 +63,8 @@ struct PlanCheck {
             return
                 "it counts nothing: the uplink is \(names(unmetered)), which isn't metered; take it out of devices.exclude"
         case .devices(let patterns):
-            if known?.contains(where: count.includes) ?? true { return nil }
-            let excluded = links.filter { link in
-                patterns.contains { $0.matches(link.deviceName) } && rules.account(for: link.deviceName) == nil
-            }
+            guard let known, !Self.isAny(of: known, includedBy: patterns) else { return nil }
+            let excluded = links(fitting: patterns).filter { rules.account(for: $0.deviceName) == nil }
             if !excluded.isEmpty {
                 return "it counts nothing: \(names(excluded)) isn't metered; take it out of devices.exclude"
             }
@@ -89,12 +111,24 @@ struct PlanCheck {
         rules.account(for: link.deviceName).map(count.includes) ?? false
     }
 
-    /// Links that a plan counts with the nearest links that carry their bytes once more and are counted, too.
-    private func doubled(_ count: Selection) -> [(part: Link, whole: Link)] {
-        let wholes = Dictionary(grouping: Self.stacks(of: links), by: \.part.index)
-        return links.filter { isCounted($0, by: count) }.flatMap { link in
+    /// The links that a plan counts one by one.
+    private func counted(by count: Selection) -> [Link] {
+        switch count {
+        case .uplink: []
+        case .devices(let patterns): links(fitting: patterns).filter { isCounted($0, by: count) }
+        }
+    }
+
+    /// Of links that a plan counts, those with the nearest links that carry their bytes once more and are counted, too.
+    ///
+    /// - Parameter wholes: ``stacks(of:)`` by the number of the part.
+    private func doubled(
+        _ counted: [Link], by count: Selection, _ wholes: [UInt32: [Stack]]
+    ) -> [(part: Link, whole: Link)] {
+        counted.flatMap { link -> [(part: Link, whole: Link)] in
+            guard let first = wholes[link.index] else { return [] }
             var seen: Set<UInt32> = [link.index]
-            var next = wholes[link.index]?.map(\.whole) ?? []
+            var next = first.map(\.whole)
             var found: [Link] = []
             while let whole = next.popLast() {
                 if !seen.insert(whole.index).inserted { continue }
@@ -109,9 +143,8 @@ struct PlanCheck {
     }
 
     /// Tunnels that a plan counts beside the uplink. The kernel doesn't tell which link carries a tunnel.
-    private func tunnelsBesideUplink(_ count: Selection) -> (tunnels: [Link], uplink: [Link]) {
-        let counted = links.filter { isCounted($0, by: count) }
-        return (counted.filter(\.isTunnel), counted.filter { uplink.contains($0.index) && !$0.isTunnel })
+    private func tunnelsBesideUplink(_ counted: [Link]) -> (tunnels: [Link], uplink: [Link]) {
+        (counted.filter(\.isTunnel), counted.filter { uplink.contains($0.index) && !$0.isTunnel })
     }
 
     // MARK: - All plans
@@ -130,12 +163,14 @@ struct PlanCheck {
     }
 
     func countingTwice(_ plans: Plans) -> [String] {
-        Self.counts(of: plans).flatMap { plan, count in
-            let doubled = doubled(count)
+        let wholes = Dictionary(grouping: Self.stacks(of: links), by: \.part.index)
+        return Self.counts(of: plans).flatMap { plan, count -> [String] in
+            let counted = counted(by: count)
+            let doubled = doubled(counted, by: count, wholes)
             var findings = doubled.map { part, whole in
                 "\(plan) counts both \(names([part])) and \(names([whole])), so most bytes twice: name one of them under count"
             }
-            var (tunnels, uplink) = tunnelsBesideUplink(count)
+            var (tunnels, uplink) = tunnelsBesideUplink(counted)
             tunnels.removeAll { tunnel in doubled.contains { $0.part.index == tunnel.index } }
             if !tunnels.isEmpty, !uplink.isEmpty {
                 findings.append(

@@ -311,7 +311,7 @@ package struct PlanBook: Sendable {
         for place in quotas.indices { quotas[place].note(events) }
     }
 
-    /// The program of an event is about to be started.
+    /// Whether the event's program awaits its start is now as in `event`.
     mutating func noteStart(of event: QuotaEvent) { records.noteStart(of: event) }
 
     /// Events whose programs are yet to be started.

@@ -47,7 +47,6 @@ package struct PlanRecords: Sendable {
     /// As many events as are remembered: each quota has a few in a cycle.
     private static let maximumEvents = 20_000
 
-    /// The program of an event is about to be started.
     /// Whether the event's program awaits its start is now as in `event`.
     mutating func noteStart(of event: QuotaEvent) {
         for index in events.indices where events[index].isSame(as: event) {
