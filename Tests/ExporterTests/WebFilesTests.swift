@@ -18,7 +18,11 @@ struct WebFilesTests {
                 path: WebFiles.Reading(
                     contents: reading.contents, stamp: FileStamp(path: path), isPublic: reading.isPublic)
             ])
-            #expect(racy.haveChanged(at: 0), "the clock says that the file has just changed")
+            var status = stat()
+            #expect(stat(path, &status) == 0)
+            let changed = Int64(status.st_ctim.tv_sec)
+            for now in [0, changed, changed + 1] { #expect(racy.haveChanged(at: now), "it has just changed") }
+            #expect(!racy.haveChanged(at: changed + 3), "its bytes aren't read for ever")
         }
     }
 
