@@ -46,16 +46,21 @@ package struct DevicePattern: Codable, Hashable, Sendable {
     }
 
     /// Whether no more than one name fits.
-    package var isLiteral: Bool { literalName != nil }
+    package var isLiteral: Bool { literalBytes != nil }
 
-    /// The only name that fits, if there is no more than one.
+    /// The only name that fits, if there is one; no name is as long as some patterns.
     package var literalName: DeviceName? {
+        guard let bytes = literalBytes, bytes.count <= DeviceName.maximumLength else { return nil }
+        return DeviceName(bytes: bytes)
+    }
+
+    private var literalBytes: [UInt8]? {
         var bytes: [UInt8] = []
         for element in elements {
             guard case .byte(let byte) = element else { return nil }
             bytes.append(byte)
         }
-        return DeviceName(bytes: bytes)
+        return bytes
     }
 
     /// Whether the whole name fits. Takes at most (length of the name) × (length of the pattern) steps.

@@ -57,12 +57,15 @@ extension Ledger {
     /// The store has been begun anew, because the old file was damaged: it needs everything that is known here.
     package mutating func recommitEverything() {
         let untold = ((inFlight?.events ?? []) + pending.events).filter(\.isNews)
+        // The book says of these that they are started, but they may be taken back.
+        let starts = (inFlight?.starts ?? []) + pending.starts
         inFlight = nil
         unexposed.merge(unexposedInFlight) { $0.adding($1) }
         unexposedInFlight = [:]
         persistedDevices = [:]
         pending = Pending()
         pending.isWhole = true
+        pending.starts = starts
         pending.events = planBook.records.events.filter { event in !untold.contains { $0.isSame(as: event) } } + untold
         pending.adjustments = planBook.records.adjustments
         pending.committedCycles = planBook.records.committedCycles

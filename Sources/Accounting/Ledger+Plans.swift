@@ -11,7 +11,7 @@ extension Ledger {
         for span in pending.unread where planBook.noteUnread(span) { isPlanBookOutdated = true }
         replay(pending)
         planBook.note(pending.events)
-        for event in pending.starts { planBook.noteStart(of: event) }
+        for event in pending.starts { planBook.setAwaitsProgram(as: event) }
     }
 
     /// A book that needs nothing added.
@@ -148,21 +148,21 @@ extension Ledger {
     /// The program of an event is to be started once the store knows.
     package mutating func noteStart(for event: QuotaEvent) {
         let event = event.awaitingProgram(false)
-        planBook.noteStart(of: event)
+        planBook.setAwaitsProgram(as: event)
         if isPersistent { pending.starts.append(event) }
     }
 
     /// Programs whose start isn't on its way to the store yet aren't started now.
     package mutating func withdrawStarts() {
-        for event in pending.starts { planBook.noteStart(of: event.awaitingProgram(true)) }
-        pending.starts = []
+        pending.starts = pending.starts.map { $0.awaitingProgram(true) }
+        for event in pending.starts { planBook.setAwaitsProgram(as: event) }
     }
 
     /// Nor are those of the commit under way, which failed. It may succeed when it is tried again, so the next one takes
     /// them back.
     package mutating func withdrawStartsUnderWay() {
         for event in (inFlight?.starts ?? []).map({ $0.awaitingProgram(true) }) {
-            planBook.noteStart(of: event)
+            planBook.setAwaitsProgram(as: event)
             pending.starts.append(event)
         }
     }

@@ -13,7 +13,7 @@ struct Pending {
     var spreads: [Commit.GapSpread] = []
     var folds: [Commit.Fold] = []
     var events: [QuotaEvent] = []
-    /// Events whose programs are about to be started.
+    /// Events whose programs are about to be started; or not after all, if they still await it.
     var starts: [QuotaEvent] = []
     var adjustments: [Adjustment] = []
     var committedCycles: [CommittedCycle] = []

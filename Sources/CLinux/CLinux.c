@@ -139,7 +139,7 @@ int netusage_semaphore_wait(void *semaphore, const struct timespec *deadline) {
 
 int netusage_keep_beside_me(unsigned long thread, int last) {
     int processor = sched_getcpu();
-    if (processor == last || processor < 0 || processor >= CPU_SETSIZE) return processor;
+    if (processor == last || processor < 0 || processor >= CPU_SETSIZE) return last;
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(processor, &set);

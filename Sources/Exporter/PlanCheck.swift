@@ -6,10 +6,13 @@ import Netlink
 struct PlanCheck {
     private let links: [Link]
     private let uplink: [UInt32]
-    private let rules: AccountingRules
+    /// Of each device that is metered, where its bytes go.
+    private let accounts: [DeviceName: AccountKey]
     /// The accounts that there are: of devices that are metered now, and in the ledger; `nil` while that isn't read.
     private let known: Set<AccountKey>?
-    /// Most plans name single devices: with a thousand of each, every plan must not look at every link.
+    /// The links of the uplink, if none of them is metered.
+    private let excludedUplink: [Link]
+    /// Most plans name single devices: those are looked up, as a thousand plans can't look at a thousand links each.
     private let linksByName: [DeviceName: [Link]]
 
     /// - Parameters:
@@ -18,9 +21,12 @@ struct PlanCheck {
     init(links: [Link], uplink: [UInt32], rules: AccountingRules, accounts: Set<AccountKey>?) {
         self.links = links
         self.uplink = uplink
-        self.rules = rules
-        known = accounts?.union(links.compactMap { rules.account(for: $0.deviceName) })
         linksByName = Dictionary(grouping: links, by: \.deviceName)
+        let metered = linksByName.compactMap { name, _ in rules.account(for: name).map { (name, $0) } }
+        self.accounts = Dictionary(uniqueKeysWithValues: metered)
+        known = accounts?.union(metered.map(\.1))
+        let unmetered = links.filter { uplink.contains($0.index) && rules.account(for: $0.deviceName) == nil }
+        excludedUplink = unmetered.count == uplink.count ? unmetered : []
     }
 
     /// The links that any of these patterns fits.
@@ -38,8 +44,7 @@ struct PlanCheck {
             guard let name = pattern.literalName else {
                 return known.contains(where: Selection.devices(patterns).includes)
             }
-            // A class may be named by a literal, too.
-            if known.contains(.device(name)) || known.contains(.collapsed(pattern.text)) { return true }
+            if known.contains(.device(name)) { return true }
         }
         return false
     }
@@ -58,13 +63,12 @@ struct PlanCheck {
     func problem(with count: Selection) -> String? {
         switch count {
         case .uplink:
-            let unmetered = links.filter { uplink.contains($0.index) && rules.account(for: $0.deviceName) == nil }
-            guard !unmetered.isEmpty, unmetered.count == uplink.count else { return nil }
+            if excludedUplink.isEmpty { return nil }
             return
-                "it counts nothing: the uplink is \(names(unmetered)), which isn't metered; take it out of devices.exclude"
+                "it counts nothing: the uplink is \(names(excludedUplink)), which isn't metered; take it out of devices.exclude"
         case .devices(let patterns):
             guard let known, !Self.isAny(of: known, includedBy: patterns) else { return nil }
-            let excluded = links(fitting: patterns).filter { rules.account(for: $0.deviceName) == nil }
+            let excluded = links(fitting: patterns).filter { accounts[$0.deviceName] == nil }
             if !excluded.isEmpty {
                 return "it counts nothing: \(names(excluded)) isn't metered; take it out of devices.exclude"
             }
@@ -108,7 +112,7 @@ struct PlanCheck {
     }
 
     private func isCounted(_ link: Link, by count: Selection) -> Bool {
-        rules.account(for: link.deviceName).map(count.includes) ?? false
+        accounts[link.deviceName].map(count.includes) ?? false
     }
 
     /// The links that a plan counts one by one.

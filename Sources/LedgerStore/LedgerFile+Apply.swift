@@ -46,7 +46,7 @@ extension LedgerFile {
                 try apply(commit.header)
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
                 for event in commit.events { try add(event, forgettingBefore: horizon) }
-                for event in commit.starts { try noteStart(of: event) }
+                for event in commit.starts { try setAwaitsProgram(as: event) }
                 for adjustment in commit.adjustments { try add(adjustment) }
                 for cycle in commit.committedCycles { try put(cycle) }
                 for span in commit.unread { try addUnread(span, forgettingBefore: horizon) }

@@ -340,7 +340,7 @@ extension LedgerFile {
     }
 
     /// Whether the event's program awaits its start is from now on as in `event`.
-    func noteStart(of event: QuotaEvent) throws {
+    func setAwaitsProgram(as event: QuotaEvent) throws {
         try statement(
             """
             UPDATE quota_event SET awaits = ?6

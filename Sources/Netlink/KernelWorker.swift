@@ -10,7 +10,7 @@ import Synchronization
 final class KernelWorker: Sendable {
     private let exchange = Exchange()
     private let threadID: pthread_t
-    /// The processor that the thread was last kept to; -1 while it may run anywhere.
+    /// The processor that the thread was last kept to; -1 when it was let go since, or never kept.
     private let processor = Atomic<CInt>(-1)
 
     /// - Parameter queries: For the worker's thread alone from here on.

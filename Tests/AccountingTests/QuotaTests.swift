@@ -67,7 +67,9 @@ struct QuotaTests {
         #expect(metered.state.breaches == 1)
     }
 
-    @Test func aProgramWhoseStartIsWrittenOnlyAsTheDaemonEndsIsStartedNextTime() throws {
+    /// - Parameter loss: How the ledger is found to be damaged at the commit of the start, and begun anew.
+    @Test(arguments: [nil, "and the next commit fails, too", "and the daemon ends before the next commit"])
+    func aProgramWhoseStartIsWrittenOnlyAsTheDaemonEndsIsStartedNextTime(loss: String?) throws {
         let quota = Quota(
             name: "q", count: .devices(["eth0"].compactMap { DevicePattern($0) }), direction: .total, limitBytes: 1000,
             cycle: Cycle(.init(.day)), run: ["/bin/true"])
@@ -77,6 +79,12 @@ struct QuotaTests {
         metered.world.ledger.noteStart(for: try #require(metered.world.ledger.planBook.waitingEvents.first))
         // This commit fails, and the daemon ends; then it succeeds after all.
         _ = metered.world.ledger.takeCommit()
+        if loss != nil {
+            metered.world.store = ModelStore()
+            metered.world.ledger.recommitEverything()
+        }
+        if loss == "and the next commit fails, too" { _ = metered.world.ledger.takeCommit() }
+        metered.world.ledger.withdrawStarts()
         metered.world.ledger.withdrawStartsUnderWay()
         metered.world.commit(isFinal: true)
         metered.world.start()

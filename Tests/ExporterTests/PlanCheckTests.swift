@@ -52,6 +52,9 @@ struct PlanCheckTests {
         #expect(check(accounts: [gone]).problem(with: devices("eth9")) == nil, "it has been there")
         #expect(check(accounts: nil).problem(with: devices("eth9")) == nil, "who knows, while the ledger isn't read")
         #expect(check(exclude: ["br0"]).problem(with: devices("br0"))?.contains("devices.exclude") == true)
+        let longest = check(accounts: [.device(DeviceName("abcdefghijklmno"))])
+        #expect(longest.problem(with: devices("abcdefghijklmno")) == nil)
+        #expect(longest.problem(with: devices("abcdefghijklmnop")) != nil, "no device has such a long name")
     }
 
     @Test func aLogOfADeviceThatNeverWasIsNotWritten() {
@@ -68,6 +71,7 @@ struct PlanCheckTests {
         #expect(doubles(devices("eth0", "wg0")) == 1, "a tunnel and the uplink")
         #expect(doubles(devices("br0", "wg0")) == 0)
         #expect(doubles(devices("*")) == 5)
+        #expect(doubles(devices("br0", "eth0*")) == 1, "a name and a pattern")
         #expect(doubles(devices("eth0.7", "mac0", "br0")) == 0)
         #expect(doubles(.uplink) == 0)
     }

@@ -355,7 +355,9 @@ def test_who_has_taken_much_may_pause(cable, exporter, tmp_path):
     connection.sendall(f"GET {EXPORT} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     taken = b""
     while len(taken) < 1 << 20:
-        taken += connection.recv(65536)
+        piece = connection.recv(65536)
+        assert piece, f"closed after {len(taken)} bytes"
+        taken += piece
     time.sleep(34)  # Half a minute is what an answer may take of which nothing is taken.
     while piece := connection.recv(1 << 20):
         taken += piece

@@ -312,7 +312,7 @@ package struct PlanBook: Sendable {
     }
 
     /// Whether the event's program awaits its start is now as in `event`.
-    mutating func noteStart(of event: QuotaEvent) { records.noteStart(of: event) }
+    mutating func setAwaitsProgram(as event: QuotaEvent) { records.setAwaitsProgram(as: event) }
 
     /// Events whose programs are yet to be started.
     package var waitingEvents: [QuotaEvent] { records.events.filter(\.awaitsProgram) }

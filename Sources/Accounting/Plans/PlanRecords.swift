@@ -48,7 +48,7 @@ package struct PlanRecords: Sendable {
     private static let maximumEvents = 20_000
 
     /// Whether the event's program awaits its start is now as in `event`.
-    mutating func noteStart(of event: QuotaEvent) {
+    mutating func setAwaitsProgram(as event: QuotaEvent) {
         for index in events.indices where events[index].isSame(as: event) {
             events[index].awaitsProgram = event.awaitsProgram
         }

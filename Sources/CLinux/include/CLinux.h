@@ -58,7 +58,8 @@ int netusage_semaphore_wait(void *semaphore, const struct timespec *deadline);
 
 /// Keeps a thread (a `pthread_t`) to the processor that the caller runs on, unless that is `last`, to which it was kept before.
 ///
-/// Returns the processor's number; `last` where the system doesn't allow it (sched_setaffinity(2)).
+/// Returns the processor's number; `last` where the thread stays as it was, because the system doesn't allow it
+/// (sched_setaffinity(2)) or the processor isn't known.
 int netusage_keep_beside_me(unsigned long thread, int last);
 
 /// Lets a thread run wherever the caller may.
