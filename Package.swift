@@ -41,17 +41,19 @@ let package = Package(
         target("CivilTime"),
         target("Accounting", ["CivilTime"]),
         target("Exposition"),
+        target("Reports", ["Accounting", "CivilTime", "Exposition"]),
 
         // The edges: kernel, disk, files.
         target("Netlink", ["CLinux"]),
-        target("LedgerStore", ["Accounting", "CivilTime", "CSQLite", "CLinux"]),
+        target("SQLite", ["CSQLite"]),
+        target("LedgerStore", ["Accounting", "CivilTime", "SQLite", "CLinux"]),
         target("Configuration", ["Accounting", "CivilTime", "CYAML"]),
 
         // What joins them.
         target(
             "Exporter",
             [
-                "CivilTime", "Accounting", "Exposition", "Netlink", "LedgerStore", "Configuration", "CLinux",
+                "CivilTime", "Accounting", "Exposition", "Reports", "Netlink", "LedgerStore", "Configuration", "CLinux",
                 "CDeflate",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -62,7 +64,7 @@ let package = Package(
         .executableTarget(
             name: "netusage",
             dependencies: [
-                "Exporter", "Configuration", "CivilTime",
+                "Exporter", "Reports", "Configuration", "Accounting", "CivilTime",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -91,14 +93,16 @@ let package = Package(
         tests(
             "ExporterTests",
             [
-                "Exporter", "Configuration", "Accounting", "CivilTime", "Exposition", "Netlink", "TestSupport",
+                "Exporter", "Reports", "Configuration", "Accounting", "CivilTime", "Exposition", "Netlink",
+                "TestSupport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ], exclude: ["Golden"]),
         tests(
             "LedgerStoreTests",
-            ["LedgerStore", "Accounting", "CivilTime", "CSQLite", "CFaultVFS", "CTestLinux", "TestSupport"],
+            ["LedgerStore", "SQLite", "Accounting", "CivilTime", "CSQLite", "CFaultVFS", "CTestLinux", "TestSupport"],
             resources: [.copy("Fixtures")]),
+        tests("SQLiteTests", ["SQLite"]),
         tests("NetlinkTests", ["Netlink", "CLinux", "CTestLinux", "TestSupport"]),
         tests("ExpositionTests", ["Exposition", "TestSupport"]),
         tests(

@@ -55,6 +55,17 @@ package struct PeriodTotals: Hashable, Sendable {
     package var previousDay = Total.zero
     package var previousMonth = Total.zero
 
+    package init(
+        day: Total = .zero, week: Total = .zero, month: Total = .zero, previousDay: Total = .zero,
+        previousMonth: Total = .zero
+    ) {
+        self.day = day
+        self.week = week
+        self.month = month
+        self.previousDay = previousDay
+        self.previousMonth = previousMonth
+    }
+
     /// Adds each period's bytes of other totals.
     package mutating func add(_ other: PeriodTotals) {
         day += other.day

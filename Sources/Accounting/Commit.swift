@@ -184,29 +184,33 @@ package struct Commit: Sendable {
 
     package var header: LedgerHeader
     /// Accounts that become part of another one; done before everything else.
-    package var folds: [Fold]
-    package var accounts: [AccountRecord]
-    package var devices: [DeviceRecord]
-    package var removedDevices: [DeviceIndex]
+    package var folds: [Fold] = []
+    package var accounts: [AccountRecord] = []
+    package var devices: [DeviceRecord] = []
+    package var removedDevices: [DeviceIndex] = []
     /// Accounts that never had a byte, of devices that are gone.
     package var removedAccounts: [AccountID] = []
-    package var buckets: [BucketKey: Total]
-    package var days: [DayKey: Total]
+    package var buckets: [BucketKey: Total] = [:]
+    package var days: [DayKey: Total] = [:]
     /// Bookings of gaps, which the store cuts into buckets; their days are in `days` already.
-    package var spreads: [GapSpread]
+    package var spreads: [GapSpread] = []
     /// What happened to quotas.
-    package var events: [QuotaEvent]
+    package var events: [QuotaEvent] = []
     /// Events whose programs are started once this is in the store. One that still awaits its program wasn't started
     /// after all.
-    package var starts: [QuotaEvent]
+    package var starts: [QuotaEvent] = []
     /// What the owner told, for a store that was begun anew.
-    package var adjustments: [Adjustment]
+    package var adjustments: [Adjustment] = []
     /// What cycles of committed rates have given; it replaces what is stored.
-    package var committedCycles: [CommittedCycle]
+    package var committedCycles: [CommittedCycle] = []
     /// Time in which nothing was read.
-    package var unread: [Range<Timestamp>]
+    package var unread: [Range<Timestamp>] = []
     /// Whether it has all that is known of its accounts, for a store that was begun anew.
     package var isWhole = false
+
+    package init(header: LedgerHeader) {
+        self.header = header
+    }
 }
 
 /// What a commit brought to light: an account with this name had been in the store, unknown to the program.

@@ -15,13 +15,19 @@ extension Ledger {
         let records = deviceRecords()
         var commit = Commit(
             header: LedgerHeader(
-                sequence: sequence + 1, epoch: epoch, boot: boot, lastReading: lastReading, isClean: isFinal),
-            folds: pending.folds, accounts: changedAccounts(), devices: [], removedDevices: [],
-            buckets: pending.buckets, days: pending.days, spreads: pending.spreads, events: pending.events,
-            starts: pending.starts,
-            adjustments: pending.adjustments, committedCycles: pending.committedCycles, unread: pending.unread)
-        commit.isWhole = pending.isWhole
+                sequence: sequence + 1, epoch: epoch, boot: boot, lastReading: lastReading, isClean: isFinal))
+        commit.folds = pending.folds
+        commit.accounts = changedAccounts()
         commit.removedAccounts = pending.removedAccounts
+        commit.buckets = pending.buckets
+        commit.days = pending.days
+        commit.spreads = pending.spreads
+        commit.events = pending.events
+        commit.starts = pending.starts
+        commit.adjustments = pending.adjustments
+        commit.committedCycles = pending.committedCycles
+        commit.unread = pending.unread
+        commit.isWhole = pending.isWhole
         commit.devices = records.values.filter { persistedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
         commit.removedDevices = persistedDevices.keys.filter { records[$0] == nil }.sorted()
         pending = Pending()

@@ -2,7 +2,7 @@
 ///
 /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms". Years are counted from March, so that the
 /// leap day ends one, in eras of 400 years, which all have the same number of days. Correct for years up to ±10¹².
-enum Gregorian {
+package enum Gregorian {
     private static let daysPerEra: Int64 = 146_097
     /// Days from 0000-03-01, where era 0 starts, to 1970-01-01.
     private static let epochFromEraStart: Int64 = 719_468
@@ -57,7 +57,7 @@ enum Gregorian {
     }
 
     /// A number that isn't negative, filled up with zeros on the left.
-    static func padded(_ number: Int64, width: Int) -> String {
+    package static func padded(_ number: Int64, width: Int) -> String {
         let digits = String(number)
         return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
     }

@@ -9,6 +9,9 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
     /// The day on which weeks begin.
     package var weekStart: Weekday
 
+    /// UTC, with weeks from Monday on (ISO 8601).
+    package static let utc = LocalCalendar(zone: .utc, weekStart: .monday)
+
     package init(zone: Zone, weekStart: Weekday) {
         self.zone = zone
         self.weekStart = weekStart

@@ -1,3 +1,5 @@
+import Accounting
+
 /// How much of a text of the file a message repeats, in Unicode scalars.
 private let shownScalars = 60
 
@@ -21,20 +23,6 @@ func quoted(_ text: String) -> String {
 package func shownProgram(_ text: String) -> String {
     let word = text.utf8.prefix { $0 != UInt8(ascii: " ") }
     return word.count < text.utf8.count ? "\(Substring(word)) …" : text
-}
-
-extension Unicode.Scalar {
-    /// Whether a terminal shows nothing for it, or acts on it, as on those that turn the direction of writing.
-    ///
-    /// No such scalar reaches a terminal, the log or a report as it is. Line ends are among them, too.
-    package var isInvisible: Bool {
-        if isASCII { return value < 0x20 || value == 0x7F }
-        return switch properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: true
-        case .spaceSeparator: self != " "
-        default: false
-        }
-    }
 }
 
 extension UInt8 {

@@ -1,5 +1,6 @@
 import Accounting
 import Exposition
+import Reports
 
 /// The value of a series.
 enum MetricValue {
@@ -134,67 +135,50 @@ struct Catalogue: Sendable {
         writer.end()
     }
 
-    /// What each device and the uplink carry: every family stands here once and comes out for both.
-    private static let traffic: [Metric] =
-        (account("receive_bytes_total", .counter, "Bytes received by %.", liveOnly: true) {
-            .integer($0.counter.received)
+    /// What each device and the uplink carry.
+    private static let traffic: [Metric] = TrafficFamily.all.flatMap { family -> [Metric] in
+        switch family.value {
+        case .counter(let value):
+            [
+                Metric(family: family.ofDevices) { snapshot, writer in
+                    for device in snapshot.devices where device.view.isLive {
+                        writer.sample(device.labels, value(device.view.counter))
+                    }
+                },
+                Metric(family: family.ofUplink) { snapshot, writer in
+                    writer.sample(.none, value(snapshot.uplink.counter))
+                },
+            ].map { $0.since(.boot) }
+        case .rate(let value): rates(family) { value($0.rate) }
+        case .peak(let value): rates(family) { value($0.peak) }
+        case .total(let value):
+            [
+                Metric(family: family.ofDevices) { snapshot, writer in
+                    for device in snapshot.devices {
+                        writer.sample(device.labels, value(device.view.periods, device.view.lifetime))
+                    }
+                },
+                Metric(family: family.ofUplink) { snapshot, writer in
+                    writer.sample(.none, value(snapshot.uplink.periods, snapshot.uplink.lifetime))
+                },
+            ]
         }
-        + account("transmit_bytes_total", .counter, "Bytes sent by %.", liveOnly: true) {
-            .integer($0.counter.transmitted)
-        }).map { $0.since(.boot) }
-        + rate("receive_bytes_per_second", "Mean receive rate of % over the last sampling interval.") {
-            $0.rate.received
-        }
-        + rate("transmit_bytes_per_second", "Mean send rate of % over the last sampling interval.") {
-            $0.rate.transmitted
-        }
-        + rate("receive_peak_bytes_per_second", "Highest receive rate of % in the last 60 seconds.") {
-            $0.peak.received
-        }
-        + rate("transmit_peak_bytes_per_second", "Highest send rate of % in the last 60 seconds.") {
-            $0.peak.transmitted
-        }
-        + total("day", "since local midnight") { $0.periods.day }
-        + total("week", "since the local week began") { $0.periods.week }
-        + total("month", "since the first of the local month") { $0.periods.month }
-        + total("previous_day", "on the local day before") { $0.periods.previousDay }
-        + total("previous_month", "in the local month before") { $0.periods.previousMonth }
-        + total("lifetime", "since metering began") { $0.lifetime }
+    }
 
-    private static func account(
-        _ name: String, _ kind: MetricFamily.Kind, _ help: String, liveOnly: Bool,
-        _ value: @escaping @Sendable (AccountView) -> MetricValue
+    private static func rates(
+        _ family: TrafficFamily, _ value: @escaping @Sendable (AccountView) -> Double
     ) -> [Metric] {
-        func text(_ subject: String) -> String { help.split(separator: "%", maxSplits: 1).joined(separator: subject) }
-        return [
-            .device("netusage_" + name, kind, text("the device")) { device in
-                liveOnly && !device.view.isLive ? nil : value(device.view)
+        [
+            Metric(family: family.ofDevices) { snapshot, writer in
+                if !snapshot.configuration.showsRates { return }
+                for device in snapshot.devices where device.view.isLive {
+                    writer.sample(device.labels, value(device.view))
+                }
             },
-            .single("netusage_uplink_" + name, kind, text("the device that held the default route")) {
-                value($0.uplink)
+            Metric(family: family.ofUplink) { snapshot, writer in
+                if snapshot.configuration.showsRates { writer.sample(.none, value(snapshot.uplink)) }
             },
         ]
-    }
-
-    private static func rate(
-        _ name: String, _ help: String, _ value: @escaping @Sendable (AccountView) -> Double
-    ) -> [Metric] {
-        account(name, .gauge, help, liveOnly: true) { .number(value($0)) }.map { metric in
-            Metric(family: metric.family) { snapshot, writer in
-                if snapshot.configuration.showsRates { metric.write(snapshot, &writer) }
-            }
-        }
-    }
-
-    private static func total(
-        _ period: String, _ when: String, _ value: @escaping @Sendable (AccountView) -> Total
-    ) -> [Metric] {
-        account("\(period)_receive_bytes", .gauge, "Bytes received by % \(when).", liveOnly: false) {
-            .integer(value($0).received)
-        }
-            + account("\(period)_transmit_bytes", .gauge, "Bytes sent by % \(when).", liveOnly: false) {
-                .integer(value($0).transmitted)
-            }
     }
 
     private static let devices: [Metric] = [
@@ -226,18 +210,15 @@ struct Catalogue: Sendable {
         device.view.isLive ? value : nil
     }
 
-    private static let periods: [Metric] = [
-        .single("netusage_online", .gauge, "1 when there is a usable default route.") { .flag($0.isOnline) },
-        .single("netusage_day_start_timestamp_seconds", .gauge, "When the local day began.") {
-            .number(Double($0.window.daySpan.lowerBound.secondsSinceEpoch))
-        },
-        .single("netusage_week_start_timestamp_seconds", .gauge, "When the local week began.") {
-            .number(Double($0.window.weekStartTime.secondsSinceEpoch))
-        },
-        .single("netusage_month_start_timestamp_seconds", .gauge, "When the local month began.") {
-            .number(Double($0.window.monthStartTime.secondsSinceEpoch))
-        },
-    ]
+    private static let periods: [Metric] =
+        [
+            .single("netusage_online", .gauge, "1 when there is a usable default route.") { .flag($0.isOnline) }
+        ]
+        + PeriodStartFamily.all.map { period in
+            Metric(family: period.family) { snapshot, writer in
+                writer.sample(.none, Double(period.start(snapshot.window).secondsSinceEpoch))
+            }
+        }
 
     private static let quotas: [Metric] = [
         .quota("limit_bytes", .gauge, "The limit of the open cycle, with what was left over before and top-ups.") {

@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Netlink
+import Reports
 
 /// How commands get at the ledger: through the daemon when one runs, by themselves when none does. Either way one
 /// process writes it.
@@ -371,7 +372,7 @@ package struct LedgerAccess: Sendable {
         report.rateLimits = []  // They are of the moment: only the daemon knows.
         report.configuration = configurationName
         if let check = try? PlanCheck(rules: setup.rules, accounts: storedAccounts()) {
-            report.noteProblems(check, setup.plans)
+            report.noteProblems(of: setup.plans, check.problem(with:))
         }
         report.note =
             "no netusage serve runs on this ledger"

@@ -2,6 +2,7 @@ import CivilTime
 import Configuration
 import Glibc
 import Logging
+import Reports
 import Synchronization
 
 /// How log lines look.

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import Reports
 
 /// What the owner has agreed upon, is told, and tells.
 extension Meter {
@@ -154,7 +155,7 @@ extension Meter {
         read(endsInterval: false)
         let now = SystemClock.now().timestamp
         var report = PlansReport(ledger.planBook, calendars: settings.calendars, at: now)
-        report.noteProblems(planCheck, settings.plans)
+        report.noteProblems(of: settings.plans, planCheck.problem(with:))
         return report
     }
 

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import Reports
 
 /// What reports are made of, as everything is now.
 extension Meter {

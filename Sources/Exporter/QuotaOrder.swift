@@ -56,25 +56,20 @@ package struct QuotaOrder: Sendable {
 
 /// An order as the command line has it.
 package struct QuotaRequest: Codable, Sendable {
-    package enum Kind: String, Codable, Sendable {
-        case correct, topUp, undo
+    package enum Kind: Codable, Sendable {
+        /// `at` is a moment as people write it; see ``CivilTime/LocalCalendar/moment(_:at:)``.
+        case correct(usedBytes: UInt64, at: String?)
+        case topUp(bytes: UInt64)
+        /// `id` is the number of the correction or top-up to take back.
+        case undo(id: Int64?)
     }
 
-    package var quota: String
-    package var kind: Kind
-    /// What is used, or added to the limit.
-    package var bytes: UInt64?
-    /// A moment as people write it; see ``moment(_:by:at:)``.
-    package var at: String?
-    /// The number of what is taken back.
-    package var id: Int64?
+    package let quota: String
+    package let kind: Kind
 
-    package init(quota: String, kind: Kind, bytes: UInt64? = nil, at: String? = nil, id: Int64? = nil) {
+    package init(quota: String, kind: Kind) {
         self.quota = quota
         self.kind = kind
-        self.bytes = bytes
-        self.at = at
-        self.id = id
     }
 
     /// The order that is meant, by the wall clocks of the quota's zone.
@@ -84,74 +79,47 @@ package struct QuotaRequest: Codable, Sendable {
     func order(
         plans: Plans, of configuration: String, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
     ) throws(OrderError) -> QuotaOrder {
-        let known = plans.quotas.first { $0.name == quota }
-        if kind == .undo {
-            // What was told about a quota can be taken back even when the configuration has it no more.
-            let start = known.flatMap { plan in
-                calendars[plan.cycle.timezone].map { plan.cycle.rule.cycle(containing: now, in: $0).lowerBound }
+        let plan = plans.quotas.first { $0.name == quota }
+        let calendar = plan.flatMap { calendars[$0.cycle.timezone] }
+        let cycle = plan.flatMap { plan in calendar.map { plan.cycle.rule.cycle(containing: now, in: $0) } }
+        /// - Returns: The cycle that runs now, and its calendar.
+        func running() throws(OrderError) -> (Range<Timestamp>, LocalCalendar) {
+            guard let calendar, let cycle else {
+                throw .unknownQuota(quota, known: plans.quotas.map(\.name), in: configuration)
             }
-            return QuotaOrder(quota: quota, kind: .undo(id: id, from: start ?? .earliest))
+            if !cycle.contains(now) { throw .notRunning(quota) }
+            return (cycle, calendar)
         }
-        guard let plan = known, let calendar = calendars[plan.cycle.timezone]
-        else { throw .unknownQuota(quota, known: plans.quotas.map(\.name), in: configuration) }
-        let cycle = plan.cycle.rule.cycle(containing: now, in: calendar)
-        if !cycle.contains(now) { throw .notRunning(quota) }
-        if kind == .topUp { return QuotaOrder(quota: quota, kind: .topUp(bytes: bytes ?? 0)) }
-        guard let at else {
-            return QuotaOrder(
-                quota: quota, kind: .correct(usedBytes: bytes ?? 0, at: nil), cycleStart: cycle.lowerBound)
+        switch kind {
+        case .undo(let id):
+            // A correction can be taken back even when the quota isn't in the configuration any more.
+            return QuotaOrder(quota: quota, kind: .undo(id: id, from: cycle?.lowerBound ?? .earliest))
+        case .topUp(let bytes):
+            _ = try running()
+            return QuotaOrder(quota: quota, kind: .topUp(bytes: bytes))
+        case .correct(let used, let text):
+            let (cycle, calendar) = try running()
+            let at = try text.map { text throws(OrderError) in
+                try moment(text, in: cycle, by: calendar, at: now)
+            }
+            return QuotaOrder(quota: quota, kind: .correct(usedBytes: used, at: at), cycleStart: cycle.lowerBound)
         }
-        guard let moment = Self.moment(at, by: calendar, at: now) else { throw .notATime(at) }
-        if moment > now { throw .inTheFuture(at) }
-        if moment < cycle.lowerBound { throw .tooEarly(at, cycleStart: calendar.rfc3339(cycle.lowerBound)) }
-        return QuotaOrder(
-            quota: quota, kind: .correct(usedBytes: bytes ?? 0, at: moment), cycleStart: cycle.lowerBound)
+    }
+
+    /// A moment of the past in this cycle.
+    private func moment(
+        _ text: String, in cycle: Range<Timestamp>, by calendar: LocalCalendar, at now: Timestamp
+    ) throws(OrderError) -> Timestamp {
+        guard let moment = calendar.moment(text, at: now) else { throw .notATime(text) }
+        if moment > now { throw .inTheFuture(text) }
+        if moment < cycle.lowerBound { throw .tooEarly(text, cycleStart: calendar.rfc3339(cycle.lowerBound)) }
+        return moment
     }
 
     /// Whether a text is a moment, as `at` has it.
     package static func isTime(_ text: String) -> Bool {
-        moment(text, by: .utc, at: Timestamp(secondsSinceEpoch: 0)) != nil
+        LocalCalendar.utc.moment(text, at: Timestamp(secondsSinceEpoch: 0)) != nil
     }
-
-    /// A moment written as "09:00" (today), "2026-11-20 09:00", with seconds if need be, or in RFC 3339; `nil` for
-    /// anything else.
-    static func moment(_ text: String, by calendar: LocalCalendar, at now: Timestamp) -> Timestamp? {
-        var words = text.split(whereSeparator: { $0 == " " || $0 == "T" || $0 == "t" }).map(String.init)
-        guard let clock = words.popLast(), words.count <= 1 else { return nil }
-        let date = words.first.map { CivilDate($0) } ?? calendar.localTime(at: now).date
-        guard let date else { return nil }
-        if let seconds = secondsOfDay(clock) { return calendar.firstInstant(on: date, secondsOfDay: seconds) }
-        guard let sign = clock.lastIndex(where: { "+-Zz".contains($0) }), words.count == 1,
-            let seconds = secondsOfDay(String(clock[..<sign])), let offset = offset(clock[sign...])
-        else { return nil }
-        return Timestamp(secondsSinceEpoch: Int64(date.daysSinceEpoch) * 86_400 + Int64(seconds - offset))
-    }
-
-    /// The seconds since midnight of "09:00", "09:00:30" or "09:00:30.25", of which the fraction doesn't count.
-    private static func secondsOfDay(_ text: String) -> Int? {
-        let fraction = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-        if fraction.count == 2,
-            fraction[0].utf8.count != 8 || fraction[1].isEmpty || !fraction[1].allSatisfy(\.isASCIIDigit)
-        {
-            return nil
-        }
-        let parts = fraction[0].split(separator: ":", omittingEmptySubsequences: false)
-        guard (2...3).contains(parts.count), parts.allSatisfy({ $0.count == 2 && $0.allSatisfy(\.isASCIIDigit) })
-        else { return nil }
-        let numbers = parts.compactMap { Int($0) } + (parts.count == 2 ? [0] : [])
-        guard numbers.count == 3, numbers[0] < 24, numbers[1] < 60, numbers[2] < 60 else { return nil }
-        return numbers[0] * 3600 + numbers[1] * 60 + numbers[2]
-    }
-
-    /// The seconds of "Z" or "+05:30".
-    private static func offset(_ text: Substring) -> Int? {
-        if text == "Z" || text == "z" { return 0 }
-        return secondsOfDay(String(text.dropFirst())).map { text.first == "-" ? -$0 : $0 }
-    }
-}
-
-extension Character {
-    fileprivate var isASCIIDigit: Bool { isASCII && isNumber }
 }
 
 /// Why an order wasn't carried out.

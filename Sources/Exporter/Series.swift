@@ -1,11 +1,10 @@
 import Accounting
 import Exposition
 import Netlink
+import Reports
 
 /// The labels of everything that is shown, rendered once and kept until a device or a link changes.
 struct Series {
-    /// What all gone devices beyond the largest are summed up under.
-    static let otherLabel = "(other)"
     /// How many gone devices are shown by themselves.
     static let maximumGone = 50
 
@@ -25,17 +24,15 @@ struct Series {
     init(_ ledger: Ledger, _ links: LinkTable) {
         ledgerVersion = ledger.structureVersion
         linksVersion = links.version
-        var patterns = Set(ledger.rules.collapse.lazy.filter { !$0.isLiteral }.map(\.text))
-        for place in 0..<ledger.accountCount {
-            if case .collapsed(let pattern)? = ledger.view(at: place)?.key { patterns.insert(pattern) }
-        }
+        let keys = (0..<ledger.accountCount).lazy.compactMap { ledger.view(at: $0)?.key }
+        let names = AccountNames(keys, collapse: ledger.rules.collapse)
         let members = ledger.membersByPlace
         let addresses = Dictionary(grouping: links.addresses) { DeviceIndex(rawValue: $0.index) }
         var entries: [Entry] = []
         for place in 0..<ledger.accountCount {
             guard place != ledger.uplinkPlace, let view = ledger.view(at: place) else { continue }
             entries.append(
-                Self.entry(place, view.key, members[place] ?? [], links, patterns) { addresses[$0] ?? [] })
+                Self.entry(place, view.key, members[place] ?? [], links, names) { addresses[$0] ?? [] })
         }
         // By bytes, so that the order is the same in every locale.
         self.entries = entries.sorted { $0.labels.precedes($1.labels) }
@@ -47,7 +44,7 @@ struct Series {
     }
 
     private static func entry(
-        _ place: Int, _ key: AccountKey, _ members: [DeviceIndex], _ links: LinkTable, _ patterns: Set<String>,
+        _ place: Int, _ key: AccountKey, _ members: [DeviceIndex], _ links: LinkTable, _ names: AccountNames,
         addresses: (DeviceIndex) -> [InterfaceAddress]
     ) -> Entry {
         let label: String
@@ -56,7 +53,7 @@ struct Series {
         var addressLabels: [LabelSet] = []
         switch key {
         case .device(let name):
-            label = name.label { $0 == otherLabel || patterns.contains($0) }
+            label = names.label(of: name)
             let link = members.first.flatMap { links[$0.rawValue] }
             kind = link?.kind ?? "unknown"
             alias = link.map { String(validating: $0.alias, as: UTF8.self) ?? rawLabel($0.alias) } ?? ""
@@ -96,7 +93,7 @@ struct Series {
         if gone.count <= maximumGone { return gone }
         let ranked = gone.sorted { $0.view.periods.month.bytes > $1.view.periods.month.bytes }
         var other = ranked[maximumGone]
-        other.labels = LabelSet([("device", otherLabel)])
+        other.labels = LabelSet([("device", AccountNames.otherLabel)])
         for snapshot in ranked[(maximumGone + 1)...] { other.view.add(snapshot.view) }
         return ranked[..<maximumGone] + [other]
     }

@@ -3,6 +3,7 @@ import CivilTime
 import LedgerStore
 import Logging
 import NIOCore
+import Reports
 
 /// The ledger's file on its own thread: a slow or failing disk makes commits wait and merge, never a scrape.
 actor Store {

@@ -1,14 +1,12 @@
-import CSQLite
 import Glibc
+import SQLite
 
 /// An SQLite database read into memory, with the committed part of its write-ahead log.
 ///
 /// Whoever looks at a database this way needs to read two files and nothing else: no lock, no index of the log beside it,
 /// no shared memory; and leaves nothing behind. The formats are those of <https://sqlite.org/fileformat2.html>.
 struct DatabaseImage: ~Copyable {
-    /// Allocated by SQLite, which takes it over; `nil` for a database without anything in it.
-    private(set) var start: UnsafeMutableRawPointer?
-    private(set) var size = 0
+    private var memory = DatabaseMemory()
 
     /// How often the files are read again when somebody writes them meanwhile.
     private static let attempts = 50
@@ -34,16 +32,10 @@ struct DatabaseImage: ~Copyable {
 
     private init() {}
 
-    deinit {
-        sqlite3_free(start)
-    }
-
-    /// Hands the memory over to SQLite.
-    consuming func release() -> (start: UnsafeMutableRawPointer?, size: Int) {
-        let handedOver = (start, size)
-        discard self
-        return handedOver
-    }
+    /// Opens the image. What is changed there is in no file.
+    ///
+    /// - Throws: `SQLiteError` when it makes no sense.
+    consuming func connect() throws(SQLiteError) -> Connection { try Connection(memory: memory) }
 
     /// - Returns: `nil` when the files were written meanwhile.
     private static func state(of path: String) throws(StoreError) -> DatabaseImage? {
@@ -58,14 +50,12 @@ struct DatabaseImage: ~Copyable {
         if Array(log.prefix(WriteAheadLog.headerBytes)) != before || after != before { return nil }
         if let pages = WriteAheadLog(log)?.pages { try image.take(pages, from: log, of: path) }
         // "Legacy" instead of "WAL": an image has no log.
-        if image.size > 19 {
-            image.bytes[18] = 1
-            image.bytes[19] = 1
+        if image.memory.size > 19 {
+            image.memory.bytes[18] = 1
+            image.memory.bytes[19] = 1
         }
         return image
     }
-
-    private var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: start, count: size) }
 
     /// - Returns: Whether it is the whole file, which may have been cut meanwhile.
     private mutating func read(_ path: String) throws(StoreError) -> Bool {
@@ -73,7 +63,7 @@ struct DatabaseImage: ~Copyable {
             throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(ENOENT)))")
         }
         try resize(to: file.size, path: path)
-        return try file.read(into: bytes) == size
+        return try file.read(into: memory.bytes) == memory.size
     }
 
     /// Puts the pages of a log over those of the file.
@@ -83,23 +73,15 @@ struct DatabaseImage: ~Copyable {
         try resize(to: Int(pages.count) * pages.pageBytes, path: path)
         for (number, offset) in pages.offsets {
             let place = Int(number - 1) * pages.pageBytes
-            guard place + pages.pageBytes <= size else { continue }
-            UnsafeMutableRawBufferPointer(rebasing: bytes[place..<place + pages.pageBytes])
+            guard place + pages.pageBytes <= memory.size else { continue }
+            UnsafeMutableRawBufferPointer(rebasing: memory.bytes[place..<place + pages.pageBytes])
                 .copyBytes(from: log[offset..<offset + pages.pageBytes])
         }
     }
 
-    /// What is new is zero.
-    private mutating func resize(to newSize: Int, path: String) throws(StoreError) {
-        if newSize == size { return }
-        guard let memory = sqlite3_realloc64(start, UInt64(max(1, newSize))) else {
-            throw StoreError(.unavailable, path: path, "it is too large for this machine's memory")
-        }
-        let former = size
-        (start, size) = (memory, newSize)
-        if former < newSize {
-            UnsafeMutableRawBufferPointer(rebasing: bytes[former...]).initializeMemory(as: UInt8.self, repeating: 0)
-        }
+    private mutating func resize(to size: Int, path: String) throws(StoreError) {
+        if memory.resize(to: size) { return }
+        throw StoreError(.unavailable, path: path, "it is too large for this machine's memory")
     }
 
     private static func fileSize(_ path: String) -> Int {

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import SQLite
 
 /// Writing the ledger.
 extension LedgerFile {
@@ -21,7 +22,7 @@ extension LedgerFile {
         copyLongLog()
         let adopted = try translatingErrors {
             try connection.transaction { () -> [AdoptedHistory] in
-                let sequence = try connection.integer("SELECT sequence FROM ledger") ?? 0
+                let sequence: Int64 = try connection.value("SELECT sequence FROM ledger") ?? 0
                 if sequence == commit.header.sequence {
                     return lastAdoption.flatMap { $0.sequence == sequence ? $0.histories : nil } ?? []
                 }
@@ -39,8 +40,8 @@ extension LedgerFile {
                 }
                 lastAdoption = (commit.header.sequence, adopted)
                 try applyDevices(commit)
-                let former = try connection.integer("SELECT read_at_ns FROM ledger") ?? .min
-                if former > commit.header.lastReading.wallNanoseconds {
+                let previous: Int64 = try connection.value("SELECT read_at_ns FROM ledger") ?? .min
+                if previous > commit.header.lastReading.wallNanoseconds {
                     try clipUnread(at: commit.header.lastReading.timestamp)
                 }
                 try apply(commit.header)
@@ -59,18 +60,14 @@ extension LedgerFile {
     }
 
     private func apply(_ header: LedgerHeader) throws {
-        try statement(
+        try connection.run(
             """
             INSERT INTO ledger (id, ledger_id, sequence, boot_id, netns, boot, read_at_ns, read_boot_ns, clean, buckets_from)
             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, -9223372036854775808)
             ON CONFLICT (id) DO UPDATE SET sequence = ?2, boot_id = ?3, netns = ?4, boot = ?5, read_at_ns = ?6,
                 read_boot_ns = ?7, clean = ?8
-            """
-        ).run(
-            .integer(identity), .integer(header.sequence), .text(header.epoch.bootID),
-            .integer(Int64(bitPattern: header.epoch.networkNamespace)), .integer(header.boot),
-            .integer(header.lastReading.wallNanoseconds), .integer(header.lastReading.sinceBoot.nanoseconds),
-            .integer(header.isClean ? 1 : 0))
+            """, identity, header.sequence, header.epoch.bootID, Int64(bitPattern: header.epoch.networkNamespace),
+            header.boot, header.lastReading.wallNanoseconds, header.lastReading.sinceBoot.nanoseconds, header.isClean)
     }
 
     // MARK: - Accounts
@@ -79,14 +76,13 @@ extension LedgerFile {
         let ownFrom = [try ownBeginning(of: fold.source), try ownBeginning(of: fold.target)].compactMap { $0 }.min()
         for table in ["bucket", "day"] {
             let slot = table == "bucket" ? "start" : "day"
-            try statement(
+            try connection.run(
                 """
                 INSERT INTO \(table) (\(slot), account, received, transmitted)
                 SELECT \(slot), ?2, received, transmitted FROM \(table) WHERE account = ?1
                 ON CONFLICT (\(slot), account) DO UPDATE SET \(Self.addition)
-                """
-            ).run(.integer(fold.source.rawValue), .integer(fold.target.rawValue))
-            try statement("DELETE FROM \(table) WHERE account = ?1").run(.integer(fold.source.rawValue))
+                """, fold.source, fold.target)
+            try connection.run("DELETE FROM \(table) WHERE account = ?1", fold.source)
         }
         try foldImport(fold, ownFrom: ownFrom)
         try removeAccount(fold.source)
@@ -94,148 +90,107 @@ extension LedgerFile {
 
     /// What was taken over for either stays known as that. Before the first bytes of both, more may be.
     private func foldImport(_ fold: Commit.Fold, ownFrom: Timestamp?) throws {
-        let (source, target) = (SQLValue.integer(fold.source.rawValue), SQLValue.integer(fold.target.rawValue))
-        let numbers = "(\(fold.source.rawValue), \(fold.target.rawValue))"
-        if try connection.integer("SELECT 1 FROM import WHERE account IN \(numbers) LIMIT 1") == nil { return }
-        try statement(
+        let (source, target) = (fold.source, fold.target)
+        if try !hasImport(source), try !hasImport(target) { return }
+        try connection.run(
             """
             INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns))
             SELECT ?2, source, start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns)
             FROM taken WHERE account = ?1
             ON CONFLICT (account, source, start_at, end_at, booked_until) DO UPDATE SET \(Self.takenAddition)
-            """
-        ).run(source, target)
-        try noteImport(of: fold.target, ownFrom: ownFrom)
-        try statement(
-            "UPDATE import SET clock = coalesce(clock, (SELECT clock FROM import WHERE account = ?1)) WHERE account = ?2"
-        ).run(source, target)
-        for table in ["taken", "import"] { try statement("DELETE FROM \(table) WHERE account = ?1").run(source) }
-    }
-
-    /// When an account's own bytes begin, as it is noted; `nil` if it isn't, or there are none.
-    func ownFrom(of account: AccountID) throws -> Timestamp? {
-        try connection.integer(
-            "SELECT own_from FROM import WHERE account = \(account.rawValue) AND own_from IS NOT NULL"
-        ).map { Timestamp(secondsSinceEpoch: $0) }
+            """, source, target)
+        try noteImport(of: target, ownFrom: ownFrom)
+        try connection.run(
+            "UPDATE import SET clock = coalesce(clock, (SELECT clock FROM import WHERE account = ?1)) WHERE account = ?2",
+            source, target)
+        for table in ["taken", "import"] { try connection.run("DELETE FROM \(table) WHERE account = ?1", source) }
     }
 
     /// The same, or what the first day tells if nothing was taken over.
     private func ownBeginning(of account: AccountID) throws -> Timestamp? {
-        let id = account.rawValue
-        if try connection.integer("SELECT 1 FROM import WHERE account = \(id)") != nil {
-            return try ownFrom(of: account)
-        }
+        if try hasImport(account) { return try ownFrom(of: account) }
         guard
-            let day = try connection.integer(
-                "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day WHERE account = \(id))")
+            let start: Timestamp = try connection.value(
+                "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day WHERE account = ?1)", account)
         else { return nil }
-        let start = Timestamp(secondsSinceEpoch: day)
         return try start < keptFrom() ? start : firstBucket(of: account, from: start)?.start ?? start
-    }
-
-    /// Buckets that start before may be gone.
-    func keptFrom() throws -> Timestamp {
-        Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
-    }
-
-    func firstBucket(of account: AccountID, from start: Timestamp) throws -> Bucket? {
-        let rows = try statement("SELECT start FROM bucket WHERE start >= ?1 AND account = ?2 ORDER BY start LIMIT 1")
-        try rows.bind([.integer(start.secondsSinceEpoch), .integer(account.rawValue)])
-        defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
-        return try rows.step() ? Bucket(start: Timestamp(secondsSinceEpoch: rows.integer(0))) : nil
     }
 
     /// Notes from when on an account's bytes are the ledger's own, if it has any, and the time of what was taken over.
     func noteImport(of account: AccountID, ownFrom: Timestamp?) throws {
-        try statement(
+        try connection.run(
             """
             INSERT OR REPLACE INTO import (account, own_from, taken_from, taken_until, clock)
             SELECT ?1, ?2, min(min(start_at, booked_until - 1)), max(booked_until),
                 (SELECT clock FROM import WHERE account = ?1)
             FROM taken WHERE account = ?1 AND (received > 0 OR transmitted > 0)
-            """
-        ).run(.integer(account.rawValue), ownFrom.map { .integer($0.secondsSinceEpoch) } ?? .null)
+            """, account, ownFrom)
     }
 
     /// One for which something was taken over isn't empty.
     private func removeEmptyAccount(_ id: AccountID) throws {
-        try statement(
+        try connection.run(
             """
             DELETE FROM account WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM import WHERE account = ?1)
                 AND NOT EXISTS (SELECT 1 FROM taken WHERE account = ?1)
-            """
-        ).run(.integer(id.rawValue))
+            """, id)
     }
 
     private func removeAccount(_ id: AccountID) throws {
-        try statement("DELETE FROM account WHERE id = ?1").run(.integer(id.rawValue))
+        try connection.run("DELETE FROM account WHERE id = ?1", id)
     }
 
     /// - Returns: The history of an account that had this one's name, if there was one.
     private func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
         let (kind, name) = record.key.columns
-        let namesake = try statement(
-            "SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2")
-        try namesake.bind([kind, name])
+        let namesake = try connection.first(
+            "SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2", kind, name
+        ) { (id: $0[0] as AccountID, events: $0.events(from: 1)) }
         var adopted: AdoptedHistory?
         var record = record
-        if try namesake.step() {
-            let former = AccountID(rawValue: namesake.integer(0))
-            let events = events(in: namesake, from: 1)
-            try namesake.bind([])
-            adopted = try adopt(former, into: record.id, events: events)
+        if let (id, events) = namesake {
+            adopted = try adopt(id, into: record.id, events: events)
             record.events.add(events)
         }
-        try namesake.bind([])
-        try statement(
+        try connection.run(
             """
             INSERT INTO account
                 (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-            """
-        ).run(
-            .integer(record.id.rawValue), kind, name, .integer(Int64(bitPattern: record.counterOffset.received)),
-            .integer(Int64(bitPattern: record.counterOffset.transmitted)), .integer(record.offsetBoot),
-            .integer(Int64(clamping: record.events.resets)), .integer(Int64(clamping: record.events.gapBytes)),
-            .integer(Int64(clamping: record.events.suspectBytes)))
+            """, record.id, kind, name, Int64(bitPattern: record.counterOffset.received),
+            Int64(bitPattern: record.counterOffset.transmitted), record.offsetBoot, record.events.resets,
+            record.events.gapBytes, record.events.suspectBytes)
         return adopted
     }
 
-    private func adopt(_ former: AccountID, into account: AccountID, events: AccountEvents) throws -> AdoptedHistory {
-        let rows = try statement("SELECT day, account, received, transmitted FROM day WHERE account = ?1")
-        try rows.bind([.integer(former.rawValue)])
+    private func adopt(_ previous: AccountID, into account: AccountID, events: AccountEvents) throws -> AdoptedHistory {
         var history = AdoptedHistory(account: account, lifetime: .zero, events: events, days: [])
-        while try rows.step() {
-            guard var entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
+        try connection.forEach("SELECT day, account, received, transmitted FROM day WHERE account = ?1", previous) {
+            row in
+            var entry = try day(in: row)
             entry.account = account
             history.lifetime += entry.total
             history.days.append(entry)
         }
-        try apply(Commit.Fold(source: former, target: account))
+        try apply(Commit.Fold(source: previous, target: account))
         return history
     }
 
     // MARK: - Devices and bytes
 
     private func applyDevices(_ commit: Commit) throws {
-        let removal = try statement("DELETE FROM device WHERE ifindex = ?1")
         for index in commit.removedDevices {
-            try removal.run(.integer(Int64(index.rawValue)))
+            try connection.run("DELETE FROM device WHERE ifindex = ?1", index)
             try removeFalls(of: index)
         }
-        let replacement = try statement(
-            """
-            INSERT OR REPLACE INTO device (ifindex, name, account, received, transmitted, state, uplink, address)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-            """)
         for record in commit.devices {
-            try replacement.run(
-                .integer(Int64(record.index.rawValue)), record.name.sqlValue,
-                record.account.map { .integer($0.rawValue) } ?? .null,
-                .integer(Int64(bitPattern: record.counters.received)),
-                .integer(Int64(bitPattern: record.counters.transmitted)), .text(record.state.rawValue),
-                .integer(record.holdsUplink ? 1 : 0),
-                record.hardwareAddress.isEmpty ? .null : .blob(record.hardwareAddress))
+            try connection.run(
+                """
+                INSERT OR REPLACE INTO device (ifindex, name, account, received, transmitted, state, uplink, address)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                """, record.index, record.name, record.account, Int64(bitPattern: record.counters.received),
+                Int64(bitPattern: record.counters.transmitted), record.state.rawValue, record.holdsUplink,
+                record.hardwareAddress.isEmpty ? nil : record.hardwareAddress)
             try removeFalls(of: record.index)
             for direction in TrafficDirection.allCases {
                 if let fall = record.falls[direction] { try add(fall, of: record.index, direction) }
@@ -244,22 +199,18 @@ extension LedgerFile {
     }
 
     private func removeFalls(of index: DeviceIndex) throws {
-        try statement("DELETE FROM fall WHERE ifindex = ?1").run(.integer(Int64(index.rawValue)))
+        try connection.run("DELETE FROM fall WHERE ifindex = ?1", index)
     }
 
     private func add(_ fall: FallRecord, of index: DeviceIndex, _ direction: TrafficDirection) throws {
-        try statement(
+        try connection.run(
             """
             INSERT INTO fall (ifindex, direction, read_at_ns, read_boot_ns, seen_boot_ns, uplink, shown, first_shown, growth,
                 held, held_uplink)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-            """
-        ).run(
-            .integer(Int64(index.rawValue)), .text(direction.rawValue), .integer(fall.beforeAt.wallNanoseconds),
-            .integer(fall.beforeAt.sinceBoot.nanoseconds), .integer(fall.seenAt.nanoseconds),
-            .integer(fall.heldUplink ? 1 : 0), .integer(Int64(bitPattern: fall.shown)),
-            .integer(Int64(bitPattern: fall.firstShown)), .integer(Int64(clamping: fall.fastestGrowth)),
-            .integer(Int64(clamping: fall.held)), .integer(Int64(clamping: fall.heldOfUplink)))
+            """, index, direction.rawValue, fall.beforeAt.wallNanoseconds, fall.beforeAt.sinceBoot.nanoseconds,
+            fall.seenAt.nanoseconds, fall.heldUplink, Int64(bitPattern: fall.shown),
+            Int64(bitPattern: fall.firstShown), fall.fastestGrowth, fall.held, fall.heldOfUplink)
     }
 
     private func applyBookings(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws {
@@ -278,10 +229,8 @@ extension LedgerFile {
     /// Where something was taken over for an account before it had any bytes of its own: when these begin can't be told later,
     /// when the buckets are gone.
     private func noteFirstBytes(_ commit: Commit) throws {
-        let rows = try statement("SELECT account FROM import WHERE own_from IS NULL")
-        try rows.bind([])
-        var waiting: Set<AccountID> = []
-        while try rows.step() { waiting.insert(AccountID(rawValue: rows.integer(0))) }
+        let waiting: Set<AccountID> = Set(
+            try connection.rows("SELECT account FROM import WHERE own_from IS NULL") { $0[0] })
         if waiting.isEmpty { return }
         var firsts: [AccountID: Timestamp] = [:]
         for key in commit.buckets.keys where waiting.contains(key.account) {
@@ -291,8 +240,7 @@ extension LedgerFile {
             firsts[entry.account] = min(firsts[entry.account] ?? .latest, entry.spread.start)
         }
         for (account, first) in firsts {
-            try statement("UPDATE import SET own_from = ?2 WHERE account = ?1").run(
-                .integer(account.rawValue), .integer(first.secondsSinceEpoch))
+            try connection.run("UPDATE import SET own_from = ?2 WHERE account = ?1", account, first)
         }
     }
 
@@ -322,17 +270,13 @@ extension LedgerFile {
         """
 
     func add(_ total: Total, to account: AccountID, at bucket: Bucket) throws {
-        try statement(Self.bucketAddition).run(
-            .integer(bucket.start.secondsSinceEpoch), .integer(account.rawValue),
-            .integer(Int64(clamping: total.received)), .integer(Int64(clamping: total.transmitted)))
+        try connection.run(Self.bucketAddition, bucket.start, account, total.received, total.transmitted)
     }
 
     func add(_ total: Total, to account: AccountID, on day: CivilDate, calendar: LocalCalendar) throws {
-        try statement(Self.dayAddition).run(
-            .integer(Int64(day.daysSinceEpoch)), .integer(account.rawValue),
-            .integer(Int64(clamping: total.received)), .integer(Int64(clamping: total.transmitted)))
-        try statement("INSERT OR IGNORE INTO day_start (day, start) VALUES (?1, ?2)").run(
-            .integer(Int64(day.daysSinceEpoch)), .integer(calendar.start(of: day).secondsSinceEpoch))
+        try connection.run(Self.dayAddition, day, account, total.received, total.transmitted)
+        try connection.run(
+            "INSERT OR IGNORE INTO day_start (day, start) VALUES (?1, ?2)", day, calendar.start(of: day))
     }
 
     // MARK: - Retention
@@ -345,22 +289,18 @@ extension LedgerFile {
         let added = Set(commit.buckets.keys.map(\.bucket)).count
         for _ in 0..<added + Self.bucketsPrunedPerCommit {
             guard let oldest = try oldestBucket() else { return }
-            let end = Timestamp(secondsSinceEpoch: oldest).adding(seconds: Bucket.seconds)
-            if end > horizon { return }
-            try statement("DELETE FROM bucket WHERE start = ?1").run(.integer(oldest))
-            try omitBuckets(before: end)
+            if oldest.end > horizon { return }
+            try connection.run("DELETE FROM bucket WHERE start = ?1", oldest.start)
+            try omitBuckets(before: oldest.end)
         }
     }
 
     /// From here on buckets that start before this moment don't make up their days.
     func omitBuckets(before start: Timestamp) throws {
-        try statement("UPDATE ledger SET buckets_from = max(buckets_from, ?1)").run(.integer(start.secondsSinceEpoch))
+        try connection.run("UPDATE ledger SET buckets_from = max(buckets_from, ?1)", start)
     }
 
-    func oldestBucket() throws -> Int64? {
-        let rows = try statement("SELECT start FROM bucket ORDER BY start LIMIT 1")
-        try rows.bind([])
-        defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
-        return try rows.step() ? rows.integer(0) : nil
+    func oldestBucket() throws -> Bucket? {
+        try connection.first("SELECT start FROM bucket ORDER BY start LIMIT 1") { Bucket(start: $0[0]) }
     }
 }

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import SQLite
 
 /// What reports are made of.
 extension LedgerFile {
@@ -12,17 +13,13 @@ extension LedgerFile {
             try connection.transaction {
                 var stored = StoredDays(sequence: try storedSequence(), accounts: [:])
                 for record in try loadAccounts() { stored.accounts[record.id] = record.key }
-                let beginning = Timestamp.earliest.secondsSinceEpoch
-                stored.meteredFrom = try connection.integer(
+                stored.meteredFrom = try connection.value(
                     """
                     SELECT min(end_at, coalesce((SELECT min(taken_from) FROM import), end_at))
-                    FROM unread WHERE start_at = \(beginning) ORDER BY end_at DESC LIMIT 1
-                    """
-                ).map { Timestamp(secondsSinceEpoch: $0) }
-                let rows = try statement("SELECT day, account, received, transmitted FROM day ORDER BY day")
-                try rows.bind([])
-                while try rows.step() {
-                    guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
+                    FROM unread WHERE start_at = ?1 ORDER BY end_at DESC LIMIT 1
+                    """, Timestamp.earliest)
+                try connection.forEach("SELECT day, account, received, transmitted FROM day ORDER BY day") { row in
+                    let entry = try day(in: row)
                     stored.lifetimes[entry.account, default: .zero] += entry.total
                     if !entry.total.isZero, stored.firsts[entry.account] == nil {
                         stored.firsts[entry.account] = entry.day
@@ -45,31 +42,29 @@ extension LedgerFile {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
-                let kept = try connection.integer("SELECT buckets_from FROM ledger") ?? .min
+                let kept = try keptFrom()
                 var page = StoredBuckets(
                     sequence: try storedSequence(), accounts: [:], rows: [], from: start, until: end,
-                    keptFrom: Timestamp(secondsSinceEpoch: kept),
-                    first: Timestamp(secondsSinceEpoch: try oldestBucket() ?? kept))
+                    keptFrom: kept, first: try oldestBucket()?.start ?? kept)
                 for record in try loadAccounts() { page.accounts[record.id] = record.key }
                 var filter = ""
                 if let only {
                     let numbers = only.numbers.union(page.accounts.filter { $0.value == only.key }.keys)
                     filter = "AND account IN (\(numbers.sorted().map { String($0.rawValue) }.joined(separator: ", ")))"
                 }
-                let rows = try statement(
+                try connection.scan(
                     """
                     SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2 \(filter)
                     ORDER BY start, account
-                    """)
-                try rows.bind([.integer(start.secondsSinceEpoch), .integer(end.secondsSinceEpoch)])
-                defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
-                while try rows.step() {
-                    let bucket = Bucket(start: Timestamp(secondsSinceEpoch: rows.integer(0)))
+                    """, start, end
+                ) { row in
+                    let bucket = Bucket(start: row[0])
                     if page.rows.count >= rowsPerPage, page.rows.last?.bucket != bucket {
                         page.until = bucket.start
-                        break
+                        return false
                     }
-                    page.rows.append((bucket, AccountID(rawValue: rows.integer(1)), total(in: rows, from: 2)))
+                    page.rows.append((bucket, row[1], row.total(from: 2)))
+                    return true
                 }
                 return page
             }
@@ -82,10 +77,10 @@ extension LedgerFile {
     /// - Throws: `StoreError` when it can't be read.
     package func problem() throws(StoreError) -> String? {
         try translatingErrors {
-            let answer = try connection.text("PRAGMA quick_check(1)") ?? ""
+            let answer: String = try connection.value("PRAGMA quick_check(1)") ?? ""
             return answer == "ok" ? nil : answer
         }
     }
 
-    private func storedSequence() throws -> Int64 { try connection.integer("SELECT sequence FROM ledger") ?? 0 }
+    private func storedSequence() throws -> Int64 { try connection.value("SELECT sequence FROM ledger") ?? 0 }
 }

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import SQLite
 
 /// What the ledger has for plans: corrections, top-ups and events, and the bytes they count.
 extension LedgerFile {
@@ -32,15 +33,15 @@ extension LedgerFile {
 
     /// When the first day with bytes began; it may have been metered in part only.
     private func firstBooking() throws -> Timestamp {
-        let start = try connection.integer(
-            "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day) ORDER BY day LIMIT 1")
-        return start.map { Timestamp(secondsSinceEpoch: $0).adding(seconds: 1) } ?? .latest
+        let start: Timestamp? = try connection.value(
+            "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day)")
+        return start?.adding(seconds: 1) ?? .latest
     }
 
     private func fill(_ book: inout PlanBook, calendar: LocalCalendar?, at now: Timestamp) throws {
         let keys = Dictionary(uniqueKeysWithValues: try loadAccounts().map { ($0.id, $0.key) })
         book.keys = keys
-        let complete = Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
+        let complete = try keptFrom()
         book.omitSamples(before: complete)
         let source = PlanRestore(try days(calendar: calendar, bucketsFrom: complete), for: book, at: now)
         let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
@@ -55,7 +56,7 @@ extension LedgerFile {
             }
         }
         guard let range = source.dayRange else { return }
-        let places = Dictionary(uniqueKeysWithValues: source.days.enumerated().map { ($0.element.day, $0.offset) })
+        let places = Dictionary(source.days.enumerated().map { ($0.element.day, $0.offset) }, uniquingKeysWith: { $1 })
         try forEachDay(range) { entry in
             guard let key = keys[entry.account], let place = places[entry.day] else { return }
             // What a day has besides its buckets was carried before those that are kept.
@@ -68,40 +69,33 @@ extension LedgerFile {
     private func days(calendar: LocalCalendar?, bucketsFrom complete: Timestamp) throws -> [PlanRestore.Day] {
         let starts = try dayStarts()
         return starts.enumerated().map { place, entry in
-            let start = Timestamp(secondsSinceEpoch: entry.start)
-            var end = place + 1 < starts.endIndex ? Timestamp(secondsSinceEpoch: starts[place + 1].start) : .latest
+            let start = entry.start
+            var end = place + 1 < starts.endIndex ? starts[place + 1].start : .latest
             if let span = calendar?.span(ofDay: entry.day), span.lowerBound == start { end = min(end, span.upperBound) }
             return PlanRestore.Day(day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
         }
     }
 
-    private func forEachBucket(
+    func forEachBucket(
         from start: Timestamp, before end: Timestamp, _ body: (Timestamp, AccountID, Total) throws -> Void
     ) throws {
-        let rows = try statement(
-            """
-            SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2
-            ORDER BY start, account
-            """)
-        try rows.bind([.integer(start.secondsSinceEpoch), .integer(end.secondsSinceEpoch)])
-        while try rows.step() {
-            try body(
-                Timestamp(secondsSinceEpoch: rows.integer(0)), AccountID(rawValue: rows.integer(1)),
-                total(in: rows, from: 2))
+        try connection.forEach(Self.bucketsOfTime, start, end) { row in
+            try body(row[0], row[1], row.total(from: 2))
         }
     }
+
+    private static let bucketsOfTime = """
+        SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2
+        ORDER BY start, account
+        """
 
     private func forEachDay(
         _ range: ClosedRange<CivilDate>, _ body: (StoredLedger.StoredDay) throws -> Void
     ) throws {
-        let rows = try statement("SELECT day, account, received, transmitted FROM day WHERE day BETWEEN ?1 AND ?2")
-        try rows.bind([
-            .integer(Int64(range.lowerBound.daysSinceEpoch)), .integer(Int64(range.upperBound.daysSinceEpoch)),
-        ])
-        while try rows.step() {
-            guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
-            try body(entry)
-        }
+        try connection.forEach(
+            "SELECT day, account, received, transmitted FROM day WHERE day BETWEEN ?1 AND ?2", range.lowerBound,
+            range.upperBound
+        ) { row in try body(day(in: row)) }
     }
 
     // MARK: - What is usual
@@ -120,25 +114,19 @@ extension LedgerFile {
             for record in try loadAccounts() { countings[record.id] = scan.counting(record.key) }
             var count = 0
             var last = scan.next
-            let rows = try statement(
-                """
-                SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2
-                ORDER BY start, account
-                """)
-            try rows.bind([.integer(scan.next.secondsSinceEpoch), .integer(scan.end.secondsSinceEpoch)])
-            defer { try? rows.bind([]) }  // Only resets the statement, so that no read stays open.
-            while try rows.step() {
-                let start = Timestamp(secondsSinceEpoch: rows.integer(0))
+            var next = scan.end
+            try connection.scan(Self.bucketsOfTime, scan.next, scan.end) { row in
+                let start: Timestamp = row[0]
                 if start != last, count >= Self.rowsPerScan {
-                    scan.advance(to: start)
-                    return scan
+                    next = start
+                    return false
                 }
                 last = start
                 count += 1
-                guard let counting = countings[AccountID(rawValue: rows.integer(1))] else { continue }
-                scan.add(total(in: rows, from: 2), for: counting, at: start)
+                if let counting = countings[row[1]] { scan.add(row.total(from: 2), for: counting, at: start) }
+                return true
             }
-            scan.advance(to: scan.end)
+            scan.advance(to: next)
             return scan
         }
     }
@@ -158,48 +146,34 @@ extension LedgerFile {
         var records = PlanRecords(
             adjustments: try adjustments(), events: recent, breaches: try breaches(),
             committedCycles: try committedCycles(), unread: try unread())
-        let last = try connection.integer("SELECT max(start) FROM bucket")
-        let taken = try connection.integer(
-            "SELECT taken_from FROM import WHERE taken_from IS NOT NULL ORDER BY taken_from LIMIT 1")
-        records.takenOverFrom = taken.map { Timestamp(secondsSinceEpoch: $0) }
-        records.meteredUntil = last.map { Timestamp(secondsSinceEpoch: $0) } ?? .earliest
+        records.takenOverFrom = try connection.value("SELECT min(taken_from) FROM import")
+        records.meteredUntil = try connection.value("SELECT max(start) FROM bucket") ?? .earliest
         return records
     }
 
     private func committedCycles() throws -> [CommittedCycle] {
-        let rows = try statement(
+        try connection.rows(
             """
             SELECT name, cycle_start, cycle_end, bits_limit, percentile, samples, missing FROM committed_cycle
             ORDER BY name, cycle_start
-            """)
-        try rows.bind([])
-        var cycles: [CommittedCycle] = []
-        while try rows.step() {
-            let start = Timestamp(secondsSinceEpoch: rows.integer(1))
-            cycles.append(
-                CommittedCycle(
-                    name: rows.text(0), cycle: start..<max(start, Timestamp(secondsSinceEpoch: rows.integer(2))),
-                    limitBitsPerSecond: UInt64(max(0, rows.integer(3))),
-                    percentileBytes: UInt64(max(0, rows.integer(4))),
-                    samples: Int(max(0, rows.integer(5))), missing: Int(max(0, rows.integer(6)))))
+            """
+        ) { row in
+            CommittedCycle(
+                name: row[0], cycle: row.span(from: 1), limitBitsPerSecond: row[3], percentileBytes: row[4],
+                samples: max(0, row[5]), missing: max(0, row[6]))
         }
-        return cycles
     }
 
     /// Time in which the uplink wasn't metered, neither here nor by a meter whose records were taken over.
     func unread() throws -> [Range<Timestamp>] {
-        let rows = try statement("SELECT start_at, end_at FROM unread ORDER BY start_at")
-        try rows.bind([])
-        var spans: [Range<Timestamp>] = []
-        while try rows.step() {
-            let start = Timestamp(secondsSinceEpoch: rows.integer(0))
-            spans.append(start..<max(start, Timestamp(secondsSinceEpoch: rows.integer(1))))
-        }
-        let uplink = "FROM import JOIN account ON id = account WHERE kind = 'uplink' AND taken_from IS NOT NULL"
-        guard let from = try connection.integer("SELECT taken_from \(uplink)"),
-            let until = try connection.integer("SELECT taken_until \(uplink)")
-        else { return spans }
-        let (start, end) = (Timestamp(secondsSinceEpoch: from), Timestamp(secondsSinceEpoch: until))
+        let spans = try connection.rows("SELECT start_at, end_at FROM unread ORDER BY start_at") { $0.span(from: 0) }
+        let metered = try connection.first(
+            """
+            SELECT taken_from, taken_until FROM import JOIN account ON id = account
+            WHERE kind = 'uplink' AND taken_from IS NOT NULL
+            """
+        ) { (start: $0[0] as Timestamp, end: $0[1] as Timestamp) }
+        guard let (start, end) = metered else { return spans }
         return spans.flatMap { gap in
             [
                 gap.lowerBound..<max(gap.lowerBound, min(gap.upperBound, start)),
@@ -209,17 +183,13 @@ extension LedgerFile {
     }
 
     func put(_ cycle: CommittedCycle) throws {
-        try statement(
+        try connection.run(
             """
             INSERT OR REPLACE INTO committed_cycle
                 (name, cycle_start, cycle_end, bits_limit, percentile, samples, missing)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-            """
-        ).run(
-            .text(cycle.name), .integer(cycle.cycle.lowerBound.secondsSinceEpoch),
-            .integer(cycle.cycle.upperBound.secondsSinceEpoch), .integer(Int64(clamping: cycle.limitBitsPerSecond)),
-            .integer(Int64(clamping: cycle.percentileBytes)), .integer(Int64(cycle.samples)),
-            .integer(Int64(cycle.missing)))
+            """, cycle.name, cycle.cycle.lowerBound, cycle.cycle.upperBound, cycle.limitBitsPerSecond,
+            cycle.percentileBytes, cycle.samples, cycle.missing)
     }
 
     /// As many of the last records are kept, however old they seem: a clock that was wrong must not cost them.
@@ -229,25 +199,22 @@ extension LedgerFile {
     func addUnread(_ span: Range<Timestamp>, forgettingBefore horizon: Timestamp) throws {
         let beginning = Timestamp.earliest
         if span.lowerBound == beginning {
-            try statement("DELETE FROM unread WHERE start_at = ?1").run(.integer(beginning.secondsSinceEpoch))
+            try connection.run("DELETE FROM unread WHERE start_at = ?1", beginning)
         }
-        try statement(
+        try connection.run(
             """
             DELETE FROM unread
             WHERE end_at <= ?1 AND start_at > ?2 AND rowid <= (SELECT max(rowid) FROM unread) - ?3
-            """
-        ).run(
-            .integer(horizon.secondsSinceEpoch), .integer(beginning.secondsSinceEpoch), .integer(Self.recordsKept))
-        try statement("INSERT INTO unread (start_at, end_at) VALUES (?1, ?2)").run(
-            .integer(span.lowerBound.secondsSinceEpoch), .integer(span.upperBound.secondsSinceEpoch))
+            """, horizon, beginning, Self.recordsKept)
+        try connection.run(
+            "INSERT INTO unread (start_at, end_at) VALUES (?1, ?2)", span.lowerBound, span.upperBound)
     }
 
     /// The clock was set back to this moment: nothing later has gone by yet. When metering began is told by the ledger.
     func clipUnread(at moment: Timestamp) throws {
-        let end = SQLValue.integer(moment.secondsSinceEpoch)
-        let beginning = SQLValue.integer(Timestamp.earliest.secondsSinceEpoch)
-        try statement("DELETE FROM unread WHERE start_at >= ?1").run(end)
-        try statement("UPDATE unread SET end_at = ?1 WHERE end_at > ?1 AND start_at > ?2").run(end, beginning)
+        try connection.run("DELETE FROM unread WHERE start_at >= ?1", moment)
+        try connection.run(
+            "UPDATE unread SET end_at = ?1 WHERE end_at > ?1 AND start_at > ?2", moment, Timestamp.earliest)
     }
 
     /// Every correction and top-up, those that were taken back among them.
@@ -269,102 +236,71 @@ extension LedgerFile {
     }
 
     private func adjustments() throws -> [Adjustment] {
-        let rows = try statement(
-            "SELECT id, quota, kind, at, bytes, entered_at, undone_at, cycle_start FROM adjustment ORDER BY id")
-        try rows.bind([])
-        var adjustments: [Adjustment] = []
-        while try rows.step() {
-            let bytes = UInt64(max(0, rows.integer(4)))
-            adjustments.append(
-                Adjustment(
-                    id: rows.integer(0), quota: rows.text(1),
-                    kind: rows.text(2) == "top-up" ? .topUp(bytes: bytes) : .correction(usedBytes: bytes),
-                    at: Timestamp(secondsSinceEpoch: rows.integer(3)),
-                    enteredAt: Timestamp(secondsSinceEpoch: rows.integer(5)),
-                    undoneAt: rows.isNull(6) ? nil : Timestamp(secondsSinceEpoch: rows.integer(6)),
-                    cycleStart: rows.isNull(7) ? nil : Timestamp(secondsSinceEpoch: rows.integer(7))))
+        try connection.rows(
+            "SELECT id, quota, kind, at, bytes, entered_at, undone_at, cycle_start FROM adjustment ORDER BY id"
+        ) { row in
+            Adjustment(
+                id: row[0], quota: row[1],
+                kind: row[2] == "top-up" ? .topUp(bytes: row[4]) : .correction(usedBytes: row[4]), at: row[3],
+                enteredAt: row[5], undoneAt: row[6], cycleStart: row[7])
         }
-        return adjustments
     }
 
     private func events(of quota: String, endingAfter moment: Timestamp) throws -> [QuotaEvent] {
-        let rows = try statement(
+        try connection.rows(
             """
             SELECT quota, cycle_start, cycle_end, kind, share, at, used, quota_limit, awaits FROM quota_event
             WHERE quota = ?1 AND cycle_end > ?2 ORDER BY id
-            """)
-        try rows.bind([.text(quota), .integer(moment.secondsSinceEpoch)])
-        var events: [QuotaEvent] = []
-        while try rows.step() {
-            let start = Timestamp(secondsSinceEpoch: rows.integer(1))
-            guard let kind = QuotaEvent.Kind(rawValue: rows.text(3)) else {
-                throw damaged("it has an impossible event")
-            }
-            events.append(
-                QuotaEvent(
-                    quota: rows.text(0), cycle: start..<max(start, Timestamp(secondsSinceEpoch: rows.integer(2))),
-                    kind: kind, share: Share(millionths: UInt64(max(0, rows.integer(4)))),
-                    at: Timestamp(secondsSinceEpoch: rows.integer(5)), usedBytes: UInt64(max(0, rows.integer(6))),
-                    limitBytes: UInt64(max(0, rows.integer(7))), awaitsProgram: rows.integer(8) == 1))
+            """, quota, moment
+        ) { row in
+            guard let kind = QuotaEvent.Kind(rawValue: row[3]) else { throw damaged("it has an impossible event") }
+            return QuotaEvent(
+                quota: row[0], cycle: row.span(from: 1), kind: kind, share: Share(millionths: row[4]), at: row[5],
+                usedBytes: row[6], limitBytes: row[7], awaitsProgram: row[8])
         }
-        return events
     }
 
     private func breaches() throws -> [String: UInt64] {
-        let rows = try statement("SELECT quota, count(*) FROM quota_event WHERE kind = 'breach' GROUP BY quota")
-        try rows.bind([])
         var breaches: [String: UInt64] = [:]
-        while try rows.step() { breaches[rows.text(0)] = UInt64(max(0, rows.integer(1))) }
+        try connection.forEach("SELECT quota, count(*) FROM quota_event WHERE kind = 'breach' GROUP BY quota") { row in
+            breaches[row[0]] = row[1]
+        }
         return breaches
     }
 
     /// - Parameter horizon: Other events of the quota go if their cycle was over by then, but for breaches, which are counted.
     func add(_ event: QuotaEvent, forgettingBefore horizon: Timestamp) throws {
-        try statement(
+        try connection.run(
             """
             DELETE FROM quota_event
             WHERE quota = ?1 AND cycle_end <= ?2 AND kind <> 'breach' AND id <= (SELECT max(id) FROM quota_event) - ?3
-            """
-        ).run(.text(event.quota), .integer(horizon.secondsSinceEpoch), .integer(Self.recordsKept))
-        try statement(
+            """, event.quota, horizon, Self.recordsKept)
+        try connection.run(
             """
             INSERT INTO quota_event (quota, cycle_start, cycle_end, kind, share, at, used, quota_limit, awaits)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-            """
-        ).run(
-            .text(event.quota), .integer(event.cycle.lowerBound.secondsSinceEpoch),
-            .integer(event.cycle.upperBound.secondsSinceEpoch), .text(event.kind.rawValue),
-            .integer(Int64(clamping: event.share.millionths)), .integer(event.at.secondsSinceEpoch),
-            .integer(Int64(clamping: event.usedBytes)), .integer(Int64(clamping: event.limitBytes)),
-            .integer(event.awaitsProgram ? 1 : 0))
+            """, event.quota, event.cycle.lowerBound, event.cycle.upperBound, event.kind.rawValue,
+            event.share.millionths, event.at, event.usedBytes, event.limitBytes, event.awaitsProgram)
     }
 
     /// Whether the event's program awaits its start is from now on as in `event`.
     func setAwaitsProgram(as event: QuotaEvent) throws {
-        try statement(
+        try connection.run(
             """
             UPDATE quota_event SET awaits = ?6
             WHERE quota = ?1 AND cycle_end = ?2 AND kind = ?3 AND share = ?4 AND at = ?5
-            """
-        ).run(
-            .text(event.quota), .integer(event.cycle.upperBound.secondsSinceEpoch), .text(event.kind.rawValue),
-            .integer(Int64(clamping: event.share.millionths)), .integer(event.at.secondsSinceEpoch),
-            .integer(event.awaitsProgram ? 1 : 0))
+            """, event.quota, event.cycle.upperBound, event.kind.rawValue, event.share.millionths, event.at,
+            event.awaitsProgram)
     }
 
     func add(_ adjustment: Adjustment) throws {
         let (kind, bytes) = adjustment.kind.columns
-        try statement(
+        try connection.run(
             """
             INSERT INTO adjustment (id, quota, kind, at, bytes, entered_at, undone_at, cycle_start)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-            """
-        ).run(
-            .integer(adjustment.id), .text(adjustment.quota), .text(kind),
-            .integer(adjustment.at.secondsSinceEpoch), .integer(Int64(clamping: bytes)),
-            .integer(adjustment.enteredAt.secondsSinceEpoch),
-            adjustment.undoneAt.map { .integer($0.secondsSinceEpoch) } ?? .null,
-            adjustment.cycleStart.map { .integer($0.secondsSinceEpoch) } ?? .null)
+            """, adjustment.id, adjustment.quota, kind, adjustment.at, bytes, adjustment.enteredAt, adjustment.undoneAt,
+            adjustment.cycleStart)
     }
 
     // MARK: - What the owner tells
@@ -380,7 +316,7 @@ extension LedgerFile {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
-                let last = try connection.integer("SELECT max(id) FROM adjustment") ?? 0
+                let last: Int64 = try connection.value("SELECT max(id) FROM adjustment") ?? 0
                 guard Self.plausibleNumbers.contains(last) else { throw damaged("it has an impossible correction") }
                 let adjustment = Adjustment(
                     id: last + 1, quota: quota, kind: kind, at: moment, enteredAt: now, cycleStart: cycleStart)
@@ -411,8 +347,7 @@ extension LedgerFile {
                     return nil
                 }
                 adjustment.undoneAt = now
-                try statement("UPDATE adjustment SET undone_at = ?2 WHERE id = ?1").run(
-                    .integer(adjustment.id), .integer(now.secondsSinceEpoch))
+                try connection.run("UPDATE adjustment SET undone_at = ?2 WHERE id = ?1", adjustment.id, now)
                 return adjustment
             }
         }

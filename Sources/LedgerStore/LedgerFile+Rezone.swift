@@ -7,19 +7,18 @@ extension LedgerFile {
     /// booked by. What the buckets that are kept don't tell of stays on its day, so that a calendar and back gives the
     /// same days. Part of a transaction.
     func rebookDays(by calendar: LocalCalendar) throws {
-        guard let from = try connection.integer("SELECT buckets_from FROM ledger") else { return }
+        guard let from: Timestamp = try connection.value("SELECT buckets_from FROM ledger") else { return }
         let starts = try dayStarts()
         let former = starts[(starts.lastIndex { $0.start <= from } ?? 0)...]
-        guard former.contains(where: { calendar.start(of: $0.day).secondsSinceEpoch != $0.start }) else { return }
+        guard former.contains(where: { calendar.start(of: $0.day) != $0.start }) else { return }
         var moved = BucketSums()
         var place = former.startIndex
         var span = Timestamp(secondsSinceEpoch: 0)..<Timestamp(secondsSinceEpoch: 0)
         var day = CivilDate(daysSinceEpoch: 0)
-        try forEachBucket(from: from) { start, account, total in
+        try forEachBucket(from: from, before: .latest) { start, account, total in
             while place + 1 < former.endIndex, former[place + 1].start <= start { place += 1 }
-            let moment = Timestamp(secondsSinceEpoch: start)
-            if !span.contains(moment) {
-                day = calendar.day(containing: moment)
+            if !span.contains(start) {
+                day = calendar.day(containing: start)
                 span = calendar.span(ofDay: day)
             }
             moved.move(total, of: account, from: former[place].day, to: day)
@@ -38,40 +37,25 @@ extension LedgerFile {
         }
     }
 
-    func dayStarts() throws -> [(day: CivilDate, start: Int64)] {
-        let rows = try statement("SELECT day, start FROM day_start ORDER BY day")
-        try rows.bind([])
-        var starts: [(day: CivilDate, start: Int64)] = []
-        while try rows.step() {
-            guard let day = Int32(exactly: rows.integer(0)) else { throw damaged("it has an impossible day") }
-            starts.append((CivilDate(daysSinceEpoch: day), rows.integer(1)))
-        }
-        return starts
-    }
-
-    private func forEachBucket(from: Int64, _ body: (Int64, AccountID, Total) -> Void) throws {
-        let rows = try statement(
-            "SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 ORDER BY start")
-        try rows.bind([.integer(from)])
-        while try rows.step() {
-            body(rows.integer(0), AccountID(rawValue: rows.integer(1)), total(in: rows, from: 2))
+    func dayStarts() throws -> [(day: CivilDate, start: Timestamp)] {
+        try connection.rows("SELECT day, start FROM day_start ORDER BY day") { row in
+            guard let day = Int32(exactly: row[0] as Int64) else { throw damaged("it has an impossible day") }
+            return (CivilDate(daysSinceEpoch: day), row[1])
         }
     }
 
     private func rebook(_ sums: BucketSums, from first: CivilDate?, calendar: LocalCalendar) throws {
         guard let first else { return }
         let kept = try totals(from: first, without: sums.former)
-        let number: SQLValue = .integer(Int64(first.daysSinceEpoch))
-        try statement("DELETE FROM day WHERE day >= ?1").run(number)
-        try statement("DELETE FROM day_start WHERE day >= ?1").run(number)
+        try connection.run("DELETE FROM day WHERE day >= ?1", first)
+        try connection.run("DELETE FROM day_start WHERE day >= ?1", first)
         for (account, days) in kept {
             for (day, total) in days where !total.isZero { try add(total, to: account, on: day, calendar: calendar) }
         }
         for (key, total) in sums.new { try add(total, to: key.account, on: key.day, calendar: calendar) }
         // An earlier day may have got bytes, too: its buckets begin where it does by this calendar.
         for day in Set(sums.new.keys.map(\.day)) where day < first {
-            try statement("UPDATE day_start SET start = ?2 WHERE day = ?1").run(
-                .integer(Int64(day.daysSinceEpoch)), .integer(calendar.start(of: day).secondsSinceEpoch))
+            try connection.run("UPDATE day_start SET start = ?2 WHERE day = ?1", day, calendar.start(of: day))
         }
     }
 
@@ -79,11 +63,9 @@ extension LedgerFile {
     private func totals(from first: CivilDate, without sums: [AccountID: [CivilDate: Total]]) throws
         -> [AccountID: [CivilDate: Total]]
     {
-        let rows = try statement("SELECT day, account, received, transmitted FROM day WHERE day >= ?1")
-        try rows.bind([.integer(Int64(first.daysSinceEpoch))])
         var totals: [AccountID: [CivilDate: Total]] = [:]
-        while try rows.step() {
-            guard let entry = storedDay(in: rows) else { throw damaged("it has an impossible day") }
+        try connection.forEach("SELECT day, account, received, transmitted FROM day WHERE day >= ?1", first) { row in
+            let entry = try day(in: row)
             totals[entry.account, default: [:]][entry.day] = entry.total
         }
         for (account, sums) in sums {

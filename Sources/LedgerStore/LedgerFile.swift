@@ -1,15 +1,14 @@
 import Accounting
 import CLinux
-import CSQLite
 import CivilTime
 import Glibc
+import SQLite
 
 /// The ledger on disk. Used by one thread at a time; every call blocks for as long as the disk takes.
 package final class LedgerFile {
     package let path: String
     private let vfs: String?
-    // These go in this order: closing the connection may write, and that takes the locks.
-    private var statements: [String: Statement] = [:]
+    // It goes before the locks: closing it may write.
     private var openConnection: Connection?
     /// Both `nil` when the file is only looked at.
     private let lock: LedgerLock?
@@ -92,7 +91,7 @@ package final class LedgerFile {
         let image = try DatabaseImage(path: path)
         var connection: Connection?
         do {
-            let opened = try Connection(image: image)
+            let opened = try image.connect()
             connection = opened
             let version = try checkVersion(of: opened, path: path)
             for step in Int(version)..<Schema.migrations.count { try migrate(opened, from: step) }
@@ -123,7 +122,6 @@ package final class LedgerFile {
     /// Lets go of the file until it is needed again, so that others can read it; it stays locked against writers.
     package func rest() {
         if lock == nil { return }
-        statements = [:]
         openConnection = nil
     }
 
@@ -188,14 +186,6 @@ package final class LedgerFile {
         if FileIdentity(path: path) != inode {
             throw StoreError(.replaced, path: path, "the ledger's file was deleted or replaced")
         }
-    }
-
-    /// A statement that is prepared once.
-    func statement(_ sql: String) throws -> Statement {
-        if let known = statements[sql] { return known }
-        let statement = try connection.prepare(sql)
-        statements[sql] = statement
-        return statement
     }
 
     /// Runs `body`, and turns what SQLite says into an error for people.
@@ -345,9 +335,9 @@ package final class LedgerFile {
     ///
     /// - Throws: `StoreError` when it is another program's, a newer one's, or makes no sense; `SQLiteError`.
     private static func checkVersion(of connection: Connection, path: String) throws -> Int64 {
-        let application = try connection.integer("PRAGMA application_id") ?? 0
-        let version = try connection.integer("PRAGMA user_version") ?? 0
-        let tables = try connection.integer("SELECT count(*) FROM sqlite_master") ?? 0
+        let application: Int64 = try connection.value("PRAGMA application_id") ?? 0
+        let version: Int64 = try connection.value("PRAGMA user_version") ?? 0
+        let tables: Int64 = try connection.value("SELECT count(*) FROM sqlite_master") ?? 0
         if application != Schema.applicationID && tables > 0 {
             throw StoreError(.foreign, path: path, "another program's database")
         }
@@ -369,9 +359,9 @@ package final class LedgerFile {
     private static func isDamaged(_ connection: Connection) -> Bool {
         let names = Schema.tables.map { "'\($0)'" }.joined(separator: ", ")
         do throws(SQLiteError) {
-            let count = try connection.integer("SELECT count(*) FROM sqlite_master WHERE name IN (\(names))")
-            if count != Int64(Schema.tables.count) { return true }
-            return try connection.text("PRAGMA integrity_check(1)") != "ok"
+            let count: Int? = try connection.value("SELECT count(*) FROM sqlite_master WHERE name IN (\(names))")
+            if count != Schema.tables.count { return true }
+            return try connection.value("PRAGMA integrity_check(1)") != "ok"
         } catch {
             return error.isDamage
         }
@@ -388,7 +378,7 @@ package final class LedgerFile {
     /// - Returns: `nil` before the first commit.
     private static func storedIdentity(_ connection: Connection, path: String) throws(StoreError) -> Int64? {
         do {
-            return try connection.integer("SELECT ledger_id FROM ledger")
+            return try connection.value("SELECT ledger_id FROM ledger")
         } catch {
             throw storeError(error, on: connection, path: path)
         }

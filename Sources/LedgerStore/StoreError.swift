@@ -1,3 +1,5 @@
+import SQLite
+
 /// Why the ledger's file can't be used, for people: what is wrong, where, and what to do about it.
 package struct StoreError: Error, CustomStringConvertible, Sendable {
     package enum Code: Sendable, Equatable {
@@ -47,5 +49,17 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
         case .unavailable:
             "check the disk and the permissions, or name another file with --storage.path"
         }
+    }
+}
+
+extension SQLiteError {
+    /// - Parameter isDamaged: Whether the file makes no sense.
+    func storeError(path: String, isDamaged: Bool) -> StoreError {
+        // What can be resolved is, before SQLite sees it.
+        if isSymbolicLink {
+            return StoreError(.foreign, path: path, "a symbolic link in its path leads to what isn't UTF-8")
+        }
+        let kind: StoreError.Code = isDamaged ? .damaged : isFull ? .full : isBusy ? .busy : .unavailable
+        return StoreError(kind, path: path, "SQLite says: \(message) (\(code))")
     }
 }

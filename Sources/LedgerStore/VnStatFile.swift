@@ -1,6 +1,6 @@
 import Accounting
-import CSQLite
 import CivilTime
+import SQLite
 
 /// Reads the database of vnStat 2.x. Everything in it is taken as it may be: poisoned.
 package enum VnStatFile {
@@ -15,7 +15,7 @@ package enum VnStatFile {
         // Its log and its journal are beside what a link leads to.
         let image = try DatabaseImage(path: LedgerPlace.resolved(path), maximumBytes: maximumBytes)
         do {
-            let connection = try Connection(image: image)
+            let connection = try image.connect()
             try connection.distrust(forSeconds: maximumSeconds)
             for table in ["interface"] + tables {
                 if let problem = try problem(with: table, connection) {
@@ -24,13 +24,10 @@ package enum VnStatFile {
             }
             return try readInterfaces(connection)
         } catch let error as SQLiteError {
-            let reason =
-                error.primaryCode == SQLITE_INTERRUPT
-                ? "it takes longer than \(maximumSeconds) s" : error.message
-            let isDatabase = error.primaryCode != SQLITE_NOTADB
+            let reason = error.isInterrupted ? "it takes longer than \(maximumSeconds) s" : error.message
             throw StoreError(
                 .unavailable, path: path,
-                isDatabase ? "can't be read: \(reason)" : "not a database of vnStat 2: \(reason)")
+                error.isNoDatabase ? "not a database of vnStat 2: \(reason)" : "can't be read: \(reason)")
         } catch let error as StoreError {
             throw error
         } catch {
@@ -41,28 +38,30 @@ package enum VnStatFile {
     /// Why a table isn't one of vnStat's; `nil` if it may be. A view or a virtual table could do anything when it is read,
     /// and so could a column that is computed.
     private static func problem(with table: String, _ connection: Connection) throws -> String? {
-        let kind = try connection.text("SELECT type FROM pragma_table_list('\(table)') WHERE schema = 'main'")
+        let kind: String? = try connection.value(
+            "SELECT type FROM pragma_table_list(?1) WHERE schema = 'main'", table)
         guard let kind else { return "there is no table \(table)" }
         if kind != "table" { return "\(table) is no ordinary table" }
-        let hidden = try connection.integer("SELECT count(*) FROM pragma_table_xinfo('\(table)') WHERE hidden <> 0")
+        let hidden: Int? = try connection.value(
+            "SELECT count(*) FROM pragma_table_xinfo(?1) WHERE hidden <> 0", table)
         return hidden == 0 ? nil : "the table \(table) has columns that are computed or hidden"
     }
 
     private static func readInterfaces(_ connection: Connection) throws -> [VnStatInterface] {
-        let rows = try connection.prepare(
+        var interfaces: [VnStatInterface] = []
+        var places: [Int64: Int] = [:]
+        try connection.forEach(
             """
             SELECT id, name, created, updated, rxtotal, txtotal, typeof(rxtotal), typeof(txtotal) FROM interface
             ORDER BY name
-            """)
-        var interfaces: [VnStatInterface] = []
-        var places: [Int64: Int] = [:]
-        while try rows.step() {
-            var interface = VnStatInterface(name: rows.bytes(1), created: rows.text(2), updated: rows.text(3))
-            switch total(in: rows, from: 4) {
+            """
+        ) { row in
+            var interface = VnStatInterface(name: row[1], created: row[2], updated: row[3])
+            switch total(in: row, from: 4) {
             case .success(let total): interface.total = total
             case .failure(let poison): interface.leaveOut("total", interface.created, because: poison.reason)
             }
-            places[rows.integer(0)] = interfaces.count
+            places[row[0]] = interfaces.count
             interfaces.append(interface)
         }
         try read("fiveminute", \.fiveMinutes, of: &interfaces, places, connection)
@@ -78,14 +77,14 @@ package enum VnStatFile {
         _ table: String, _ records: WritableKeyPath<VnStatInterface, [VnStatInterface.Record]>,
         of interfaces: inout [VnStatInterface], _ places: [Int64: Int], _ connection: Connection
     ) throws {
-        let rows = try connection.prepare(
-            "SELECT interface, date, rx, tx, typeof(rx), typeof(tx) FROM \(table) ORDER BY interface, date")
-        while try rows.step() {
-            guard let place = places[rows.integer(0)] else { continue }
-            switch total(in: rows, from: 2) {
+        try connection.forEach(
+            "SELECT interface, date, rx, tx, typeof(rx), typeof(tx) FROM \(table) ORDER BY interface, date"
+        ) { row in
+            guard let place = places[row[0]] else { return }
+            switch total(in: row, from: 2) {
             case .success(let total):
-                interfaces[place][keyPath: records].append(.init(date: rows.text(1), total: total))
-            case .failure(let poison): interfaces[place].leaveOut(table, rows.text(1), because: poison.reason)
+                interfaces[place][keyPath: records].append(.init(date: row[1], total: total))
+            case .failure(let poison): interfaces[place].leaveOut(table, row[1], because: poison.reason)
             }
         }
     }
@@ -95,12 +94,12 @@ package enum VnStatFile {
     }
 
     /// Reads two numbers and, behind them, their types.
-    private static func total(in rows: Statement, from column: CInt) -> Result<Total, Poison> {
-        let types = [rows.text(column + 2), rows.text(column + 3)]
+    private static func total(in row: Row, from column: Int) -> Result<Total, Poison> {
+        let types: [String] = [row[column + 2], row[column + 3]]
         if let wrong = types.first(where: { $0 != "integer" }) {
             return .failure(Poison(reason: "a number of type \(wrong), as an overflow leaves it"))
         }
-        let numbers = [rows.integer(column), rows.integer(column + 1)]
+        let numbers: [Int64] = [row[column], row[column + 1]]
         if numbers.contains(where: { $0 < 0 }) { return .failure(Poison(reason: "a negative number")) }
         if numbers.contains(.max) {
             return .failure(Poison(reason: "the largest number there is, as an overflow leaves it"))

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Exporter
+import Reports
 
 /// `netusage check`.
 struct Check: ParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Exporter
 import Glibc
+import Reports
 
 /// `netusage export`.
 struct ExportCommand: AsyncParsableCommand {

@@ -2,6 +2,7 @@ import ArgumentParser
 import CivilTime
 import Configuration
 import Exporter
+import Reports
 
 /// `netusage import …`.
 struct ImportCommand: AsyncParsableCommand {

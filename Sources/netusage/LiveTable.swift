@@ -1,4 +1,5 @@
 import Exporter
+import Reports
 
 /// What devices carry, for people: rates with the last minute of each.
 struct LiveTable {

@@ -1,5 +1,6 @@
 import Exporter
 import Glibc
+import Reports
 
 /// How far long work has come, on standard error, if that is a terminal.
 final class ProgressBar {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Configuration
 import Exporter
 import FoundationEssentials
+import Reports
 
 /// `netusage quota …`.
 struct QuotaCommand: ParsableCommand {
@@ -84,7 +85,7 @@ struct QuotaCommand: ParsableCommand {
         }
 
         mutating func run() throws {
-            let request = QuotaRequest(quota: name, kind: .correct, bytes: try parsedSize(used, "--used"), at: at)
+            let request = QuotaRequest(quota: name, kind: .correct(usedBytes: try parsedSize(used, "--used"), at: at))
             let access = common.ledgerAccess
             let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
             try output("\(kept.quota): \(sizeText(kept.bytes)) used as of \(kept.at) (correction \(kept.id))\n")
@@ -117,7 +118,7 @@ struct QuotaCommand: ParsableCommand {
 
         mutating func run() throws {
             let access = common.ledgerAccess
-            let request = QuotaRequest(quota: name, kind: .topUp, bytes: try parsedSize(size, "SIZE"))
+            let request = QuotaRequest(quota: name, kind: .topUp(bytes: try parsedSize(size, "SIZE")))
             let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
             try output("\(kept.quota): \(sizeText(kept.bytes)) more in this cycle (top-up \(kept.id))\n")
         }
@@ -141,7 +142,7 @@ struct QuotaCommand: ParsableCommand {
 
         mutating func run() throws {
             let access = common.ledgerAccess
-            let request = QuotaRequest(quota: name, kind: .undo, id: id)
+            let request = QuotaRequest(quota: name, kind: .undo(id: id))
             let undone = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
             try output(
                 "\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) of \(undone.at) is taken back\n"

@@ -1,4 +1,5 @@
 import Exporter
+import Reports
 
 /// Quotas for people: a bar each, and what it says in words.
 struct QuotaTable {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Exporter
 import Glibc
 import Logging
+import Reports
 
 /// `netusage serve`.
 struct Serve: AsyncParsableCommand {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Exporter
+import Reports
 
 /// What `today`, `week`, `month`, `year`, `summary`, `days`, `months` and `recent` have in common.
 struct UsageOptions: ParsableArguments {

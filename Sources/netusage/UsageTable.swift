@@ -1,5 +1,6 @@
 import CivilTime
 import Exporter
+import Reports
 
 /// What was carried, for people: a line for each account, or for each entry of one.
 struct UsageTable {

@@ -195,7 +195,3 @@ struct VnStatTests {
         #expect(slots.map(\.total.received) == [5] && problems.count == 1)
     }
 }
-
-extension LocalCalendar {
-    fileprivate static let utc = LocalCalendar(zone: .utc, weekStart: .monday)
-}

@@ -1,5 +1,6 @@
 import Configuration
 import Foundation
+import Reports
 import Testing
 
 @testable import Exporter

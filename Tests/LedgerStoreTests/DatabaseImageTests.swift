@@ -1,4 +1,5 @@
 import Foundation
+import SQLite
 import TestSupport
 import Testing
 
@@ -25,7 +26,7 @@ struct DatabaseImageTests {
     }
 
     private func sum() throws -> Int64? {
-        try LedgerFile(reading: directory.ledger).connection.integer("SELECT sum(received) FROM day")
+        try LedgerFile(reading: directory.ledger).connection.value("SELECT sum(received) FROM day")
     }
 
     @Test func itHasTheLastCommitWhereverThatStands() throws {
@@ -54,7 +55,7 @@ struct DatabaseImageTests {
         try book(1)
         let reader = try LedgerFile(reading: directory.ledger)
         for sequence: Int64 in 2...40 { try book(sequence) }
-        #expect(try reader.connection.integer("SELECT sum(received) FROM day") == 1)
+        #expect(try reader.connection.value("SELECT sum(received) FROM day") == 1)
     }
 
     @Test func anOlderLedgerIsBroughtUpToDateInMemoryOnly() throws {

@@ -1,4 +1,4 @@
-import CSQLite
+import SQLite
 import Testing
 
 @testable import Accounting
@@ -23,18 +23,14 @@ struct FileContents: Equatable {
         let connection = try Connection(path: copy.ledger)
         for (table, columns) in Self.columns {
             let literals = columns.split(separator: ", ").map { "quote(\($0))" }.joined(separator: " || ' ' || ")
-            let statement = try connection.prepare("SELECT \(literals) AS row FROM \(table) ORDER BY row")
-            try statement.bind([])
-            while try statement.step() { rows[table, default: []].append(statement.text(0)) }
+            rows[table] = try connection.rows("SELECT \(literals) AS row FROM \(table) ORDER BY row") { $0[0] }
         }
     }
 
     /// What `PRAGMA integrity_check` says: `ok` when all is well.
     static func integrity(of directory: TemporaryDirectory) throws -> String {
         let copy = try directory.copy()
-        let statement = try Connection(path: copy.ledger).prepare("PRAGMA integrity_check")
-        try statement.bind([])
-        return try statement.step() ? statement.text(0) : ""
+        return try Connection(path: copy.ledger).value("PRAGMA integrity_check") ?? ""
     }
 }
 
@@ -49,27 +45,24 @@ struct StoredBytes: Equatable {
     init(_ directory: TemporaryDirectory) throws {
         let copy = try directory.copy()
         let connection = try Connection(path: copy.ledger)
-        let buckets = try connection.prepare("SELECT start, account, received, transmitted FROM bucket")
-        while try buckets.step() {
-            let bucket = Bucket(containing: Timestamp(secondsSinceEpoch: buckets.integer(0)))
-            #expect(bucket.start.secondsSinceEpoch == buckets.integer(0), "a bucket starts at five minutes of UTC")
-            self.buckets[.init(account: AccountID(rawValue: buckets.integer(1)), bucket: bucket)] = Self.total(buckets)
+        try connection.forEach("SELECT start, account, received, transmitted FROM bucket") { row in
+            let start = Timestamp(secondsSinceEpoch: row[0])
+            let bucket = Bucket(containing: start)
+            #expect(bucket.start == start, "a bucket starts at five minutes of UTC")
+            buckets[.init(account: AccountID(rawValue: row[1]), bucket: bucket)] = Self.total(row)
         }
-        let days = try connection.prepare("SELECT day, account, received, transmitted FROM day")
-        while try days.step() {
-            let day = CivilDate(daysSinceEpoch: Int32(days.integer(0)))
-            self.days[.init(account: AccountID(rawValue: days.integer(1)), day: day)] = Self.total(days)
+        try connection.forEach("SELECT day, account, received, transmitted FROM day") { row in
+            let day = CivilDate(daysSinceEpoch: Int32(row[0] as Int64))
+            days[.init(account: AccountID(rawValue: row[1]), day: day)] = Self.total(row)
         }
-        let starts = try connection.prepare("SELECT day, start FROM day_start")
-        while try starts.step() {
-            dayStarts[CivilDate(daysSinceEpoch: Int32(starts.integer(0)))] =
-                Timestamp(secondsSinceEpoch: starts.integer(1))
+        try connection.forEach("SELECT day, start FROM day_start") { row in
+            dayStarts[CivilDate(daysSinceEpoch: Int32(row[0] as Int64))] = Timestamp(secondsSinceEpoch: row[1])
         }
-        bucketsFrom = Timestamp(secondsSinceEpoch: try connection.integer("SELECT buckets_from FROM ledger") ?? .min)
+        bucketsFrom = Timestamp(secondsSinceEpoch: try connection.value("SELECT buckets_from FROM ledger") ?? .min)
     }
 
-    private static func total(_ row: Statement) -> Total {
-        Total(received: UInt64(row.integer(2)), transmitted: UInt64(row.integer(3)))
+    private static func total(_ row: Row) -> Total {
+        Total(received: UInt64(row[2] as Int64), transmitted: UInt64(row[3] as Int64))
     }
 
     /// What each account has booked since its first booking.

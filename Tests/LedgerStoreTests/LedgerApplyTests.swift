@@ -1,3 +1,5 @@
+import SQLite
+import TestSupport
 import Testing
 
 @testable import Accounting
@@ -94,8 +96,8 @@ struct LedgerApplyTests {
         #expect(Set(stored.devices) == Set(devices))
         let copy = try directory.copy()
         let connection = try Connection(path: copy.ledger)
-        #expect(try connection.integer("SELECT count(*) FROM account WHERE typeof(name) = 'blob'") == 3)
-        #expect(try connection.integer("SELECT count(*) FROM device WHERE typeof(name) = 'text'") == 6)
+        #expect(try connection.value("SELECT count(*) FROM account WHERE typeof(name) = 'blob'") == 3)
+        #expect(try connection.value("SELECT count(*) FROM device WHERE typeof(name) = 'text'") == 6)
     }
 
     // MARK: - Accounts
@@ -207,7 +209,7 @@ struct LedgerApplyTests {
         let connection = try Connection(path: copy.ledger)
         for table in ["bucket", "day"] {
             let sql = "SELECT count(*) FROM \(table) WHERE typeof(received) || typeof(transmitted) = 'integerinteger'"
-            #expect(try connection.integer(sql) == 1)
+            #expect(try connection.value(sql) == 1)
         }
     }
 

@@ -1,5 +1,7 @@
 import CTestLinux
 import Glibc
+import SQLite
+import TestSupport
 import Testing
 
 @testable import Accounting

@@ -1,3 +1,5 @@
+import SQLite
+import TestSupport
 import Testing
 
 @testable import Accounting
@@ -26,8 +28,8 @@ struct LedgerReaderTests {
         for sequence: Int64 in 1...5 {
             try book(sequence)
             let reader = try Connection(path: directory.ledger)
-            #expect(try reader.integer("SELECT sum(received) FROM days") == sequence)
-            #expect(try reader.integer("SELECT sum(transmitted) FROM buckets") == 2 * sequence)
+            #expect(try reader.value("SELECT sum(received) FROM days") == sequence)
+            #expect(try reader.value("SELECT sum(transmitted) FROM buckets") == 2 * sequence)
         }
     }
 
@@ -35,14 +37,14 @@ struct LedgerReaderTests {
         try book(1)
         var reader: Connection? = try Connection(path: directory.ledger)
         try reader?.execute("BEGIN")
-        #expect(try reader?.integer("SELECT sum(received) FROM day") == 1)
+        #expect(try reader?.value("SELECT sum(received) FROM day") == 1)
         for sequence: Int64 in 2...10 { try book(sequence) }
-        #expect(try reader?.integer("SELECT sum(received) FROM day") == 1)
+        #expect(try reader?.value("SELECT sum(received) FROM day") == 1)
         try reader?.execute("COMMIT")
-        #expect(try reader?.integer("SELECT sum(received) FROM day") == 10)
+        #expect(try reader?.value("SELECT sum(received) FROM day") == 10)
         reader = nil
         for sequence: Int64 in 11...12 { try book(sequence) }
-        #expect(try Connection(path: directory.ledger).integer("SELECT sum(received) FROM day") == 12)
+        #expect(try Connection(path: directory.ledger).value("SELECT sum(received) FROM day") == 12)
         #expect(try FileContents.integrity(of: directory) == "ok")
     }
 
@@ -54,14 +56,14 @@ struct LedgerReaderTests {
         }
         #expect(sizes.max() ?? 0 < 300_000)
         #expect(sizes.allSatisfy { $0 == sizes[0] }, "a file that grows costs more than what is written to it")
-        #expect(try Connection(path: directory.ledger).integer("SELECT sum(received) FROM day") == 300)
+        #expect(try Connection(path: directory.ledger).value("SELECT sum(received) FROM day") == 300)
     }
 
     @Test func tidyingLeavesOneFileWithEverythingInIt() throws {
         for sequence: Int64 in 1...3 { try book(sequence) }
         try file.tidy()
         #expect(try directory.names.sorted() == ["ledger.db", "ledger.db.lock"])
-        #expect(try Connection(path: directory.ledger).integer("SELECT sum(received) FROM day") == 3)
+        #expect(try Connection(path: directory.ledger).value("SELECT sum(received) FROM day") == 3)
     }
 
     @Test func aFileThatIsExchangedMeanwhileIsNotWrittenTo() throws {
@@ -70,7 +72,7 @@ struct LedgerReaderTests {
         try Connection(path: directory.ledger).execute("UPDATE ledger SET ledger_id = ledger_id + 1")
         let error = #expect(throws: StoreError.self) { try book(2) }
         #expect(error?.code == .replaced)
-        #expect(try Connection(path: directory.ledger).integer("SELECT sum(received) FROM day") == 1)
+        #expect(try Connection(path: directory.ledger).value("SELECT sum(received) FROM day") == 1)
     }
 
     @Test func aFileThatWasEmptiedIsNoNewLedger() throws {

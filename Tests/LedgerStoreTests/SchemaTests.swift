@@ -1,4 +1,6 @@
 import Foundation
+import SQLite
+import TestSupport
 import Testing
 
 @testable import Accounting
@@ -37,16 +39,13 @@ struct SchemaTests {
         try file.apply(commit)
         #expect(try file.loadAll().account(2)?.lifetime == Total(received: 1501, transmitted: 51))
         let copy = try directory.copy()
-        #expect(try Connection(path: copy.ledger).integer("PRAGMA user_version") == Schema.version)
+        #expect(try Connection(path: copy.ledger).value("PRAGMA user_version") == Schema.version)
     }
 
     /// A released step never changes; a new one brings a dump of its own.
     @Test func theNewestDumpHasTheTablesThatThisVersionMakes() throws {
         func schema(_ path: String) throws -> [String] {
-            let rows = try Connection(path: path).prepare("SELECT type || name || sql FROM sqlite_master ORDER BY 1")
-            var schema: [String] = []
-            while try rows.step() { schema.append(rows.text(0)) }
-            return schema
+            try Connection(path: path).rows("SELECT type || name || sql FROM sqlite_master ORDER BY 1") { $0[0] }
         }
         let old = try TemporaryDirectory()
         let new = try TemporaryDirectory()
@@ -59,14 +58,12 @@ struct SchemaTests {
     @Test func theViewsShowBytesByNameAndDate() throws {
         let directory = try TemporaryDirectory()
         _ = try ledger(ofVersion: 1, in: directory)
-        let rows = try Connection(path: directory.ledger).prepare(
+        let lines: [String] = try Connection(path: directory.ledger).rows(
             """
             SELECT date || ' ' || name || ' ' || received FROM days
             WHERE kind = 'device' AND typeof(name) = 'text' ORDER BY 1
             """
-        )
-        var lines: [String] = []
-        while try rows.step() { lines.append(rows.text(0)) }
+        ) { $0[0] }
         #expect(lines == ["2026-11-20 eth0 500", "2026-11-21 eth0 1000"])
     }
 }

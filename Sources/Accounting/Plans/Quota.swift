@@ -44,3 +44,31 @@ package struct Cycle: Hashable, Sendable {
         self.timezone = timezone
     }
 }
+
+extension Cycle {
+    /// In a few words, as "month from 31 at 06:00 in Asia/Kolkata".
+    package var text: String {
+        var text =
+            switch rule.kind {
+            case .day: "day"
+            case .week(let first): "week from \(first.name)"
+            case .month(let day): day == 1 ? "month" : "month from \(day)"
+            case .year(let month, let day): "year from \(twoDigits(month))-\(twoDigits(day))"
+            case .days(let count, let from): "\(count) days from \(from)"
+            case .once(let from, let until): "once from \(from) until \(until)"
+            }
+        if rule.secondsOfDay != 0 {
+            text += " at \(twoDigits(rule.secondsOfDay / 3600)):\(twoDigits(rule.secondsOfDay / 60 % 60))"
+        }
+        switch timezone {
+        case .local: return text
+        case .named(let name): return text + " in \(name)"
+        case .fixed(seconds: 0): return text + " in UTC"
+        case .fixed(let seconds):
+            let minutes = abs(seconds) / 60
+            return text + " at \(seconds < 0 ? "-" : "+")\(twoDigits(minutes / 60)):\(twoDigits(minutes % 60))"
+        }
+    }
+}
+
+private func twoDigits(_ number: Int) -> String { Gregorian.padded(Int64(number), width: 2) }

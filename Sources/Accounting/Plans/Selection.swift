@@ -15,6 +15,14 @@ package enum Selection: Hashable, Sendable {
         }
     }
 
+    /// As the configuration has it.
+    package var texts: [String] {
+        switch self {
+        case .uplink: ["uplink"]
+        case .devices(let patterns): patterns.map(\.text)
+        }
+    }
+
     var patterns: [DevicePattern] {
         switch self {
         case .uplink: []

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import Reports
 
 /// How commands talk to the daemon: a socket beside the ledger, a line of JSON to it, a line of JSON back.
 ///

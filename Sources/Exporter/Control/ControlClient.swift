@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import Reports
 
 /// A command's end.
 struct ControlClient {

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import NIOCore
+import Reports
 
 /// Reads a line, answers it, and closes.
 final class ControlHandler: ChannelInboundHandler {

@@ -5,6 +5,7 @@ import Configuration
 import Glibc
 import LedgerStore
 import Netlink
+import Reports
 
 /// Says in plain words what is metered here, what isn't, and what may be wrong with it.
 package struct Doctor {

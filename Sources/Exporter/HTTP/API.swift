@@ -2,6 +2,7 @@ import Accounting
 import CivilTime
 import LedgerStore
 import NIOHTTP1
+import Reports
 
 /// What `/api/v1/…` is asked.
 enum APIRequest: Sendable {

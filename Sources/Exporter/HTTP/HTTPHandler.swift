@@ -1,6 +1,7 @@
 import Exposition
 import NIOCore
 import NIOHTTP1
+import Reports
 
 /// Answers the requests of one connection.
 final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {

@@ -3,6 +3,7 @@ import CivilTime
 import FoundationEssentials
 import Glibc
 import LedgerStore
+import Reports
 
 /// A file that another meter, or `netusage export`, has written.
 package enum ImportFile {
@@ -443,7 +444,7 @@ package enum ImportFile {
             let text = fields[place]
             // Without the offset nobody knows when it was: a spreadsheet may have dropped it.
             let hasOffset = text.dropFirst(11).contains { "+-Zz".contains($0) }
-            let moment = hasOffset ? QuotaRequest.moment(text, by: .utc, at: .earliest) : nil
+            let moment = hasOffset ? LocalCalendar.utc.moment(text, at: .earliest) : nil
             if let moment, moment >= Timestamp(secondsSinceEpoch: 0) { return moment }
             throw problem(
                 "\(name) \(text) is not a time since 1970 such as 2026-11-20T09:00:00+01:00, as netusage export writes it"

@@ -1,6 +1,7 @@
 import Accounting
 import CivilTime
 import Configuration
+import Reports
 
 /// Where something is taken over from.
 package enum ImportSource: Sendable {

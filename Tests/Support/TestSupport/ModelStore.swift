@@ -12,6 +12,11 @@ package struct ModelStore {
     package var adjustments: [Adjustment] = []
     package var committedCycles: [CommittedCycle] = []
     package var unread: [Range<Timestamp>] = []
+    package var imported: [(account: AccountID, row: ImportedRow)] = []
+    /// Of accounts for which something was imported: when their own bytes begin, if they have any.
+    package var ownBeginnings: [AccountID: Timestamp?] = [:]
+    /// Buckets that start before it may be gone.
+    package var bucketsFrom = Timestamp.earliest
 
     package init() {}
 
@@ -26,11 +31,19 @@ package struct ModelStore {
         for record in commit.devices { devices[record.index] = record }
         buckets.merge(commit.buckets) { $0.adding($1) }
         for gap in commit.spreads {
+            let made = min(Bucket(containing: horizon).start, Bucket(containing: gap.spread.end).end)
+            if gap.spread.start < made { bucketsFrom = max(bucketsFrom, made) }
             gap.spread.forEachBucket(since: horizon) { bucket, delta in
                 buckets[.init(account: gap.account, bucket: bucket), default: .zero] += Total(delta)
             }
         }
         days.merge(commit.days) { $0.adding($1) }
+        for (account, beginning) in ownBeginnings where beginning == nil {
+            let starts =
+                commit.buckets.keys.filter { $0.account == account }.map(\.bucket.start)
+                + commit.spreads.filter { $0.account == account }.map(\.spread.start)
+            ownBeginnings[account] = .some(starts.min())
+        }
         if let header, header.lastReading.wallNanoseconds > commit.header.lastReading.wallNanoseconds {
             let now = commit.header.lastReading.timestamp
             unread = unread.filter { $0.lowerBound < now }.map {
@@ -81,13 +94,20 @@ package struct ModelStore {
             days[key] = nil
             days[.init(account: target, day: key.day), default: .zero] += total
         }
+        for place in imported.indices where imported[place].account == source { imported[place].account = target }
+        if let beginning = ownBeginnings.removeValue(forKey: source) {
+            ownBeginnings[target] = .some([beginning, ownBeginnings[target] ?? nil].compactMap { $0 }.min())
+        }
         accounts[source] = nil
     }
 
     private mutating func prune(before horizon: Timestamp, atMost count: Int) {
         if horizon == .earliest { return }
         let over = Set(buckets.keys.map(\.bucket).filter { $0.end <= horizon })
-        for start in over.sorted().prefix(count) { buckets = buckets.filter { $0.key.bucket != start } }
+        for bucket in over.sorted().prefix(count) {
+            buckets = buckets.filter { $0.key.bucket != bucket }
+            bucketsFrom = max(bucketsFrom, bucket.end)
+        }
     }
 
     package func load(daysFrom: CivilDate, names: Set<DeviceName>) -> StoredLedger {

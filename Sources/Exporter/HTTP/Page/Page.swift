@@ -1,4 +1,5 @@
 import Accounting
+import Reports
 
 /// The page at `/`, whole, with all its figures in it: it needs no script, and asks nobody else for anything.
 struct Page {

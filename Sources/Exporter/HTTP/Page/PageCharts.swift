@@ -1,3 +1,5 @@
+import Reports
+
 /// The last days as bars, what was received below what was transmitted.
 struct DaysChart {
     private let entries: [UsageReport.Entry]

@@ -1,5 +1,6 @@
 import Accounting
 import Glibc
+import Reports
 
 /// What the page at `/` shows, gathered at one moment.
 struct PageContent: Sendable {
@@ -40,9 +41,7 @@ struct PageContent: Sendable {
         let basis = await api.ledger.basis()
         let history = await api.meter.ledgerNow().history()
         func sums(_ period: UsageQuery.Period) throws(UsageError) -> UsageReport {
-            let query = UsageQuery(period)
-            let span = try query.span(by: basis.calendar, at: basis.now)
-            return try UsageBuilder(query, span, history, collapse: basis.collapse).report(asOf: basis.asOf)
+            try UsageReport(UsageQuery(period), of: history, basis)
         }
         do throws(UsageError) {
             today = try sums(.day)
@@ -79,9 +78,4 @@ struct PageContent: Sendable {
             problems.append("\(error)")
         }
     }
-}
-
-extension UsageReport {
-    /// Of nothing.
-    fileprivate static var empty: UsageReport { UsageReport(until: "", seconds: 0, grain: "total", accounts: []) }
 }

@@ -1,4 +1,4 @@
-import Configuration
+import Accounting
 import FoundationEssentials
 
 /// Reports as programs get them: keys in snake case and in order, on one line unless `isPretty`.
@@ -13,7 +13,7 @@ package func json(_ report: some Encodable, isPretty: Bool = false) -> [UInt8] {
 }
 
 /// A JSON string (RFC 8259 §7) without anything that a terminal acts on.
-func jsonString(_ text: String) -> String {
+package func jsonString(_ text: String) -> String {
     var quoted = "\""
     for scalar in text.unicodeScalars {
         switch scalar {

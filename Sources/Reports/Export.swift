@@ -3,7 +3,7 @@ import CivilTime
 import FoundationEssentials
 
 /// Writes out what was carried, entry by entry, in memory that doesn't grow with it.
-struct Export<Reader: LedgerReader> {
+package struct Export<Reader: LedgerReader> {
     private let reader: Reader
     private let query: ExportQuery
     private let basis: ReportBasis
@@ -11,10 +11,10 @@ struct Export<Reader: LedgerReader> {
     private let accounts: [UsageBuilder.Chosen]
 
     /// Takes a piece of what is written, and how much of all that is, from 0 to 1.
-    typealias Sink = (_ bytes: [UInt8], _ share: Double) async throws -> Void
+    package typealias Sink = (_ bytes: [UInt8], _ share: Double) async throws -> Void
 
     /// - Throws: `UsageError` when the query makes no sense, `StoreError` when the ledger can't be read.
-    init(_ query: ExportQuery, of reader: Reader) async throws {
+    package init(_ query: ExportQuery, of reader: Reader) async throws {
         self.reader = reader
         self.query = query
         basis = try await reader.basis()
@@ -37,7 +37,7 @@ struct Export<Reader: LedgerReader> {
     }
 
     /// - Throws: `StoreError`, and what `sink` throws.
-    func write(to sink: @escaping Sink) async throws {
+    package func write(to sink: @escaping Sink) async throws {
         switch query.format {
         case .csv:
             var buffer = Array("start,end,device,kind,received_bytes,transmitted_bytes\r\n".utf8)

@@ -23,7 +23,7 @@ package struct UsageQuery: Codable, Sendable {
 
     package var period: Period?
     package var grain = Grain.total
-    /// A date, which stands for its beginning, or a moment; see ``QuotaRequest/moment(_:by:at:)``.
+    /// A date, which stands for its beginning, or a moment; see ``LocalCalendar/moment(_:at:)``.
     package var since: String?
     /// A date, which stands for its end, or a moment.
     package var until: String?
@@ -119,7 +119,7 @@ package struct UsageQuery: Codable, Sendable {
             default: CivilDate(text)
             }
         if let date { return isEnd ? calendar.span(ofDay: date).upperBound : calendar.start(of: date) }
-        guard let moment = QuotaRequest.moment(text, by: calendar, at: now) else { throw .notATime(text) }
+        guard let moment = calendar.moment(text, at: now) else { throw .notATime(text) }
         return moment
     }
 }

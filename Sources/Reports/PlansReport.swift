@@ -17,9 +17,11 @@ package struct PlansReport: Codable, Sendable {
     package var configuration = daemonsConfiguration
 
     /// Notes which plans count nothing.
-    mutating func noteProblems(_ check: PlanCheck, _ plans: Plans) {
+    ///
+    /// - Parameter problem: Why a selection counts nothing, for people; `nil` if it counts something.
+    package mutating func noteProblems(of plans: Plans, _ problem: (Selection) -> String?) {
         func problems(_ counts: [(String, Selection)]) -> [String: String] {
-            counts.reduce(into: [:]) { $0[$1.0] = check.problem(with: $1.1) }
+            counts.reduce(into: [:]) { $0[$1.0] = problem($1.1) }
         }
         let ofQuotas = problems(plans.quotas.map { ($0.name, $0.count) })
         for place in quotas.indices { quotas[place].note(ofQuotas[quotas[place].name]) }
@@ -29,7 +31,7 @@ package struct PlansReport: Codable, Sendable {
         for place in committedRates.indices { committedRates[place].problem = ofRates[committedRates[place].name] }
     }
 
-    static let daemonsConfiguration = "the daemon's configuration"
+    package static let daemonsConfiguration = "the daemon's configuration"
 
     /// Whether there is nothing to tell of.
     package var isEmpty: Bool { quotas.isEmpty && rateLimits.isEmpty && committedRates.isEmpty }
@@ -229,45 +231,3 @@ package struct AdjustmentReport: Codable, Sendable {
         undoneAt = adjustment.undoneAt.map(calendar.rfc3339)
     }
 }
-
-extension LocalCalendar {
-    package static let utc = LocalCalendar(zone: .utc, weekStart: .monday)
-}
-
-extension Selection {
-    /// As the configuration has it.
-    var texts: [String] {
-        switch self {
-        case .uplink: ["uplink"]
-        case .devices(let patterns): patterns.map(\.text)
-        }
-    }
-}
-
-extension Cycle {
-    /// In a few words, as "month from 31 at 06:00 in Asia/Kolkata".
-    var text: String {
-        var text =
-            switch rule.kind {
-            case .day: "day"
-            case .week(let first): "week from \(first.name)"
-            case .month(let day): day == 1 ? "month" : "month from \(day)"
-            case .year(let month, let day): "year from \(twoDigits(month))-\(twoDigits(day))"
-            case .days(let count, let from): "\(count) days from \(from)"
-            case .once(let from, let until): "once from \(from) until \(until)"
-            }
-        if rule.secondsOfDay != 0 {
-            text += " at \(twoDigits(rule.secondsOfDay / 3600)):\(twoDigits(rule.secondsOfDay / 60 % 60))"
-        }
-        switch timezone {
-        case .local: return text
-        case .named(let name): return text + " in \(name)"
-        case .fixed(seconds: 0): return text + " in UTC"
-        case .fixed(let seconds):
-            let minutes = abs(seconds) / 60
-            return text + " at \(seconds < 0 ? "-" : "+")\(twoDigits(minutes / 60)):\(twoDigits(minutes % 60))"
-        }
-    }
-}
-
-private func twoDigits(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }

@@ -10,7 +10,7 @@ package struct ExportQuery: Codable, Sendable {
         /// OpenMetrics 1.0 with timestamps, for `promtool tsdb create-blocks-from openmetrics`.
         case openmetrics
 
-        var contentType: String {
+        package var contentType: String {
             switch self {
             case .csv: "text/csv; charset=utf-8; header=present"
             case .json: "application/json"

@@ -43,42 +43,16 @@ package struct UsageReport: Codable, Sendable {
     package var isStale = false
 }
 
-/// What accounts are called.
-struct AccountNames {
-    private let patterns: Set<String>
+extension UsageReport {
+    /// Of nothing.
+    package static var empty: UsageReport { UsageReport(until: "", seconds: 0, grain: "total", accounts: []) }
 
-    /// - Parameter collapse: Under `devices` in the configuration.
-    init(_ keys: some Sequence<AccountKey>, collapse: [DevicePattern]) {
-        patterns = keys.reduce(into: Set(collapse.lazy.filter { !$0.isLiteral }.map(\.text))) { patterns, key in
-            if case .collapsed(let pattern) = key { patterns.insert(pattern) }
-        }
-    }
-
-    /// What `/metrics` shows as `device`, but for a device called `uplink`; `uplink` for the uplink.
-    func name(of key: AccountKey) -> String {
-        switch key {
-        case .uplink: "uplink"
-        case .collapsed(let pattern): pattern
-        case .device(let name): name.label { $0 == Series.otherLabel || $0 == "uplink" || patterns.contains($0) }
-        }
-    }
-}
-
-extension AccountKey {
-    /// For programs.
-    var kind: String {
-        switch self {
-        case .uplink: "uplink"
-        case .collapsed: "collapsed"
-        case .device: "device"
-        }
-    }
-
-    /// Whether a name or pattern of the command line means it.
-    fileprivate func isMeant(by text: String, name: String) -> Bool {
-        if text == name { return true }
-        guard case .device(let device) = self else { return false }
-        return DevicePattern(text)?.matches(device) ?? false
+    /// Of whole days alone.
+    ///
+    /// - Throws: `UsageError` when the query makes no sense.
+    package init(_ query: UsageQuery, of days: DayHistory, _ basis: ReportBasis) throws(UsageError) {
+        let span = try query.span(by: basis.calendar, at: basis.now)
+        self = try UsageBuilder(query, span, days, collapse: basis.collapse).report(asOf: basis.asOf)
     }
 }
 
@@ -243,5 +217,14 @@ struct UsageBuilder {
 
     private static func seconds(from start: Timestamp, to end: Timestamp) -> Int64 {
         max(0, end.secondsSinceEpoch &- start.secondsSinceEpoch)
+    }
+}
+
+extension AccountKey {
+    /// Whether a name or pattern of the command line means it.
+    fileprivate func isMeant(by text: String, name: String) -> Bool {
+        if text == name { return true }
+        guard case .device(let device) = self else { return false }
+        return DevicePattern(text)?.matches(device) ?? false
     }
 }

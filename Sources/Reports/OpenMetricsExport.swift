@@ -20,66 +20,38 @@ struct OpenMetricsExport<Reader: LedgerReader> {
 
     /// What series show of an account at a moment.
     private struct Sample {
-        var periods = PeriodSums()
+        var periods: PeriodTotals
+        var lifetime: Total
         /// The mean since the sample before; `nil` where that isn't known.
         var rate: Rate?
         var isFullHour: Bool
     }
 
-    private struct PeriodSums {
-        var day = Total.zero
-        var week = Total.zero
-        var month = Total.zero
-        var previousDay = Total.zero
-        var previousMonth = Total.zero
-        var lifetime = Total.zero
-    }
-
-    private enum Source {
-        case rate((Rate) -> Double)
-        case period((PeriodSums) -> UInt64)
-    }
-
-    /// What follows `netusage_` and `netusage_uplink_`.
-    private static var families: [(name: String, source: Source)] {
-        func pair(_ name: String, _ total: @escaping (PeriodSums) -> Total) -> [(String, Source)] {
-            [
-                ("\(name)_receive_bytes", .period { total($0).received }),
-                ("\(name)_transmit_bytes", .period { total($0).transmitted }),
-            ]
-        }
-        let rates: [(String, Source)] = [
-            ("receive_bytes_per_second", .rate { $0.received }),
-            ("transmit_bytes_per_second", .rate { $0.transmitted }),
-        ]
-        return rates + pair("day") { $0.day } + pair("week") { $0.week } + pair("month") { $0.month }
-            + pair("previous_day") { $0.previousDay } + pair("previous_month") { $0.previousMonth }
-            + pair("lifetime") { $0.lifetime }
-    }
-
+    /// - Throws: `StoreError`, and what `sink` throws.
     func write(to sink: @escaping Export<Reader>.Sink) async throws {
-        let known = Dictionary(
-            uniqueKeysWithValues: Catalogue(version: "", revision: "").metrics.map { ($0.family.name, $0.family) })
         let writer = PieceWriter<Reader>(sink)
         let page = try await reader.buckets(from: .latest, before: .latest, only: .uplink)
         let keptFrom = max(page.keptFrom, span.calendar.start(of: span.calendar.day(containing: page.first)))
         let devices = accounts.filter { $0.entry.key != .uplink }
         let uplinks = accounts.filter { $0.entry.key == .uplink }
-        let passes = Double(Self.families.count * accounts.count + 3)
+        let families = TrafficFamily.all.filter(\.hasPast)
+        let passes = Double(families.count * accounts.count + PeriodStartFamily.all.count)
         var done = 0.0
-        for (prefix, chosen) in [("netusage_", devices), ("netusage_uplink_", uplinks)] {
-            for (name, source) in Self.families {
-                guard let family = known[prefix + name] else { continue }
-                writer.begin(family)
+        for (metric, chosen) in [(\TrafficFamily.ofDevices, devices), (\.ofUplink, uplinks)] {
+            for family in families {
+                writer.begin(family[keyPath: metric])
                 for account in chosen {
                     let device = account.entry.key == .uplink ? [] : [("device", account.name)]
                     let labels = LabelSet(device + labels.map { ($0.name, $0.value) })
-                    try await forEachSample(of: account.entry, keptFrom: keptFrom, source) { moment, sample in
-                        switch source {
+                    try await forEachSample(of: account.entry, keptFrom: keptFrom) { moment, sample in
+                        switch family.value {
                         case .rate(let value):
                             if let rate = sample.rate { writer.sample(labels, value(rate), at: moment) }
-                        case .period(let value):
-                            if sample.isFullHour { writer.sample(labels, value(sample.periods), at: moment) }
+                        case .total(let value):
+                            if sample.isFullHour {
+                                writer.sample(labels, value(sample.periods, sample.lifetime), at: moment)
+                            }
+                        case .counter, .peak: break
                         }
                         try await writer.passOn(done / passes)
                     }
@@ -87,26 +59,17 @@ struct OpenMetricsExport<Reader: LedgerReader> {
                 }
             }
         }
-        for (name, start) in starts {
-            guard let family = known[name] else { continue }
-            writer.begin(family)
+        for period in PeriodStartFamily.all {
+            writer.begin(period.family)
             let labels = LabelSet(labels.map { ($0.name, $0.value) })
             for moment in moments(keptFrom: keptFrom) where moment.isFullHour {
-                let window = PeriodWindow(span.calendar, at: moment.end)
-                writer.sample(labels, UInt64(clamping: start(window).secondsSinceEpoch), at: moment.end)
+                let start = period.start(PeriodWindow(span.calendar, at: moment.end))
+                writer.sample(labels, UInt64(clamping: start.secondsSinceEpoch), at: moment.end)
                 try await writer.passOn(done / passes)
             }
             done += 1
         }
         try await writer.end()
-    }
-
-    private var starts: [(String, (PeriodWindow) -> Timestamp)] {
-        [
-            ("netusage_day_start_timestamp_seconds", { $0.daySpan.lowerBound }),
-            ("netusage_week_start_timestamp_seconds", { $0.weekStartTime }),
-            ("netusage_month_start_timestamp_seconds", { $0.monthStartTime }),
-        ]
     }
 
     // MARK: - Moments
@@ -146,8 +109,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
     }
 
     private func forEachSample(
-        of account: DayHistory.Entry, keptFrom: Timestamp, _ source: Source,
-        _ body: (Timestamp, Sample) async throws -> Void
+        of account: DayHistory.Entry, keptFrom: Timestamp, _ body: (Timestamp, Sample) async throws -> Void
     ) async throws {
         var days = DaySums(account.days)
         var window: PeriodWindow?
@@ -169,10 +131,10 @@ struct OpenMetricsExport<Reader: LedgerReader> {
             try await body(
                 tick.end,
                 Sample(
-                    periods: PeriodSums(
+                    periods: PeriodTotals(
                         day: carried, week: days.week.adding(carried), month: days.month.adding(carried),
-                        previousDay: days.previousDay, previousMonth: days.previousMonth,
-                        lifetime: days.before.adding(carried)),
+                        previousDay: days.previousDay, previousMonth: days.previousMonth),
+                    lifetime: days.before.adding(carried),
                     rate: isKnown
                         ? Rate(
                             received: Double(total.received) / seconds, transmitted: Double(total.transmitted) / seconds
@@ -289,5 +251,15 @@ private final class PieceWriter<Reader: LedgerReader> {
         let bytes = writer.withBytes { Array($0) }
         writer.forgetBytes()
         try await sink(bytes, share)
+    }
+}
+
+extension TrafficFamily {
+    /// Whether it is known what it was.
+    fileprivate var hasPast: Bool {
+        switch value {
+        case .rate, .total: true
+        case .counter, .peak: false
+        }
     }
 }

@@ -1,0 +1,85 @@
+import CivilTime
+
+/// What earlier imports have booked. Slots of a new import use it up, so that each byte explains one slot.
+struct EarlierImports {
+    /// By when they begin; they may overlap.
+    private var rows: [ImportedRow]
+    private var places: [Range<Timestamp>: [Int]] = [:]
+    /// The latest end of the rows up to each one.
+    private let ends: [Timestamp]
+
+    init(_ rows: [ImportedRow]) {
+        let rows = rows.sorted { $0.slot.lowerBound < $1.slot.lowerBound }
+        self.rows = rows
+        for (place, row) in rows.enumerated() { places[row.slot, default: []].append(place) }
+        var latest = Timestamp.earliest
+        ends = rows.map { row in
+            latest = max(latest, row.slot.upperBound)
+            return latest
+        }
+    }
+
+    /// Uses up rows of exactly this slot. If the slot reported no more at that time, nothing of it is new.
+    mutating func explain(_ rest: inout Total, ofSlot span: Range<Timestamp>, from source: String) {
+        for place in places[span] ?? [] where rows[place].source == source {
+            let isKnown = rest.without(rows[place].reported).isZero
+            use(place, for: &rest)
+            if isKnown { rest = .zero }
+        }
+    }
+
+    /// Uses up rows that overlap a span, of the same source or of one that may have had the same bytes (`""` is all of the
+    /// account).
+    mutating func explain(
+        _ rest: inout Total, of span: Range<Timestamp>, from source: String,
+        where isMeant: (Range<Timestamp>) -> Bool
+    ) {
+        var place = ends.firstPlace { $0 > span.lowerBound }
+        while place < rows.endIndex, rows[place].slot.lowerBound < span.upperBound, !rest.isZero {
+            let row = rows[place]
+            let isOfSource = row.source == source || row.source.isEmpty || source.isEmpty
+            if isOfSource, row.slot.overlaps(span), !row.total.isZero, isMeant(row.slot) { use(place, for: &rest) }
+            place += 1
+        }
+    }
+
+    private mutating func use(_ place: Int, for rest: inout Total) {
+        let there = rows[place].total
+        rows[place].total = there.without(rest)
+        rest = rest.without(there)
+    }
+}
+
+/// The time that a file reports on.
+struct ReportedTime {
+    /// Ascending, and apart from each other.
+    private var spans: [Range<Timestamp>] = []
+
+    init(_ slots: [ImportedAccount.Slot]) {
+        for span in slots.map(\.span).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = spans.last, span.lowerBound <= last.upperBound {
+                spans[spans.count - 1] = last.lowerBound..<max(last.upperBound, span.upperBound)
+            } else {
+                spans.append(span)
+            }
+        }
+    }
+
+    func contains(_ span: Range<Timestamp>) -> Bool {
+        let place = spans.firstPlace { $0.upperBound > span.lowerBound }
+        return place < spans.endIndex && spans[place].lowerBound <= span.lowerBound
+            && spans[place].upperBound >= span.upperBound
+    }
+}
+
+extension Array {
+    /// The first place where `holds` is true, by halving: it must be true for every place after that, too.
+    func firstPlace(where holds: (Element) -> Bool) -> Int {
+        var (low, high) = (startIndex, endIndex)
+        while low < high {
+            let middle = (low + high) / 2
+            if holds(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}

@@ -1,0 +1,82 @@
+import Accounting
+import CivilTime
+import SQLite
+
+/// How the ledger's types stand in columns, and in rows.
+
+extension Timestamp: SQLConvertible {
+    package var sqlValue: SQLValue { .integer(secondsSinceEpoch) }
+    package init(_ row: Row, column: Int) { self.init(secondsSinceEpoch: row[column]) }
+}
+
+extension AccountID: SQLConvertible {
+    package var sqlValue: SQLValue { .integer(rawValue) }
+    package init(_ row: Row, column: Int) { self.init(rawValue: row[column]) }
+}
+
+extension DeviceIndex: SQLBindable {
+    package var sqlValue: SQLValue { .integer(Int64(rawValue)) }
+}
+
+extension CivilDate: SQLBindable {
+    package var sqlValue: SQLValue { .integer(Int64(daysSinceEpoch)) }
+}
+
+/// Text where it is valid UTF-8, so that it reads well in the `sqlite3` shell; otherwise its bytes.
+extension DeviceName: SQLConvertible {
+    package var sqlValue: SQLValue { String(validating: bytes, as: UTF8.self).map { .text($0) } ?? .blob(bytes) }
+    package init(_ row: Row, column: Int) { self.init(bytes: row[column] as [UInt8]) }
+}
+
+extension AccountKey {
+    /// `kind` and `name` of the table `account`.
+    var columns: (kind: SQLValue, name: SQLValue) {
+        switch self {
+        case .device(let name): (.text("device"), name.sqlValue)
+        case .collapsed(let pattern): (.text("collapsed"), .text(pattern))
+        case .uplink: (.text("uplink"), .text(""))
+        }
+    }
+
+    /// - Parameter column: That of `kind`; `name` follows.
+    /// - Returns: `nil` for a kind that there isn't.
+    init?(_ row: Row, from column: Int) {
+        switch row[column] as String {
+        case "device": self = .device(row[column + 1])
+        case "collapsed": self = .collapsed(row[column + 1])
+        case "uplink": self = .uplink
+        default: return nil
+        }
+    }
+}
+
+extension Row {
+    /// `received` and `transmitted`, from this column on.
+    @inline(__always) func total(from column: Int) -> Total {
+        Total(received: self[column], transmitted: self[column + 1])
+    }
+
+    /// The same of a counter of the kernel, which may be above 2^63.
+    func counters(from column: Int) -> Counters {
+        Counters(received: UInt64(bitPattern: self[column]), transmitted: UInt64(bitPattern: self[column + 1]))
+    }
+
+    /// `resets`, `gap_bytes` and `suspect_bytes`, from this column on.
+    func events(from column: Int) -> AccountEvents {
+        AccountEvents(resets: self[column], gapBytes: self[column + 1], suspectBytes: self[column + 2])
+    }
+
+    /// A beginning and an end, from this column on; one that ends before it begins is empty.
+    func span(from column: Int) -> Range<Timestamp> {
+        let start: Timestamp = self[column]
+        return start..<max(start, self[column + 1])
+    }
+
+    /// `day`, `account`, `received` and `transmitted`; `nil` when they make no sense.
+    var storedDay: StoredLedger.StoredDay? {
+        guard let day = Int32(exactly: self[0] as Int64), self[2] as Int64 >= 0, self[3] as Int64 >= 0 else {
+            return nil
+        }
+        return .init(account: self[1], day: CivilDate(daysSinceEpoch: day), total: total(from: 2))
+    }
+}

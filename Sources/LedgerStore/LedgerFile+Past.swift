@@ -1,0 +1,116 @@
+import Accounting
+import CivilTime
+import SQLite
+
+extension LedgerFile: BookedPast {
+    package func keptFrom() throws -> Timestamp {
+        try connection.value("SELECT buckets_from FROM ledger") ?? .earliest
+    }
+
+    package func firstBucket(of account: AccountID, from start: Timestamp) throws -> Bucket? {
+        try connection.first(
+            "SELECT start FROM bucket WHERE start >= ?1 AND account = ?2 ORDER BY start LIMIT 1", start, account
+        ) { Bucket(start: $0[0]) }
+    }
+
+    package func meteredFrom() throws -> Timestamp? {
+        try connection.value("SELECT max(end_at) FROM unread WHERE start_at = ?1", Timestamp.earliest)
+    }
+
+    package func key(of account: AccountID) throws -> AccountKey? {
+        try connection.first("SELECT kind, name FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) } ?? nil
+    }
+
+    package func accounts(ofSource source: String) throws -> [AccountID] {
+        guard let name = DeviceName(label: source) else { return [] }
+        var found = try [number(of: .device(name))].compactMap { $0 }
+        try connection.forEach("SELECT id, name FROM account WHERE kind = 'collapsed' ORDER BY id") { row in
+            let isOfClass = DevicePattern(row[1])?.matches(name) ?? false
+            if isOfClass { found.append(row[0]) }
+        }
+        return found
+    }
+
+    package func hasImport(_ account: AccountID) throws -> Bool {
+        try connection.value("SELECT 1 FROM import WHERE account = ?1", account) == 1
+    }
+
+    package func ownFrom(of account: AccountID) throws -> Timestamp? {
+        try connection.value("SELECT own_from FROM import WHERE account = ?1", account)
+    }
+
+    package func importedRows(_ owner: ImportOwner, in span: Range<Timestamp>) throws -> [ImportedRow] {
+        let (isMeant, account, source) =
+            switch owner {
+            case .account(let account): ("account = ?1 AND ?2 = ''", account, "")
+            case .source(let source, in: let account): ("account = ?1 AND source = ?2", account, source)
+            case .sourceElsewhere(let source, than: let account):
+                (
+                    "source = ?2 AND account <> ?1 AND \(Self.isNoUplink)",
+                    account, source
+                )
+            case .ownElsewhere(let account):
+                (
+                    """
+                    ?2 = '' AND account <> ?1 AND (own_received > 0 OR own_transmitted > 0) AND \(Self.isNoUplink)
+                    """, account, ""
+                )
+            }
+        return try connection.rows(
+            """
+            SELECT start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns), source FROM taken
+            WHERE \(isMeant) AND min(start_at, booked_until - 1) < ?4 AND max(end_at, booked_until) > ?3 ORDER BY start_at
+            """, account, source, span.lowerBound, span.upperBound
+        ) { row in
+            let slot = row.span(from: 0)
+            if slot.isEmpty { throw damaged("it has an impossible time of what was taken over") }
+            return ImportedRow(
+                slot: slot, bookedUntil: row[2], total: row.total(from: 3), reported: row.total(from: 5),
+                own: row.total(from: 7), source: row[9])
+        }
+    }
+
+    /// Of a row of `taken`. Looked up row by row: a list of all accounts would be made for each source.
+    static let isNoUplink = "(SELECT kind FROM account WHERE id = taken.account) <> 'uplink'"
+
+    package func gaps(in span: Range<Timestamp>) throws -> [Range<Timestamp>] {
+        try connection.rows(
+            "SELECT start_at, end_at FROM unread WHERE start_at > ?1 AND start_at < ?3 AND end_at > ?2 ORDER BY start_at",
+            Timestamp.earliest, span.lowerBound, span.upperBound
+        ) { $0.span(from: 0) }
+    }
+
+    package func bucketRows(
+        of account: AccountID, from start: Timestamp, before end: Timestamp
+    ) throws -> [OwnBytes.Row] {
+        // From one start to the next, as each may have thousands of accounts.
+        try connection.rows(
+            """
+            WITH RECURSIVE slot (start) AS (
+                SELECT min(start) FROM bucket WHERE start >= ?1
+                UNION ALL
+                SELECT (SELECT min(start) FROM bucket WHERE start > slot.start) FROM slot WHERE slot.start < ?2
+            )
+            SELECT bucket.start, received, transmitted FROM slot CROSS JOIN bucket
+            WHERE slot.start < ?2 AND bucket.start = slot.start AND account = ?3
+            """, start, end, account
+        ) { row in
+            let bucket = Bucket(start: row[0])
+            return (bucket.start..<bucket.end, row.total(from: 1))
+        }
+    }
+
+    package func dayRows(of account: AccountID, _ days: ClosedRange<CivilDate>) throws -> [StoredLedger.StoredDay] {
+        try connection.rows(
+            """
+            WITH RECURSIVE date (day) AS (
+                SELECT min(day) FROM day WHERE day >= ?1
+                UNION ALL
+                SELECT (SELECT min(day) FROM day WHERE day > date.day) FROM date WHERE date.day <= ?2
+            )
+            SELECT day.day, account, received, transmitted FROM date CROSS JOIN day
+            WHERE date.day <= ?2 AND day.day = date.day AND account = ?3
+            """, days.lowerBound, days.upperBound, account
+        ) { try day(in: $0) }
+    }
+}

@@ -1,0 +1,41 @@
+import Accounting
+
+/// What accounts are called.
+package struct AccountNames {
+    /// The `device` label of the sum of all gone devices but the largest.
+    package static let otherLabel = "(other)"
+
+    private let patterns: Set<String>
+
+    /// - Parameters:
+    ///   - keys: The accounts that there are.
+    ///   - collapse: Under `devices` in the configuration.
+    package init(_ keys: some Sequence<AccountKey>, collapse: [DevicePattern]) {
+        patterns = keys.reduce(into: Set(collapse.lazy.filter { !$0.isLiteral }.map(\.text))) { patterns, key in
+            if case .collapsed(let pattern) = key { patterns.insert(pattern) }
+        }
+    }
+
+    /// The `device` label of `/metrics`, different from those of classes.
+    package func label(of name: DeviceName) -> String { name.label { $0 == Self.otherLabel || patterns.contains($0) } }
+
+    /// The `device` label of `/metrics`, except for a device that is called `uplink`; `uplink` for the uplink.
+    package func name(of key: AccountKey) -> String {
+        switch key {
+        case .uplink: "uplink"
+        case .collapsed(let pattern): pattern
+        case .device(let name): name.label { $0 == Self.otherLabel || $0 == "uplink" || patterns.contains($0) }
+        }
+    }
+}
+
+extension AccountKey {
+    /// For programs.
+    package var kind: String {
+        switch self {
+        case .uplink: "uplink"
+        case .collapsed: "collapsed"
+        case .device: "device"
+        }
+    }
+}

@@ -1,0 +1,68 @@
+/// What devices carry at this moment. Rates are those of the last sampling interval.
+package struct LiveReport: Codable, Sendable {
+    package struct Today: Codable, Sendable {
+        package var receivedBytes: UInt64
+        package var transmittedBytes: UInt64
+        package var totalBytes: UInt64
+
+        package init(
+            receivedBytes: UInt64, transmittedBytes: UInt64, totalBytes: UInt64
+        ) {
+            self.receivedBytes = receivedBytes
+            self.transmittedBytes = transmittedBytes
+            self.totalBytes = totalBytes
+        }
+    }
+
+    package struct Account: Codable, Sendable {
+        /// What `/metrics` shows as `device`; `uplink` for the uplink.
+        package var name: String
+        /// `uplink`, `device`, or `collapsed` for a class of devices.
+        package var kind: String
+        /// What the kernel says the link is: `physical`, `bridge`, `wireguard` …; absent for what isn't one link.
+        package var link: String?
+        package var up: Bool
+        /// Whether it carries the default route now.
+        package var uplink: Bool
+        /// Empty where the configuration switches them off.
+        package var addresses: [String]
+        package var receiveBytesPerSecond: Double
+        package var transmitBytesPerSecond: Double
+        /// The highest of the last minute.
+        package var receivePeakBytesPerSecond: Double
+        package var transmitPeakBytesPerSecond: Double
+        package var today: Today
+
+        package init(
+            name: String, kind: String, link: String? = nil, up: Bool, uplink: Bool, addresses: [String],
+            receiveBytesPerSecond: Double, transmitBytesPerSecond: Double, receivePeakBytesPerSecond: Double,
+            transmitPeakBytesPerSecond: Double, today: Today
+        ) {
+            self.name = name
+            self.kind = kind
+            self.link = link
+            self.up = up
+            self.uplink = uplink
+            self.addresses = addresses
+            self.receiveBytesPerSecond = receiveBytesPerSecond
+            self.transmitBytesPerSecond = transmitBytesPerSecond
+            self.receivePeakBytesPerSecond = receivePeakBytesPerSecond
+            self.transmitPeakBytesPerSecond = transmitPeakBytesPerSecond
+            self.today = today
+        }
+    }
+
+    package var asOf: String
+    /// Whether there is a usable default route.
+    package var online: Bool
+    /// The uplink, then devices by name; only those that are there.
+    package var accounts: [Account]
+    /// Why it isn't what a daemon says, if so.
+    package var note: String?
+
+    package init(asOf: String, online: Bool, accounts: [Account]) {
+        self.asOf = asOf
+        self.online = online
+        self.accounts = accounts
+    }
+}

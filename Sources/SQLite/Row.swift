@@ -1,0 +1,24 @@
+import CSQLite
+
+/// A row of an answer, only while the closure runs that got it: afterwards its statement stands elsewhere.
+///
+/// Columns are counted from 0.
+package struct Row {
+    let statement: OpaquePointer
+
+    init(of statement: OpaquePointer) { self.statement = statement }
+
+    package subscript<Value: SQLReadable>(_ column: Int) -> Value { Value(self, column: column) }
+
+    /// `nil` for NULL.
+    package subscript<Value: SQLReadable>(_ column: Int) -> Value? {
+        sqlite3_column_type(statement, CInt(column)) == SQLITE_NULL ? nil : Value(self, column: column)
+    }
+
+    package func integer(_ column: Int) -> Int64 { sqlite3_column_int64(statement, CInt(column)) }
+
+    func bytes(_ column: Int) -> [UInt8] {
+        guard let start = sqlite3_column_blob(statement, CInt(column)) else { return [] }
+        return Array(UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(statement, CInt(column)))))
+    }
+}

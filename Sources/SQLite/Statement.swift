@@ -1,0 +1,68 @@
+import CSQLite
+
+/// A prepared statement that is used again and again. Its connection alone steps and resets it.
+final class Statement {
+    private let handle: OpaquePointer
+    private let database: OpaquePointer
+    /// Between ``begin(_:)`` and ``end()``: a second use meanwhile needs a statement of its own.
+    private(set) var isInUse = false
+
+    init(_ sql: String, on database: OpaquePointer) throws(SQLiteError) {
+        var statement: OpaquePointer?
+        let code = sqlite3_prepare_v3(database, sql, -1, CUnsignedInt(SQLITE_PREPARE_PERSISTENT), &statement, nil)
+        guard code == SQLITE_OK, let statement else { throw SQLiteError(code, of: database) }
+        handle = statement
+        self.database = database
+    }
+
+    deinit {
+        sqlite3_finalize(handle)
+    }
+
+    /// The row that ``step()`` has fetched.
+    var row: Row { Row(of: handle) }
+
+    func begin(_ values: [(any SQLBindable)?]) throws(SQLiteError) {
+        isInUse = true
+        for (offset, value) in values.enumerated() {
+            let code = (value?.sqlValue ?? .null).bind(to: handle, at: CInt(offset + 1))
+            if code != SQLITE_OK { throw SQLiteError(code, of: database) }
+        }
+    }
+
+    /// Fetches the next row; false when there is none.
+    func step() throws(SQLiteError) -> Bool {
+        switch sqlite3_step(handle) {
+        case SQLITE_ROW: true
+        case SQLITE_DONE: false
+        case let code: throw SQLiteError(code, of: database)
+        }
+    }
+
+    /// Ends its read of the file, and forgets its values.
+    func end() {
+        sqlite3_reset(handle)
+        sqlite3_clear_bindings(handle)
+        isInUse = false
+    }
+}
+
+extension SQLiteError {
+    /// The database's last error.
+    init(_ code: CInt, of database: OpaquePointer) {
+        self.init(code: code, message: String(cString: sqlite3_errmsg(database)))
+    }
+}
+
+extension SQLValue {
+    fileprivate func bind(to statement: OpaquePointer, at index: CInt) -> CInt {
+        // SQLITE_TRANSIENT: SQLite copies the bytes before the call returns.
+        let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+        return switch self {
+        case .null: sqlite3_bind_null(statement, index)
+        case .integer(let value): sqlite3_bind_int64(statement, index, value)
+        case .text(let text): sqlite3_bind_text(statement, index, text, CInt(text.utf8.count), transient)
+        case .blob(let bytes): sqlite3_bind_blob(statement, index, bytes, CInt(bytes.count), transient)
+        }
+    }
+}
