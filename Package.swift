@@ -102,6 +102,7 @@ let package = Package(
             "LedgerStoreTests",
             ["LedgerStore", "SQLite", "Accounting", "CivilTime", "CSQLite", "CFaultVFS", "CTestLinux", "TestSupport"],
             resources: [.copy("Fixtures")]),
+        tests("ReportsTests", ["Reports", "Accounting", "CivilTime", "TestSupport"]),
         tests("SQLiteTests", ["SQLite"]),
         tests("NetlinkTests", ["Netlink", "CLinux", "CTestLinux", "TestSupport"]),
         tests("ExpositionTests", ["Exposition", "TestSupport"]),

@@ -168,12 +168,6 @@ struct DayTotals {
     /// Most look-ups are for the last day, so it is tried first.
     private func firstIndex(notBefore day: CivilDate) -> Int {
         if let last = entries.last, last.day < day { return entries.count }
-        var low = 0
-        var high = entries.count
-        while low < high {
-            let middle = (low + high) / 2
-            if entries[middle].day < day { low = middle + 1 } else { high = middle }
-        }
-        return low
+        return entries.firstPlace { $0.day >= day }
     }
 }

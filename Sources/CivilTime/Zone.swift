@@ -86,17 +86,5 @@ package struct Zone: Hashable, Codable, Sendable {
     }
 
     /// How many transitions are at or before a second.
-    private func transitionCount(through second: Int64) -> Int {
-        var low = 0
-        var high = transitions.count
-        while low < high {
-            let middle = (low + high) / 2
-            if transitions[middle] <= second {
-                low = middle + 1
-            } else {
-                high = middle
-            }
-        }
-        return low
-    }
+    private func transitionCount(through second: Int64) -> Int { transitions.firstPlace { $0 > second } }
 }

@@ -23,7 +23,9 @@ package struct Export<Reader: LedgerReader> {
         let history = try await reader.days(from: .earliest, everybody: true)
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
         accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
-        if query.grain == .day, !span.isWholeDays {
+        if span.isEmpty {
+            // Nothing; a whole day would be something.
+        } else if query.grain == .day, !span.isWholeDays {
             // Days are told whole.
             span.until = span.calendar.span(ofDay: span.lastDay).upperBound
             span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
@@ -84,7 +86,7 @@ package struct Export<Reader: LedgerReader> {
 
     /// Entries with bytes, by time, then the uplink, then devices by name.
     private func forEachEntry(_ body: EntryBody) async throws {
-        guard let since = span.since else { return }
+        guard let since = span.since, !span.isEmpty else { return }
         if span.isWholeDays { return try await forEachDay(body) }
         let slots = Slots(query.grain, span.calendar)
         let order = Dictionary(uniqueKeysWithValues: accounts.enumerated().map { ($0.element.entry.key, $0.offset) })

@@ -90,9 +90,13 @@ extension LedgerReader {
         // The sum of all days is known without any of them.
         let first = query.isLifetime ? .latest : span.firstDay
         let history = try await days(from: first, everybody: query.period == .all)
-        if let builder = try? UsageBuilder(query, span, history, collapse: basis.collapse) { return builder }
-        // What was named may have carried nothing for long.
-        let everybody = try await days(from: first, everybody: true)
-        return try UsageBuilder(query, span, everybody, collapse: basis.collapse)
+        do throws(UsageError) {
+            return try UsageBuilder(query, span, history, collapse: basis.collapse)
+        } catch {
+            guard case .unknownDevice = error else { throw error }
+            // A device that is named may have carried nothing for long.
+            let everybody = try await days(from: first, everybody: true)
+            return try UsageBuilder(query, span, everybody, collapse: basis.collapse)
+        }
     }
 }

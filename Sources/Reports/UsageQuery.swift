@@ -164,9 +164,12 @@ struct UsageSpan: Sendable {
         return (isBegun ? [] : [since..<firstEnd]) + (isEnded ? [] : [lastStart..<until])
     }
 
+    /// Whether there is no time in it: it ends before it begins.
+    var isEmpty: Bool { since.map { $0 >= until } ?? false }
+
     /// Whether a day is told by its own record: all of it lies in here, but for what was before metering began.
     func hasWhole(_ day: CivilDate) -> Bool {
-        if grain.isFine || day < firstDay || day > lastDay { return false }
+        if isEmpty || grain.isFine || day < firstDay || day > lastDay { return false }
         let span = calendar.span(ofDay: day)
         return !edges.contains { $0.overlaps(span) }
     }

@@ -171,13 +171,8 @@ struct UsageBuilder {
 
     /// The number of the entry that holds a moment.
     private func slot(at moment: Timestamp) -> Int? {
-        var low = 0
-        var high = starts.count
-        while low < high {
-            let middle = (low + high) / 2
-            if starts[middle] <= moment { low = middle + 1 } else { high = middle }
-        }
-        return low == 0 ? nil : low - 1
+        let next = starts.firstPlace { $0 > moment }
+        return next == 0 ? nil : next - 1
     }
 
     func report(asOf: Timestamp?) -> UsageReport {

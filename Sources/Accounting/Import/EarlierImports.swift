@@ -71,15 +71,3 @@ struct ReportedTime {
             && spans[place].upperBound >= span.upperBound
     }
 }
-
-extension Array {
-    /// The first place where `holds` is true, by halving: it must be true for every place after that, too.
-    func firstPlace(where holds: (Element) -> Bool) -> Int {
-        var (low, high) = (startIndex, endIndex)
-        while low < high {
-            let middle = (low + high) / 2
-            if holds(self[middle]) { high = middle } else { low = middle + 1 }
-        }
-        return low
-    }
-}

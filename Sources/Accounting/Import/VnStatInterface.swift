@@ -198,12 +198,7 @@ private struct VnStatReader {
 
     /// The place of the first row that doesn't start before a moment.
     private func lowerBound(of moment: Timestamp, in rows: [Row]) -> Int {
-        var (low, high) = (rows.startIndex, rows.endIndex)
-        while low < high {
-            let middle = (low + high) / 2
-            if rows[middle].start < moment { low = middle + 1 } else { high = middle }
-        }
-        return low
+        rows.firstPlace { $0.start >= moment }
     }
 
     private func sum(_ rows: some Sequence<Row>) -> Total { rows.reduce(into: .zero) { $0 += $1.total } }

@@ -1,9 +1,7 @@
-import Configuration
+import Accounting
 import Foundation
 import Reports
 import Testing
-
-@testable import Exporter
 
 @Suite("JSON text")
 struct JSONTextTests {

@@ -1,0 +1,148 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Accounting
+@testable import CivilTime
+@testable import Reports
+
+@Suite("Exports")
+struct ExportTests {
+    private func written(_ query: ExportQuery, of world: ReportWorld) async throws -> String {
+        var bytes: [UInt8] = []
+        var shares: [Double] = []
+        try await Export(query, of: world).write { piece, share in
+            bytes += piece
+            shares.append(share)
+        }
+        #expect(shares == shares.sorted() && shares.last == 1, "progress goes on, and ends")
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// The rows of RFC 4180, read by the plainest parser there is.
+    private func rows(_ csv: String) -> [[String]] {
+        var rows: [[String]] = [[""]]
+        var isQuoted = false
+        for scalar in csv.unicodeScalars {
+            switch scalar {
+            case "\"":
+                // Two quotes in a quoted field are one.
+                if !isQuoted, rows[rows.count - 1].last?.isEmpty == false {
+                    rows[rows.count - 1][rows[rows.count - 1].count - 1] += "\""
+                }
+                isQuoted.toggle()
+            case "," where !isQuoted: rows[rows.count - 1].append("")
+            case "\r" where !isQuoted: continue
+            case "\n" where !isQuoted: rows.append([""])
+            default: rows[rows.count - 1][rows[rows.count - 1].count - 1].unicodeScalars.append(scalar)
+            }
+        }
+        return rows.dropLast()
+    }
+
+    private static let names = ["uplink", "eth0", "raw:e\\xff", "veth*", "wlan, \"0\""]
+
+    private func sums(of world: ReportWorld) -> [String: UInt64] {
+        let names = AccountNames(world.keys, collapse: world.basis().collapse)
+        return Dictionary(
+            uniqueKeysWithValues: world.keys.map {
+                (names.name(of: $0), world.total(of: $0, in: .earliest ..< .latest).bytes)
+            })
+    }
+
+    @Test(arguments: 0..<20 as Range<UInt64>, ExportQuery.grains)
+    func aCSVFileHasEveryByteOnce(seed: UInt64, grain: UsageQuery.Grain) async throws {
+        let world = try ReportWorld(seed: seed)
+        let rows = rows(try await written(ExportQuery(.csv, grain: grain), of: world))
+        #expect(rows[0] == ["start", "end", "device", "kind", "received_bytes", "transmitted_bytes"])
+        var sums: [String: UInt64] = [:]
+        for row in rows.dropFirst() {
+            try #require(row.count == 6)
+            sums[row[2], default: 0] += try #require(UInt64(row[4])) + #require(UInt64(row[5]))
+            #expect(row[0] < row[1] || row[0].suffix(6) != row[1].suffix(6), "\(row)")
+        }
+        #expect(sums == self.sums(of: world))
+        #expect(Set(sums.keys) == Set(Self.names))
+        let starts = rows.dropFirst().compactMap { world.calendar.moment($0[0], at: world.now) }
+        #expect(starts == starts.sorted() && starts.count == rows.count - 1)
+    }
+
+    /// A day is exported whole, also if only a part of it is asked for; but not if the end comes before the beginning.
+    @Test(arguments: ExportQuery.Format.allCases, ExportQuery.grains)
+    func aSpanThatEndsBeforeItBeginsHasNothing(format: ExportQuery.Format, grain: UsageQuery.Grain) async throws {
+        let world = try ReportWorld(seed: 26)
+        var query = ExportQuery(format, grain: grain)
+        let day = world.calendar.day(containing: world.begin.adding(seconds: 86_400))
+        func bytes(_ since: String, _ until: String) async throws -> Int {
+            query.since = "\(day) \(since)"
+            query.until = "\(day) \(until)"
+            return try await written(query, of: world).count
+        }
+        #expect(try await bytes("13:00", "12:00") < bytes("12:00", "13:00") || grain != .day)
+        #expect(try await bytes("23:00", "01:00") < bytes("01:00", "23:00"))
+    }
+
+    private struct JSONExport: Decodable {
+        struct Row: Decodable {
+            var device: String
+            var kind: String
+            var received_bytes: UInt64
+            var transmitted_bytes: UInt64
+        }
+        var grain: String
+        var rows: [Row]
+    }
+
+    @Test(arguments: 0..<10 as Range<UInt64>, ExportQuery.grains)
+    func aJSONFileHasEveryByteOnce(seed: UInt64, grain: UsageQuery.Grain) async throws {
+        let world = try ReportWorld(seed: seed)
+        let text = try await written(ExportQuery(.json, grain: grain), of: world)
+        let export = try JSONDecoder().decode(JSONExport.self, from: Data(text.utf8))
+        #expect(export.grain == grain.rawValue)
+        let sums = export.rows.reduce(into: [String: UInt64]()) {
+            $0[$1.device, default: 0] += $1.received_bytes + $1.transmitted_bytes
+        }
+        #expect(sums == self.sums(of: world))
+        #expect(Set(export.rows.map(\.kind)) == ["uplink", "device", "collapsed"])
+    }
+
+    /// Every family whose past is known comes out, for devices and for the uplink, and the last total is all there is.
+    @Test(arguments: 0..<10 as Range<UInt64>)
+    func anOpenMetricsFileHasEveryFamilyOfThePast(seed: UInt64) async throws {
+        let world = try ReportWorld(seed: seed)
+        var query = ExportQuery(.openmetrics, grain: .hour)
+        query.set(try #require(ExportQuery.Label("instance=box \"1\"")))
+        let lines = try await written(query, of: world).split(separator: "\n").map(String.init)
+        #expect(lines.last == "# EOF")
+        let types = Set(lines.filter { $0.hasPrefix("# TYPE ") }.map { $0.split(separator: " ")[2] }.map(String.init))
+        var expected = Set(PeriodStartFamily.all.map(\.family.name))
+        for family in TrafficFamily.all {
+            switch family.value {
+            case .counter, .peak: break
+            case .rate, .total: expected.formUnion([family.ofDevices.name, family.ofUplink.name])
+            }
+        }
+        #expect(types == expected)
+        let series = "netusage_lifetime_receive_bytes{device=\"eth0\",job=\"netusage\",instance=\"box \\\"1\\\"\"} "
+        let lifetimes = lines.filter { $0.hasPrefix(series) }.map { $0.dropFirst(series.count).split(separator: " ") }
+        let values = lifetimes.compactMap { UInt64($0[0]) }
+        #expect(values == values.sorted(), "a total never falls")
+        let complete = Bucket(containing: world.now).start
+        #expect(values.last == world.total(of: .device(DeviceName("eth0")), in: .earliest..<complete).received)
+        let times = lifetimes.compactMap { Int64($0[1]) }
+        #expect(times == times.sorted() && Set(times).count == times.count && times.count == lifetimes.count)
+    }
+
+    @Test func labelsThatPrometheusWouldRefuseAreErrors() {
+        for text in ["", "=", "a", "1a=b", "a-b=c", "device=x", "__name__=x", "é=x"] {
+            #expect(ExportQuery.Label(text) == nil, "\(text)")
+        }
+        for text in ["a=", "a_1=b=c", "_a=é"] { #expect(ExportQuery.Label(text) != nil, "\(text)") }
+    }
+
+    @Test func aLabelIsSetOnce() throws {
+        var query = ExportQuery(.openmetrics, grain: .day)
+        query.set(try #require(ExportQuery.Label("job=other")))
+        #expect(query.labels.map { "\($0.name)=\($0.value)" } == ["instance=localhost:10073", "job=other"])
+    }
+}
