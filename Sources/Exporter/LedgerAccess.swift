@@ -147,7 +147,7 @@ package struct LedgerAccess: Sendable {
     ///   - isTrial: Whether everything stays as it was.
     ///   - progress: Is told how much is done, from 0 to 1.
     /// - Throws: `Failure`.
-    package func takeOver(
+    package func importHistory(
         _ source: ImportSource, uplink: String?, replaces: Bool, isTrial: Bool, progress: (Double) -> Void
     ) async throws(Failure) -> ImportReport {
         try checkDirectory()
@@ -199,7 +199,7 @@ package struct LedgerAccess: Sendable {
         for (number, piece) in pieces.enumerated() {
             let done =
                 isNew && isTrial
-                ? try takeOverIntoNothing(piece, setup) : try takeOver(piece, setup, isTrial: isTrial)
+                ? try importIntoNothing(piece, setup) : try importPiece(piece, setup, isTrial: isTrial)
             for var outcome in done {
                 let isOfFile = ofFile.contains(outcome.key)
                 // Each piece of a trial forgets all.
@@ -222,22 +222,23 @@ package struct LedgerAccess: Sendable {
         let told = accounts.filter { $0.clock != nil }
         let nothing = told.map { ImportedAccount($0.key, from: $0.source, slots: [], clock: $0.clock) }
         guard let clock = told.first?.clock,
-            let other = try takeOver(forgotten + nothing, setup, isTrial: true).lazy.compactMap(\.otherClock).first
+            let other = try importPiece(forgotten + nothing, setup, isTrial: true).lazy.compactMap(\.otherClock).first
         else { return }
         throw .refused(
             "what was taken over before was told by a clock with \(other), and this goes by one with \(clock): name the former zone with --timezone, or begin anew with --replace"
         )
     }
 
-    private func takeOver(_ piece: [ImportedAccount], _ setup: Setup, isTrial: Bool) throws(Failure) -> [ImportOutcome]
+    private func importPiece(_ piece: [ImportedAccount], _ setup: Setup, isTrial: Bool) throws(Failure)
+        -> [ImportOutcome]
     {
-        if let answer = try askDaemon(.takeOver(piece, isTrial: isTrial)) {
-            guard let done = answer.takeOver else { throw .refused(answer.error ?? "the daemon gave no answer") }
+        if let answer = try askDaemon(.importPiece(piece, isTrial: isTrial)) {
+            guard let done = answer.imported else { throw .refused(answer.error ?? "the daemon gave no answer") }
             return done
         }
         return try reportingFailures { () throws(StoreError) in
             let file = try LedgerFile(path: storagePath)
-            let outcomes = try file.takeOver(
+            let outcomes = try file.importPiece(
                 piece, calendar: setup.localCalendar, at: setup.now, horizon: setup.horizon, isTrial: isTrial)
             try? file.tidy()  // It is kept, in the log if not in the file.
             return outcomes
@@ -245,10 +246,10 @@ package struct LedgerAccess: Sendable {
     }
 
     /// What would become of it in a ledger that is begun now.
-    private func takeOverIntoNothing(_ piece: [ImportedAccount], _ setup: Setup) throws(Failure) -> [ImportOutcome] {
+    private func importIntoNothing(_ piece: [ImportedAccount], _ setup: Setup) throws(Failure) -> [ImportOutcome] {
         guard let directory = TemporaryDirectory() else { throw .refused("no temporary directory can be made") }
         return try reportingFailures { () throws(StoreError) in
-            try LedgerFile(path: directory.path + "/ledger.db").takeOver(
+            try LedgerFile(path: directory.path + "/ledger.db").importPiece(
                 piece, calendar: setup.localCalendar, at: setup.now, horizon: setup.horizon, isTrial: false)
         }
     }

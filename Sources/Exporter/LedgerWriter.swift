@@ -1,4 +1,3 @@
-import Accounting
 import LedgerStore
 import Logging
 
@@ -46,46 +45,9 @@ struct LedgerWriter: Sendable {
     }
 
     /// - Returns: Why it failed, or `nil`.
-    private func carry(_ work: Meter.StoreWork) async -> StoreFailure? {
-        switch await outcome(of: work) {
-        case .opened(let stored, let book, let calendar, let sizeBytes):
-            await meter.takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes)
-            await opened()
-        case .looked(let stored, let book, let calendar, let sizeBytes, let failure):
-            await meter.takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes, isOwned: false)
-            await meter.storeFailed(failure)
-            return failure
-        case .committed(let adopted, let sizeBytes): await meter.committed(adopted, sizeBytes: sizeBytes)
-        case .history(let stored, let book, let calendar, let sizeBytes):
-            if await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes) { await opened() }
-        case .seenHistory(let stored, let book, let calendar, let sizeBytes, let failure):
-            _ = await meter.take(stored, book, calendar: calendar, sizeBytes: sizeBytes, isOwned: false)
-            await meter.storeFailed(failure)
-            return failure
-        case .scanned(let scan): await meter.take(scan)
-        case .adjusted(let result, let book): await meter.adjusted(result, book)
-        case .tookOver(let outcomes): await meter.tookOver(.success(outcomes))
-        case .begunAnew: await meter.storeBegunAnew()
-        case .notOurs: await meter.goWithoutStore()
-        case .failed(let failure):
-            await meter.storeFailed(failure)
-            return failure
-        }
-        return nil
-    }
-
-    private func outcome(of work: Meter.StoreWork) async -> Store.Outcome {
-        switch work {
-        case .open(let names, let daysFrom, let calendar, let plans):
-            await store.open(daysFrom: daysFrom, names: names, calendar: calendar, plans: plans)
-        case .commit(let commit, let calendar, let horizon):
-            await store.apply(commit, calendar: calendar, horizon: horizon)
-        case .history(let calendar, let daysFrom, let plans):
-            await store.history(calendar, daysFrom: daysFrom, plans: plans)
-        case .scan(let scan): await store.scan(scan)
-        case .takeOver(let takeOver, let calendar, let now, let horizon):
-            await store.takeOver(takeOver, calendar: calendar, at: now, horizon: horizon)
-        case .adjust(let order, let moment, let plans): await store.adjust(order, enteredAt: moment, plans: plans)
-        }
+    private func carry(_ work: StoreWork) async -> StoreFailure? {
+        let (failure, becameOwner) = await meter.take(store.perform(work))
+        if becameOwner { await opened() }
+        return failure
     }
 }

@@ -1,34 +1,35 @@
 import Accounting
 import CivilTime
 
-/// What is to be taken over from another meter.
-struct TakeOver: Sendable {
-    var accounts: [ImportedAccount]
-    var isTrial: Bool
+/// A part of an import, which the store books at once.
+struct ImportPiece: Sendable {
+    let accounts: [ImportedAccount]
+    /// Whether nothing is kept.
+    let isTrial: Bool
 }
 
 extension Meter {
-    struct WaitingTakeOver {
-        let takeOver: TakeOver
+    struct WaitingImport {
+        let piece: ImportPiece
         let answer: CheckedContinuation<Result<[ImportOutcome], OrderError>, Never>
     }
 
-    /// Has the store take it over, when everything that was metered up to now is in it.
-    func takeOver(_ takeOver: TakeOver) async -> Result<[ImportOutcome], OrderError> {
+    /// Has the store import a piece, after everything that was metered up to now is in it.
+    func carryOut(_ piece: ImportPiece) async -> Result<[ImportOutcome], OrderError> {
         if isEnding { return .failure(.ending) }
         guard ledger.isPersistent else { return .failure(.noLedger) }
-        guard waitingTakeOver == nil, takeOverUnderWay == nil else { return .failure(.importing) }
+        guard waitingImport == nil, importUnderWay == nil else { return .failure(.importing) }
         read(endsInterval: false)
         isUrgent = true
         wakeStore.yield()
-        return await withCheckedContinuation { waitingTakeOver = .init(takeOver: takeOver, answer: $0) }
+        return await withCheckedContinuation { waitingImport = .init(piece: piece, answer: $0) }
     }
 
-    /// The store did it, or not; what it has is read again.
-    func tookOver(_ result: Result<[ImportOutcome], OrderError>) {
-        guard let waiting = takeOverUnderWay else { return }
-        takeOverUnderWay = nil
-        if case .success(let outcomes) = result, !waiting.takeOver.isTrial {
+    /// The store has imported the piece, or not; what plans have counted is read again.
+    func importEnded(_ result: Result<[ImportOutcome], OrderError>) {
+        guard let waiting = importUnderWay else { return }
+        importUnderWay = nil
+        if case .success(let outcomes) = result, !waiting.piece.isTrial {
             // The uplink's are those of a device.
             let devices = outcomes.filter { $0.key != .uplink }
             let taken = (devices.isEmpty ? outcomes : devices).reduce(into: Total.zero) { $0 += $1.taken.total }
@@ -41,8 +42,8 @@ extension Meter {
         waiting.answer.resume(returning: result)
     }
 
-    func refuseTakeOver(_ error: OrderError) {
-        waitingTakeOver?.answer.resume(returning: .failure(error))
-        waitingTakeOver = nil
+    func refuseImport(_ error: OrderError) {
+        waitingImport?.answer.resume(returning: .failure(error))
+        waitingImport = nil
     }
 }

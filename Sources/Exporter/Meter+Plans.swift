@@ -129,7 +129,7 @@ extension Meter {
     func refuseOrders(_ error: OrderError) {
         for waiting in orders { waiting.answer.resume(returning: .failure(error)) }
         orders = []
-        refuseTakeOver(error)
+        refuseImport(error)
     }
 
     /// No program is started any more, but those whose commit is under way: it may succeed. The others wait for the next

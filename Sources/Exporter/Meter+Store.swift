@@ -5,21 +5,6 @@ import Logging
 
 /// What goes to the store and what comes back.
 extension Meter {
-    /// What the store is to do next.
-    enum StoreWork: Sendable {
-        /// Read what the program needs to go on: the accounts of these devices, the days from this one on, by this calendar.
-        case open(names: Set<DeviceName>, daysFrom: CivilDate, LocalCalendar, PlanRequest)
-        case commit(Commit, LocalCalendar, horizon: Timestamp)
-        /// Read the history again, with days by this calendar, from this day on.
-        case history(LocalCalendar, daysFrom: CivilDate, PlanRequest)
-        /// Go on with reading what quotas carried in the last weeks.
-        case scan(HistoryScan)
-        /// Keep what the owner tells.
-        case adjust(QuotaOrder, enteredAt: Timestamp, PlanRequest)
-        /// Take over what another meter has counted.
-        case takeOver(TakeOver, LocalCalendar, at: Timestamp, horizon: Timestamp)
-    }
-
     /// Whether the days are still booked by another calendar than the one that is set.
     private var wantsAnotherCalendar: Bool { settings.calendar != ledger.calendar }
 
@@ -58,7 +43,7 @@ extension Meter {
         }
         let needsHistory = wantsAnotherCalendar || wantsAnotherPlanBook || ledger.needsHistory || !isOwner
         // Where links come and go all the time there is always an urgent commit; the others take turns with it.
-        let othersWait = !orders.isEmpty || waitingTakeOver != nil || needsHistory
+        let othersWait = !orders.isEmpty || waitingImport != nil || needsHistory
         // A commit that is under way bars another calendar and other plans, and a ledger that is only read takes none.
         let isCommitFirst = isUrgent && isOwner && !(isOthersTurn && othersWait)
         if !orders.isEmpty, !isCommitFirst, !isFinal, !ledger.hasCommitUnderWay {
@@ -67,11 +52,11 @@ extension Meter {
             isOthersTurn = false
             return .adjust(waiting.order, enteredAt: waiting.enteredAt, request)
         }
-        if let waiting = waitingTakeOver, !isCommitFirst, !isFinal, !ledger.hasCommitUnderWay {
+        if let waiting = waitingImport, !isCommitFirst, !isFinal, !ledger.hasCommitUnderWay {
             isOthersTurn = false
-            waitingTakeOver = nil
-            takeOverUnderWay = waiting
-            return .takeOver(waiting.takeOver, ledger.calendar, at: now.timestamp, horizon: horizon(at: now))
+            waitingImport = nil
+            importUnderWay = waiting
+            return .importPiece(waiting.piece, ledger.calendar, at: now.timestamp, horizon: horizon(at: now))
         }
         guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else {
             return scans ? nextScan(at: now.timestamp).map { .scan($0) } : nil
@@ -105,8 +90,39 @@ extension Meter {
         min(now.timestamp(before: settings.keepBuckets), ledger.planBook.bucketsNeededFrom(at: now.timestamp))
     }
 
+    /// Takes what became of a piece of work.
+    ///
+    /// - Returns: Why it failed, if it did; and whether this process is the ledger's owner only now.
+    func take(_ outcome: StoreOutcome) -> (failure: StoreFailure?, becameOwner: Bool) {
+        switch outcome {
+        case .opened(let stored, let book, let calendar, let sizeBytes):
+            takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes)
+            return (nil, true)
+        case .looked(let stored, let book, let calendar, let sizeBytes, let failure):
+            takeUp(stored, book, calendar: calendar, sizeBytes: sizeBytes, isOwned: false)
+            storeFailed(failure)
+            return (failure, false)
+        case .committed(let adopted, let sizeBytes): committed(adopted, sizeBytes: sizeBytes)
+        case .history(let stored, let book, let calendar, let sizeBytes):
+            return (nil, take(stored, book, calendar: calendar, sizeBytes: sizeBytes))
+        case .seenHistory(let stored, let book, let calendar, let sizeBytes, let failure):
+            _ = take(stored, book, calendar: calendar, sizeBytes: sizeBytes, isOwned: false)
+            storeFailed(failure)
+            return (failure, false)
+        case .scanned(let scan): take(scan)
+        case .adjusted(let result, let book): adjusted(result, book)
+        case .imported(let outcomes): importEnded(.success(outcomes))
+        case .begunAnew: storeBegunAnew()
+        case .notOurs: goWithoutStore()
+        case .failed(let failure):
+            storeFailed(failure)
+            return (failure, false)
+        }
+        return (nil, false)
+    }
+
     /// A commit is in the store.
-    func committed(_ adopted: [AdoptedHistory], sizeBytes: Int64) {
+    private func committed(_ adopted: [AdoptedHistory], sizeBytes: Int64) {
         ledger.acknowledgeCommit()
         for start in startsUnderWay { start.resume(returning: true) }
         startsUnderWay = []
@@ -119,10 +135,10 @@ extension Meter {
     }
 
     /// The store begins anew with an empty file: it needs everything.
-    func storeBegunAnew() {
+    private func storeBegunAnew() {
         ledger.recommitEverything()
         isUrgent = true
-        tookOver(.failure(.busy))
+        importEnded(.failure(.busy))
         guard var order = orderUnderWay else { return }
         orderUnderWay = nil
         // It comes after what the new file was told that quotas have used.
@@ -172,8 +188,8 @@ extension Meter {
         areSettingsNew = false
         storeStatus.isUp = false
         refuseOrders(.store(failure.error))
-        refuseTakeOver(.store(failure.error))
-        tookOver(.failure(.store(failure.error)))
+        refuseImport(.store(failure.error))
+        importEnded(.failure(.store(failure.error)))
         if isEnding { refuseStartsUnderWay() }
     }
 
@@ -190,11 +206,4 @@ extension Meter {
         storeStatus.isUp = true
         storeStatus.sizeBytes = sizeBytes
     }
-}
-
-/// Why the store didn't do what it was asked to.
-struct StoreFailure: Sendable {
-    var error: StoreError
-    /// Whether it isn't what was told last.
-    var isNews: Bool
 }

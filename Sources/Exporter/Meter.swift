@@ -68,8 +68,8 @@ actor Meter {
     var orders: [WaitingOrder] = []
     var orderUnderWay: WaitingOrder?
     /// What is to be taken over from another meter, and what of it the store is at.
-    var waitingTakeOver: WaitingTakeOver?
-    var takeOverUnderWay: WaitingTakeOver?
+    var waitingImport: WaitingImport?
+    var importUnderWay: WaitingImport?
     /// Programs that wait for the store to know that they are started, and those of them whose commit is under way.
     var starts: [CheckedContinuation<Bool, Never>] = []
     var startsUnderWay: [CheckedContinuation<Bool, Never>] = []

@@ -31,28 +31,24 @@ actor Store {
         var image: LedgerFile?
     }
 
-    /// How a piece of work ended.
-    enum Outcome: Sendable {
-        case opened(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64)
-        /// The same of a ledger that can be read, but not written for now.
-        case looked(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64, StoreFailure)
-        case committed([AdoptedHistory], sizeBytes: Int64)
-        case history(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64)
-        /// The same of a ledger that still can't be written.
-        case seenHistory(StoredLedger, PlanBook, LocalCalendar, sizeBytes: Int64, StoreFailure)
-        /// What the owner told is kept, and counts in the book; or why not.
-        case adjusted(Result<Adjustment, OrderError>, PlanBook?)
-        case scanned(HistoryScan)
-        case tookOver([ImportOutcome])
-        /// The file is a new one, without anything in it.
-        case begunAnew
-        /// The file belongs to something else, or to a later version: there is no ledger.
-        case notOurs
-        case failed(StoreFailure)
+    /// Does a piece of work.
+    func perform(_ work: StoreWork) -> StoreOutcome {
+        switch work {
+        case .open(let names, let daysFrom, let calendar, let plans):
+            open(daysFrom: daysFrom, names: names, calendar: calendar, plans: plans)
+        case .commit(let commit, let calendar, let horizon): apply(commit, calendar: calendar, horizon: horizon)
+        case .history(let calendar, let daysFrom, let plans): history(calendar, daysFrom: daysFrom, plans: plans)
+        case .scan(let scan): self.scan(scan)
+        case .importPiece(let piece, let calendar, let now, let horizon):
+            importPiece(piece, calendar: calendar, at: now, horizon: horizon)
+        case .adjust(let order, let moment, let plans): adjust(order, enteredAt: moment, plans: plans)
+        }
     }
 
     /// Opens the file and reads what the program needs; a damaged file is moved aside and a new one begun.
-    func open(daysFrom: CivilDate, names: Set<DeviceName>, calendar: LocalCalendar, plans: PlanRequest) -> Outcome {
+    private func open(daysFrom: CivilDate, names: Set<DeviceName>, calendar: LocalCalendar, plans: PlanRequest)
+        -> StoreOutcome
+    {
         work { () throws(StoreError) in
             do throws(StoreError) {
                 return try openOnce(daysFrom, names, calendar, plans)
@@ -121,7 +117,7 @@ actor Store {
 
     private func openOnce(
         _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar, _ plans: PlanRequest
-    ) throws(StoreError) -> Outcome {
+    ) throws(StoreError) -> StoreOutcome {
         let opened = try LedgerFile(path: path)
         let stored = try opened.load(rezonedTo: calendar, daysFrom: daysFrom, names: names)
         let book = try plans.book(of: opened)
@@ -129,7 +125,7 @@ actor Store {
         return .opened(stored, book, calendar, sizeBytes: opened.sizeBytes)
     }
 
-    func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) -> Outcome {
+    private func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) -> StoreOutcome {
         withFile(calendar) { file throws(StoreError) in
             let adopted = try file.apply(commit, calendar: calendar, horizon: horizon)
             return .committed(adopted, sizeBytes: file.sizeBytes)
@@ -137,7 +133,7 @@ actor Store {
     }
 
     /// Books the days by this calendar and reads them.
-    func history(_ calendar: LocalCalendar, daysFrom: CivilDate, plans: PlanRequest) -> Outcome {
+    private func history(_ calendar: LocalCalendar, daysFrom: CivilDate, plans: PlanRequest) -> StoreOutcome {
         let outcome = withFile(calendar) { file throws(StoreError) in
             let stored = try file.load(rezonedTo: calendar, daysFrom: daysFrom, names: [])
             return .history(stored, try plans.book(of: file), calendar, sizeBytes: file.sizeBytes)
@@ -172,24 +168,26 @@ actor Store {
         return try body(file)
     }
 
-    /// Takes over what another meter has counted.
-    func takeOver(_ takeOver: TakeOver, calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp) -> Outcome {
+    /// Books what of another meter's history is new.
+    private func importPiece(_ piece: ImportPiece, calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp)
+        -> StoreOutcome
+    {
         withFile { file throws(StoreError) in
-            .tookOver(
-                try file.takeOver(
-                    takeOver.accounts, calendar: calendar, at: now, horizon: horizon, isTrial: takeOver.isTrial))
+            .imported(
+                try file.importPiece(
+                    piece.accounts, calendar: calendar, at: now, horizon: horizon, isTrial: piece.isTrial))
         }
     }
 
     // MARK: - For plans
 
     /// Goes on with reading what quotas carried in the last weeks.
-    func scan(_ scan: HistoryScan) -> Outcome {
+    private func scan(_ scan: HistoryScan) -> StoreOutcome {
         withFile { file throws(StoreError) in .scanned(try file.continueScan(scan)) }
     }
 
     /// Keeps what the owner tells.
-    func adjust(_ order: QuotaOrder, enteredAt moment: Timestamp, plans: PlanRequest) -> Outcome {
+    private func adjust(_ order: QuotaOrder, enteredAt moment: Timestamp, plans: PlanRequest) -> StoreOutcome {
         let outcome = withFile { file throws(StoreError) in
             let adjustment: Adjustment
             do throws(OrderError) {
@@ -223,8 +221,8 @@ actor Store {
     }
 
     private func withFile(
-        _ calendar: LocalCalendar? = nil, _ body: (LedgerFile) throws(StoreError) -> Outcome
-    ) -> Outcome {
+        _ calendar: LocalCalendar? = nil, _ body: (LedgerFile) throws(StoreError) -> StoreOutcome
+    ) -> StoreOutcome {
         work { () throws(StoreError) in
             do throws(StoreError) {
                 guard let file = try writableFile(calendar) else { return try beginAnew() }
@@ -239,7 +237,7 @@ actor Store {
         }
     }
 
-    private func work(_ body: () throws(StoreError) -> Outcome) -> Outcome {
+    private func work(_ body: () throws(StoreError) -> StoreOutcome) -> StoreOutcome {
         do throws(StoreError) {
             defer { file?.rest() }
             let outcome = try body()
@@ -266,7 +264,7 @@ actor Store {
     }
 
     /// Begins a new file after the old one was lost.
-    private func beginAnew() throws(StoreError) -> Outcome {
+    private func beginAnew() throws(StoreError) -> StoreOutcome {
         (file, look) = (nil, nil)
         let opened = try LedgerFile(path: path)
         if opened.isInUse {

@@ -13,7 +13,7 @@ extension LedgerFile {
     ///   - horizon: Buckets that end before it aren't made.
     ///   - isTrial: Whether everything stays as it was.
     /// - Throws: `StoreError`; then the file is as it was before.
-    package func takeOver(
+    package func importPiece(
         _ accounts: [ImportedAccount], calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp, isTrial: Bool
     ) throws(StoreError) -> [ImportOutcome] {
         struct Trial: Error {
@@ -24,7 +24,7 @@ extension LedgerFile {
             do {
                 return try connection.transaction {
                     let forgotten = try forget(accounts.filter(\.replaces), calendar)
-                    var outcomes = try takeOver(accounts, by: bookedDays(calendar), at: now, horizon)
+                    var outcomes = try importPiece(accounts, by: bookedDays(calendar), at: now, horizon)
                     var rest = forgotten
                     for place in outcomes.indices {
                         if let total = rest.removeValue(forKey: outcomes[place].key) {
@@ -45,7 +45,7 @@ extension LedgerFile {
         }
     }
 
-    private func takeOver(
+    private func importPiece(
         _ accounts: [ImportedAccount], by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
     ) throws -> [ImportOutcome] {
         // By another clock the same bytes have other times: nobody could tell which of them are there.
@@ -59,12 +59,12 @@ extension LedgerFile {
         }
         if !others.isEmpty { return others }
         return try ImportedAccount.byKey(accounts).map { parts in
-            try takeOver(parts, of: parts[0].key, by: days, at: now, horizon)
+            try importPiece(parts, of: parts[0].key, by: days, at: now, horizon)
         }
     }
 
     /// - Parameter parts: Of one account, each from another source.
-    private func takeOver(
+    private func importPiece(
         _ parts: [ImportedAccount], of key: AccountKey, by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
     ) throws -> ImportOutcome {
         let isNew = try number(of: key) == nil

@@ -146,7 +146,7 @@ extension LedgerFile {
         var records = PlanRecords(
             adjustments: try adjustments(), events: recent, breaches: try breaches(),
             committedCycles: try committedCycles(), unread: try unread())
-        records.takenOverFrom = try connection.value("SELECT min(taken_from) FROM import")
+        records.importedFrom = try connection.value("SELECT min(taken_from) FROM import")
         records.meteredUntil = try connection.value("SELECT max(start) FROM bucket") ?? .earliest
         return records
     }

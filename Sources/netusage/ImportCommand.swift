@@ -63,7 +63,7 @@ struct ImportCommand: AsyncParsableCommand {
         }
 
         mutating func run() async throws {
-            try await takeOver(.vnStat(path: file, timezone: zone), options, common)
+            try await importHistory(.vnStat(path: file, timezone: zone), options, common)
         }
     }
 
@@ -78,16 +78,18 @@ struct ImportCommand: AsyncParsableCommand {
         @Argument(help: "The file; - is standard input.", completion: .file())
         var file: String
 
-        mutating func run() async throws { try await takeOver(.csv(path: file), options, common) }
+        mutating func run() async throws { try await importHistory(.csv(path: file), options, common) }
     }
 }
 
-private func takeOver(_ source: ImportSource, _ options: ImportCommand.Options, _ common: CommonOptions) async throws {
+private func importHistory(_ source: ImportSource, _ options: ImportCommand.Options, _ common: CommonOptions)
+    async throws
+{
     let access = common.ledgerAccess
     let progress = ProgressBar()
     let report: ImportReport
     do throws(LedgerAccess.Failure) {
-        report = try await access.takeOver(
+        report = try await access.importHistory(
             source, uplink: options.uplink, replaces: options.replace, isTrial: options.dryRun
         ) {
             progress.show($0)

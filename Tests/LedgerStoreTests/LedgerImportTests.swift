@@ -22,7 +22,7 @@ struct LedgerImportTests {
         }
 
         func add(_ parts: [ImportedAccount], by calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp) throws {
-            _ = try file.takeOver(parts, calendar: calendar, at: now, horizon: horizon, isTrial: false)
+            _ = try file.importPiece(parts, calendar: calendar, at: now, horizon: horizon, isTrial: false)
         }
 
         func bytes() throws -> BookedBytes {
@@ -66,7 +66,7 @@ struct LedgerImportTests {
         _ accounts: ImportedAccount..., in file: LedgerFile, by calendar: LocalCalendar = .utc
     ) throws -> ImportOutcome {
         let now = Timestamp(secondsSinceEpoch: Self.begin + 50 * Self.day + 3600)
-        return try file.takeOver(accounts, calendar: calendar, at: now, horizon: .earliest, isTrial: false)[0]
+        return try file.importPiece(accounts, calendar: calendar, at: now, horizon: .earliest, isTrial: false)[0]
     }
 
     private func received(in directory: TemporaryDirectory) throws -> UInt64 {

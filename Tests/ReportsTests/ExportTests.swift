@@ -86,8 +86,8 @@ struct ExportTests {
         struct Row: Decodable {
             var device: String
             var kind: String
-            var received_bytes: UInt64
-            var transmitted_bytes: UInt64
+            var receivedBytes: UInt64
+            var transmittedBytes: UInt64
         }
         var grain: String
         var rows: [Row]
@@ -97,10 +97,12 @@ struct ExportTests {
     func aJSONFileHasEveryByteOnce(seed: UInt64, grain: UsageQuery.Grain) async throws {
         let world = try ReportWorld(seed: seed)
         let text = try await written(ExportQuery(.json, grain: grain), of: world)
-        let export = try JSONDecoder().decode(JSONExport.self, from: Data(text.utf8))
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let export = try decoder.decode(JSONExport.self, from: Data(text.utf8))
         #expect(export.grain == grain.rawValue)
         let sums = export.rows.reduce(into: [String: UInt64]()) {
-            $0[$1.device, default: 0] += $1.received_bytes + $1.transmitted_bytes
+            $0[$1.device, default: 0] += $1.receivedBytes + $1.transmittedBytes
         }
         #expect(sums == self.sums(of: world))
         #expect(Set(export.rows.map(\.kind)) == ["uplink", "device", "collapsed"])

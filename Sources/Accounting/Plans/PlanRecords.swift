@@ -13,7 +13,7 @@ package struct PlanRecords: Sendable {
     package var unread: [Range<Timestamp>]
 
     /// When begins what was taken over from another meter, if something was.
-    package var takenOverFrom: Timestamp?
+    package var importedFrom: Timestamp?
     /// The beginning of the last bucket that there is.
     package var meteredUntil = Timestamp.earliest
 
@@ -36,7 +36,7 @@ package struct PlanRecords: Sendable {
 
     /// When the first byte was carried that may be in the ledger, if that is known.
     package var recordedFrom: Timestamp? {
-        meteredFrom.map { min($0, takenOverFrom ?? $0) }
+        meteredFrom.map { min($0, importedFrom ?? $0) }
     }
 
     mutating func noteUnread(_ span: Range<Timestamp>) {

@@ -16,7 +16,7 @@ package enum Control {
         /// By which calendar and rules the daemon books.
         case basis
         /// Takes over what another meter has counted, or only says what that would be.
-        case takeOver([ImportedAccount], isTrial: Bool)
+        case importPiece([ImportedAccount], isTrial: Bool)
     }
 
     struct Answer: Codable, Sendable {
@@ -26,7 +26,7 @@ package enum Control {
         var usage: UsageReport?
         var live: LiveReport?
         var basis: BookingBasis?
-        var takeOver: [ImportOutcome]?
+        var imported: [ImportOutcome]?
     }
 
     /// What a file's days and devices mean to the daemon.

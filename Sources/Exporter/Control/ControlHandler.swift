@@ -124,9 +124,9 @@ extension Control {
         case .live: answer.live = await meter.liveReport()
         case .basis:
             answer.basis = BookingBasis(calendar: await meter.ledger.calendar, rules: await meter.settings.rules)
-        case .takeOver(let accounts, let isTrial):
-            switch await meter.takeOver(TakeOver(accounts: accounts, isTrial: isTrial)) {
-            case .success(let outcomes): answer.takeOver = outcomes
+        case .importPiece(let accounts, let isTrial):
+            switch await meter.carryOut(ImportPiece(accounts: accounts, isTrial: isTrial)) {
+            case .success(let outcomes): answer.imported = outcomes
             case .failure(let error): answer.error = error.description
             }
         case .export: answer.error = "an export isn't one answer"  // Handled by the connection.
