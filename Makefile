@@ -58,7 +58,7 @@ quick: packages ## Run the tests that need no root, no disk and no kernel: under
 test-units: packages
 	@$(call install,$(TEST_PACKAGES))
 	ASAN_OPTIONS=detect_leaks=0 swift test --sanitize=address --scratch-path .build-address
-	swift test --sanitize=thread --scratch-path .build-thread --filter '^(Exporter|LedgerStore|Netlink)Tests'
+	swift test --sanitize=thread --scratch-path .build-thread --filter '^(Exporter|LedgerStore|Machine|Netlink)Tests'
 
 .PHONY: test-program
 test-program: build python

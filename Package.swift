@@ -45,15 +45,17 @@ let package = Package(
 
         // The edges: kernel, disk, files.
         target("Netlink", ["CLinux"]),
+        target("Machine", ["CLinux"]),
         target("SQLite", ["CSQLite"]),
-        target("LedgerStore", ["Accounting", "CivilTime", "SQLite", "CLinux"]),
+        target("LedgerStore", ["Accounting", "CivilTime", "Machine", "SQLite", "CLinux"]),
         target("Configuration", ["Accounting", "CivilTime", "CYAML"]),
 
         // What joins them.
         target(
             "Exporter",
             [
-                "CivilTime", "Accounting", "Exposition", "Reports", "Netlink", "LedgerStore", "Configuration", "CLinux",
+                "CivilTime", "Accounting", "Exposition", "Reports", "Machine", "Netlink", "LedgerStore",
+                "Configuration", "CLinux",
                 "CDeflate",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -64,7 +66,7 @@ let package = Package(
         .executableTarget(
             name: "netusage",
             dependencies: [
-                "Exporter", "Reports", "Configuration", "Accounting", "CivilTime",
+                "Exporter", "Reports", "Machine", "Configuration", "Accounting", "CivilTime",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -100,9 +102,13 @@ let package = Package(
             ], exclude: ["Golden"]),
         tests(
             "LedgerStoreTests",
-            ["LedgerStore", "SQLite", "Accounting", "CivilTime", "CSQLite", "CFaultVFS", "CTestLinux", "TestSupport"],
+            [
+                "LedgerStore", "Machine", "SQLite", "Accounting", "CivilTime", "CSQLite", "CFaultVFS", "CTestLinux",
+                "TestSupport",
+            ],
             resources: [.copy("Fixtures")]),
         tests("ReportsTests", ["Reports", "Accounting", "CivilTime", "TestSupport"]),
+        tests("MachineTests", ["Machine"]),
         tests("SQLiteTests", ["SQLite"]),
         tests("NetlinkTests", ["Netlink", "CLinux", "CTestLinux", "TestSupport"]),
         tests("ExpositionTests", ["Exposition", "TestSupport"]),

@@ -3,6 +3,7 @@ import CivilTime
 import Configuration
 import Glibc
 import Logging
+import Machine
 
 /// A quota's program that is to be started, and what it is told.
 struct Announcement: Sendable {

@@ -4,6 +4,7 @@ import Configuration
 import Glibc
 import LedgerStore
 import Logging
+import Machine
 
 /// Writes down once a minute what the day has come to, a file a day: `network_usage_2026-11-21.csv`.
 ///

@@ -1,6 +1,7 @@
 import Accounting
 import Configuration
 import Glibc
+import Machine
 
 /// The configuration's file.
 package enum ConfigurationFile {

@@ -4,6 +4,7 @@ import Configuration
 import Glibc
 import LedgerStore
 import Logging
+import Machine
 import NIOCore
 import NIOPosix
 import Netlink
@@ -100,7 +101,7 @@ package struct Daemon: Sendable {
         logger.notice(
             "netusage starts", metadata: ["version": "\(Version.number)", "ledger": "\(options.storagePath)"])
         let children = Children()
-        let manager = ServiceManager()
+        let manager = SystemdNotifier()
         let (storeWakeups, wakeStore) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let settings = MeterSettings(configuration, zones)
         logger.note(configuration.notes)
@@ -223,7 +224,7 @@ package struct Daemon: Sendable {
     }
 
     private func startServer(
-        on loop: any EventLoop, _ web: WebSecurity.Start, _ meter: Meter, _ api: API, _ manager: ServiceManager,
+        on loop: any EventLoop, _ web: WebSecurity.Start, _ meter: Meter, _ api: API, _ manager: SystemdNotifier,
         _ reloader: Reloader
     ) async throws -> NIOLoopBound<HTTPServer> {
         let server = try await loop.submit { [self] in

@@ -4,6 +4,7 @@ import Configuration
 import Glibc
 import LedgerStore
 import Logging
+import Machine
 import NIOCore
 import NIOPosix
 import Netlink

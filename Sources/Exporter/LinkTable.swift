@@ -1,5 +1,6 @@
 import Accounting
 import Glibc
+import Machine
 import Netlink
 
 /// What is known of the kernel's links besides their counters, by number.

@@ -2,6 +2,7 @@ import CivilTime
 import Configuration
 import Glibc
 import Logging
+import Machine
 import Reports
 import Synchronization
 

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import Machine
 import Reports
 
 /// What the owner has agreed upon, is told, and tells.

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import Machine
 import Reports
 
 /// What reports are made of, as everything is now.

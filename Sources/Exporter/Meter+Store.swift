@@ -2,6 +2,7 @@ import Accounting
 import CivilTime
 import LedgerStore
 import Logging
+import Machine
 
 /// What goes to the store and what comes back.
 extension Meter {

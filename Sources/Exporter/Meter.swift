@@ -2,6 +2,7 @@ import Accounting
 import CivilTime
 import LedgerStore
 import Logging
+import Machine
 import NIOCore
 import Netlink
 import Synchronization

@@ -2,6 +2,7 @@ import Accounting
 import CivilTime
 import Configuration
 import Logging
+import Machine
 import Synchronization
 
 /// Reads the configuration and the zones' files again, when somebody asks or a file changes.
@@ -12,7 +13,7 @@ actor Reloader {
     private let path: String
     private let isRequired: Bool
     private let meter: Meter
-    private let manager: ServiceManager
+    private let manager: SystemdNotifier
     private let logger: Logger
     private var configuration: Configuration
     private var zones: Zones
@@ -30,7 +31,7 @@ actor Reloader {
 
     init(
         path: String, isRequired: Bool, configuration: Configuration, zones: Zones, meter: Meter,
-        manager: ServiceManager, logger: Logger
+        manager: SystemdNotifier, logger: Logger
     ) {
         self.path = path
         self.isRequired = isRequired

@@ -1,6 +1,7 @@
 import CivilTime
 import Configuration
 import Glibc
+import Machine
 
 /// A time zone as the machine's files have it now, and how to notice that they changed.
 struct SystemZone: Sendable {

@@ -2,6 +2,7 @@ import Accounting
 import CLinux
 import CivilTime
 import Glibc
+import Machine
 import NIOCore
 
 /// Waits, on a thread of its own, for whatever makes the meter read: kernel events, the next sampling moment, midnight,

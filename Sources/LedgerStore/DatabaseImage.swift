@@ -1,4 +1,5 @@
 import Glibc
+import Machine
 import SQLite
 
 /// An SQLite database read into memory, with the committed part of its write-ahead log.

@@ -2,6 +2,7 @@ import Accounting
 import CLinux
 import CivilTime
 import Glibc
+import Machine
 import SQLite
 
 /// The ledger on disk. Used by one thread at a time; every call blocks for as long as the disk takes.
@@ -387,20 +388,6 @@ package final class LedgerFile {
     private static func size(_ path: String) -> Int64 {
         var status = stat()
         return stat(path, &status) == 0 ? Int64(status.st_size) : 0
-    }
-}
-
-/// What tells the file at a path from another one that takes its place.
-package struct FileIdentity: Equatable, Sendable {
-    private let device: UInt64
-    private let inode: UInt64
-
-    /// `nil` when there is no file.
-    package init?(path: String) {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        device = UInt64(status.st_dev)
-        inode = UInt64(status.st_ino)
     }
 }
 

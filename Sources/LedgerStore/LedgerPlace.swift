@@ -1,4 +1,5 @@
 import Glibc
+import Machine
 
 /// Where a ledger lies, and what is made beside it.
 ///

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Exporter
+import Machine
 
 /// The command line: what each command takes, and its exit code.
 @main

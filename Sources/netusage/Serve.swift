@@ -2,6 +2,7 @@ import ArgumentParser
 import Exporter
 import Glibc
 import Logging
+import Machine
 import Reports
 
 /// `netusage serve`.

@@ -1,5 +1,5 @@
+import Accounting
 import ArgumentParser
-import Configuration
 import Glibc
 
 /// What a stream shows: how wide it is, and whether in colour.

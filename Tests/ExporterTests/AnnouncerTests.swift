@@ -2,6 +2,7 @@ import Accounting
 import CivilTime
 import Configuration
 import Logging
+import Machine
 import Synchronization
 import Testing
 

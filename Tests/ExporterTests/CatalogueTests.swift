@@ -6,6 +6,7 @@ import Netlink
 import Testing
 
 @testable import Exporter
+@testable import Machine
 
 /// A short life of a machine, told to the ledger and the link table as the meter tells it.
 struct Scenario {

@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import Machine
 import NIOCore
 import Testing
 

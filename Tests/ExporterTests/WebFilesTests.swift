@@ -2,6 +2,7 @@ import Glibc
 import Testing
 
 @testable import Exporter
+@testable import Machine
 
 /// Real files, as their stamps come from the kernel.
 @Suite("Web files")

@@ -2,6 +2,7 @@ import Accounting
 import Glibc
 import LedgerStore
 import Logging
+import Machine
 import NIOCore
 import NIOPosix
 

@@ -2,6 +2,7 @@ import Accounting
 import CLinux
 import CivilTime
 import Glibc
+import Machine
 import Netlink
 
 /// Sends a known number of bytes through a cable of its own, in a network that nobody else sees, and compares what each

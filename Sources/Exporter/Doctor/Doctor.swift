@@ -4,6 +4,7 @@ import CivilTime
 import Configuration
 import Glibc
 import LedgerStore
+import Machine
 import Netlink
 import Reports
 

@@ -1,4 +1,5 @@
 import Configuration
+import Machine
 import NIOSSL
 
 /// What connections are encrypted with, and which clients may connect.

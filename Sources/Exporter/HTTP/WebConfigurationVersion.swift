@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import Machine
 import NIOSSL
 
 /// One version of the web-config file with all that it names, read and checked.

@@ -1,4 +1,5 @@
 import Glibc
+import Machine
 
 /// The web-config file and the files that it names, as they were read.
 struct WebFiles: Hashable, Sendable {

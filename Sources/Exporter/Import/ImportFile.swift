@@ -3,6 +3,7 @@ import CivilTime
 import FoundationEssentials
 import Glibc
 import LedgerStore
+import Machine
 import Reports
 
 /// A file that another meter, or `netusage export`, has written.

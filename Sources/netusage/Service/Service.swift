@@ -1,5 +1,6 @@
 import Exporter
 import Glibc
+import Machine
 
 /// The daemon as a service of systemd: the system's, or a user's own.
 struct Service {

@@ -1,11 +1,11 @@
 import Glibc
 
 /// Whether the machine runs on battery, from `/sys/class/power_supply` (Documentation/ABI/testing/sysfs-class-power).
-enum PowerSupply {
+package enum PowerSupply {
     /// True when a battery of the machine itself discharges and nothing feeds it.
     ///
     /// - Parameter directory: Where the supplies are listed.
-    static func isOnBattery(in directory: String = "/sys/class/power_supply") -> Bool {
+    package static func isOnBattery(in directory: String = "/sys/class/power_supply") -> Bool {
         var isDischarging = false
         for name in names(in: directory) {
             let supply = directory + "/" + name

@@ -3,7 +3,7 @@ import Glibc
 /// Where the ledger is when nobody says where.
 package enum StoragePath {
     /// Root's, and that of the service.
-    static let system = "/var/lib/netusage/ledger.db"
+    package static let system = "/var/lib/netusage/ledger.db"
 
     /// For root the system's place, for others theirs, by the XDG base directory specification.
     package static func standard() -> String {

@@ -1,7 +1,7 @@
 import Glibc
 
 /// What tells one version of a file from another without reading it.
-struct FileStamp: Hashable, Sendable {
+package struct FileStamp: Hashable, Sendable {
     private let device: UInt64
     private let inode: UInt64
     private let size: Int64
@@ -11,13 +11,13 @@ struct FileStamp: Hashable, Sendable {
     private let changedNanoseconds: Int64
 
     /// `nil` when there is no file.
-    init?(path: String) {
+    package init?(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         self.init(status)
     }
 
-    init(_ status: stat) {
+    package init(_ status: stat) {
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
         size = Int64(status.st_size)
@@ -31,5 +31,5 @@ struct FileStamp: Hashable, Sendable {
     /// goes in steps of some milliseconds, and some file systems keep whole seconds only.
     ///
     /// - Parameter now: Seconds since 1970.
-    func isSettled(at now: Int64) -> Bool { now - max(changed, modified) > 2 }
+    package func isSettled(at now: Int64) -> Bool { now - max(changed, modified) > 2 }
 }

@@ -12,7 +12,7 @@ private let patience = Duration.seconds(10)
 ///   - grace: How long a task that is cancelled still waits, for work that mustn't be left half done.
 ///   - late: Called once if the work takes longer than ten seconds.
 /// - Throws: `CancellationError` when the task is cancelled and the grace is over; the thread then ends when it can.
-func onOwnThread<Value: Sendable>(
+package func onOwnThread<Value: Sendable>(
     grace: Duration = .zero, _ work: @escaping @Sendable () -> Value, late: @escaping @Sendable () async -> Void
 ) async throws(CancellationError) -> Value {
     let (results, result) = AsyncStream.makeStream(of: Value.self)

@@ -2,11 +2,11 @@ import FoundationEssentials
 import Glibc
 
 /// A directory of one's own that goes when this does.
-struct TemporaryDirectory: ~Copyable {
-    let path: String
+package struct TemporaryDirectory: ~Copyable {
+    package let path: String
 
     /// `nil` when there can't be one.
-    init?() {
+    package init?() {
         let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
         var name = Array("\(parent)/netusage-XXXXXX".utf8CString)
         guard mkdtemp(&name) != nil else { return nil }
@@ -17,7 +17,7 @@ struct TemporaryDirectory: ~Copyable {
     ///
     /// - Throws: When it can't be written.
     /// - Returns: Its path.
-    func file(_ name: String, _ bytes: [UInt8]) throws -> String {
+    package func file(_ name: String, _ bytes: [UInt8]) throws -> String {
         try Data(bytes).write(to: URL(filePath: path + "/" + name))
         return path + "/" + name
     }

@@ -5,22 +5,22 @@ import Synchronization
 /// The programs that this process starts, and as the first process of a container also those that others left to it.
 ///
 /// All waiting is done here: who waits for any child at all takes the status of those that somebody else waits for.
-final class Children: Sendable {  // A class, for there is one list of them for a process.
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
+package final class Children: Sendable {  // A class, for there is one list of them for a process.
+    package struct Failure: Error, CustomStringConvertible {
+        package let description: String
     }
 
     /// A program that was started, in a process group of its own, without input and output.
-    struct Child: Sendable {
+    package struct Child: Sendable {
         fileprivate let processID: pid_t
     }
 
     /// How a process ended.
-    struct Status {
+    package struct Status {
         let raw: CInt
 
         /// What is wrong with it; `nil` when it ended with 0. See wait(2).
-        var problem: String? {
+        package var problem: String? {
             let signal = raw & 0x7F
             if signal != 0 { return "it was ended by signal \(signal)" }
             let code = (raw >> 8) & 0xFF
@@ -41,7 +41,7 @@ final class Children: Sendable {  // A class, for there is one list of them for 
     private let state = Mutex(State())
 
     /// - Parameter isFirstProcess: Whether the kernel makes children of others this one's when their parent ends.
-    init(isFirstProcess: Bool = getpid() == 1) {
+    package init(isFirstProcess: Bool = getpid() == 1) {
         self.isFirstProcess = isFirstProcess
     }
 
@@ -49,7 +49,7 @@ final class Children: Sendable {  // A class, for there is one list of them for 
     ///
     /// - Parameter environment: The bytes of a `name=value` each.
     /// - Throws: `Failure` when it can't be started.
-    func start(_ command: [String], environment: [[UInt8]]) throws(Failure) -> Child {
+    package func start(_ command: [String], environment: [[UInt8]]) throws(Failure) -> Child {
         state.withLock { $0.startingCount += 1 }
         let process = Self.withCStrings(command.map { Array($0.utf8) }) { arguments in
             Self.withCStrings(environment) { netusage_spawn(arguments, $0) }
@@ -74,7 +74,7 @@ final class Children: Sendable {  // A class, for there is one list of them for 
     }
 
     /// How a program ended, once, or `nil` while it runs.
-    func status(of child: Child) -> Status? {
+    package func status(of child: Child) -> Status? {
         state.withLock { state in
             var raw: CInt = 0
             if let ended = state.wanted[child.processID], let status = ended {
@@ -88,7 +88,7 @@ final class Children: Sendable {  // A class, for there is one list of them for 
     }
 
     /// Ends a program and all that it has started in its process group; nobody may ask for its status any more.
-    func kill(_ child: Child) {
+    package func kill(_ child: Child) {
         state.withLock { state in
             // Once its status was taken the number may be another process's.
             if let ended = state.wanted.removeValue(forKey: child.processID), ended != nil { return }
@@ -98,7 +98,7 @@ final class Children: Sendable {  // A class, for there is one list of them for 
     }
 
     /// Takes the status of every child that has ended and that nobody asks for, so that none stays as a zombie. Never waits.
-    func takeEnded() {
+    package func takeEnded() {
         _ = state.withLockIfAvailable { state in
             state.killed = state.killed.filter { waitpid($0, nil, WNOHANG) == 0 }
             // A program that ends as soon as it is started would be taken for one that others left.

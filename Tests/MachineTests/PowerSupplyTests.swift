@@ -1,7 +1,6 @@
 import Foundation
+import Machine
 import Testing
-
-@testable import Exporter
 
 @Suite("Battery")
 struct PowerSupplyTests {

@@ -3,16 +3,16 @@ import Glibc
 
 /// What the process uses, for the standard `process_*` metrics
 /// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
-struct ProcessStatistics: Sendable {
-    var processorSeconds = 0.0
-    var residentBytes: UInt64 = 0
-    var virtualBytes: UInt64 = 0
-    var maximumVirtualBytes: UInt64 = 0
-    var threads: UInt64 = 0
-    var openDescriptors: UInt64 = 0
-    var maximumDescriptors: UInt64 = 0
+package struct ProcessStatistics: Sendable {
+    package var processorSeconds = 0.0
+    package var residentBytes: UInt64 = 0
+    package var virtualBytes: UInt64 = 0
+    package var maximumVirtualBytes: UInt64 = 0
+    package var threads: UInt64 = 0
+    package var openDescriptors: UInt64 = 0
+    package var maximumDescriptors: UInt64 = 0
 
-    static func now() -> ProcessStatistics {
+    package static func now() -> ProcessStatistics {
         var statistics = ProcessStatistics()
         var usage = rusage()
         getrusage(RUSAGE_SELF.rawValue, &usage)
@@ -35,7 +35,7 @@ struct ProcessStatistics: Sendable {
     }
 
     /// How many descriptors the process may have.
-    static func descriptorLimit() -> UInt64 { limit(RLIMIT_NOFILE) }
+    package static func descriptorLimit() -> UInt64 { limit(RLIMIT_NOFILE) }
 
     private static func limit(_ resource: __rlimit_resource) -> UInt64 {
         var limit = rlimit()
@@ -43,7 +43,7 @@ struct ProcessStatistics: Sendable {
         return UInt64(limit.rlim_cur)
     }
 
-    static func countOpenDescriptors() -> UInt64 {
+    package static func countOpenDescriptors() -> UInt64 {
         guard let stream = opendir("/proc/self/fd") else { return 0 }
         defer { closedir(stream) }
         var count: UInt64 = 0
@@ -52,13 +52,13 @@ struct ProcessStatistics: Sendable {
     }
 
     /// When the machine started, in seconds since 1970, as the wall clock goes now.
-    static func bootTime() -> Double {
-        let now = SystemClock.now()
-        return Double(now.wallNanoseconds) / 1e9 - Double(now.sinceBoot.nanoseconds) / 1e9
+    package static func bootTime() -> Double {
+        let (wall, sinceBoot) = SystemClock.nanoseconds()
+        return Double(wall) / 1e9 - Double(sinceBoot) / 1e9
     }
 
     /// When the process started, in seconds since 1970 (proc(5): field 22 of /proc/pid/stat, in ticks since boot).
-    static func startTime() -> Double {
+    package static func startTime() -> Double {
         let fields = statusFields()
         guard fields.count > 20, let ticks = Double(fields[20]) else { return 0 }
         return bootTime() + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))

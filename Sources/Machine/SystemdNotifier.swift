@@ -3,15 +3,15 @@ import Glibc
 
 /// The service manager's side of things, by its documented protocol and without its library: sd_notify(3),
 /// sd_listen_fds(3), sd_watchdog_enabled(3).
-struct ServiceManager: Sendable {
+package struct SystemdNotifier: Sendable {
     private let notifySocket: String?
     /// How often the manager wants to hear that the program is well, in microseconds; `nil` when it doesn't.
-    let watchdogMicroseconds: Int64?
+    package let watchdogMicroseconds: Int64?
     /// Listening sockets that the manager opened.
-    let listeners: [CInt]
+    package let listeners: [CInt]
 
     /// Reads the environment, and takes the variables out of it so that no child is misled.
-    init() {
+    package init() {
         func take(_ name: String) -> String? {
             defer { unsetenv(name) }
             return getenv(name).map { String(cString: $0) }
@@ -29,11 +29,11 @@ struct ServiceManager: Sendable {
         for descriptor in listeners { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
     }
 
-    func ready() { notify("READY=1\nSTATUS=metering") }
-    func stopping() { notify("STOPPING=1") }
-    func alive() { notify("WATCHDOG=1") }
+    package func ready() { notify("READY=1\nSTATUS=metering") }
+    package func stopping() { notify("STOPPING=1") }
+    package func alive() { notify("WATCHDOG=1") }
 
-    func reloading() {
+    package func reloading() {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         notify("RELOADING=1\nMONOTONIC_USEC=\(Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000)")

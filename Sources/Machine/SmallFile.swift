@@ -1,23 +1,23 @@
 import Glibc
 
 /// Files that are read whole.
-enum SmallFile {
+package enum SmallFile {
     /// Why a file can't be read, as the end of a sentence.
-    struct Failure: Error, Hashable, CustomStringConvertible {
-        let description: String
+    package struct Failure: Error, Hashable, CustomStringConvertible {
+        package let description: String
     }
 
     /// The file's bytes.
     ///
     /// - Throws: `Failure` when it can't be read, isn't a plain file or is larger than `limit` bytes.
-    static func read(_ path: String, limit: Int) throws(Failure) -> [UInt8] {
+    package static func read(_ path: String, limit: Int) throws(Failure) -> [UInt8] {
         try readWithStatus(path, limit: limit).bytes
     }
 
     /// The file's bytes, with what was known about the file before the first of them was read.
     ///
     /// - Throws: `Failure` when it can't be read, isn't a plain file or is larger than `limit` bytes.
-    static func readWithStatus(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], status: stat) {
+    package static func readWithStatus(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], status: stat) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         if descriptor < 0 { throw Failure(description: String(cString: strerror(errno))) }
         defer { close(descriptor) }
@@ -41,7 +41,7 @@ enum SmallFile {
     }
 
     /// A file's text without spaces and line ends around it; `nil` when it can't be read or is larger than 4 KiB.
-    static func text(_ path: String) -> String? {
+    package static func text(_ path: String) -> String? {
         guard let bytes = try? read(path, limit: 4096) else { return nil }  // What isn't there says nothing.
         let isSpace: (UInt8) -> Bool = { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }
         return String(

@@ -1,0 +1,80 @@
+import Foundation
+import Glibc
+import Machine
+import Testing
+
+/// Files of the real file system, in a directory of the test's own.
+@Suite("Files")
+struct PlainFileTests {
+    private let directory: URL
+
+    init() throws {
+        directory = FileManager.default.temporaryDirectory.appendingPathComponent("netusage-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    }
+
+    private func path(_ name: String) -> String { directory.appendingPathComponent(name).path }
+
+    private func write(_ name: String, _ bytes: Int) throws -> String {
+        try Data(repeating: 0x61, count: bytes).write(to: URL(fileURLWithPath: path(name)))
+        return path(name)
+    }
+
+    private func openNew(_ name: String) throws(PlainFile.Failure) -> (mode: mode_t, isNew: Bool) {
+        let (descriptor, isNew) = try PlainFile.open(path(name), beside: path("neighbour"))
+        defer { close(descriptor) }
+        var status = stat()
+        fstat(descriptor, &status)
+        return (status.st_mode & 0o7777, isNew)
+    }
+
+    @Test func aNewFileIsForItsOwnerAndGroupAlone() throws {
+        let previous = umask(0)
+        defer { umask(previous) }
+        #expect(try openNew("new") == (0o640, true))
+        #expect(try openNew("new") == (0o640, false), "one that is there is taken as it is")
+    }
+
+    @Test func linksAndTrapsArentFollowed() throws {
+        _ = try write("target", 3)
+        for (name, target) in [("link", "target"), ("dangling", "nowhere")] {
+            #expect(symlink(path(target), path(name)) == 0)
+            let error = #expect(throws: PlainFile.Failure.self) { try openNew(name) }
+            #expect(error.map { "\($0)" }?.contains("symbolic link") == true, "\(name)")
+        }
+        #expect(mkfifo(path("fifo"), 0o600) == 0)
+        #expect(throws: PlainFile.Failure.self) { try openNew("fifo") }
+        #expect(mkdir(path("directory"), 0o700) == 0)
+        #expect(throws: PlainFile.Failure.self) { try openNew("directory") }
+        #expect(!FileManager.default.fileExists(atPath: path("nowhere")))
+    }
+
+    @Test func aFileIsReadWholeOrNotAtAll() throws {
+        #expect(try SmallFile.read(write("full", 100), limit: 100).count == 100)
+        #expect(throws: SmallFile.Failure.self) { try SmallFile.read(write("more", 101), limit: 100) }
+        #expect(try SmallFile.read(write("empty", 0), limit: 100).isEmpty)
+        #expect(mkfifo(path("pipe"), 0o600) == 0)
+        for name in ["pipe", "nowhere", ""] {
+            #expect(throws: SmallFile.Failure.self) { try SmallFile.read(path(name), limit: 100) }
+        }
+    }
+
+    @Test func textIsTrimmed() throws {
+        try Data(" \t a b\r\n\n".utf8).write(to: URL(fileURLWithPath: path("text")))
+        #expect(SmallFile.text(path("text")) == "a b")
+        #expect(SmallFile.text(path("nowhere")) == nil)
+        #expect(try SmallFile.text(write("long", 5000)) == nil)
+    }
+
+    @Test func aChangedOrReplacedFileHasAnotherStamp() throws {
+        let file = try write("file", 10)
+        let (stamp, identity) = (FileStamp(path: file), FileIdentity(path: file))
+        #expect(stamp != nil && stamp == FileStamp(path: file))
+        try Data(repeating: 0x62, count: 11).write(to: URL(fileURLWithPath: file))
+        #expect(FileStamp(path: file) != stamp && FileIdentity(path: file) == identity)
+        let other = try write("other", 10)
+        #expect(rename(other, file) == 0)
+        #expect(FileIdentity(path: file) != identity && FileStamp(path: path("other")) == nil)
+        #expect(FileIdentity(path: path("other")) == nil)
+    }
+}
