@@ -156,6 +156,7 @@ package struct QuotaReport: Codable, Sendable {
     package var breached: Bool?
     package var breachedAt: String?
     package var breaches: UInt64
+    package private(set) var condition = QuotaCondition.ok
     package var thresholds: [Threshold]
     /// Absent while the daemon starts.
     package var projectedBytes: UInt64?
@@ -167,6 +168,7 @@ package struct QuotaReport: Codable, Sendable {
     /// Why it counts nothing, if so: then what is used isn't known, unless it was counted before.
     mutating func note(_ problem: String?) {
         self.problem = problem
+        defer { noteCondition() }
         guard problem != nil, usedBytes == 0 else { return }
         (usedBytes, leftBytes, measuredBytes, safePerDayBytes) = (nil, nil, nil, nil)
         (breached, projectedBytes, exhaustion, cost) = (nil, nil, nil, nil)
@@ -205,6 +207,24 @@ package struct QuotaReport: Codable, Sendable {
             cost = Cost(amount: amount.text(decimals: price.currency.decimals), currency: price.currency.code)
         }
         adjustments = state.adjustments.map { AdjustmentReport($0, calendar: calendar) }
+        noteCondition()
+    }
+
+    private mutating func noteCondition() {
+        condition =
+            if breached == true {
+                .breached
+            } else if problem != nil {
+                .unknown
+            } else if cycleSecondsAhead > 0 {
+                .notBegun
+            } else if cycleSecondsLeft == 0 {
+                .ended
+            } else if thresholds.contains(where: \.reached) {
+                .warned
+            } else {
+                exhaustion == nil ? .ok : .breachExpected
+            }
     }
 }
 

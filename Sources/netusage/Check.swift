@@ -7,8 +7,8 @@ struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Tell a monitoring system how the quotas are.",
         discussion: """
-            Exits with 0 if all is well, 1 if a threshold is reached, 2 if a quota is breached, 3 if that can't be told (also \
-            when no daemon has metered for a quarter of an hour), and prints a line with performance data, as the plugins of Nagios, Icinga and others do.
+            Exits with 0 if all is well, 1 if a threshold is reached or a breach is expected, 2 if a quota is breached, 3 if nobody \
+            knows (also when no daemon has metered for a quarter of an hour), and prints a line with performance data, as the plugins of Nagios, Icinga and others do.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -72,20 +72,24 @@ struct Check: ParsableCommand {
     }
 
     private static func state(of quota: QuotaReport) -> State {
-        if quota.breached == true { return .critical }
-        if quota.problem != nil { return .unknown }
-        return quota.thresholds.contains(where: \.reached) ? .warning : .ok
+        switch quota.condition.severity {
+        case .ok: .ok
+        case .warning: .warning
+        case .critical: .critical
+        case .unknown: .unknown
+        }
     }
 
     private static func text(_ quota: QuotaReport) -> String {
-        if let problem = quota.problem, quota.breached != true {
+        if quota.condition == .unknown, let problem = quota.problem {
             return "\(quota.name.withoutBars): \(problem.withoutBars)"
         }
         guard let used = quota.usedBytes else { return quota.name.withoutBars }
         let percent = decimalText(Double(used) / Double(quota.limitBytes) * 100, decimals: 1)
-        let isOver = quota.cycleSecondsLeft == 0 ? "is over, " : ""
+        let condition =
+            [.notBegun, .ended, .breachExpected].contains(quota.condition) ? "\(quota.conditionText), " : ""
         return
-            "\(quota.name.withoutBars) \(isOver)\(percent)% used (\(sizeText(used)) of \(sizeText(quota.limitBytes)))"
+            "\(quota.name.withoutBars) \(condition)\(percent)% used (\(sizeText(used)) of \(sizeText(quota.limitBytes)))"
     }
 
     /// `'label'=value;warning;critical;minimum`; the value is `U` where it isn't known.

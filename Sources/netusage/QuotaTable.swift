@@ -48,7 +48,7 @@ struct QuotaTable {
     /// Rounded to what is worth saying.
     private func timeLeft(_ seconds: Int64) -> String {
         switch seconds {
-        case ..<1: "over"
+        case ..<1: "ended"
         case ..<3600: counted((seconds + 59) / 60, "minute") + " left"
         case ..<172_800: counted((seconds + 1800) / 3600, "hour") + " left"
         default: counted((min(seconds, 1 << 40) + 43_200) / 86_400, "day") + " left"
@@ -93,29 +93,22 @@ struct QuotaTable {
         guard let used = quota.usedBytes else { return [] }
         let share = Double(used) / Double(max(1, quota.limitBytes))
         let percent = "\(decimalText(min(share, 999.999) * 100, decimals: 1)) %"
-        let state = state(of: quota)
-        let length = terminal.columns - 2 - 2 - width(percent) - 2 - width(state.word)
+        let word = quota.condition == .breached ? "BREACHED" : quota.conditionText
+        let colour = Self.colour(quota.condition.severity)
+        let length = terminal.columns - 2 - 2 - width(percent) - 2 - width(word)
         let filled = min(share, 1) * Double(length)
         let body = terminal.hasUnicode ? blocks(filled, of: length) : hashes(filled, of: length)
         return [
-            "[\(terminal.coloured(body, state.colour))]  \(percent)  \(terminal.coloured(state.word, state.colour))"
+            "[\(terminal.coloured(body, colour))]  \(percent)  \(terminal.coloured(word, colour))"
         ]
     }
 
-    private func state(of quota: QuotaReport) -> (word: String, colour: Terminal.Colour) {
-        if quota.cycleSecondsAhead > 0 { return ("not begun", .green) }
-        if quota.cycleSecondsLeft == 0 { return ("over", .green) }
-        if quota.breached == true { return ("BREACHED", .red) }
-        if let reached = quota.thresholds.last(where: \.reached) {
-            return ("over \(percentText(reached.threshold)) %", .yellow)
+    private static func colour(_ severity: QuotaCondition.Severity) -> Terminal.Colour {
+        switch severity {
+        case .ok: .green
+        case .warning, .unknown: .yellow
+        case .critical: .red
         }
-        return quota.exhaustion == nil ? ("ok", .green) : ("expected to breach", .yellow)
-    }
-
-    /// As it was written: without decimals where there are none.
-    private func percentText(_ share: Double) -> String {
-        let text = decimalText(share * 100, decimals: 2)
-        return text.hasSuffix(".00") ? String(text.dropLast(3)) : text.hasSuffix("0") ? String(text.dropLast()) : text
     }
 
     /// In eighths of a column.

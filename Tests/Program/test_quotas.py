@@ -509,7 +509,8 @@ def test_many_look_at_once_and_the_daemon_starts_meanwhile(home):
     looking += [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(10)]
     for each in looking:
         out, _ = each.communicate(timeout=60)
-        assert each.returncode == 0 and "104.20 kB of 1.00 MB" in out, out
+        # What is used so early in a cycle may lead beyond the limit: then it is a warning.
+        assert each.returncode in (0, 1) and "104.20 kB of 1.00 MB" in out, out
     assert home.used() == 104_200
 
 

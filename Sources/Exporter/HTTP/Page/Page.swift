@@ -179,14 +179,13 @@ struct Page {
             return heading + "<span class=\"warn\">not known</span></h3>\(problem)</div>"
         }
         let share = Double(used) / Double(quota.limitBytes)
-        let isWarned = quota.thresholds.contains(where: \.reached)
-        let (word, colour) =
-            quota.breached == true
-            ? ("breached", "breach")
-            : isWarned
-                ? ("over a threshold", "warn")
-                : quota.cycleSecondsLeft == 0
-                    ? ("over", "ok") : quota.exhaustion != nil ? ("expected to breach", "warn") : ("ok", "ok")
+        let word = quota.conditionText
+        let colour =
+            switch quota.condition.severity {
+            case .ok: "ok"
+            case .warning, .unknown: "warn"
+            case .critical: "breach"
+            }
         var facts = [
             ("Used", sum(used) + " of " + sum(quota.limitBytes)), ("Left", sum(quota.leftBytes ?? 0)),
             ("Cycle", "\(dateText(quota.cycleStart)) to \(dateText(quota.cycleEnd))"),
