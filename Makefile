@@ -50,7 +50,7 @@ demo: build ## Show a breach alert arrive: netusage, Prometheus and Alertmanager
 test: build test-units test-program ## Run all tests.
 
 .PHONY: quick
-quick: packages ## Run the tests that need no root, no disk and no kernel: under a minute after a build.
+quick: packages ## Run the tests that need neither root nor a ledger file: under a minute after a build.
 	swift test --skip '^LedgerStoreTests\.' --skip KernelNetworkTests --skip ZoneDatabaseTests
 
 # All for memory errors, and what has threads again for data races. XCTest itself leaks a few bytes, so leaks aren't looked for.

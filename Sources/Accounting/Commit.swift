@@ -199,13 +199,13 @@ package struct Commit: Sendable {
     /// Events whose programs are started once this is in the store. One that still awaits its program wasn't started
     /// after all.
     package var starts: [QuotaEvent] = []
-    /// What the owner told, for a store that was begun anew.
+    /// What the owner told, for a store that was begun again.
     package var adjustments: [Adjustment] = []
     /// What cycles of committed rates have given; it replaces what is stored.
     package var committedCycles: [CommittedCycle] = []
     /// Time in which nothing was read.
     package var unread: [Range<Timestamp>] = []
-    /// Whether it has all that is known of its accounts, for a store that was begun anew.
+    /// Whether it has all that is known of its accounts, for a store that was begun again.
     package var isWhole = false
 
     package init(header: LedgerHeader) {

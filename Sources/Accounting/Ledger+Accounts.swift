@@ -77,13 +77,13 @@ extension Ledger {
         var detached: [(account: Int, key: AccountKey)] = []
         for (index, key) in moves {
             guard let device = devices[index] else { continue }
-            let former = accounts[device.account].key
+            let previous = accounts[device.account].key
             let leavesPast = device.isNewcomer && (origin != nil || !accounts[device.account].lifetime.isZero)
             if device.isNewcomer, case .device = key, let predecessor = accountIndex[key] {
                 accounts[predecessor].events.resets += 1
             }
-            if case .device = former, case .device = key, accounts[device.account].memberCount == 1, !leavesPast {
-                if accountIndex[former] == device.account { accountIndex[former] = nil }
+            if case .device = previous, case .device = key, accounts[device.account].memberCount == 1, !leavesPast {
+                if accountIndex[previous] == device.account { accountIndex[previous] = nil }
                 accounts[device.account].key = key
                 uncounted.insert(device.account)
                 detached.append((device.account, key))
@@ -106,12 +106,12 @@ extension Ledger {
 
     /// A renamed account takes its new name's place; what was booked under that name before becomes part of it.
     mutating func attach(_ place: Int, as key: AccountKey) {
-        guard let former = accountIndex[key], former != place else {
+        guard let previous = accountIndex[key], previous != place else {
             accountIndex[key] = place
             return
         }
-        for (index, device) in devices where device.account == former { devices[index]?.account = place }
-        fold(former, into: place)
+        for (index, device) in devices where device.account == previous { devices[index]?.account = place }
+        fold(previous, into: place)
         accountIndex[key] = place
     }
 

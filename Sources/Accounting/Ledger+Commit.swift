@@ -60,7 +60,7 @@ extension Ledger {
         }
     }
 
-    /// The store has been begun anew, because the old file was damaged: it needs everything that is known here.
+    /// The store has been begun again, because the old file was damaged: it needs everything that is known here.
     package mutating func recommitEverything() {
         let untold = ((inFlight?.events ?? []) + pending.events).filter(\.isNews)
         // The book says of these that they are started, but they may be taken back.
@@ -153,7 +153,7 @@ extension Ledger {
         for entry in stored.accounts where place[entry.record.id] == nil && accountIndex[entry.record.key] == nil {
             place[entry.record.id] = restore(entry)
         }
-        // What was taken over from another meter is part of what an account has carried.
+        // Imported bytes are a part of what an account has carried.
         for entry in stored.accounts {
             if let index = place[entry.record.id] { accounts[index].lifetime = entry.lifetime }
         }

@@ -16,20 +16,20 @@ extension Ledger {
 
     /// A book that needs nothing added.
     mutating func begin(_ book: PlanBook) {
-        let former = planBook
+        let previous = planBook
         planBook = book
-        planBook.adoptRates(of: former)
+        planBook.adoptRates(of: previous)
         // What was counted by another name, or another clock, isn't what the quotas have.
-        if !isPlanBookOutdated { planBook.adoptHistories(of: former) }
+        if !isPlanBookOutdated { planBook.adoptHistories(of: previous) }
         isPlanBookOutdated = false
         cutsSpan = .earliest ..< .earliest
         uncounted = []
         for index in accounts.indices {
             let account = accounts[index]
             accounts[index].counting = account.isFolded ? .init() : planBook.counting(account.key)
-            // The store doesn't know of a new name yet: what plans have of the account is by its former one.
-            guard let former = book.keys[account.id], account.isFolded || former != account.key else { continue }
-            if accounts[index].counting != planBook.counting(former) { isPlanBookOutdated = true }
+            // The store doesn't know of a new name yet: what plans have of the account is by its previous one.
+            guard let previous = book.keys[account.id], account.isFolded || previous != account.key else { continue }
+            if accounts[index].counting != planBook.counting(previous) { isPlanBookOutdated = true }
         }
         planBook.storedAccounts = Set(book.keys.values)
         planBook.keys = [:]
@@ -94,7 +94,7 @@ extension Ledger {
         Bucket(containing: moment).start == moment || cuts.contains(moment)
     }
 
-    /// The book is to be made anew.
+    /// The book is to be made again.
     package mutating func outdatePlanBook() { isPlanBookOutdated = true }
 
     /// The first moment after this one at which a bucket is cut.
@@ -127,15 +127,15 @@ extension Ledger {
     mutating func noteClockStep(at now: Moment) {
         // Other cycles may be open by this clock than those that the book was made for.
         isPlanBookOutdated = true
-        let former = now.timestamp(before: now.sinceBoot.elapsed(since: lastReading.sinceBoot))
+        let previous = now.timestamp(before: now.sinceBoot.elapsed(since: lastReading.sinceBoot))
         pending.unread = pending.unread.map { span in
-            span.lowerBound == .earliest ? span : span.clamped(to: .earliest..<max(span.lowerBound, former))
+            span.lowerBound == .earliest ? span : span.clamped(to: .earliest..<max(span.lowerBound, previous))
         }.filter { !$0.isEmpty }
         if let begunAt, now.sinceBoot.elapsed(since: begunAt) < Self.longestStart {
             noteUnread(from: .earliest, to: now.timestamp(before: now.sinceBoot.elapsed(since: begunAt)))
         } else {
             // A clock that was behind for a while comes back to time that was read.
-            noteUnread(from: max(meteredUntil, planBook.records.meteredUntil), to: former)
+            noteUnread(from: max(meteredUntil, planBook.records.meteredUntil), to: previous)
         }
     }
 

@@ -429,7 +429,7 @@ extension Ledger {
 
     /// After a crash the last bytes of a device that is gone by now are in no counter and not in the store, though they
     /// may have been shown. A counter that went on from the store would step back a little, which Prometheus takes for a
-    /// restart and adds the whole of it; so it starts anew instead.
+    /// restart and adds the whole of it; so it starts again instead.
     private mutating func restartCounters(of lost: [DeviceRecord]) {
         for record in lost {
             guard let id = record.account, let index = accounts.firstIndex(where: { $0.id == id }) else { continue }

@@ -51,7 +51,7 @@ package struct Ledger: Sendable {
     package internal(set) var planBook = PlanBook.empty
     /// Accounts that are new or have new names, and don't know yet which plans count them.
     var uncounted: Set<Int> = []
-    /// Whether an account with a past has come under another plan's eyes, so that the book has to be made anew.
+    /// Whether an account with a past has come under another plan's eyes, so that the book has to be made again.
     package internal(set) var isPlanBookOutdated = false
     /// Where buckets near the present end besides their five minutes, and of what time that is known.
     var cuts: [Timestamp] = []
@@ -210,7 +210,7 @@ package struct Ledger: Sendable {
     /// closes what lies before it. Devices that the ledger doesn't know are passed over.
     ///
     /// - Parameter endsInterval: Whether a sampling interval ends here, so that rates are taken.
-    /// - Returns: Whether this must be committed at once: a counter began anew, and what it showed before is nowhere but
+    /// - Returns: Whether this must be committed at once: a counter began again, and what it showed before is nowhere but
     ///   here, or a device got its first baseline.
     @discardableResult
     package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) -> Bool {

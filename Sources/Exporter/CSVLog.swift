@@ -154,9 +154,9 @@ actor CSVLog {
         var end = lseek(descriptor, 0, SEEK_END)
         // A line has some sixty bytes; what a power cut leaves may be a page of zeros.
         var byte: UInt8 = 0
-        let former = end
+        let previous = end
         while end > 0, pread(descriptor, &byte, 1, end - 1) == 1, byte != UInt8(ascii: "\n") { end -= 1 }
-        if end != former { ftruncate(descriptor, end) }
+        if end != previous { ftruncate(descriptor, end) }
         return end <= 0
     }
 

@@ -136,15 +136,15 @@ package struct LedgerAccess: Sendable {
         }
     }
 
-    /// So many slots are taken over at a time: some 400 kB for the daemon.
+    /// So many slots are imported at a time: some 400 kB for the daemon.
     private static let slotsAtATime = 5000
 
-    /// Takes over what another meter has counted, piece by piece. Broken off, it may be begun again.
+    /// Imports what another meter has counted, piece by piece. If it is broken off, it can be done again.
     ///
     /// - Parameters:
     ///   - source: Its times are by the ledger's zone where they have none.
     ///   - uplink: A device whose bytes are booked to the uplink, too.
-    ///   - replaces: Whether what was taken over of the same devices before is to be forgotten.
+    ///   - replaces: Whether earlier imports of the same devices are forgotten first.
     ///   - isTrial: Whether everything stays as it was.
     ///   - progress: Is told how much is done, from 0 to 1.
     /// - Throws: `Failure`.
@@ -226,7 +226,7 @@ package struct LedgerAccess: Sendable {
             let other = try importPiece(forgotten + nothing, setup, isTrial: true).lazy.compactMap(\.otherClock).first
         else { return }
         throw .refused(
-            "what was taken over before was told by a clock with \(other), and this goes by one with \(clock): name the former zone with --timezone, or begin anew with --replace"
+            "the last import went by a clock with \(other), and this one goes by a clock with \(clock): name the last one's zone with --timezone, or begin again with --replace"
         )
     }
 

@@ -34,7 +34,7 @@ extension Meter {
             let devices = outcomes.filter { $0.key != .uplink }
             let taken = (devices.isEmpty ? outcomes : devices).reduce(into: Total.zero) { $0 += $1.taken.total }
             if !taken.isZero {
-                logger.notice("another meter's records were taken over", metadata: ["bytes": "\(taken.bytes)"])
+                logger.notice("another meter's history was imported", metadata: ["bytes": "\(taken.bytes)"])
             }
             ledger.outdatePlanBook()
             wakeStore.yield()

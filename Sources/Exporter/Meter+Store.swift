@@ -12,7 +12,7 @@ extension Meter {
     /// Whether the book is of other plans than those that are set.
     private var wantsOtherPlans: Bool { !ledger.planBook.isOf(settings.plans, settings.calendars) }
 
-    /// Whether the book is of other plans than those that are set, or has to be made anew.
+    /// Whether the book is of other plans than those that are set, or has to be made again.
     private var wantsAnotherPlanBook: Bool { ledger.isPlanBookOutdated || wantsOtherPlans }
 
     /// Whether the program's last commit is in the store.
@@ -135,7 +135,7 @@ extension Meter {
         storeSucceeded(sizeBytes: sizeBytes)
     }
 
-    /// The store begins anew with an empty file: it needs everything.
+    /// The store begins again with an empty file: it needs everything.
     private func storeBegunAnew() {
         ledger.recommitEverything()
         isUrgent = true

@@ -68,7 +68,7 @@ actor Meter {
     /// What the owner tells, waiting for the store, and what of it the store is at.
     var orders: [WaitingOrder] = []
     var orderUnderWay: WaitingOrder?
-    /// What is to be taken over from another meter, and what of it the store is at.
+    /// A piece of an import that waits for the store, and the one that the store is at.
     var waitingImport: WaitingImport?
     var importUnderWay: WaitingImport?
     /// Programs that wait for the store to know that they are started, and those of them whose commit is under way.
@@ -621,7 +621,7 @@ actor Meter {
 
     // MARK: - Configuration
 
-    /// Other settings hold from now on. Another calendar holds once the store has booked its days anew.
+    /// Other settings hold from now on. Another calendar holds once the store has booked its days again.
     func apply(_ settings: MeterSettings) {
         read(endsInterval: false)
         let isOnBattery = self.settings.isOnBattery

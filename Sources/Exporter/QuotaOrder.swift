@@ -161,7 +161,7 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
             }
         case .noLedger: "there is no ledger to keep it in; see what the daemon's log says about its file"
         case .busy: "the daemon is busy with other orders; try again in a moment"
-        case .importing: "another import is under way; try again when it is done: what was taken over till then stays"
+        case .importing: "another import is under way; try again when it is done: what was imported till then stays"
         case .ending: "the daemon ends just now; try again in a moment"
         case .store(let error): "\(error)"
         case .doubtful(let error): "\(error); look with netusage quota whether it was done"

@@ -108,7 +108,7 @@ actor Reloader {
             await meter.logPlanProblems()
         } catch {
             await meter.reloadFailed()
-            logger.tell("the configuration has errors; the former one goes on", error)
+            logger.tell("the configuration has errors; the previous one goes on", error)
             problem = "\(error)\n"
         }
         manager.ready()
@@ -132,7 +132,8 @@ actor Reloader {
         } catch {
             if error == zoneProblem { return }
             zoneProblem = error
-            logger.warning("the time zone's file can't be used; the former zone holds", metadata: ["error": "\(error)"])
+            logger.warning(
+                "the time zone's file can't be used; the previous zone holds", metadata: ["error": "\(error)"])
         }
     }
 

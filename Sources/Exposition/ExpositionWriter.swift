@@ -17,7 +17,7 @@ package struct ExpositionWriter: ~Copyable {
         storage.deallocate()
     }
 
-    /// Begins a new body; the former one is gone.
+    /// Begins a new body; the previous one is gone.
     package mutating func begin(_ format: ExpositionFormat) {
         self.format = format
         count = 0

@@ -6,12 +6,12 @@ import SQLite
 
 extension Timestamp: SQLConvertible {
     package var sqlValue: SQLValue { .integer(secondsSinceEpoch) }
-    package init(_ row: Row, column: Int) { self.init(secondsSinceEpoch: row[column]) }
+    package init(_ row: Row, column: Int) { self.init(secondsSinceEpoch: row.integer(column)) }
 }
 
 extension AccountID: SQLConvertible {
     package var sqlValue: SQLValue { .integer(rawValue) }
-    package init(_ row: Row, column: Int) { self.init(rawValue: row[column]) }
+    package init(_ row: Row, column: Int) { self.init(rawValue: row.integer(column)) }
 }
 
 extension DeviceIndex: SQLBindable {
@@ -51,9 +51,10 @@ extension AccountKey {
 }
 
 extension Row {
-    /// `received` and `transmitted`, from this column on.
-    @inline(__always) func total(from column: Int) -> Total {
-        Total(received: self[column], transmitted: self[column + 1])
+    /// `received` and `transmitted`, from this column on. Millions of rows are read at a start: no generic calls here.
+    func total(from column: Int) -> Total {
+        Total(
+            received: UInt64(max(0, integer(column))), transmitted: UInt64(max(0, integer(column + 1))))
     }
 
     /// The same of a counter of the kernel, which may be above 2^63.

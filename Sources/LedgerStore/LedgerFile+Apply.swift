@@ -34,7 +34,7 @@ extension LedgerFile {
                 // All of them make room first: two may have swapped their names.
                 for record in commit.accounts { try removeAccount(record.id) }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
-                // All counts as metered here, whenever that was: nobody knows any more what was taken over.
+                // Everything counts as metered here, whenever that was: nobody knows any more what was imported.
                 if commit.isWhole {
                     for record in commit.accounts { try noteImport(of: record.id, ownFrom: .earliest) }
                 }
@@ -88,10 +88,10 @@ extension LedgerFile {
         try removeAccount(fold.source)
     }
 
-    /// What was taken over for either stays known as that. Before the first bytes of both, more may be.
+    /// Imports of either account stay known as imports. More can be imported of the time before the first bytes of both.
     private func foldImport(_ fold: Commit.Fold, ownFrom: Timestamp?) throws {
         let (source, target) = (fold.source, fold.target)
-        if try !hasImport(source), try !hasImport(target) { return }
+        if try !past.hasImport(source), try !past.hasImport(target) { return }
         try connection.run(
             """
             INSERT INTO taken (account, source, start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns))
@@ -106,17 +106,17 @@ extension LedgerFile {
         for table in ["taken", "import"] { try connection.run("DELETE FROM \(table) WHERE account = ?1", source) }
     }
 
-    /// The same, or what the first day tells if nothing was taken over.
+    /// When an account's own bytes begin: as it is noted, or by the first day if nothing was imported.
     private func ownBeginning(of account: AccountID) throws -> Timestamp? {
-        if try hasImport(account) { return try ownFrom(of: account) }
+        if try past.hasImport(account) { return try past.ownFrom(of: account) }
         guard
             let start: Timestamp = try connection.value(
                 "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day WHERE account = ?1)", account)
         else { return nil }
-        return try start < keptFrom() ? start : firstBucket(of: account, from: start)?.start ?? start
+        return try start < past.keptFrom() ? start : past.firstBucket(of: account, from: start)?.start ?? start
     }
 
-    /// Notes from when on an account's bytes are the ledger's own, if it has any, and the time of what was taken over.
+    /// Notes from when on an account's bytes are the ledger's own, if it has any, and the time that was imported.
     func noteImport(of account: AccountID, ownFrom: Timestamp?) throws {
         try connection.run(
             """
@@ -127,7 +127,7 @@ extension LedgerFile {
             """, account, ownFrom)
     }
 
-    /// One for which something was taken over isn't empty.
+    /// An account with an import isn't empty.
     private func removeEmptyAccount(_ id: AccountID) throws {
         try connection.run(
             """
@@ -226,7 +226,7 @@ extension LedgerFile {
         try noteFirstBytes(commit)
     }
 
-    /// Where something was taken over for an account before it had any bytes of its own: when these begin can't be told later,
+    /// For accounts that had an import before they had any bytes of their own: when those begin isn't known any more later,
     /// when the buckets are gone.
     private func noteFirstBytes(_ commit: Commit) throws {
         let waiting: Set<AccountID> = Set(

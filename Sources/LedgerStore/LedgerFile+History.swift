@@ -42,7 +42,7 @@ extension LedgerFile {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
-                let kept = try keptFrom()
+                let kept = try past.keptFrom()
                 var page = StoredBuckets(
                     sequence: try storedSequence(), accounts: [:], rows: [], from: start, until: end,
                     keptFrom: kept, first: try oldestBucket()?.start ?? kept)

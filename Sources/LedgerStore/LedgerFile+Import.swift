@@ -2,14 +2,13 @@ import Accounting
 import CivilTime
 import SQLite
 
-/// Taking over what another meter has counted.
+/// Imports of what another meter has counted.
 extension LedgerFile {
-    /// Books what was carried before the ledger began to meter an account, as far as it isn't there: nothing counts twice,
-    /// and what is there stays.
+    /// Books what ``Reconciliation`` finds to be new: nothing is counted twice, and what the ledger has stays.
     ///
     /// - Parameters:
     ///   - calendar: Tells when days begin.
-    ///   - now: Of an account for which nothing was metered yet, all that was carried before is taken.
+    ///   - now: Everything before it may be new to an account of which nothing was metered.
     ///   - horizon: Buckets that end before it aren't made.
     ///   - isTrial: Whether everything stays as it was.
     /// - Throws: `StoreError`; then the file is as it was before.
@@ -51,10 +50,10 @@ extension LedgerFile {
         // By another clock the same bytes have other times: nobody could tell which of them are there.
         let others = try accounts.compactMap { account -> ImportOutcome? in
             guard let clock = account.clock, let number = try number(of: account.key),
-                let former = try self.clock(of: number), former != clock
+                let previous = try self.clock(of: number), previous != clock
             else { return nil }
             var outcome = ImportOutcome(account.key)
-            outcome.otherClock = former
+            outcome.otherClock = previous
             return outcome
         }
         if !others.isEmpty { return others }
@@ -70,7 +69,7 @@ extension LedgerFile {
         let isNew = try number(of: key) == nil
         if isNew, parts.allSatisfy(\.slots.isEmpty) { return ImportOutcome(key) }
         let account = try account(of: key)
-        let news = try Reconciliation(parts, of: account, key, isNew: isNew, in: self, by: days, at: now)
+        let news = try Reconciliation(parts, of: account, key, isNew: isNew, in: past, by: days, at: now)
         for row in news.rows { try book(row, of: account, by: days, horizon) }
         try noteImport(of: account, ownFrom: news.ownFrom)
         if let clock = parts.lazy.compactMap(\.clock).first {
@@ -106,7 +105,7 @@ extension LedgerFile {
         return AccountID(rawValue: id)
     }
 
-    // MARK: - What was taken over
+    // MARK: - Imported rows
 
     private func book(
         _ row: ImportedRow, of account: AccountID, by days: BookedDays, _ horizon: Timestamp
@@ -116,7 +115,7 @@ extension LedgerFile {
             try omitBuckets(before: min(Bucket(containing: horizon).start, Bucket(containing: spread.end).end))
         }
         // Nor are there any that may be gone.
-        try spread.forEachBucket(since: max(horizon, try keptFrom())) { bucket, share in
+        try spread.forEachBucket(since: max(horizon, try past.keptFrom())) { bucket, share in
             try add(Total(share), to: account, at: bucket)
         }
         for (day, share) in days.shares(of: spread) {
@@ -132,7 +131,7 @@ extension LedgerFile {
             row.own.transmitted)
     }
 
-    /// Takes away again what was taken over.
+    /// Takes earlier imports away again.
     private func forget(_ accounts: [ImportedAccount], _ calendar: LocalCalendar) throws -> [AccountKey: Total] {
         if accounts.isEmpty { return [:] }
         let days = try bookedDays(calendar)
@@ -142,7 +141,7 @@ extension LedgerFile {
             if account.key != .uplink, !account.source.isEmpty { numbers += try owners(of: account.source) }
             for number in Set(numbers) {
                 let total = try forget(account.source, of: number, by: days)
-                if let key = try key(of: number), !total.isZero { forgotten[key, default: .zero] += total }
+                if let key = try past.key(of: number), !total.isZero { forgotten[key, default: .zero] += total }
             }
         }
         for table in ["bucket", "day"] {
@@ -170,9 +169,9 @@ extension LedgerFile {
             return share.without(there)
         }
         var forgotten = Total.zero
-        let kept = try keptFrom()
+        let kept = try past.keptFrom()
         let owner = source.isEmpty ? ImportOwner.account(account) : .source(source, in: account)
-        for row in try importedRows(owner, in: .earliest ..< .latest) {
+        for row in try past.importedRows(owner, in: .earliest ..< .latest) {
             let spread = row.spread
             forgotten += row.total
             try spread.forEachBucket(since: kept) { bucket, share in
@@ -191,9 +190,9 @@ extension LedgerFile {
             }
         }
         try connection.run("DELETE FROM taken WHERE account = ?1 AND ?2 IN (source, '')", account, source)
-        if try hasImport(account) {
-            try noteImport(of: account, ownFrom: try ownFrom(of: account))
-            // Where nothing is left, what is taken over next may be by another one.
+        if try past.hasImport(account) {
+            try noteImport(of: account, ownFrom: try past.ownFrom(of: account))
+            // Where nothing is left, the next import may go by another clock.
             try connection.run(
                 "UPDATE import SET clock = NULL WHERE account = ?1 AND NOT EXISTS (SELECT 1 FROM taken WHERE account = ?1)",
                 account)
@@ -202,7 +201,7 @@ extension LedgerFile {
     }
 
     private func owners(of source: String) throws -> [AccountID] {
-        try connection.rows("SELECT DISTINCT account FROM taken WHERE source = ?1 AND \(Self.isNoUplink)", source) {
+        try connection.rows("SELECT DISTINCT account FROM taken WHERE source = ?1 AND \(FilePast.isNoUplink)", source) {
             $0[0]
         }
     }

@@ -4,7 +4,7 @@ import SQLite
 
 /// Reading the ledger. Everything in the file is taken as it may be: damaged.
 extension LedgerFile {
-    /// Reads what the program needs to go on, after booking the days anew if this calendar begins them at other moments.
+    /// Reads what the program needs to go on, after booking the days again if this calendar begins them at other moments.
     ///
     /// - Parameters:
     ///   - calendar: By which the days are wanted.

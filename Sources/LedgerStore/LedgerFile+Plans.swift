@@ -41,7 +41,7 @@ extension LedgerFile {
     private func fill(_ book: inout PlanBook, calendar: LocalCalendar?, at now: Timestamp) throws {
         let keys = Dictionary(uniqueKeysWithValues: try loadAccounts().map { ($0.id, $0.key) })
         book.keys = keys
-        let complete = try keptFrom()
+        let complete = try past.keptFrom()
         book.omitSamples(before: complete)
         let source = PlanRestore(try days(calendar: calendar, bucketsFrom: complete), for: book, at: now)
         let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
@@ -80,7 +80,7 @@ extension LedgerFile {
         from start: Timestamp, before end: Timestamp, _ body: (Timestamp, AccountID, Total) throws -> Void
     ) throws {
         try connection.forEach(Self.bucketsOfTime, start, end) { row in
-            try body(row[0], row[1], row.total(from: 2))
+            try body(Timestamp(row, column: 0), AccountID(row, column: 1), row.total(from: 2))
         }
     }
 
@@ -116,14 +116,16 @@ extension LedgerFile {
             var last = scan.next
             var next = scan.end
             try connection.scan(Self.bucketsOfTime, scan.next, scan.end) { row in
-                let start: Timestamp = row[0]
+                let start = Timestamp(row, column: 0)
                 if start != last, count >= Self.rowsPerScan {
                     next = start
                     return false
                 }
                 last = start
                 count += 1
-                if let counting = countings[row[1]] { scan.add(row.total(from: 2), for: counting, at: start) }
+                if let counting = countings[AccountID(row, column: 1)] {
+                    scan.add(row.total(from: 2), for: counting, at: start)
+                }
                 return true
             }
             scan.advance(to: next)
@@ -164,7 +166,7 @@ extension LedgerFile {
         }
     }
 
-    /// Time in which the uplink wasn't metered, neither here nor by a meter whose records were taken over.
+    /// Time in which the uplink wasn't metered, neither here nor by a meter whose history was imported.
     func unread() throws -> [Range<Timestamp>] {
         let spans = try connection.rows("SELECT start_at, end_at FROM unread ORDER BY start_at") { $0.span(from: 0) }
         let metered = try connection.first(

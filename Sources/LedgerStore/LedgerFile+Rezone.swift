@@ -3,36 +3,36 @@ import CivilTime
 
 /// Another calendar for the same bytes.
 extension LedgerFile {
-    /// Books the days anew from their buckets where this calendar begins days at other moments than the one they were
+    /// Books the days again from their buckets where this calendar begins days at other moments than the one they were
     /// booked by. What the buckets that are kept don't tell of stays on its day, so that a calendar and back gives the
     /// same days. Part of a transaction.
     func rebookDays(by calendar: LocalCalendar) throws {
         guard let from: Timestamp = try connection.value("SELECT buckets_from FROM ledger") else { return }
         let starts = try dayStarts()
-        let former = starts[(starts.lastIndex { $0.start <= from } ?? 0)...]
-        guard former.contains(where: { calendar.start(of: $0.day) != $0.start }) else { return }
+        let previous = starts[(starts.lastIndex { $0.start <= from } ?? 0)...]
+        guard previous.contains(where: { calendar.start(of: $0.day) != $0.start }) else { return }
         var moved = BucketSums()
-        var place = former.startIndex
+        var place = previous.startIndex
         var span = Timestamp(secondsSinceEpoch: 0)..<Timestamp(secondsSinceEpoch: 0)
         var day = CivilDate(daysSinceEpoch: 0)
         try forEachBucket(from: from, before: .latest) { start, account, total in
-            while place + 1 < former.endIndex, former[place + 1].start <= start { place += 1 }
+            while place + 1 < previous.endIndex, previous[place + 1].start <= start { place += 1 }
             if !span.contains(start) {
                 day = calendar.day(containing: start)
                 span = calendar.span(ofDay: day)
             }
-            moved.move(total, of: account, from: former[place].day, to: day)
+            moved.move(total, of: account, from: previous[place].day, to: day)
         }
-        try rebook(moved, from: former.first?.day, calendar: calendar)
+        try rebook(moved, from: previous.first?.day, calendar: calendar)
     }
 
-    /// What the kept buckets hold of each account's days, by the former calendar and by the new one.
+    /// What the kept buckets hold of each account's days, by the previous calendar and by the new one.
     private struct BucketSums {
-        var former: [AccountID: [CivilDate: Total]] = [:]
+        var previous: [AccountID: [CivilDate: Total]] = [:]
         var new: [Commit.DayKey: Total] = [:]
 
-        mutating func move(_ total: Total, of account: AccountID, from former: CivilDate, to day: CivilDate) {
-            self.former[account, default: [:]][former, default: .zero] += total
+        mutating func move(_ total: Total, of account: AccountID, from previous: CivilDate, to day: CivilDate) {
+            self.previous[account, default: [:]][previous, default: .zero] += total
             new[.init(account: account, day: day), default: .zero] += total
         }
     }
@@ -46,7 +46,7 @@ extension LedgerFile {
 
     private func rebook(_ sums: BucketSums, from first: CivilDate?, calendar: LocalCalendar) throws {
         guard let first else { return }
-        let kept = try totals(from: first, without: sums.former)
+        let kept = try totals(from: first, without: sums.previous)
         try connection.run("DELETE FROM day WHERE day >= ?1", first)
         try connection.run("DELETE FROM day_start WHERE day >= ?1", first)
         for (account, days) in kept {

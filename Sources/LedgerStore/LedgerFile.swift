@@ -135,7 +135,7 @@ package final class LedgerFile {
         rest()
     }
 
-    /// The connection, opened anew after a rest.
+    /// The connection, opened again after a rest.
     var connection: Connection {
         get throws {
             if let openConnection { return openConnection }
@@ -151,7 +151,7 @@ package final class LedgerFile {
         }
     }
 
-    /// Copies the log into the file if it has become long, so that the next commit on this connection begins it anew, in
+    /// Copies the log into the file if it has become long, so that the next commit on this connection begins it again, in
     /// place. A reader in the midst of the log puts it off.
     func copyLongLog() {
         if commitsInLog >= commitsPerLog {
@@ -188,6 +188,8 @@ package final class LedgerFile {
             throw StoreError(.replaced, path: path, "the ledger's file was deleted or replaced")
         }
     }
+
+    var past: FilePast { FilePast(of: self) }
 
     /// Runs `body`, and turns what SQLite says into an error for people.
     func translatingErrors<Value>(_ body: () throws -> Value) throws(StoreError) -> Value {
@@ -322,7 +324,7 @@ package final class LedgerFile {
         // Small pages: a flush of a few devices touches one row in each of four tables, and what it writes is pages.
         if version == 0 { try connection.execute("PRAGMA page_size = 1024") }
         // Write-ahead log: a commit is one append. The log is copied into the file by copyLongLog() alone: a connection
-        // that was opened anew doesn't know how far that has come, and would do it all again.
+        // that was opened again doesn't know how far that has come, and would do it all again.
         try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0")
         // FULL: the log is on the disk when a commit returns. With NORMAL a power cut would take back everything since
         // the last checkpoint, half an hour at this pace; the rules allow one flush interval. It costs one fsync a minute.

@@ -76,7 +76,7 @@ final class KernelQueries {
 
     /// Addresses that stand for the internet, those of each half together: the kernel is asked for the route to each, and
     /// nothing is sent there. Hardly anybody has a route for those of documentation (RFC 5737, 3849, 9637) alone; some
-    /// others follow, as a router may refuse the former. All of IPv6's are in one half.
+    /// others follow, as a router may refuse the first ones. All of IPv6's are in one half.
     private static let farAddresses: [CInt: [[[UInt8]]]] = [
         AF_INET: [
             [[192, 0, 2, 1], [198, 51, 100, 1], [203, 0, 113, 1], [193, 0, 0, 1]], [[12, 0, 0, 1], [17, 0, 0, 1]],

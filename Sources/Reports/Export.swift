@@ -42,7 +42,7 @@ package struct Export<Reader: LedgerReader> {
     package func write(to sink: @escaping Sink) async throws {
         switch query.format {
         case .csv:
-            var buffer = Array("start,end,device,kind,received_bytes,transmitted_bytes\r\n".utf8)
+            var buffer = Array("\(HistoryCSV.header)\r\n".utf8)
             try await forEachEntry { entry, share in
                 buffer += csvLine(entry).utf8
                 if buffer.count >= Self.pieceBytes {
@@ -106,7 +106,7 @@ package struct Export<Reader: LedgerReader> {
             guard let place = order[row.key] else { return }
             if !slot.contains(row.start) {
                 try await close()
-                // It begins where the former one ended, also where the clock goes on or back by half an hour.
+                // It begins where the previous one ended, also where the clock goes on or back by half an hour.
                 let start = max(slots.start(ofSlotAt: row.start), slot.upperBound)
                 slot = start..<min(slots.end(ofSlotAt: row.start), max(span.until, row.start.adding(seconds: 1)))
             }
@@ -148,10 +148,9 @@ package struct Export<Reader: LedgerReader> {
     // MARK: - Lines
 
     private func csvLine(_ entry: Entry) -> String {
-        let start = span.calendar.rfc3339(entry.slot.lowerBound)
-        let end = span.calendar.rfc3339(entry.slot.upperBound)
-        return
-            "\(start),\(end),\(csvField(entry.name)),\(entry.kind),\(entry.total.received),\(entry.total.transmitted)\r\n"
+        HistoryCSV.line(
+            from: span.calendar.rfc3339(entry.slot.lowerBound), to: span.calendar.rfc3339(entry.slot.upperBound),
+            of: entry.name, entry.kind, entry.total)
     }
 
     private func jsonLine(_ entry: Entry) -> String {
@@ -161,12 +160,4 @@ package struct Export<Reader: LedgerReader> {
             "{\"start\":\"\(start)\",\"end\":\"\(end)\",\"device\":\(jsonString(entry.name)),\"kind\":\"\(entry.kind)\","
             + "\"received_bytes\":\(entry.total.received),\"transmitted_bytes\":\(entry.total.transmitted)}"
     }
-}
-
-/// A field of RFC 4180: in quotes where it has to be.
-private func csvField(_ text: String) -> String {
-    let isPlain = text.utf8.allSatisfy { ![UInt8(ascii: ","), UInt8(ascii: "\""), 13, 10].contains($0) }
-    if isPlain { return text }
-    let escaped = text.utf8.flatMap { $0 == UInt8(ascii: "\"") ? [$0, $0] : [$0] }
-    return "\"\(String(decoding: escaped, as: UTF8.self))\""
 }

@@ -42,7 +42,7 @@ package struct ExportQuery: Codable, Sendable {
             self.value = value
         }
 
-        /// Those of the scrape that the README sets up, so that exported series go on where scraped ones begin.
+        /// Those of the scrape configuration in the README, so that exported series go on where scraped ones begin.
         package static let standard = [Label("instance", "localhost:10073"), Label("job", "netusage")]
     }
 

@@ -1,8 +1,8 @@
-/// How a quota is. Terminal, page, `netusage check` and JSON show the same.
+/// How a quota is: the first of these that holds. Terminal, page, `netusage check` and JSON show the same.
 package enum QuotaCondition: String, Codable, CaseIterable, Sendable {
+    case breached
     /// It counts nothing now, so nobody knows.
     case unknown
-    case breached
     /// Its only cycle hasn't begun.
     case notBegun = "not_begun"
     /// Its only cycle has ended.

@@ -97,7 +97,8 @@ package struct UsageQuery: Codable, Sendable {
             since: start, until: limit, grain: grain,
             isWholeDays: !grain.isFine && (start.map(isMidnight) ?? true) && isMidnight(limit),
             calendar: calendar, now: now)
-        if !span.isWholeDays {
+        // Of a time that ends before it begins nothing is asked; rounded, it would be some.
+        if !span.isWholeDays, !span.isEmpty {
             // Nothing finer is known.
             span.since = span.since.map { Bucket(containing: $0).start }
             span.until = Bucket(containing: span.until.adding(seconds: -1)).end
@@ -146,7 +147,7 @@ struct UsageSpan: Sendable {
             return
         }
         var start = grain.isFine ? Bucket(containing: meteredFrom).start : meteredFrom
-        // A clock that was set back, or what was taken over, has bytes on days before.
+        // A clock that was set back, or an import, has bytes on days before.
         if let first, first < calendar.day(containing: meteredFrom) { start = calendar.start(of: first) }
         if start < until { since = max(since ?? start, start) }
         if since == nil, first != nil { since = start }

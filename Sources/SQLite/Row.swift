@@ -15,6 +15,7 @@ package struct Row {
         sqlite3_column_type(statement, CInt(column)) == SQLITE_NULL ? nil : Value(self, column: column)
     }
 
+    /// The same as the subscript, for what is read millions of times.
     package func integer(_ column: Int) -> Int64 { sqlite3_column_int64(statement, CInt(column)) }
 
     func bytes(_ column: Int) -> [UInt8] {

@@ -7,7 +7,7 @@ import Reports
 /// `netusage import …`.
 struct ImportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "import", abstract: "Take over what another meter has counted.",
+        commandName: "import", abstract: "Import what another meter has counted.",
         discussion: """
             Only what was carried before netusage began to meter a device is taken, as far as it isn't there already: nothing \
             counts twice, and it may be repeated with the same file or a later one.
@@ -15,12 +15,12 @@ struct ImportCommand: AsyncParsableCommand {
         subcommands: [VnStat.self, CSV.self])
 
     struct Options: ParsableArguments {
-        @Flag(help: "Say what would be taken over, and leave everything as it is.")
+        @Flag(help: "Say what would be imported, and change nothing.")
         var dryRun = false
 
         @Flag(
             help:
-                "Forget what was taken over of these devices before: for a file, a time zone or an uplink that was wrong."
+                "Forget earlier imports of these devices: for a file, a time zone or an uplink that was wrong."
         )
         var replace = false
 
@@ -38,7 +38,7 @@ struct ImportCommand: AsyncParsableCommand {
     struct VnStat: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "vnstat",
-            abstract: "Take over the database of vnStat 2, or what vnstat --json prints.",
+            abstract: "Import the database of vnStat 2, or what vnstat --json prints.",
             discussion: "The database is /var/lib/vnstat/vnstat.db. It tells its times without their zone.")
 
         @OptionGroup var common: CommonOptions
@@ -70,7 +70,7 @@ struct ImportCommand: AsyncParsableCommand {
     /// `netusage import csv FILE`.
     struct CSV: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "csv", abstract: "Take over what netusage export has written as CSV.")
+            commandName: "csv", abstract: "Import what netusage export has written as CSV.")
 
         @OptionGroup var common: CommonOptions
         @OptionGroup var options: Options
@@ -113,7 +113,7 @@ private func text(_ report: ImportReport, _ source: ImportSource, _ options: Imp
         let missed = sum(account.missedReceivedBytes, account.missedTransmittedBytes)
         if forgotten > 0 {
             tell(
-                "\(report.isTrial ? "would be forgotten" : "forgotten"): \(name): \(sizeText(forgotten)), taken over before"
+                "\(report.isTrial ? "would be forgotten" : "forgotten"): \(name): \(sizeText(forgotten)), imported before"
             )
         }
         if late > 0 {
@@ -127,7 +127,7 @@ private func text(_ report: ImportReport, _ source: ImportSource, _ options: Imp
     }
     for problem in report.problems { tell("left out: \(Terminal.printable(problem))") }
     if report.accounts.isEmpty {
-        tell("There is nothing \(report.problems.isEmpty ? "" : "else ")in the file to take over.")
+        tell("There is nothing \(report.problems.isEmpty ? "" : "else ")in the file to import.")
         return lines.joined(separator: "\n") + "\n"
     }
     if let path = report.begunLedger {
@@ -142,7 +142,7 @@ private func text(_ report: ImportReport, _ source: ImportSource, _ options: Imp
     let isMoreToCome = report.accounts.contains { $0.lateReceivedBytes > 0 || $0.lateTransmittedBytes > 0 }
     tell(
         report.isTrial
-            ? "Nothing was changed." : isMoreToCome ? "Done." : "Done. To take over the same again changes nothing.")
+            ? "Nothing was changed." : isMoreToCome ? "Done." : "Done. To import the same again changes nothing.")
     return lines.joined(separator: "\n") + "\n"
 }
 
@@ -163,7 +163,7 @@ private func table(_ report: ImportReport, _ terminal: Terminal) -> [String] {
     }
     return lines
         + terminal.wrapped(
-            "known: what netusage had already, metered by itself or taken over before", to: terminal.columns
+            "known: what netusage had already, metered by itself or imported before", to: terminal.columns
         )
         .map(terminal.dim)
 }

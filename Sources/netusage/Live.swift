@@ -75,13 +75,13 @@ private enum Pace {
 
 /// The whole terminal, while something is drawn on it; what was there comes back in the end.
 private struct Screen {
-    private let former: termios?
+    private let previous: termios?
 
     init() {
         Interruption.watch()
         var settings = termios()
         if tcgetattr(STDIN_FILENO, &settings) == 0 {
-            former = settings
+            previous = settings
             settings.c_lflag &= ~tcflag_t(ICANON | ECHO)
             withUnsafeMutableBytes(of: &settings.c_cc) {
                 $0[Int(VMIN)] = 0
@@ -89,7 +89,7 @@ private struct Screen {
             }
             tcsetattr(STDIN_FILENO, TCSANOW, &settings)
         } else {
-            former = nil
+            previous = nil
         }
         // The other screen of the terminal, without a cursor (xterm's control sequences).
         Self.write("\u{1B}[?1049h\u{1B}[?25l")
@@ -97,13 +97,13 @@ private struct Screen {
 
     func leave() {
         Self.write("\u{1B}[?25h\u{1B}[?1049l")
-        if var former { tcsetattr(STDIN_FILENO, TCSANOW, &former) }
+        if var previous { tcsetattr(STDIN_FILENO, TCSANOW, &previous) }
     }
 
     /// Whether somebody wants no more.
     var isLeft: Bool {
         var key: UInt8 = 0
-        if former != nil, read(STDIN_FILENO, &key, 1) == 1, key == UInt8(ascii: "q") || key == 0x03 {
+        if previous != nil, read(STDIN_FILENO, &key, 1) == 1, key == UInt8(ascii: "q") || key == 0x03 {
             Interruption.ask()
         }
         return Interruption.isAsked
@@ -114,7 +114,7 @@ private struct Screen {
         return ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_row > 0 ? Int(size.ws_row) : 24
     }
 
-    /// Each line over the former one, so that nothing flickers.
+    /// Each line over the previous one, so that nothing flickers.
     func show(_ lines: [String]) {
         Self.write(
             "\u{1B}[H" + lines.map { Terminal.printableLines($0) + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J")

@@ -49,7 +49,7 @@ struct QuotaCommand: ParsableCommand {
                 let note = report.note.map { "\($0).\n" } ?? ""
                 try output(
                     note
-                        + "There are no quotas: \(report.configuration) has none. Add one under quotas; the README shows how.\n"
+                        + "There are no quotas: \(report.configuration) has none. Add one under quotas; the manual (plans.md) shows how.\n"
                 )
             } else {
                 try output(QuotaTable(Terminal.standardOutput).text(report))

@@ -176,14 +176,17 @@ struct CatalogueTests {
         #expect(!body.contains("receive_bytes_per_second") && !body.contains("address"))
     }
 
-    @Test func theReadmeNamesEveryMetricAndNoOther() throws {
-        let readme = try String(
-            contentsOf: Self.folder.appendingPathComponent("../../README.md").standardized, encoding: .utf8)
+    private func text(_ path: String) throws -> String {
+        try String(contentsOf: Self.folder.appendingPathComponent("../../\(path)").standardized, encoding: .utf8)
+    }
+
+    @Test func theManualNamesEveryMetricAndNoOther() throws {
+        let manual = try text("deploy/manual/metrics.md")
         let known = Set(Catalogue(version: "", revision: "").metrics.map(\.family.name))
-        for match in readme.matches(of: /netusage_[a-z_]+[a-z]/) {
-            #expect(known.contains(String(match.output)), "README.md names \(match.output), which isn't a metric")
+        for match in try (manual + text("README.md")).matches(of: /netusage_[a-z_]+[a-z]/) {
+            #expect(known.contains(String(match.output)), "the manual names \(match.output), which isn't a metric")
         }
-        let table = readme.split(separator: "\n").filter { $0.hasPrefix("| `") }.joined()
+        let table = manual.split(separator: "\n").filter { $0.hasPrefix("| `") }.joined()
         for name in known where name.hasPrefix("netusage_") && !name.hasPrefix("netusage_uplink_") {
             let short = name.dropFirst("netusage_".count)
             // "transmit_…" and "week_…" stand for the families that differ in that word only.
@@ -193,7 +196,7 @@ struct CatalogueTests {
             .replacing(/^(week|month)_start_.*/) { "\($0.output.1)_start_…" }
             #expect(
                 table.contains("`\(short)`") || table.contains("`\(stem)`") || short.contains("_start_"),
-                "README.md doesn't name \(name)")
+                "metrics.md doesn't name \(name)")
         }
     }
 }

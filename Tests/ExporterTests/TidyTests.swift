@@ -7,7 +7,7 @@ struct TidyTests {
     private static let banned: [(pattern: String, instead: String)] = [
         (
             #"^\s*((internal|package|public|private)\s+)?import Foundation\b"#,
-            "FoundationEssentials at most: see the README"
+            "FoundationEssentials at most: full Foundation weighs 40 to 60 MB"
         ),
         (#"\bfatalError\("#, "precondition for a programmer's error, an Error for everything else"),
         (#"\btry!"#, "try"), (#"\bas!"#, "as?"), (#"@unchecked Sendable"#, "an actor or a value"),
@@ -54,5 +54,37 @@ struct TidyTests {
                 #expect(isUsed, "\(target.1) may import \(name), and doesn't")
             }
         }
+    }
+
+    /// Links between the pages of the manual, and to files, lead somewhere.
+    @Test func everyLinkOfTheManualLeadsSomewhere() throws {
+        let manual = Self.root.appendingPathComponent("deploy/manual")
+        let pages =
+            try FileManager.default.contentsOfDirectory(at: manual, includingPropertiesForKeys: nil)
+            + ["README.md", "deploy/INSTALL.md", "deploy/RUNBOOK.md", "Sources/README.md"].map {
+                Self.root.appendingPathComponent($0)
+            }
+        for page in pages {
+            let text = try String(contentsOf: page, encoding: .utf8)
+            for match in text.matches(of: /\]\(([^()#\s]*)(?:#([^()\s]+))?\)/) where !match.1.hasPrefix("http") {
+                let target =
+                    match.1.isEmpty
+                    ? page : page.deletingLastPathComponent().appendingPathComponent(String(match.1)).standardized
+                #expect(FileManager.default.fileExists(atPath: target.path), "\(page.lastPathComponent): \(match.0)")
+                guard let anchor = match.2, target.pathExtension == "md" else { continue }
+                let headings = try String(contentsOf: target, encoding: .utf8).split(separator: "\n")
+                    .filter { $0.hasPrefix("#") }.map { Self.anchor(of: $0) }
+                #expect(headings.contains(String(anchor)), "\(page.lastPathComponent): \(match.0)")
+            }
+        }
+        #expect(pages.count > 10)
+    }
+
+    /// As forges make it: small letters and digits, with a dash for each blank.
+    private static func anchor(of heading: Substring) -> String {
+        String(
+            heading.drop { $0 == "#" || $0 == " " }.lowercased().compactMap { character in
+                character == " " ? "-" : character.isLetter || character.isNumber || character == "-" ? character : nil
+            })
     }
 }

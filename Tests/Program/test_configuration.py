@@ -278,12 +278,15 @@ def test_what_a_start_that_fails_is_told_to_do_works(cable, exporter, tmp_path):
     exporter(near, prefix=("prlimit", f"--nofile={enough}")).stop()
 
 
-def test_the_examples_of_the_readme_are_good(tmp_path):
-    text = (ROOT / "README.md").read_text()
-    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.S)
-              if "scrape_configs" not in block and "basic_auth_users" not in block]  # The latter is test_security.py's.
-    assert len(blocks) == 2
-    for block in [*blocks, "".join(blocks)]:
+def test_the_examples_of_the_readme_and_the_manual_are_good(tmp_path):
+    def examples(*names):
+        return [block for name in names for block in re.findall(r"```yaml\n(.*?)```", (ROOT / name).read_text(), re.S)
+                if "scrape_configs" not in block and "basic_auth_users" not in block]  # The latter is test_security.py's.
+
+    readme = examples("README.md")
+    manual = examples("deploy/manual/configuration.md", "deploy/manual/plans.md")
+    assert len(readme) == 1 and len(manual) == 2
+    for block in [*readme, *manual, "".join(manual)]:
         file = tmp_path / "netusage.yaml"
         file.write_text(block)
         done = subprocess.run([BINARY, "config", "check", file], capture_output=True, text=True)

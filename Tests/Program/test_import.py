@@ -1,4 +1,4 @@
-"""What other meters have counted is taken over to the byte, once, however often: from a real vnstatd, and from our own CSV."""
+"""What other meters have counted is imported to the byte, once, however often: from a real vnstatd, and from our own CSV."""
 
 import contextlib
 import csv
@@ -422,7 +422,7 @@ def test_a_wrong_uplink_is_replaced(namespaces, exporter, tmp_path):
     ("csv", b"SQLite format 3\0" + bytes(100), "use netusage import vnstat"),
     ("csv", b"start;end;device\r\n1;2;e\r\n", "1: not a CSV file of netusage export, with commas and UTF-8: it begins with start;end;device and"),
     ("csv", b"start,end,device,kind,received_bytes,transmitted_bytes\r\n2026-11-21T00:00:00Z,2026-11-22T00:00:00Z,e,device,1,-1\r\n",
-     "2: transmitted_bytes -1 is not a number of bytes, in digits alone; nothing was taken over"),
+     "2: transmitted_bytes -1 is not a number of bytes, in digits alone; nothing was imported"),
     ("csv", rows_of("2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,e,device,1,1", "2026-10-01T00:30:00Z,2026-10-01T01:30:00Z,e,device,1,1").encode(),
      ":3: overlaps with the row of e in line 2"),
     ("csv", rows_of("2026-10-01 00:00:00,2026-10-01 01:00:00,e,device,1,1").encode(), "2: start 2026-10-01 00:00:00 is not a time"),

@@ -157,8 +157,8 @@ PAIR = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
 REQUIRED = "  client_auth_type: RequireAndVerifyClientCert\n"
 
 
-def test_the_example_of_the_readme_is_good(cable, exporter, tmp_path):
-    example, = [block for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+def test_the_example_of_the_manual_is_good(cable, exporter, tmp_path):
+    example, = [block for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "deploy/manual/configuration.md").read_text(), re.S)
                 if "basic_auth_users" in block]
     certificate(tmp_path, "netusage.test")
     certificate(tmp_path, "client", "client-", "DNS:prometheus.example.org")

@@ -67,19 +67,25 @@ struct ExportTests {
         #expect(starts == starts.sorted() && starts.count == rows.count - 1)
     }
 
-    /// A day is exported whole, also if only a part of it is asked for; but not if the end comes before the beginning.
-    @Test(arguments: ExportQuery.Format.allCases, ExportQuery.grains)
+    /// A day is exported whole, even if only a part of it is asked for; but not if the end comes before the beginning.
+    @Test(arguments: [ExportQuery.Format.csv, .json], ExportQuery.grains)
     func aSpanThatEndsBeforeItBeginsHasNothing(format: ExportQuery.Format, grain: UsageQuery.Grain) async throws {
         let world = try ReportWorld(seed: 26)
-        var query = ExportQuery(format, grain: grain)
         let day = world.calendar.day(containing: world.begin.adding(seconds: 86_400))
-        func bytes(_ since: String, _ until: String) async throws -> Int {
+        func export(_ since: String, _ until: String) async throws -> String {
+            var query = ExportQuery(format, grain: grain)
             query.since = "\(day) \(since)"
             query.until = "\(day) \(until)"
-            return try await written(query, of: world).count
+            return try await written(query, of: world)
         }
-        #expect(try await bytes("13:00", "12:00") < bytes("12:00", "13:00") || grain != .day)
-        #expect(try await bytes("23:00", "01:00") < bytes("01:00", "23:00"))
+        let empty =
+            format == .csv
+            ? "start,end,device,kind,received_bytes,transmitted_bytes\r\n"
+            : "{\"grain\":\"\(grain.rawValue)\",\"rows\":[\n]}\n"
+        for (since, until) in [("13:00", "12:00"), ("12:02", "12:01"), ("12:02", "12:02"), ("23:59", "00:00")] {
+            #expect(try await export(since, until) == empty, "\(since) to \(until)")
+        }
+        #expect(try await export("00:00", "23:59") != empty)
     }
 
     private struct JSONExport: Decodable {

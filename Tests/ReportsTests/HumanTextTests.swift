@@ -1,6 +1,5 @@
 import Testing
 
-@testable import Accounting
 @testable import Reports
 
 @Suite("Text for people")
@@ -30,18 +29,5 @@ struct HumanTextTests {
         #expect(minuteText("2026-11-20T09:30:15+01:00") == "2026-11-20 09:30")
         #expect(startText("2026-11-20T00:00:00+01:00") == "2026-11-20")
         #expect(startText("2026-11-20T06:00:00Z") == "2026-11-20 06:00")
-    }
-
-    /// Two accounts never have one name, whatever a device is called.
-    @Test func namesOfAccountsAreDifferent() {
-        let devices = ["uplink", "(other)", "veth*", "eth0", "raw:x"].map { AccountKey.device(DeviceName($0)) }
-        let keys = devices + [.uplink, .collapsed("veth*"), .collapsed("eth0*")]
-        let names = AccountNames(keys, collapse: [])
-        #expect(Set(keys.map { names.name(of: $0) }).count == keys.count)
-        let labels = devices.map { key in
-            if case .device(let name) = key { names.label(of: name) } else { "" }
-        }
-        #expect(Set(labels + ["veth*", "eth0*", AccountNames.otherLabel]).count == devices.count + 3)
-        #expect(names.name(of: .uplink) == "uplink" && names.name(of: .device(DeviceName("eth0"))) == "eth0")
     }
 }

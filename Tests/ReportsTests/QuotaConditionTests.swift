@@ -34,9 +34,11 @@ struct QuotaConditionTests {
     }
 
     @Test func aForecastOfABreachIsAWarning() throws {
-        var quota = report(used: 0)
-        quota = try changed(quota, ["exhaustion": "2026-11-21T20:00:00Z"], condition: "breach_expected")
-        #expect(quota.condition.severity == .warning && quota.conditionText == "expected to breach")
+        let exhaustion = ["exhaustion": "2026-11-21T20:00:00Z"]
+        let quota = try changed(report(used: 0), exhaustion)
+        #expect(quota.condition == .breachExpected && quota.condition.severity == .warning)
+        #expect(quota.conditionText == "expected to breach")
+        #expect(try changed(report(used: 500), exhaustion).condition == .warned, "what has happened comes first")
     }
 
     @Test func whatCountsNothingIsNotKnown() {
@@ -55,24 +57,21 @@ struct QuotaConditionTests {
 
     /// A quota whose only cycle is not open neither warns nor is breached.
     @Test func aCycleThatIsNotOpenIsSaid() throws {
-        let ahead = try changed(report(used: 700), ["cycle_seconds_ahead": 60], condition: nil)
-        let ended = try changed(report(used: 700), ["cycle_seconds_left": 0], condition: nil)
+        let ahead = try changed(report(used: 700), ["cycle_seconds_ahead": 60])
+        let ended = try changed(report(used: 700), ["cycle_seconds_left": 0])
         #expect([ahead, ended].map(\.condition) == [.notBegun, .ended])
         #expect([ahead, ended].map(\.conditionText) == ["not begun", "ended"])
         #expect([ahead, ended].allSatisfy { $0.condition.severity == .ok })
     }
 
     /// The report with other values.
-    ///
-    /// - Parameter condition: As another program has it; `nil` to find it again.
-    private func changed(_ report: QuotaReport, _ values: [String: Any], condition: String?) throws -> QuotaReport {
+    private func changed(_ report: QuotaReport, _ values: [String: Any]) throws -> QuotaReport {
         var fields = try #require(JSONSerialization.jsonObject(with: Data(json(report))) as? [String: Any])
         fields.merge(values) { $1 }
-        if let condition { fields["condition"] = condition }
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         var changed = try decoder.decode(QuotaReport.self, from: JSONSerialization.data(withJSONObject: fields))
-        if condition == nil { changed.note(nil) }
+        changed.note(nil)
         return changed
     }
 }

@@ -44,7 +44,7 @@ struct UsageTests {
             let report = try await world.usage(query)
             #expect(report.note == nil && report.accounts.count == world.keys.count)
             for (account, key) in zip(report.accounts, order(of: world)) {
-                let start = max(span.since ?? .earliest, .earliest)
+                let start = span.since ?? .earliest
                 let expected = start < span.until ? world.total(of: key, in: start..<span.until) : .zero
                 #expect(account.totalBytes == expected.bytes, "seed \(seed) \(query) \(account.name)")
                 guard let entries = account.entries else { continue }

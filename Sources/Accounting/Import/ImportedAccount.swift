@@ -60,7 +60,7 @@ package struct ImportedAccount: Codable, Sendable {
     package let source: String
     /// Each byte is in one of them.
     package var slots: [Slot]
-    /// Whether what was taken over from it before is to be forgotten.
+    /// Whether earlier imports of this source are forgotten first.
     package let replaces: Bool
     /// The wall clock that tells its times, if these have no offsets of their own; see ``LocalCalendar/clockText``.
     package let clock: String?
@@ -90,7 +90,7 @@ package struct ImportedAccount: Codable, Sendable {
         return groups
     }
 
-    /// Accounts in pieces of about so many slots, each to be taken over by itself: no slot reaches into the time of another
+    /// Accounts in pieces of about so many slots, each to be imported by itself: no slot reaches into the time of another
     /// piece of its account, whatever its source, and days are whole unless they have too many slots.
     package static func pieces(
         of accounts: [ImportedAccount], ofSlots count: Int, by calendar: LocalCalendar
@@ -144,7 +144,7 @@ package struct ImportOutcome: Codable, Sendable {
     package let key: AccountKey
     /// What the ledger has of it now that it hadn't.
     package var taken = Bytes(.zero)
-    /// What is there already, metered by the ledger itself or taken over before.
+    /// What the ledger has already, metered by itself or imported before.
     package var known = Bytes(.zero)
     /// What the ledger doesn't have of the time in which it was to meter it itself.
     package var missed = Bytes(.zero)
@@ -153,9 +153,9 @@ package struct ImportOutcome: Codable, Sendable {
     /// POSIX seconds; absent if nothing was taken.
     package var from: Int64?
     package var until: Int64?
-    /// What was taken over before and is forgotten.
+    /// What was imported before and is forgotten.
     package var forgotten = Bytes(.zero)
-    /// The clock of what was taken over before: as it is another one, nothing was taken.
+    /// The clock of an earlier import. It is another one, so nothing was imported.
     package var otherClock: String?
 
     package init(_ key: AccountKey) {

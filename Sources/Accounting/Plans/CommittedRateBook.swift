@@ -90,8 +90,8 @@ struct CommittedRateBook: Sendable {
         if rate.cycle.rule.isOver(at: now, in: calendar) {
             return closed.contains { $0.name == rate.name && $0.cycle == open } ? .latest : open.lowerBound
         }
-        let former = rate.cycle.rule.cycle(containing: open.lowerBound.adding(seconds: -1), in: calendar)
-        return closed.contains { $0.name == rate.name && $0.cycle == former } ? open.lowerBound : former.lowerBound
+        let previous = rate.cycle.rule.cycle(containing: open.lowerBound.adding(seconds: -1), in: calendar)
+        return closed.contains { $0.name == rate.name && $0.cycle == previous } ? open.lowerBound : previous.lowerBound
     }
 
     // MARK: - Booking

@@ -1,6 +1,6 @@
 import CivilTime
 
-/// What all plans have counted: kept up to date booking by booking, and made anew from the ledger when it must be.
+/// What all plans have counted: kept up to date booking by booking, and made again from the ledger when it must be.
 package struct PlanBook: Sendable {
     package let plans: Plans
     /// Whether all is in it that the store has; until then it shows nothing.
@@ -114,7 +114,7 @@ package struct PlanBook: Sendable {
 
     /// Nothing was read in this time.
     ///
-    /// - Returns: Whether bytes that are booked already count otherwise now, so that the book has to be made anew.
+    /// - Returns: Whether bytes that are booked already count otherwise now, so that the book has to be made again.
     @discardableResult
     package mutating func noteUnread(_ span: Range<Timestamp>) -> Bool {
         if span.isEmpty { return false }
@@ -145,10 +145,10 @@ package struct PlanBook: Sendable {
         for place in rateLimits.indices { rateLimits[place].sample(sums[place], over: elapsed) }
     }
 
-    /// Rate limits go on as they were in another book; they are of the moment and can't be made anew.
-    mutating func adoptRates(of former: PlanBook) {
+    /// Rate limits go on as they were in another book; they are of the moment and can't be made again.
+    mutating func adoptRates(of previous: PlanBook) {
         for place in rateLimits.indices {
-            if let known = former.rateLimits.first(where: { $0.rateLimit == rateLimits[place].rateLimit }) {
+            if let known = previous.rateLimits.first(where: { $0.rateLimit == rateLimits[place].rateLimit }) {
                 rateLimits[place] = known
             }
         }
@@ -204,8 +204,8 @@ package struct PlanBook: Sendable {
     }
 
     /// Quotas take their past by the hour from another book, where it knows it.
-    mutating func adoptHistories(of former: PlanBook) {
-        let byName = Dictionary(former.quotas.map { ($0.quota.name, $0) }, uniquingKeysWith: { first, _ in first })
+    mutating func adoptHistories(of previous: PlanBook) {
+        let byName = Dictionary(previous.quotas.map { ($0.quota.name, $0) }, uniquingKeysWith: { first, _ in first })
         for place in quotas.indices {
             guard let known = byName[quotas[place].quota.name], known.knowsPast, quotas[place].remembersLike(known)
             else { continue }

@@ -12,7 +12,7 @@ package struct PlanRecords: Sendable {
     /// Time in which nothing was read. What begins with all time ends when metering began.
     package var unread: [Range<Timestamp>]
 
-    /// When begins what was taken over from another meter, if something was.
+    /// The first moment of the time that was imported; `nil` if nothing was.
     package var importedFrom: Timestamp?
     /// The beginning of the last bucket that there is.
     package var meteredUntil = Timestamp.earliest

@@ -303,7 +303,7 @@ struct QuotaBook: Sendable {
     /// Whether there is more to go by than when the forecast was made.
     func isForecastDue(at now: Timestamp) -> Bool { knowsPast && forecastHour != UseHistory.hour(of: now) }
 
-    /// Makes the forecast anew, which takes about a tenth of a millisecond.
+    /// Makes the forecast again, which takes about a tenth of a millisecond.
     mutating func makeForecast(at now: Timestamp) {
         let hour = UseHistory.hour(of: now)
         forecastHour = hour
@@ -405,11 +405,11 @@ struct QuotaBook: Sendable {
         lateCycles = []
         if hasTurned(at: now) {
             // The last bytes of a cycle are read when the next one has begun; after a gap there may be some between.
-            let former = current
+            let previous = current
             current = cycle(at: now)
-            spans.append(former)
+            spans.append(previous)
             spans += cycles.map(\.span).filter {
-                $0.lowerBound > former.lowerBound && $0.upperBound <= current.lowerBound
+                $0.lowerBound > previous.lowerBound && $0.upperBound <= current.lowerBound
             }
             rollover = nil
             forecastHour = nil

@@ -15,7 +15,7 @@ package enum Control {
         case export(ExportQuery)
         /// By which calendar and rules the daemon books.
         case basis
-        /// Takes over what another meter has counted, or only says what that would be.
+        /// Imports what another meter has counted, or only says what that would be.
         case importPiece([ImportedAccount], isTrial: Bool)
     }
 

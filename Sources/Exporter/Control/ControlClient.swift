@@ -27,7 +27,7 @@ struct ControlClient {
             switch request {
             case .plans, .usage, .live, .basis, .export: ""
             case .order: "; look with netusage quota whether it was done"
-            case .importPiece: "; perhaps a part of it was taken over, and the same again does no harm"
+            case .importPiece: "; perhaps a part of it was imported, and the same again does no harm"
             }
         let answer: [UInt8]
         do throws(Failure) {

@@ -83,10 +83,10 @@ enum CountingTest {
         var findings: [Doctor.Finding] = []
         // They are taken on the other side a moment later.
         for _ in 0..<100 where growth(far.index, before[0], try paths[0].read()).received < sentBytes { usleep(10_000) }
-        for (path, former) in zip(paths, before) {
+        for (path, previous) in zip(paths, before) {
             let after = try path.read()
-            let sent = growth(near.index, former, after).transmitted
-            let received = growth(far.index, former, after).received
+            let sent = growth(near.index, previous, after).transmitted
+            let received = growth(far.index, previous, after).received
             findings.append(finding(path.name, sent: sent, received: received))
         }
         let shown = try paths[0].read().map { Reading(device: DeviceIndex(rawValue: $0.key), counters: $0.value) }

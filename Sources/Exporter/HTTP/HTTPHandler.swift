@@ -258,7 +258,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         server.liveFeed.add(context.channel)
     }
 
-    /// Writes out an export, a piece when the former one has been taken. One that fails in the midst is cut off.
+    /// Writes out an export, a piece when the previous one has been taken. One that fails in the midst is cut off.
     private func export(_ query: ExportQuery, _ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
         guard server.beginExport() else {
             send(.problem(.serviceUnavailable, "Too many exports at once, try again later."), request, context)

@@ -123,7 +123,7 @@ struct HTTPRouter: Sendable {
                 let rest = path.dropFirst(Self.apiPath.count)
                 let request = try APIRequest(path: rest, query: query, accept: Self.joined(head.headers["accept"]))
                 return request.map { .api($0) }
-                    ?? .apiProblem(.notFound, "There is nothing at this address; see the README.")
+                    ?? .apiProblem(.notFound, "There is nothing at this address; see openapi.yaml.")
             } catch {
                 return .apiProblem(.badRequest, error.text)
             }

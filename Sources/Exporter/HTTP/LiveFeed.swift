@@ -49,7 +49,7 @@ final class LiveFeed {
         loop.makeFutureWithTask { [api] in await api.answer(to: .live).body }.whenSuccess { feed.value.send($0) }
     }
 
-    /// Who doesn't read gets no more until the former ones are gone, and is closed after a while, as everybody who takes
+    /// Who doesn't read gets no more until the previous ones are gone, and is closed after a while, as everybody who takes
     /// too long for an answer.
     private func send(_ report: [UInt8]) {
         isBusy = false

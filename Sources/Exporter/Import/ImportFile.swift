@@ -8,7 +8,7 @@ import Reports
 
 /// A file that another meter, or `netusage export`, has written.
 package enum ImportFile {
-    /// Why a file can't be taken over.
+    /// Why a file can't be imported.
     package struct Problem: Error, CustomStringConvertible {
         package var description: String
     }
@@ -74,7 +74,7 @@ package enum ImportFile {
     /// Of JSON; that of a hundred devices has some 10 MB. Reading it takes about ten times as much memory.
     private static let maximumJSONBytes = 64 << 20
     /// The longest row that there is has some 150 bytes.
-    private static let maximumLineBytes = 4096
+    static let maximumLineBytes = 4096
 
     // MARK: - vnStat
 
@@ -192,7 +192,7 @@ package enum ImportFile {
     private static func fromJSON(
         _ bytes: [UInt8], of path: String, by calendar: LocalCalendar
     ) throws(Problem) -> [VnStatInterface] {
-        if bytes.starts(with: header.utf8) {
+        if bytes.starts(with: HistoryCSV.header.utf8) {
             throw Problem(description: "\(name(ofPath: path)): netusage export has written it; use netusage import csv")
         }
         if bytes.isEmpty { throw Problem(description: "\(name(ofPath: path)): empty") }
@@ -305,7 +305,7 @@ package enum ImportFile {
     /// - Parameters:
     ///   - path: `-` is standard input.
     ///   - isEnough: Whether no more need be read.
-    private static func bytes(
+    static func bytes(
         of path: String, maximum maximumBytes: Int = maximumBytes, until isEnough: ([UInt8]) -> Bool = { _ in false }
     ) throws(Problem) -> [UInt8] {
         func unreadable() -> Problem {
@@ -326,165 +326,14 @@ package enum ImportFile {
             description: "\(name(ofPath: path)): larger than \(sizeText(UInt64(maximumBytes))), which is no such file")
     }
 
-    // MARK: - Our own CSV
-
     /// For people.
-    private static func name(ofPath path: String) -> String { path == "-" ? "standard input" : path }
+    static func name(ofPath path: String) -> String { path == "-" ? "standard input" : path }
 
-    private static let header = "start,end,device,kind,received_bytes,transmitted_bytes"
-
-    /// What `netusage export` writes as CSV.
-    ///
-    /// - Throws: `Problem` that names the line.
-    static func csv(_ path: String, at now: Timestamp) throws(Problem) -> Contents {
-        // What has no line in its beginning is no such file, however long it is.
-        let bytes = try bytes(of: path) {
-            $0.count > maximumLineBytes && !$0[..<maximumLineBytes].contains(UInt8(ascii: "\n"))
-        }
-        let file = name(ofPath: path)
-        var slots: [AccountKey: [(number: Int, slot: ImportedAccount.Slot)]] = [:]
-        var ahead: [AccountKey: Int] = [:]
-        var isFirst = true
-        var number = 0
-        var start = bytes.startIndex
-        while start < bytes.endIndex || isFirst {
-            let line = bytes[start...].prefix { $0 != UInt8(ascii: "\n") }
-            start = min(line.endIndex + 1, bytes.endIndex)
-            number += 1
-            if line.count > maximumLineBytes {
-                throw Problem(
-                    description:
-                        "\(file):\(number): a line of more than \(maximumLineBytes) bytes; nothing was taken over")
-            }
-            // A name that isn't UTF-8 would become another one.
-            let validated = String(validating: line.last == 13 ? line.dropLast() : line, as: UTF8.self)
-            guard var text = validated ?? (isFirst ? String(decoding: line, as: UTF8.self) : nil) else {
-                throw Problem(description: "\(file):\(number): isn't UTF-8; nothing was taken over")
-            }
-            if isFirst {
-                // Spreadsheets begin with the mark of byte order.
-                if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
-                if bytes.isEmpty { throw Problem(description: "\(file): empty") }
-                if text.hasPrefix("SQLite format 3") {
-                    throw Problem(description: "\(file): a database; of vnStat's, use netusage import vnstat")
-                }
-                guard fields(text) == header.split(separator: ",").map(String.init) else {
-                    let shown = String(String.UnicodeScalarView(text.unicodeScalars.prefix(80)))
-                    throw Problem(
-                        description:
-                            "\(file):1: not a CSV file of netusage export, with commas and UTF-8: it begins with \(shown) and not with \(header)"
-                    )
-                }
-                isFirst = false
-                continue
-            }
-            if text.isEmpty { continue }
-            do throws(Problem) {
-                var (key, slot) = try row(fields(text))
-                // The open day's row has the end that it will have.
-                if slot.span.contains(now) { slot = .init(slot.span.lowerBound..<now, slot.total) }
-                if slot.span.lowerBound < now {
-                    slots[key, default: []].append((number, slot))
-                } else {
-                    ahead[key, default: 0] += 1
-                }
-            } catch {
-                throw Problem(description: "\(file):\(number): \(error); nothing was taken over")
-            }
-        }
-        for (key, slots) in slots {
-            let sorted = slots.sorted { $0.slot.start < $1.slot.start }
-            guard let (one, other) = zip(sorted, sorted.dropFirst()).first(where: { $0.slot.end > $1.slot.start })
-            else {
-                continue
-            }
-            let lines = [one.number, other.number].sorted()
-            throw Problem(
-                description:
-                    "\(file):\(lines[1]): overlaps with the row of \(name(of: key)) in line \(lines[0]); nothing was taken over"
-            )
-        }
-        let accounts = slots.map { key, rows in
-            let slots = rows.map(\.slot)
-            if case .device(let name) = key { return ImportedAccount(device: name, slots: slots) }
-            return ImportedAccount(key, slots: slots)
-        }
-        let problems = ahead.map {
-            "\(name(of: $0)): \($1 == 1 ? "a row that lies" : "\($1) rows that lie") ahead of the clock"
-        }
-        return Contents(accounts: accounts, problems: problems.sorted())
-    }
-
-    fileprivate static func name(of key: AccountKey) -> String { AccountNames([key], collapse: []).name(of: key) }
-
-    /// The fields of a line (RFC 4180); no name has the end of a line in it.
-    private static func fields(_ line: String) -> [String] {
-        var fields: [[UInt8]] = [[]]
-        var isQuoted = false
-        var former: UInt8 = 0
-        for byte in line.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""):
-                // A second one right behind the first stands for itself.
-                if !isQuoted, former == byte { fields[fields.count - 1].append(byte) }
-                isQuoted.toggle()
-            case UInt8(ascii: ",") where !isQuoted: fields.append([])
-            default: fields[fields.count - 1].append(byte)
-            }
-            former = byte
-        }
-        return fields.map { String(decoding: $0, as: UTF8.self) }
-    }
-
-    /// In seconds. Rows are local days at most; where a zone left a date out, or had one twice, two.
-    private static let longestRow: Int64 = 49 * 3600
-
-    private static func row(_ fields: [String]) throws(Problem) -> (AccountKey, ImportedAccount.Slot) {
-        func problem(_ text: String) -> Problem { Problem(description: text) }
-        func time(_ place: Int, _ name: String) throws(Problem) -> Timestamp {
-            let text = fields[place]
-            // Without the offset nobody knows when it was: a spreadsheet may have dropped it.
-            let hasOffset = text.dropFirst(11).contains { "+-Zz".contains($0) }
-            let moment = hasOffset ? LocalCalendar.utc.moment(text, at: .earliest) : nil
-            if let moment, moment >= Timestamp(secondsSinceEpoch: 0) { return moment }
-            throw problem(
-                "\(name) \(text) is not a time since 1970 such as 2026-11-20T09:00:00+01:00, as netusage export writes it"
-            )
-        }
-        func bytes(_ place: Int, _ name: String) throws(Problem) -> UInt64 {
-            if let bytes = UInt64(fields[place]) { return bytes }
-            throw problem("\(name) \(fields[place]) is not a number of bytes, in digits alone")
-        }
-        if fields.count != 6 { throw problem("\(fields.count) fields where there should be \(header)") }
-        let start = try time(0, "start")
-        let end = try time(1, "end")
-        if start >= end { throw problem("it doesn't end after its start, but at \(fields[1])") }
-        if end > start.adding(seconds: longestRow) { throw problem("it is longer than a day") }
-        let total = Total(
-            received: try bytes(4, "received_bytes"), transmitted: try bytes(5, "transmitted_bytes"))
-        let slot = ImportedAccount.Slot(start..<end, total)
-        if !slot.isPossible(at: ImportedAccount.mostBytesPerSecond) {
-            throw problem(
-                "\(max(total.received, total.transmitted)) bytes are more than any device carries in this time")
-        }
-        let key: AccountKey
-        switch fields[3] {
-        case "uplink": key = .uplink
-        case "device":
-            guard let name = DeviceName(label: fields[2]) else {
-                throw problem("no device can have the name \(fields[2])")
-            }
-            key = .device(name)
-        case "collapsed" where DevicePattern(fields[2])?.isLiteral == false: key = .collapsed(fields[2])
-        case "collapsed": throw problem("device \(fields[2]) is not a pattern, as a collapsed class has")
-        default: throw problem("kind \(fields[3]) is none of uplink, device, collapsed")
-        }
-        return (key, slot)
-    }
+    static func name(of key: AccountKey) -> String { AccountNames([key], collapse: []).name(of: key) }
 }
 
 extension ImportedAccount {
-    fileprivate init(device: DeviceName, slots: [Slot], clock: String? = nil) {
+    init(device: DeviceName, slots: [Slot], clock: String? = nil) {
         self.init(.device(device), from: device.label { _ in false }, slots: slots, clock: clock)
     }
 }

@@ -3,7 +3,7 @@ import CivilTime
 import Configuration
 import Reports
 
-/// Where something is taken over from.
+/// Where an import comes from.
 package enum ImportSource: Sendable {
     /// - Parameter timezone: The one by which vnStat told its times; the ledger's if it is `nil`.
     case vnStat(path: String, timezone: TimeZoneSetting?)
@@ -26,7 +26,7 @@ package enum ImportSource: Sendable {
     }
 }
 
-/// What was taken over, for commands and programs.
+/// What was imported, for commands and programs.
 package struct ImportReport: Codable, Sendable {
     /// The uplink, then devices by name.
     package struct Account: Codable, Sendable {
@@ -37,7 +37,7 @@ package struct ImportReport: Codable, Sendable {
         package var until: String?
         package var takenReceivedBytes: UInt64
         package var takenTransmittedBytes: UInt64
-        /// What is there already, metered by netusage itself or taken over before.
+        /// What is there already, metered by netusage itself or imported before.
         package var knownReceivedBytes: UInt64
         package var knownTransmittedBytes: UInt64
         /// What the ledger doesn't have of the time in which netusage was to meter it itself.
@@ -46,7 +46,7 @@ package struct ImportReport: Codable, Sendable {
         /// What was carried since the ledger's last reading, or perhaps so: netusage will book it itself when it runs.
         package var lateReceivedBytes: UInt64
         package var lateTransmittedBytes: UInt64
-        /// What was taken over before and is forgotten, as ``ImportReport`` replaces it.
+        /// What was imported before and is forgotten, as ``ImportReport`` replaces it.
         package var forgottenReceivedBytes: UInt64
         package var forgottenTransmittedBytes: UInt64
     }

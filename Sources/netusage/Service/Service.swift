@@ -153,11 +153,11 @@ struct Service {
         }
         let lines = String(decoding: PackageResources.netusage_service, as: UTF8.self)
             .split(separator: "\n", omittingEmptySubsequences: false)
-        let former = "ExecStart=/usr/bin/netusage serve"
+        let previous = "ExecStart=/usr/bin/netusage serve"
         return mark
             + lines.map { line in
-                line.hasPrefix(former)
-                    ? "ExecStart=\"\(Self.escaped(program))\" serve\(flags)\(line.dropFirst(former.count))"
+                line.hasPrefix(previous)
+                    ? "ExecStart=\"\(Self.escaped(program))\" serve\(flags)\(line.dropFirst(previous.count))"
                     : String(line)
             }.joined(separator: "\n")
     }

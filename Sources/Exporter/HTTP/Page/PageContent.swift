@@ -34,7 +34,7 @@ struct PageContent: Sendable {
         }
         if !status.kernel.readSuccess { problems.append("The kernel's counters can't be read now. See the log.") }
         if !status.configuration.lastReloadSuccessful {
-            problems.append("The configuration has errors; the former one goes on. See netusage config check.")
+            problems.append("The configuration has errors; the previous one goes on. See netusage config check.")
         }
         // All of one moment, so that none says less than another: what is shown has carried something in this month, or is
         // there, so it is in memory.

@@ -2,28 +2,37 @@ import Accounting
 import CivilTime
 import SQLite
 
-extension LedgerFile: BookedPast {
-    package func keptFrom() throws -> Timestamp {
+/// What a ledger's file has booked. Part of a transaction.
+struct FilePast: BookedPast {
+    private let file: LedgerFile
+
+    init(of file: LedgerFile) { self.file = file }
+
+    private var connection: Connection { get throws { try file.connection } }
+
+    func lastReading() throws -> Timestamp? { try file.loadHeader()?.lastReading.timestamp }
+
+    func keptFrom() throws -> Timestamp {
         try connection.value("SELECT buckets_from FROM ledger") ?? .earliest
     }
 
-    package func firstBucket(of account: AccountID, from start: Timestamp) throws -> Bucket? {
+    func firstBucket(of account: AccountID, from start: Timestamp) throws -> Bucket? {
         try connection.first(
             "SELECT start FROM bucket WHERE start >= ?1 AND account = ?2 ORDER BY start LIMIT 1", start, account
         ) { Bucket(start: $0[0]) }
     }
 
-    package func meteredFrom() throws -> Timestamp? {
+    func meteredFrom() throws -> Timestamp? {
         try connection.value("SELECT max(end_at) FROM unread WHERE start_at = ?1", Timestamp.earliest)
     }
 
-    package func key(of account: AccountID) throws -> AccountKey? {
+    func key(of account: AccountID) throws -> AccountKey? {
         try connection.first("SELECT kind, name FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) } ?? nil
     }
 
-    package func accounts(ofSource source: String) throws -> [AccountID] {
+    func accounts(ofSource source: String) throws -> [AccountID] {
         guard let name = DeviceName(label: source) else { return [] }
-        var found = try [number(of: .device(name))].compactMap { $0 }
+        var found = try [file.number(of: .device(name))].compactMap { $0 }
         try connection.forEach("SELECT id, name FROM account WHERE kind = 'collapsed' ORDER BY id") { row in
             let isOfClass = DevicePattern(row[1])?.matches(name) ?? false
             if isOfClass { found.append(row[0]) }
@@ -31,15 +40,15 @@ extension LedgerFile: BookedPast {
         return found
     }
 
-    package func hasImport(_ account: AccountID) throws -> Bool {
+    func hasImport(_ account: AccountID) throws -> Bool {
         try connection.value("SELECT 1 FROM import WHERE account = ?1", account) == 1
     }
 
-    package func ownFrom(of account: AccountID) throws -> Timestamp? {
+    func ownFrom(of account: AccountID) throws -> Timestamp? {
         try connection.value("SELECT own_from FROM import WHERE account = ?1", account)
     }
 
-    package func importedRows(_ owner: ImportOwner, in span: Range<Timestamp>) throws -> [ImportedRow] {
+    func importedRows(_ owner: ImportOwner, in span: Range<Timestamp>) throws -> [ImportedRow] {
         let (isMeant, account, source) =
             switch owner {
             case .account(let account): ("account = ?1 AND ?2 = ''", account, "")
@@ -58,12 +67,12 @@ extension LedgerFile: BookedPast {
             }
         return try connection.rows(
             """
-            SELECT start_at, end_at, booked_until, received, transmitted, \(Self.toldColumns), source FROM taken
+            SELECT start_at, end_at, booked_until, received, transmitted, \(LedgerFile.toldColumns), source FROM taken
             WHERE \(isMeant) AND min(start_at, booked_until - 1) < ?4 AND max(end_at, booked_until) > ?3 ORDER BY start_at
             """, account, source, span.lowerBound, span.upperBound
         ) { row in
             let slot = row.span(from: 0)
-            if slot.isEmpty { throw damaged("it has an impossible time of what was taken over") }
+            if slot.isEmpty { throw file.damaged("it has an impossible time of an import") }
             return ImportedRow(
                 slot: slot, bookedUntil: row[2], total: row.total(from: 3), reported: row.total(from: 5),
                 own: row.total(from: 7), source: row[9])
@@ -73,14 +82,14 @@ extension LedgerFile: BookedPast {
     /// Of a row of `taken`. Looked up row by row: a list of all accounts would be made for each source.
     static let isNoUplink = "(SELECT kind FROM account WHERE id = taken.account) <> 'uplink'"
 
-    package func gaps(in span: Range<Timestamp>) throws -> [Range<Timestamp>] {
+    func gaps(in span: Range<Timestamp>) throws -> [Range<Timestamp>] {
         try connection.rows(
             "SELECT start_at, end_at FROM unread WHERE start_at > ?1 AND start_at < ?3 AND end_at > ?2 ORDER BY start_at",
             Timestamp.earliest, span.lowerBound, span.upperBound
         ) { $0.span(from: 0) }
     }
 
-    package func bucketRows(
+    func bucketRows(
         of account: AccountID, from start: Timestamp, before end: Timestamp
     ) throws -> [OwnBytes.Row] {
         // From one start to the next, as each may have thousands of accounts.
@@ -100,7 +109,7 @@ extension LedgerFile: BookedPast {
         }
     }
 
-    package func dayRows(of account: AccountID, _ days: ClosedRange<CivilDate>) throws -> [StoredLedger.StoredDay] {
+    func dayRows(of account: AccountID, _ days: ClosedRange<CivilDate>) throws -> [StoredLedger.StoredDay] {
         try connection.rows(
             """
             WITH RECURSIVE date (day) AS (
@@ -111,6 +120,6 @@ extension LedgerFile: BookedPast {
             SELECT day.day, account, received, transmitted FROM date CROSS JOIN day
             WHERE date.day <= ?2 AND day.day = date.day AND account = ?3
             """, days.lowerBound, days.upperBound, account
-        ) { try day(in: $0) }
+        ) { try file.day(in: $0) }
     }
 }

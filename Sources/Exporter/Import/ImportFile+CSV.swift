@@ -1,0 +1,96 @@
+import Accounting
+import CivilTime
+import Reports
+
+/// What `netusage export` writes as CSV.
+extension ImportFile {
+    /// Rows of each account, with the numbers of their lines.
+    private typealias Rows = [AccountKey: [(number: Int, slot: ImportedAccount.Slot)]]
+
+    /// - Throws: `Problem` that names the line.
+    static func csv(_ path: String, at now: Timestamp) throws(Problem) -> Contents {
+        // What has no line in its beginning is no such file, however long it is.
+        let bytes = try bytes(of: path) {
+            $0.count > maximumLineBytes && !$0[..<maximumLineBytes].contains(UInt8(ascii: "\n"))
+        }
+        let file = name(ofPath: path)
+        if bytes.isEmpty { throw Problem(description: "\(file): empty") }
+        var rows: Rows = [:]
+        var ahead: [AccountKey: Int] = [:]
+        var number = 0
+        var start = bytes.startIndex
+        while start < bytes.endIndex {
+            let line = bytes[start...].prefix { $0 != UInt8(ascii: "\n") }
+            start = min(line.endIndex + 1, bytes.endIndex)
+            number += 1
+            let text = try text(of: line, file, number)
+            if number == 1 {
+                try checkHeader(text, file)
+                continue
+            }
+            if text.isEmpty { continue }
+            do throws(HistoryCSV.RowError) {
+                var (key, slot) = try HistoryCSV.row(HistoryCSV.fields(text))
+                // The open day's row has the end that it will have.
+                if slot.span.contains(now) { slot = .init(slot.span.lowerBound..<now, slot.total) }
+                if slot.span.lowerBound < now {
+                    rows[key, default: []].append((number, slot))
+                } else {
+                    ahead[key, default: 0] += 1
+                }
+            } catch {
+                throw Problem(description: "\(file):\(number): \(error); nothing was imported")
+            }
+        }
+        try checkOverlaps(rows, file)
+        let accounts = rows.map { key, rows in
+            let slots = rows.map(\.slot)
+            if case .device(let name) = key { return ImportedAccount(device: name, slots: slots) }
+            return ImportedAccount(key, slots: slots)
+        }
+        let problems = ahead.map {
+            "\(name(of: $0)): \($1 == 1 ? "a row that lies" : "\($1) rows that lie") ahead of the clock"
+        }
+        return Contents(accounts: accounts, problems: problems.sorted())
+    }
+
+    /// A line's text; of the first line, what can be read of it.
+    private static func text(of line: ArraySlice<UInt8>, _ file: String, _ number: Int) throws(Problem) -> String {
+        if line.count > maximumLineBytes {
+            throw Problem(
+                description: "\(file):\(number): a line of more than \(maximumLineBytes) bytes; nothing was imported")
+        }
+        // A name that isn't UTF-8 would become another one.
+        if let text = String(validating: line.last == 13 ? line.dropLast() : line, as: UTF8.self) { return text }
+        if number == 1 { return String(decoding: line, as: UTF8.self) }
+        throw Problem(description: "\(file):\(number): isn't UTF-8; nothing was imported")
+    }
+
+    private static func checkHeader(_ line: String, _ file: String) throws(Problem) {
+        var text = line
+        // Spreadsheets begin with the mark of byte order.
+        if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
+        if text.hasPrefix("SQLite format 3") {
+            throw Problem(description: "\(file): a database; of vnStat's, use netusage import vnstat")
+        }
+        if HistoryCSV.fields(text) == HistoryCSV.header.split(separator: ",").map(String.init) { return }
+        let shown = String(String.UnicodeScalarView(text.unicodeScalars.prefix(80)))
+        throw Problem(
+            description:
+                "\(file):1: not a CSV file of netusage export, with commas and UTF-8: it begins with \(shown) and not with \(HistoryCSV.header)"
+        )
+    }
+
+    private static func checkOverlaps(_ rows: Rows, _ file: String) throws(Problem) {
+        for (key, rows) in rows {
+            let sorted = rows.sorted { $0.slot.start < $1.slot.start }
+            guard let (one, other) = zip(sorted, sorted.dropFirst()).first(where: { $0.slot.end > $1.slot.start })
+            else { continue }
+            let lines = [one.number, other.number].sorted()
+            throw Problem(
+                description:
+                    "\(file):\(lines[1]): overlaps with the row of \(name(of: key)) in line \(lines[0]); nothing was imported"
+            )
+        }
+    }
+}
