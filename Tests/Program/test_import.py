@@ -314,7 +314,7 @@ def test_another_zone_is_named_and_takes_nothing_twice(counted, exporter, namesp
     assert taken["taken_transmitted_bytes"] > 0
     for arguments in ((), ("--dry-run",)):
         error = take(*arguments, code=1)
-        assert "a clock with UTC, and this goes by one with UTC+01:00, in July UTC+02:00" in error and "--timezone" in error
+        assert "a clock with UTC, and this one goes by a clock with UTC+01:00, in July UTC+02:00" in error and "--timezone" in error
     assert json.loads(take("--timezone", "UTC"))["accounts"][0]["taken_transmitted_bytes"] == 0
     done = json.loads(take("--replace"))["accounts"][0]
     assert done["forgotten_transmitted_bytes"] == taken["taken_transmitted_bytes"]
