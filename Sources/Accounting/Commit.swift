@@ -199,7 +199,7 @@ package struct Commit: Sendable {
     /// Events whose programs are started once this is in the store. One that still awaits its program wasn't started
     /// after all.
     package var starts: [QuotaEvent] = []
-    /// What the owner told, for a store that was begun again.
+    /// Corrections and top-ups, for a store that was begun again.
     package var adjustments: [Adjustment] = []
     /// What cycles of committed rates have given; it replaces what is stored.
     package var committedCycles: [CommittedCycle] = []

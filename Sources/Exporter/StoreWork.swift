@@ -43,6 +43,6 @@ enum StoreOutcome: Sendable {
 /// Why the store didn't do what it was asked to.
 struct StoreFailure: Sendable {
     var error: StoreError
-    /// Whether it isn't what was told last.
+    /// Whether it differs from the failure that was logged last.
     var isNews: Bool
 }

@@ -1,6 +1,6 @@
 import Glibc
 
-/// What tells the file at a path from another one that takes its place.
+/// Identifies a file: another one that takes its place at the path is different.
 package struct FileIdentity: Equatable, Sendable {
     private let device: UInt64
     private let inode: UInt64

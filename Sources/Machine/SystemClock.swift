@@ -3,7 +3,7 @@ import Glibc
 
 /// The machine's clocks.
 package enum SystemClock {
-    /// A random text that tells one boot from another; `nil` where `/proc/sys/kernel` is hidden.
+    /// A random text, another one in each boot; `nil` where `/proc/sys/kernel` is hidden.
     package static func boot() -> String? {
         SmallFile.text("/proc/sys/kernel/random/boot_id").flatMap { $0.isEmpty ? nil : $0 }
     }

@@ -8,6 +8,7 @@ package struct TemporaryDirectory: ~Copyable {
     /// `nil` when there can't be one.
     package init?() {
         let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        // mkdtemp(3) puts other letters in the place of the six.
         var name = Array("\(parent)/netusage-XXXXXX".utf8CString)
         guard mkdtemp(&name) != nil else { return nil }
         path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -67,7 +67,7 @@ struct QuotaTests {
         #expect(metered.state.breaches == 1)
     }
 
-    /// - Parameter loss: How the ledger is found to be damaged at the commit of the start, and begun anew.
+    /// - Parameter loss: What happens after the ledger was damaged at the commit of the start, so that a new one was begun.
     @Test(arguments: [nil, "and the next commit fails, too", "and the daemon ends before the next commit"])
     func aProgramWhoseStartIsWrittenOnlyAsTheDaemonEndsIsStartedNextTime(loss: String?) throws {
         let quota = Quota(

@@ -114,8 +114,8 @@ struct ReconciliationTests {
     func aDeviceThatChangedAccountsCountsOnce(isOfClassFirst: Bool) throws {
         var store = ModelStore()
         let keys = [AccountKey.device(DeviceName("veth9")), .collapsed("veth*")]
-        let (former, now) = isOfClassFirst ? (keys[1], keys[0]) : (keys[0], keys[1])
-        var commit = Commit.make(1, accounts: [.make(2, former), .make(3, now), .make(4, .collapsed("wlan*"))])
+        let (previous, now) = isOfClassFirst ? (keys[1], keys[0]) : (keys[0], keys[1])
+        var commit = Commit.make(1, accounts: [.make(2, previous), .make(3, now), .make(4, .collapsed("wlan*"))])
         commit.book(4, 5, 0, at: Self.begin, .utc)
         // The class has another device, too.
         let (before, since) = isOfClassFirst ? (2000, 1000) : (1000, 2000)
