@@ -40,23 +40,11 @@ struct LedgerImportTests {
 
     // MARK: - Files
 
-    private static let begin: Int64 = 1_790_812_800  // 2026-10-01, UTC
-    private static let day: Int64 = 86_400
-
-    private static func slot(_ start: Int64, _ end: Int64, _ bytes: UInt64) -> ImportedAccount.Slot {
-        let span = Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end)
-        return .init(span, Total(received: bytes, transmitted: bytes / 2))
-    }
-
-    private static func hours(_ hours: [Int64], _ bytes: UInt64 = 1000) -> [ImportedAccount.Slot] {
-        hours.map { slot(begin + $0 * 3600, begin + ($0 + 1) * 3600, bytes) }
-    }
-
     /// A ledger whose account 2 has metered 777 bytes on 2026-11-20.
     private func ledger(in directory: TemporaryDirectory) throws -> LedgerFile {
         let file = try LedgerFile(path: directory.ledger)
         var commit = Commit.make(1, accounts: [.make(2, "eth0")])
-        commit.book(2, 777, 77, at: Self.begin + 50 * Self.day, .utc)
+        commit.book(2, 777, 77, at: ImportSlots.begin + 50 * ImportSlots.day, .utc)
         try file.apply(commit)
         return file
     }
@@ -65,7 +53,7 @@ struct LedgerImportTests {
     private func take(
         _ accounts: ImportedAccount..., in file: LedgerFile, by calendar: LocalCalendar = .utc
     ) throws -> ImportOutcome {
-        let now = Timestamp(secondsSinceEpoch: Self.begin + 50 * Self.day + 3600)
+        let now = Timestamp(secondsSinceEpoch: ImportSlots.begin + 50 * ImportSlots.day + 3600)
         return try file.importPiece(accounts, calendar: calendar, at: now, horizon: .earliest, isTrial: false)[0]
     }
 
@@ -81,8 +69,9 @@ struct LedgerImportTests {
         let berlin = LocalCalendar(zone: try Zone(posix: "CET-1CEST,M3.5.0,M10.5.0/3"), weekStart: .monday)
         // One of them has 25 hours.
         let days = (0..<40).map { number in
-            let span = berlin.span(ofDay: CivilDate(daysSinceEpoch: Int32(Self.begin / Self.day) + Int32(number)))
-            return Self.slot(span.lowerBound.secondsSinceEpoch, span.upperBound.secondsSinceEpoch, 1_000_000)
+            let span = berlin.span(
+                ofDay: CivilDate(daysSinceEpoch: Int32(ImportSlots.begin / ImportSlots.day) + Int32(number)))
+            return ImportSlots.slot(span.lowerBound.secondsSinceEpoch, span.upperBound.secondsSinceEpoch, 1_000_000)
         }
         let account = ImportedAccount(.device(DeviceName("eth0")), from: "eth0", slots: days)
         #expect(try take(account, in: file).taken.received == 40_000_000)
@@ -94,7 +83,7 @@ struct LedgerImportTests {
     @Test func aDeviceOfAnotherClassThanBeforeCountsOnce() throws {
         let directory = try TemporaryDirectory()
         let file = try ledger(in: directory)
-        let slots = Self.hours([0], 1000)
+        let slots = ImportSlots.hours([0], 1000)
         try take(.init(.collapsed("veth*"), from: "veth9", slots: slots), in: file)
         for key in [AccountKey.collapsed("v*"), .device(DeviceName("veth9"))] {
             #expect(try take(.init(key, from: "veth9", slots: slots), in: file).taken.received == 0)
@@ -113,21 +102,22 @@ struct LedgerImportTests {
         func take(_ clock: String?, _ slots: [ImportedAccount.Slot], replaces: Bool = false) throws -> ImportOutcome {
             try self.take(.init(key, from: "eth0", slots: slots, replaces: replaces, clock: clock), in: file)
         }
-        #expect(try take("UTC", Self.hours([0, 1, 2])).taken.received == 3000)
-        let refused = try take("UTC+01:00", Self.hours([-1, 0, 1]))
+        #expect(try take("UTC", ImportSlots.hours([0, 1, 2])).taken.received == 3000)
+        let refused = try take("UTC+01:00", ImportSlots.hours([-1, 0, 1]))
         #expect(refused.otherClock == "UTC" && refused.taken.received == 0)
         // Those of a CSV have offsets.
-        #expect(try take(nil, Self.hours([3])).taken.received == 1000)
-        #expect(try take("UTC", Self.hours([4])).taken.received == 1000)
-        let replaced = try take("UTC+01:00", Self.hours([-1, 0, 1]), replaces: true)
+        #expect(try take(nil, ImportSlots.hours([3])).taken.received == 1000)
+        #expect(try take("UTC", ImportSlots.hours([4])).taken.received == 1000)
+        let replaced = try take("UTC+01:00", ImportSlots.hours([-1, 0, 1]), replaces: true)
         #expect(replaced.forgotten.received == 5000 && replaced.taken.received == 3000)
         #expect(try received(in: directory) == 777 + 3000)
         // What is replaced of one device of a class leaves the others' as they were.
         let veth = AccountKey.collapsed("veth*")
         for name in ["veth1", "veth2"] {
-            try self.take(.init(veth, from: name, slots: Self.hours([0]), clock: "UTC"), in: file)
+            try self.take(.init(veth, from: name, slots: ImportSlots.hours([0]), clock: "UTC"), in: file)
         }
-        let part = ImportedAccount(veth, from: "veth1", slots: Self.hours([1]), replaces: true, clock: "UTC+01:00")
+        let part = ImportedAccount(
+            veth, from: "veth1", slots: ImportSlots.hours([1]), replaces: true, clock: "UTC+01:00")
         #expect(try self.take(part, in: file).otherClock == "UTC")
     }
 
@@ -137,18 +127,21 @@ struct LedgerImportTests {
         let key = AccountKey.device(DeviceName("eth0"))
         let before = try StoredBytes(directory)
         try take(
-            .init(key, from: "eth0", slots: [Self.slot(Self.begin + 100, Self.begin + 40 * Self.day, 12_345)]), in: file
+            .init(
+                key, from: "eth0",
+                slots: [ImportSlots.slot(ImportSlots.begin + 100, ImportSlots.begin + 40 * ImportSlots.day, 12_345)]),
+            in: file
         )
         // The clock was behind: own bytes in the time of what was taken over.
         var commit = Commit.make(2)
-        commit.book(2, 500, 50, at: Self.begin + 20 * Self.day, .utc)
+        commit.book(2, 500, 50, at: ImportSlots.begin + 20 * ImportSlots.day, .utc)
         try file.apply(commit)
         try take(.init(key, from: "eth0", slots: [], replaces: true), in: file)
         var expected = before
         expected.buckets[
             .init(
                 account: AccountID(rawValue: 2),
-                bucket: Bucket(containing: Timestamp(secondsSinceEpoch: Self.begin + 20 * Self.day)))] =
+                bucket: Bucket(containing: Timestamp(secondsSinceEpoch: ImportSlots.begin + 20 * ImportSlots.day)))] =
             Total(received: 500, transmitted: 50)
         let after = try StoredBytes(directory)
         #expect(after.buckets == expected.buckets)
@@ -161,9 +154,11 @@ struct LedgerImportTests {
         let directory = try TemporaryDirectory()
         let file = try LedgerFile(path: directory.ledger)
         var commit = Commit.make(1, accounts: [.make(2, "eth0")])
-        for hour in 0..<24 { commit.book(2, hour % 2 == 0 ? 900 : 1000, 0, at: Self.begin + Int64(hour) * 3600, .utc) }
+        for hour in 0..<24 {
+            commit.book(2, hour % 2 == 0 ? 900 : 1000, 0, at: ImportSlots.begin + Int64(hour) * 3600, .utc)
+        }
         try file.apply(commit)
-        let slots = (0..<24).map { Self.hours([$0], $0 % 2 == 0 ? 1000 : 900)[0] }
+        let slots = (0..<24).map { ImportSlots.hours([$0], $0 % 2 == 0 ? 1000 : 900)[0] }
         let key = AccountKey.device(DeviceName("eth0"))
         try take(.init(key, from: "eth0", slots: slots, replaces: replaces), in: file)
         try take(.init(key, from: "eth0", slots: slots), in: file)
@@ -176,8 +171,8 @@ struct LedgerImportTests {
         let berlin = LocalCalendar(zone: try Zone(posix: "CET-1CEST,M3.5.0,M10.5.0/3"), weekStart: .monday)
         let key = AccountKey.device(DeviceName("eth0"))
         // The last hour of a day, and none of the next.
-        try take(.init(key, from: "eth0", slots: Self.hours([23])), in: file)
-        try take(.init(key, from: "eth0", slots: Self.hours([23]), replaces: true), in: file, by: berlin)
+        try take(.init(key, from: "eth0", slots: ImportSlots.hours([23])), in: file)
+        try take(.init(key, from: "eth0", slots: ImportSlots.hours([23]), replaces: true), in: file, by: berlin)
         #expect(try received(in: directory) == 777 + 1000)
     }
 }

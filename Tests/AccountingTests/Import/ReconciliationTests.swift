@@ -16,30 +16,18 @@ struct ReconciliationTests {
 
     // MARK: - Files
 
-    private static let begin: Int64 = 1_790_812_800  // 2026-10-01, UTC
-    private static let day: Int64 = 86_400
-
-    private static func slot(_ start: Int64, _ end: Int64, _ bytes: UInt64) -> ImportedAccount.Slot {
-        let span = Timestamp(secondsSinceEpoch: start)..<Timestamp(secondsSinceEpoch: end)
-        return .init(span, Total(received: bytes, transmitted: bytes / 2))
-    }
-
-    private static func hours(_ hours: [Int64], _ bytes: UInt64 = 1000) -> [ImportedAccount.Slot] {
-        hours.map { slot(begin + $0 * 3600, begin + ($0 + 1) * 3600, bytes) }
-    }
-
     /// A ledger whose account 2 has metered 777 bytes on 2026-11-20.
     private static var metered: ModelStore {
         var store = ModelStore()
         var commit = Commit.make(1, accounts: [.make(2, "eth0")])
-        commit.book(2, 777, 77, at: begin + 50 * day, .utc)
+        commit.book(2, 777, 77, at: ImportSlots.begin + 50 * ImportSlots.day, .utc)
         _ = store.apply(commit)
         return store
     }
 
     @discardableResult
     private func take(_ accounts: ImportedAccount..., in store: inout ModelStore) throws -> ImportOutcome {
-        let now = Timestamp(secondsSinceEpoch: Self.begin + 50 * Self.day + 3600)
+        let now = Timestamp(secondsSinceEpoch: ImportSlots.begin + 50 * ImportSlots.day + 3600)
         return try store.outcomes(of: accounts, by: .utc, at: now)[0]
     }
 
@@ -62,7 +50,7 @@ struct ReconciliationTests {
     func aFileWithOtherHoursOfADayAddsThem(first: [Int64], second: [Int64]) throws {
         var store = Self.metered
         for hours in [first, second, first] {
-            try take(.init(.device(DeviceName("eth0")), from: "eth0", slots: Self.hours(hours)), in: &store)
+            try take(.init(.device(DeviceName("eth0")), from: "eth0", slots: ImportSlots.hours(hours)), in: &store)
         }
         #expect(received(in: store) == 777 + UInt64(Set(first + second).count) * 1000)
     }
@@ -70,9 +58,9 @@ struct ReconciliationTests {
     /// Bytes at the very end of five minutes, which one meter reads before and the other behind it.
     @Test func whatOneMeterReadsInTheNextFiveMinutesCountsOnce() throws {
         var store = ModelStore()
-        let open = Self.begin + 20 * 3600
+        let open = ImportSlots.begin + 20 * 3600
         func five(_ number: Int64, _ bytes: UInt64) -> ImportedAccount.Slot {
-            Self.slot(open + number * 300, open + number * 300 + 300, bytes)
+            ImportSlots.slot(open + number * 300, open + number * 300 + 300, bytes)
         }
         var commit = Commit.make(1, accounts: [.make(2, "eth0")])
         for (number, bytes) in [84402, 43764, 44806].enumerated() {
@@ -88,23 +76,29 @@ struct ReconciliationTests {
         var store = Self.metered
         let key = AccountKey.collapsed("veth*")
         let parts = [
-            ImportedAccount(key, from: "veth1", slots: [Self.slot(Self.begin, Self.begin + 10 * Self.day, 10_000_000)]),
+            ImportedAccount(
+                key, from: "veth1",
+                slots: [ImportSlots.slot(ImportSlots.begin, ImportSlots.begin + 10 * ImportSlots.day, 10_000_000)]),
             ImportedAccount(
                 key, from: "veth2",
-                slots: [Self.slot(Self.begin + 5 * Self.day, Self.begin + 14 * Self.day, 9_000_000)]),
+                slots: [
+                    ImportSlots.slot(
+                        ImportSlots.begin + 5 * ImportSlots.day, ImportSlots.begin + 14 * ImportSlots.day, 9_000_000)
+                ]),
         ]
         for _ in 0..<3 { try take(parts[0], parts[1], in: &store) }
         #expect(received(in: store) == 777 + 19_000_000)
         // All of the account, by the ledger's own export of another machine.
-        let all = ImportedAccount(key, slots: [Self.slot(Self.begin, Self.begin + 20 * Self.day, 19_000_000)])
+        let all = ImportedAccount(
+            key, slots: [ImportSlots.slot(ImportSlots.begin, ImportSlots.begin + 20 * ImportSlots.day, 19_000_000)])
         #expect(try take(all, in: &store).taken.received == 0)
     }
 
     @Test func allOfAnAccountExplainsEachByteOfItsDevicesOnce() throws {
         var store = Self.metered
         let key = AccountKey.collapsed("veth*")
-        try take(.init(key, slots: Self.hours([0], 100)), in: &store)
-        let parts = ["veth1", "veth2"].map { ImportedAccount(key, from: $0, slots: Self.hours([0], 100)) }
+        try take(.init(key, slots: ImportSlots.hours([0], 100)), in: &store)
+        let parts = ["veth1", "veth2"].map { ImportedAccount(key, from: $0, slots: ImportSlots.hours([0], 100)) }
         for _ in 0..<2 { try take(parts[0], parts[1], in: &store) }
         #expect(received(in: store) == 777 + 200)
     }
@@ -116,18 +110,22 @@ struct ReconciliationTests {
         let keys = [AccountKey.device(DeviceName("veth9")), .collapsed("veth*")]
         let (previous, now) = isOfClassFirst ? (keys[1], keys[0]) : (keys[0], keys[1])
         var commit = Commit.make(1, accounts: [.make(2, previous), .make(3, now), .make(4, .collapsed("wlan*"))])
-        commit.book(4, 5, 0, at: Self.begin, .utc)
+        commit.book(4, 5, 0, at: ImportSlots.begin, .utc)
         // The class has another device, too.
         let (before, since) = isOfClassFirst ? (2000, 1000) : (1000, 2000)
-        for hour in 10..<20 { commit.book(2, UInt64(before), 0, at: Self.begin + Int64(hour) * 3600 + 1800, .utc) }
-        for hour in 20..<30 { commit.book(3, UInt64(since), 0, at: Self.begin + Int64(hour) * 3600 + 1800, .utc) }
+        for hour in 10..<20 {
+            commit.book(2, UInt64(before), 0, at: ImportSlots.begin + Int64(hour) * 3600 + 1800, .utc)
+        }
+        for hour in 20..<30 {
+            commit.book(3, UInt64(since), 0, at: ImportSlots.begin + Int64(hour) * 3600 + 1800, .utc)
+        }
         _ = store.apply(commit)
-        let account = ImportedAccount(now, from: "veth9", slots: Self.hours(Array(0..<30), 1000))
+        let account = ImportedAccount(now, from: "veth9", slots: ImportSlots.hours(Array(0..<30), 1000))
         for _ in 0..<2 { try take(account, in: &store) }
         #expect(received(in: store) == 5 + 40 * 1000)
         #expect(try take(account, in: &store).missed.received == 0)
         // Another device of the class wasn't in the first one's account.
-        let other = ImportedAccount(.collapsed("veth*"), from: "veth1", slots: Self.hours(Array(0..<30), 1000))
+        let other = ImportedAccount(.collapsed("veth*"), from: "veth1", slots: ImportSlots.hours(Array(0..<30), 1000))
         let done = try take(other, in: &store)
         #expect(done.taken.received == (isOfClassFirst ? 10_000 : 20_000))
     }
@@ -138,10 +136,10 @@ struct ReconciliationTests {
         var store = ModelStore()
         let names = ["veth1", "veth2", "veth3"]
         var commit = Commit.make(1, accounts: [.make(2, .collapsed("veth*"))])
-        for hour in 8..<30 { commit.book(2, 3000, 0, at: Self.begin + Int64(hour) * 3600 + 1800, .utc) }
+        for hour in 8..<30 { commit.book(2, 3000, 0, at: ImportSlots.begin + Int64(hour) * 3600 + 1800, .utc) }
         _ = store.apply(commit)
-        let days = [Self.slot(Self.begin, Self.begin + Self.day, 24_000)]
-        for slots in [isFineFirst ? Self.hours(Array(0..<30)) : days, days] {
+        let days = [ImportSlots.slot(ImportSlots.begin, ImportSlots.begin + ImportSlots.day, 24_000)]
+        for slots in [isFineFirst ? ImportSlots.hours(Array(0..<30)) : days, days] {
             for name in names {
                 try take(.init(.device(DeviceName(name)), from: name, slots: slots), in: &store)
             }
@@ -153,7 +151,7 @@ struct ReconciliationTests {
     @Test(arguments: [600, 1800, 7200, 36_000])
     func whatAGapBeginsWithCountsOnce(length: Int64) throws {
         var store = ModelStore()
-        let open = Self.begin + 9 * 3600 + 20
+        let open = ImportSlots.begin + 9 * 3600 + 20
         let gap = Timestamp(secondsSinceEpoch: open + 180)..<Timestamp(secondsSinceEpoch: open + 180 + length)
         var commit = Commit.make(1, accounts: [.make(2, "eth0")])
         commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: open), gap]
@@ -165,10 +163,10 @@ struct ReconciliationTests {
         commit.book(2, 444, 0, at: gap.upperBound.secondsSinceEpoch + 600, .utc)
         _ = store.apply(commit)
         // 5555 of them before the first reading, and the gap's right at its beginning.
-        let first = Self.begin + 9 * 3600
+        let first = ImportSlots.begin + 9 * 3600
         let slots = [
-            Self.slot(first - 300, first, 5000), Self.slot(first, first + 300, 555 + 333 + 1_000_000_007),
-            Self.slot(gap.upperBound.secondsSinceEpoch, gap.upperBound.secondsSinceEpoch + 900, 444),
+            ImportSlots.slot(first - 300, first, 5000), ImportSlots.slot(first, first + 300, 555 + 333 + 1_000_000_007),
+            ImportSlots.slot(gap.upperBound.secondsSinceEpoch, gap.upperBound.secondsSinceEpoch + 900, 444),
         ]
         let done = try take(.init(.device(DeviceName("eth0")), from: "eth0", slots: slots), in: &store)
         #expect(done.taken.received == 5555)
@@ -177,12 +175,19 @@ struct ReconciliationTests {
     @Test func aBootWithAWrongClockDoesNotRefuseThePast() throws {
         var store = ModelStore()
         var commit = Commit.make(1, accounts: [.make(2, "eth0")])
-        commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: Self.begin + 20 * Self.day)]
-        for day in [-400, 20, 21] as [Int64] { commit.book(2, 100, 0, at: Self.begin + day * Self.day, .utc) }
+        commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: ImportSlots.begin + 20 * ImportSlots.day)]
+        for day in [-400, 20, 21] as [Int64] {
+            commit.book(2, 100, 0, at: ImportSlots.begin + day * ImportSlots.day, .utc)
+        }
         commit.header.lastReading = Moment(
-            wallNanoseconds: (Self.begin + 22 * Self.day) * 1_000_000_000, sinceBoot: BootTime(nanoseconds: 1))
+            wallNanoseconds: (ImportSlots.begin + 22 * ImportSlots.day) * 1_000_000_000,
+            sinceBoot: BootTime(nanoseconds: 1))
         _ = store.apply(commit)
-        let slots = (0..<20).map { Self.slot(Self.begin + $0 * Self.day, Self.begin + $0 * Self.day + Self.day, 1000) }
+        let slots = (0..<20).map {
+            ImportSlots.slot(
+                ImportSlots.begin + $0 * ImportSlots.day, ImportSlots.begin + $0 * ImportSlots.day + ImportSlots.day,
+                1000)
+        }
         let done = try take(.init(.device(DeviceName("eth0")), from: "eth0", slots: slots), in: &store)
         #expect(done.taken.received == 20_000)
     }
@@ -190,7 +195,7 @@ struct ReconciliationTests {
     /// A device that wasn't the uplink since the first reading: what it has carried since isn't booked to it.
     @Test func theUplinkGetsWhatADeviceCarriedBeforeTheFirstReading() throws {
         var store = ModelStore()
-        let noon = Self.begin + 12 * 3600
+        let noon = ImportSlots.begin + 12 * 3600
         var commit = Commit.make(1, accounts: [.make(2, "eth0"), .make(3, .uplink), .make(4, "wwan0")])
         commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: noon)]
         for hour in 0..<12 as Range<Int64> {
@@ -200,7 +205,7 @@ struct ReconciliationTests {
         }
         _ = store.apply(commit)
         for (name, bytes) in [("wwan0", 30), ("eth0", 100)] as [(String, UInt64)] {
-            let slots = [Self.slot(Self.begin, Self.begin + Self.day, 24 * bytes)]
+            let slots = [ImportSlots.slot(ImportSlots.begin, ImportSlots.begin + ImportSlots.day, 24 * bytes)]
             for _ in 0..<2 {
                 let account = ImportedAccount(.device(DeviceName(name)), from: name, slots: slots)
                 try take(account, .init(.uplink, from: name, slots: slots), in: &store)
@@ -216,8 +221,10 @@ struct ReconciliationTests {
     @Test func aCoarseRowExplainsNothingBeyondItsTime() throws {
         var store = Self.metered
         let key = AccountKey.device(DeviceName("eth0"))
-        try take(.init(key, from: "eth0", slots: Self.hours([0], 1200)), in: &store)
-        let fives = (10..<22).map { Self.slot(Self.begin + $0 * 300, Self.begin + $0 * 300 + 300, 100) }
+        try take(.init(key, from: "eth0", slots: ImportSlots.hours([0], 1200)), in: &store)
+        let fives = (10..<22).map {
+            ImportSlots.slot(ImportSlots.begin + $0 * 300, ImportSlots.begin + $0 * 300 + 300, 100)
+        }
         #expect(try take(.init(key, from: "eth0", slots: fives), in: &store).taken.received == 1000)
     }
 
@@ -225,10 +232,10 @@ struct ReconciliationTests {
         var store = ModelStore()
         let key = AccountKey.collapsed("veth*")
         var commit = Commit.make(1, accounts: [.make(2, key)])
-        commit.book(2, 200, 0, at: Self.begin + 1800, .utc)
+        commit.book(2, 200, 0, at: ImportSlots.begin + 1800, .utc)
         _ = store.apply(commit)
         for source in ["veth1", "veth2", "veth1", "veth2"] {
-            try take(.init(key, from: source, slots: Self.hours([0], 150)), in: &store)
+            try take(.init(key, from: source, slots: ImportSlots.hours([0], 150)), in: &store)
         }
         #expect(received(in: store) == 300)
     }
@@ -237,7 +244,7 @@ struct ReconciliationTests {
     @Test func devicesOfAClassStayTogether() {
         let key = AccountKey.collapsed("veth*")
         let accounts = (0..<7).map { number in
-            ImportedAccount(key, from: "veth\(number)", slots: Self.hours(Array(0..<240), UInt64(number)))
+            ImportedAccount(key, from: "veth\(number)", slots: ImportSlots.hours(Array(0..<240), UInt64(number)))
         }
         let pieces = ImportedAccount.pieces(of: accounts, ofSlots: 100, by: .utc)
         #expect(pieces.count > 7)
@@ -251,10 +258,14 @@ struct ReconciliationTests {
     }
 
     @Test func piecesAreCutBetweenSlotsEvenIfADayIsLong() {
-        let slots = (0..<1000).map { Self.slot(Self.begin + $0 * 60, Self.begin + $0 * 60 + 60, 1) }
-        let long = Self.slot(Self.begin + 2 * Self.day, Self.begin + 9 * Self.day, 1)
+        let slots = (0..<1000).map {
+            ImportSlots.slot(ImportSlots.begin + $0 * 60, ImportSlots.begin + $0 * 60 + 60, 1)
+        }
+        let long = ImportSlots.slot(ImportSlots.begin + 2 * ImportSlots.day, ImportSlots.begin + 9 * ImportSlots.day, 1)
         let within = (0..<300).map {
-            Self.slot(Self.begin + 3 * Self.day + $0 * 60, Self.begin + 3 * Self.day + $0 * 60 + 60, 1)
+            ImportSlots.slot(
+                ImportSlots.begin + 3 * ImportSlots.day + $0 * 60,
+                ImportSlots.begin + 3 * ImportSlots.day + $0 * 60 + 60, 1)
         }
         let account = ImportedAccount(.uplink, slots: slots + [long] + within)
         let pieces = ImportedAccount.pieces(of: [account], ofSlots: 100, by: .utc).flatMap { $0 }
