@@ -8,7 +8,7 @@ BINARY := .build/release/netusage
 RELEASE := -c release --product netusage --manifest-cache none --disable-build-manifest-caching --static-swift-stdlib -Xlinker --no-export-dynamic
 PYTHON := .build/python/bin/python
 
-BUILD_PACKAGES := libc6-dev libcrypt-dev libdeflate-dev libsqlite3-dev libyaml-dev tzdata
+BUILD_PACKAGES := libc6-dev libcrypt-dev libisal-dev libsqlite3-dev libyaml-dev tzdata
 DEB_PACKAGES := build-essential debhelper help2man
 TEST_PACKAGES := $(DEB_PACKAGES) chromium debootstrap iproute2 lintian openssl procps prometheus \
 	prometheus-alertmanager python3-venv shellcheck sqlite3 strace systemd systemd-container util-linux vnstat

@@ -35,7 +35,7 @@ let package = Package(
             linkerSettings: [.linkedLibrary("crypt")]),
         .systemLibrary(name: "CSQLite"),
         .systemLibrary(name: "CYAML"),
-        .systemLibrary(name: "CDeflate"),
+        .systemLibrary(name: "CISAL"),
 
         // The core: no input, no output.
         target("CivilTime"),
@@ -56,7 +56,7 @@ let package = Package(
             [
                 "CivilTime", "Accounting", "Exposition", "Reports", "Machine", "Netlink", "LedgerStore",
                 "Configuration", "CLinux",
-                "CDeflate",
+                "CISAL",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -29,7 +29,7 @@ package enum AccountKey: Hashable, Codable, Sendable {
 }
 
 /// What happened to an account that people should know when they trust its bytes.
-package struct AccountEvents: Hashable, Sendable {
+package struct AccountEvents: Hashable, Sendable, BitwiseCopyable {
     package var resets: UInt64 = 0
     package var gapBytes: UInt64 = 0
     package var suspectBytes: UInt64 = 0
@@ -48,7 +48,7 @@ package struct AccountEvents: Hashable, Sendable {
 }
 
 /// The open periods of an account and the ones before them.
-package struct PeriodTotals: Hashable, Sendable {
+package struct PeriodTotals: Hashable, Sendable, BitwiseCopyable {
     package var day = Total.zero
     package var week = Total.zero
     package var month = Total.zero

@@ -1,6 +1,5 @@
-/// What can be seen of an account at one moment.
-package struct AccountView: Sendable {
-    package var key: AccountKey
+/// What can be seen of an account at one moment: nothing but numbers, so that it is copied without counting references.
+package struct AccountView: Sendable, BitwiseCopyable {
     /// Whether it is more than history: a device of the kernel is booked to it now, or it is a class of devices that come
     /// and go.
     package var isLive: Bool
@@ -13,22 +12,25 @@ package struct AccountView: Sendable {
 }
 
 extension Ledger {
-    /// How many places ``view(at:)`` knows.
-    package var accountCount: Int { accounts.count }
+    /// The places of all accounts; ``view(at:)`` and ``key(at:)`` go by them until ``structureVersion`` changes.
+    package var places: Range<Int> { accounts.indices }
+
+    /// The key of the account at a place, or `nil` if it has become part of another.
+    package func key(at place: Int) -> AccountKey? { accounts[place].isFolded ? nil : accounts[place].key }
 
     /// The account at a place, or `nil` if it has become part of another.
-    package func view(at index: Int) -> AccountView? {
-        accounts[index].isFolded ? nil : view(of: index)
+    package func view(at place: Int) -> AccountView? { accounts[place].isFolded ? nil : view(of: place) }
+
+    /// All accounts with their keys, but those that have become part of another.
+    package var views: [(place: Int, key: AccountKey, view: AccountView)] {
+        places.compactMap { place in key(at: place).map { (place, $0, view(of: place)) } }
     }
 
-    private func view(of index: Int) -> AccountView {
-        let account = accounts[index]
-        var view = AccountView(
-            key: account.key, isLive: account.isLive, counter: account.counter, rate: account.rate.current,
-            peak: account.rate.peak, periods: account.periods, lifetime: account.lifetime, events: account.events)
-        if let total = hiddenTotal(at: index) { hide(total, in: &view) }
+    private func view(of place: Int) -> AccountView {
+        var view = accounts[place].view
+        if let total = hiddenTotal(at: place) { view.hide(total) }
         if !falls.isEmpty {
-            let held = heldDays(at: index)
+            let held = heldDays(at: place)
             view.periods.add(window.totals(of: held))
             for entry in held.entries { view.lifetime += entry.total }
         }
@@ -36,9 +38,9 @@ extension Ledger {
     }
 
     /// What of the account at a place isn't shown until it is in the store; `nil` if that is nothing.
-    func hiddenTotal(at index: Int) -> Total? {
-        guard let waiting = unexposed[index] else { return unexposedInFlight[index] }
-        return waiting.adding(unexposedInFlight[index] ?? .zero)
+    func hiddenTotal(at place: Int) -> Total? {
+        guard let waiting = unexposed[place] else { return unexposedInFlight[place] }
+        return waiting.adding(unexposedInFlight[place] ?? .zero)
     }
 
     package var uplinkPlace: Int { uplinkAccount }
@@ -52,19 +54,28 @@ extension Ledger {
     package var membersByPlace: [Int: [DeviceIndex]] {
         Dictionary(grouping: devices.keys.sorted()) { devices[$0]?.account ?? uplinkAccount }
     }
+}
 
-    private func hide(_ total: Total, in view: inout AccountView) {
-        view.counter.received &-= total.received
-        view.counter.transmitted &-= total.transmitted
-        view.lifetime = view.lifetime.without(total)
-        view.periods.day = view.periods.day.without(total)
-        view.periods.week = view.periods.week.without(total)
-        view.periods.month = view.periods.month.without(total)
+extension AccountView {
+    /// Takes out bytes that were carried today.
+    fileprivate mutating func hide(_ total: Total) {
+        counter.received &-= total.received
+        counter.transmitted &-= total.transmitted
+        lifetime = lifetime.without(total)
+        periods.day = periods.day.without(total)
+        periods.week = periods.week.without(total)
+        periods.month = periods.month.without(total)
     }
 }
 
 extension Account {
-    fileprivate var isLive: Bool {
+    fileprivate var view: AccountView {
+        AccountView(
+            isLive: isLive, counter: counter, rate: rate.current, peak: rate.peak, periods: periods,
+            lifetime: lifetime, events: events)
+    }
+
+    private var isLive: Bool {
         switch key {
         case .device: memberCount > 0
         case .collapsed: hadMembers || !periods.month.isZero

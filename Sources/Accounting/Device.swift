@@ -59,6 +59,9 @@ struct MeteredDevice {
     /// past of the first name isn't theirs.
     var isNewcomer = false
 
+    /// Whether it has carried nothing since it was read last.
+    func shows(_ counters: Counters) -> Bool { last == counters && phase == .counting }
+
     /// More than this in one direction within `elapsed` is impossible.
     ///
     /// Where the speed isn't known it is 1 Tbit/s, above every link there is (IEEE 802.3df ends at 800 Gbit/s). Two

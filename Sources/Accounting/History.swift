@@ -122,15 +122,14 @@ extension Ledger {
     /// nothing since aren't among them.
     package func history() -> DayHistory {
         DayHistory(
-            entries: accounts.indices.compactMap { index in
-                guard let view = view(at: index) else { return nil }
+            entries: views.map { index, key, view in
                 var totals = accounts[index].days
                 if !falls.isEmpty {
                     for entry in heldDays(at: index).entries { totals.add(entry.total, on: entry.day) }
                 }
                 let days = totals.entries.filter { $0.day >= daysInMemoryFrom }
                 return .init(
-                    key: view.key, isLive: view.isLive, lifetime: view.lifetime, first: days.first?.day,
+                    key: key, isLive: view.isLive, lifetime: view.lifetime, first: days.first?.day,
                     days: shown(days, of: index))
             }, meteredFrom: planBook.records.recordedFrom)
     }

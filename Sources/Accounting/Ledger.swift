@@ -213,7 +213,7 @@ package struct Ledger: Sendable {
     /// - Returns: Whether this must be committed at once: a counter began again, and what it showed before is nowhere but
     ///   here, or a device got its first baseline.
     @discardableResult
-    package mutating func record(_ readings: some Sequence<Reading>, at now: Moment, endsInterval: Bool) -> Bool {
+    package mutating func record(_ readings: [Reading], at now: Moment, endsInterval: Bool) -> Bool {
         refreshCuts(at: now.timestamp)
         if abs(now.step(since: lastReading)) >= Double(Bucket.seconds) { noteClockStep(at: now) }
         let span = bookingSpan(until: now)
@@ -238,6 +238,8 @@ package struct Ledger: Sendable {
 
     private mutating func record(_ reading: Reading, over span: BookingSpan, at now: Moment) -> Bool {
         guard let place = devices.index(forKey: reading.device) else { return false }
+        // Most devices carry nothing most of the time.
+        if devices.values[place].shows(reading.counters), falls.isEmpty { return false }
         var isUrgent = false
         if devices.values[place].phase != .counting {
             let settled = settlePhase(of: devices.values[place], at: reading.device, counters: reading.counters)

@@ -1,5 +1,5 @@
 /// Bytes per second in each direction.
-package struct Rate: Hashable, Sendable {
+package struct Rate: Hashable, Sendable, BitwiseCopyable {
     package var received: Double
     package var transmitted: Double
 

@@ -1,5 +1,5 @@
 /// What a device's two byte counters show at one moment: cumulative since the counter's life began.
-package struct Counters: Hashable, Sendable {
+package struct Counters: Hashable, Sendable, BitwiseCopyable {
     package var received: UInt64
     package var transmitted: UInt64
 
@@ -36,7 +36,7 @@ package struct Counters: Hashable, Sendable {
 }
 
 /// Bytes carried between two readings. Never a total: two deltas of different spans may be added to a `Total` only.
-package struct Delta: Hashable, Sendable {
+package struct Delta: Hashable, Sendable, BitwiseCopyable {
     package var received: UInt64
     package var transmitted: UInt64
 
@@ -59,7 +59,7 @@ package struct Delta: Hashable, Sendable {
 }
 
 /// A sum of deltas. It stops at `Int64.max` (9.2 exabytes) instead of wrapping: that is what SQLite can hold exactly.
-package struct Total: Hashable, Sendable {
+package struct Total: Hashable, Sendable, BitwiseCopyable {
     package private(set) var received: UInt64
     package private(set) var transmitted: UInt64
 

@@ -38,7 +38,7 @@ struct Metric: Sendable {
     ) -> Metric {
         Metric(family: MetricFamily(name, kind, help: help)) { snapshot, writer in
             for device in snapshot.devices {
-                if let value = value(device) { writer.sample(device.labels, value) }
+                if let value = value(device) { writer.sample(snapshot.series.labels, device.row, value) }
             }
         }
     }
@@ -97,6 +97,13 @@ struct Metric: Sendable {
 }
 
 extension ExpositionWriter {
+    fileprivate mutating func sample(_ labels: LabelColumn, _ row: Int, _ value: MetricValue) {
+        switch value {
+        case .integer(let value): sample(labels, row, value)
+        case .number(let value): sample(labels, row, value)
+        }
+    }
+
     fileprivate mutating func sample(_ labels: LabelSet, _ value: MetricValue) {
         switch value {
         case .integer(let value): sample(labels, value)
@@ -142,7 +149,7 @@ struct Catalogue: Sendable {
             [
                 Metric(family: family.ofDevices) { snapshot, writer in
                     for device in snapshot.devices where device.view.isLive {
-                        writer.sample(device.labels, value(device.view.counter))
+                        writer.sample(snapshot.series.labels, device.row, value(device.view.counter))
                     }
                 },
                 Metric(family: family.ofUplink) { snapshot, writer in
@@ -155,7 +162,8 @@ struct Catalogue: Sendable {
             [
                 Metric(family: family.ofDevices) { snapshot, writer in
                     for device in snapshot.devices {
-                        writer.sample(device.labels, value(device.view.periods, device.view.lifetime))
+                        writer.sample(
+                            snapshot.series.labels, device.row, value(device.view.periods, device.view.lifetime))
                     }
                 },
                 Metric(family: family.ofUplink) { snapshot, writer in
@@ -172,7 +180,7 @@ struct Catalogue: Sendable {
             Metric(family: family.ofDevices) { snapshot, writer in
                 if !snapshot.configuration.showsRates { return }
                 for device in snapshot.devices where device.view.isLive {
-                    writer.sample(device.labels, value(device.view))
+                    writer.sample(snapshot.series.labels, device.row, value(device.view))
                 }
             },
             Metric(family: family.ofUplink) { snapshot, writer in
@@ -198,11 +206,17 @@ struct Catalogue: Sendable {
             "netusage_suspect_bytes_total", .counter,
             "Bytes booked though they came faster than the link can carry them."
         ) { live($0, .integer($0.view.events.suspectBytes)) },
-        .info("netusage_device_info", "What kind of device it is, and its alias.") {
-            $0.devices.filter(\.view.isLive).map(\.infoLabels)
+        Metric(family: MetricFamily("netusage_device_info", .info, help: "What kind of device it is, and its alias.")) {
+            snapshot, writer in
+            for device in snapshot.devices where device.view.isLive {
+                writer.sample(snapshot.series.infoLabels, device.row, 1 as UInt64)
+            }
         },
-        .info("netusage_device_address_info", "An address of the device.") { snapshot in
-            snapshot.configuration.showsAddresses ? snapshot.devices.flatMap(\.addressLabels) : []
+        Metric(family: MetricFamily("netusage_device_address_info", .info, help: "An address of the device.")) {
+            snapshot, writer in
+            if !snapshot.configuration.showsAddresses { return }
+            let labels = snapshot.series.addressLabels
+            for row in 0..<labels.count { writer.sample(labels, row, 1 as UInt64) }
         },
     ]
 

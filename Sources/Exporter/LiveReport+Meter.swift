@@ -7,19 +7,19 @@ extension LiveReport {
         _ ledger: Ledger, _ links: LinkTable, isOnline: Bool, showsAddresses: Bool, collapse: [DevicePattern],
         at now: Timestamp
     ) {
-        let views = (0..<ledger.accountCount).compactMap { place in ledger.view(at: place).map { (place, $0) } }
-        let names = AccountNames(views.lazy.map(\.1.key), collapse: collapse)
+        let views = ledger.views
+        let names = AccountNames(views.lazy.map(\.key), collapse: collapse)
         let members = ledger.membersByPlace
         let addresses = showsAddresses ? Dictionary(grouping: links.addresses) { DeviceIndex(rawValue: $0.index) } : [:]
-        let accounts = views.filter { $0.1.isLive }.map { place, view in
+        let accounts = views.filter(\.view.isLive).map { place, key, view in
             // The uplink is where the default route is.
-            let devices = view.key == .uplink ? ledger.currentUplink.sorted() : members[place] ?? []
-            let link = view.key.isOneLink ? devices.first.flatMap { links[$0.rawValue] } : nil
+            let devices = key == .uplink ? ledger.currentUplink.sorted() : members[place] ?? []
+            let link = key.isOneLink ? devices.first.flatMap { links[$0.rawValue] } : nil
             return Account(
-                name: names.name(of: view.key), kind: view.key.kind, link: link?.kind,
+                name: names.name(of: key), kind: key.kind, link: link?.kind,
                 up: devices.contains { links[$0.rawValue]?.isUp == true },
                 uplink: devices.contains(where: ledger.currentUplink.contains),
-                addresses: view.key.isOneLink
+                addresses: key.isOneLink
                     ? Set(devices.flatMap { addresses[$0] ?? [] }.map(\.text)).sorted() : [],
                 receiveBytesPerSecond: view.rate.received, transmitBytesPerSecond: view.rate.transmitted,
                 receivePeakBytesPerSecond: view.peak.received, transmitPeakBytesPerSecond: view.peak.transmitted,

@@ -161,7 +161,7 @@ extension Meter {
     }
 
     private var planCheck: PlanCheck {
-        let keys = (0..<ledger.accountCount).compactMap { ledger.view(at: $0)?.key }
+        let keys = ledger.places.compactMap { ledger.key(at: $0) }
         return PlanCheck(
             links: Array(links.links.values), uplink: route?.links ?? [], rules: settings.rules,
             // What was there long ago is known by the store only.

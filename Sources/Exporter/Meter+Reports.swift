@@ -37,12 +37,12 @@ extension Meter {
         guard let setting = settings.csvLog, hasBegun else { return nil }
         // A day that has begun since the last reading is begun here.
         read(endsInterval: false)
-        let views = (0..<ledger.accountCount).compactMap { ledger.view(at: $0) }
+        let views = ledger.views
         let names = AccountNames(views.lazy.map(\.key), collapse: settings.collapse)
-        let view = views.first {
+        let account = views.first {
             names.name(of: $0.key) == setting.device && ($0.key == .uplink) == (setting.device == "uplink")
         }
-        guard let view else { return nil }
+        guard let view = account?.view else { return nil }
         return CSVLog.Sample(
             setting: setting, now: ledger.lastReading.timestamp, calendar: ledger.calendar, today: ledger.window.today,
             total: view.periods.day, previousDay: ledger.window.previousDay, previousTotal: view.periods.previousDay)

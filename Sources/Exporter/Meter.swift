@@ -278,8 +278,8 @@ actor Meter {
 
     private func book(at now: Moment, endsInterval: Bool) {
         noticeClockStep(at: now)
-        let sure = counters.lazy.filter { [superseded] in superseded.isEmpty || !superseded.contains($0.index) }
-        if ledger.record(sure.map(\.reading), at: now, endsInterval: endsInterval) { isUrgent = true }
+        let sure = superseded.isEmpty ? counters : counters.filter { !superseded.contains($0.index) }
+        if ledger.record(sure.map { $0.reading }, at: now, endsInterval: endsInterval) { isUrgent = true }
         // A link that no event told of: the event was lost, or is about to come.
         if counters.count != links.links.count, superseded.isEmpty { linksAreOutdated = true }
         // The kernel doesn't tell of everything: nobody hears of a new alias of a link that is down.
@@ -534,19 +534,24 @@ actor Meter {
     /// Reads the kernel and shows everything that there is to see.
     func scrape() -> Snapshot {
         read(endsInterval: false)
-        if series?.isOutdated(ledger, links) ?? true || planSeries.plans != ledger.planBook.plans {
-            series = Series(ledger, links)
-            planSeries = PlanSeries(ledger.planBook.plans)
-            countingNothing = quotasCountingNothing
-        }
+        let series = currentSeries()
         let now = SystemClock.now()
         scrapedAt.store(now.sinceBoot.nanoseconds, ordering: .relaxed)
         return Snapshot(
-            devices: series?.snapshots(of: ledger, links) ?? [], uplink: ledger.uplinkView,
+            series: series, devices: series.snapshots(of: ledger), uplink: ledger.uplinkView,
             plans: planSeries.snapshot(
                 of: ledger.planBook, countingNothing: countingNothing, at: now.timestamp), isOnline: route != nil,
             window: ledger.window, store: storeStatus, kernel: kernelStatus, configuration: configurationStatus,
             process: process, startTime: startTime, bootTime: bootTime)
+    }
+
+    private func currentSeries() -> Series {
+        if let series, !series.isOutdated(ledger, links), planSeries.plans == ledger.planBook.plans { return series }
+        let series = Series(ledger, links)
+        self.series = series
+        planSeries = PlanSeries(ledger.planBook.plans)
+        countingNothing = quotasCountingNothing
+        return series
     }
 
     /// How long after a scrape the next one is expected.

@@ -3,50 +3,71 @@ import Exposition
 import Netlink
 import Reports
 
-/// The labels of everything that is shown, rendered once and kept until a device or a link changes.
+/// The labels of everything that is shown, rendered once and kept until a device, a link or the uplink changes.
 struct Series {
     /// How many gone devices are shown by themselves.
     static let maximumGone = 50
 
-    struct Entry {
-        /// The account's place in the ledger.
-        let place: Int
-        let labels: LabelSet
-        let infoLabels: LabelSet
-        let addressLabels: [LabelSet]
-        let members: [DeviceIndex]
+    /// What a row of ``labels`` stands for.
+    struct Entry: BitwiseCopyable {
+        /// The account's place in the ledger; `nil` for the sum of gone devices that aren't shown by themselves.
+        var place: Int?
+        var isUp = false
+        var isUplink = false
     }
 
+    /// One for each row, in the order of the labels' bytes, so that it is the same in every locale.
     let entries: [Entry]
+    /// `device`.
+    let labels: LabelColumn
+    /// `device`, `kind` and `alias`.
+    let infoLabels: LabelColumn
+    /// `device`, `family` and `address`, one row for each address of a device that is there.
+    let addressLabels: LabelColumn
     private let ledgerVersion: UInt64
     private let linksVersion: UInt64
+    private let uplink: Set<DeviceIndex>
+
+    private struct Account {
+        var entry: Entry
+        var labels: LabelSet
+        var infoLabels = LabelSet.none
+        var addressLabels: [LabelSet] = []
+    }
 
     init(_ ledger: Ledger, _ links: LinkTable) {
         ledgerVersion = ledger.structureVersion
         linksVersion = links.version
-        let keys = (0..<ledger.accountCount).lazy.compactMap { ledger.view(at: $0)?.key }
-        let names = AccountNames(keys, collapse: ledger.rules.collapse)
+        uplink = ledger.currentUplink
+        let keys = ledger.places.compactMap { place in ledger.key(at: place).map { (place, $0) } }
+        let names = AccountNames(keys.lazy.map(\.1), collapse: ledger.rules.collapse)
         let members = ledger.membersByPlace
         let addresses = Dictionary(grouping: links.addresses) { DeviceIndex(rawValue: $0.index) }
-        var entries: [Entry] = []
-        for place in 0..<ledger.accountCount {
-            guard place != ledger.uplinkPlace, let view = ledger.view(at: place) else { continue }
-            entries.append(
-                Self.entry(place, view.key, members[place] ?? [], links, names) { addresses[$0] ?? [] })
+        var accounts = [Account(entry: Entry(place: nil), labels: LabelSet([("device", AccountNames.otherLabel)]))]
+        for (place, key) in keys where place != ledger.uplinkPlace {
+            let members = members[place] ?? []
+            var account = Self.account(key, members, links, names) { addresses[$0] ?? [] }
+            account.entry = Entry(
+                place: place, isUp: members.contains { links[$0.rawValue]?.isUp == true },
+                isUplink: members.contains(where: uplink.contains))
+            accounts.append(account)
         }
-        // By bytes, so that the order is the same in every locale.
-        self.entries = entries.sorted { $0.labels.precedes($1.labels) }
+        accounts.sort { $0.labels.precedes($1.labels) }
+        entries = accounts.map(\.entry)
+        labels = LabelColumn(accounts.map(\.labels))
+        infoLabels = LabelColumn(accounts.map(\.infoLabels))
+        addressLabels = LabelColumn(accounts.flatMap(\.addressLabels))
     }
 
-    /// Whether anything that shows in a label has changed since.
+    /// Whether anything that shows in a label, or that an entry says, has changed since.
     func isOutdated(_ ledger: Ledger, _ links: LinkTable) -> Bool {
-        ledger.structureVersion != ledgerVersion || links.version != linksVersion
+        ledger.structureVersion != ledgerVersion || links.version != linksVersion || ledger.currentUplink != uplink
     }
 
-    private static func entry(
-        _ place: Int, _ key: AccountKey, _ members: [DeviceIndex], _ links: LinkTable, _ names: AccountNames,
+    private static func account(
+        _ key: AccountKey, _ members: [DeviceIndex], _ links: LinkTable, _ names: AccountNames,
         addresses: (DeviceIndex) -> [InterfaceAddress]
-    ) -> Entry {
+    ) -> Account {
         let label: String
         var kind = "collapsed"
         var alias = ""
@@ -64,38 +85,37 @@ struct Series {
         case .collapsed(let pattern): label = pattern
         case .uplink: label = ""
         }
-        return Entry(
-            place: place, labels: LabelSet([("device", label)]),
-            infoLabels: LabelSet([("device", label), ("kind", kind), ("alias", alias)]), addressLabels: addressLabels,
-            members: members)
+        return Account(
+            entry: Entry(), labels: LabelSet([("device", label)]),
+            infoLabels: LabelSet([("device", label), ("kind", kind), ("alias", alias)]), addressLabels: addressLabels)
     }
 
     /// What the ledger shows now under these labels.
-    func snapshots(of ledger: Ledger, _ links: LinkTable) -> [DeviceSnapshot] {
-        var live: [DeviceSnapshot] = []
-        live.reserveCapacity(entries.count)
-        var gone: [DeviceSnapshot] = []
-        for entry in entries {
-            guard let view = ledger.view(at: entry.place) else { continue }
-            if !view.isLive && view.periods.month.isZero { continue }
-            let snapshot = DeviceSnapshot(
-                labels: entry.labels, view: view, isUp: entry.members.contains { links[$0.rawValue]?.isUp == true },
-                isUplink: entry.members.contains(where: ledger.currentUplink.contains), infoLabels: entry.infoLabels,
-                addressLabels: entry.addressLabels)
-            if view.isLive { live.append(snapshot) } else { gone.append(snapshot) }
+    func snapshots(of ledger: Ledger) -> [DeviceSnapshot] {
+        var snapshots: [DeviceSnapshot] = []
+        snapshots.reserveCapacity(entries.count)
+        var goneCount = 0
+        for row in entries.indices {
+            let entry = entries[row]
+            guard let place = entry.place, let view = ledger.view(at: place) else { continue }
+            if !view.isLive {
+                if view.periods.month.isZero { continue }
+                goneCount += 1
+            }
+            snapshots.append(DeviceSnapshot(row: row, isUp: entry.isUp, isUplink: entry.isUplink, view: view))
         }
-        if gone.isEmpty { return live }
-        return (live + Self.limited(gone)).sorted { $0.labels.precedes($1.labels) }
+        return goneCount > Self.maximumGone ? limited(snapshots) : snapshots
     }
 
-    /// The largest of the month's gone devices, and the sum of all others.
-    private static func limited(_ gone: [DeviceSnapshot]) -> [DeviceSnapshot] {
-        if gone.count <= maximumGone { return gone }
-        let ranked = gone.sorted { $0.view.periods.month.bytes > $1.view.periods.month.bytes }
-        var other = ranked[maximumGone]
-        other.labels = LabelSet([("device", AccountNames.otherLabel)])
-        for snapshot in ranked[(maximumGone + 1)...] { other.view.add(snapshot.view) }
-        return ranked[..<maximumGone] + [other]
+    /// The same with the largest of the month's gone devices, and the sum of all others.
+    private func limited(_ snapshots: [DeviceSnapshot]) -> [DeviceSnapshot] {
+        let ranked = snapshots.filter { !$0.view.isLive }
+            .sorted { $0.view.periods.month.bytes > $1.view.periods.month.bytes }
+        var other = ranked[Self.maximumGone]
+        for snapshot in ranked[(Self.maximumGone + 1)...] { other.view.add(snapshot.view) }
+        if let row = entries.firstIndex(where: { $0.place == nil }) { other.row = row }
+        let shown = snapshots.filter(\.view.isLive) + ranked[..<Self.maximumGone] + [other]
+        return shown.sorted { $0.row < $1.row }
     }
 }
 

@@ -4,7 +4,9 @@ import Machine
 
 /// Everything that a scrape shows, at one moment.
 struct Snapshot {
-    /// All devices, sorted by their label; gone ones with their periods only.
+    /// The labels of the devices.
+    var series: Series
+    /// All devices in the order of their labels; of gone ones the periods only.
     var devices: [DeviceSnapshot]
     var uplink: AccountView
     var plans: PlansSnapshot
@@ -19,16 +21,13 @@ struct Snapshot {
     var bootTime: Double
 }
 
-/// One series of each per-device family.
-struct DeviceSnapshot {
-    var labels: LabelSet
-    var view: AccountView
+/// What a device shows at one moment.
+struct DeviceSnapshot: BitwiseCopyable {
+    /// Its row in the labels of the series.
+    var row: Int
     var isUp: Bool
     var isUplink: Bool
-    /// `device`, `kind` and `alias`.
-    var infoLabels: LabelSet
-    /// `device`, `family` and `address`, one for each address.
-    var addressLabels: [LabelSet]
+    var view: AccountView
 }
 
 /// How the store is.

@@ -1,11 +1,19 @@
 /// Renders metrics straight into bytes. Its memory is used again for the next body.
 package struct ExpositionWriter: ~Copyable {
+    private typealias Block = LabelColumn.Block
+
     private var storage: UnsafeMutableRawBufferPointer
     private var count = 0
     private var format = ExpositionFormat.prometheusText
-    /// When the counters of the open family began, in seconds since 1970, if that is to be told.
-    private var created: Double?
     private var openFamily: MetricFamily?
+    /// The open family's name: what every line begins with. Outside of ``openFamily``, so that no line has to count a
+    /// reference to it.
+    private let name = UnsafeMutableRawBufferPointer.allocate(byteCount: MetricFamily.maximumNameBytes, alignment: 16)
+    private var nameCount = 0
+    /// Whether the open family has no series yet.
+    private var isHeaderPending = false
+    /// When the counters of the open family began, in seconds since 1970, if that is shown.
+    private var created: Double?
     /// When the samples that follow were so, in seconds since 1970; `nil` for now, as in scrapes.
     package var timestamp: Int64?
 
@@ -15,6 +23,7 @@ package struct ExpositionWriter: ~Copyable {
 
     deinit {
         storage.deallocate()
+        name.deallocate()
     }
 
     /// Begins a new body; the previous one is gone.
@@ -22,6 +31,7 @@ package struct ExpositionWriter: ~Copyable {
         self.format = format
         count = 0
         openFamily = nil
+        isHeaderPending = true
     }
 
     /// Goes on with the body behind what was taken out of it.
@@ -34,11 +44,11 @@ package struct ExpositionWriter: ~Copyable {
     /// - Parameter created: When its counters began, in seconds since 1970, for OpenMetrics; `nil` leaves `_created` out.
     package mutating func begin(_ family: MetricFamily, created: Double? = nil) {
         openFamily = family
-        self.created = format == .openMetrics ? created : nil
-        pendingHeader = true
+        isHeaderPending = true
+        name.copyBytes(from: family.nameBytes)
+        nameCount = family.nameBytes.count
+        self.created = format == .openMetrics && family.kind == .counter ? created : nil
     }
-
-    private var pendingHeader = false
 
     /// Ends the body.
     package mutating func end() {
@@ -50,62 +60,84 @@ package struct ExpositionWriter: ~Copyable {
         try body(UnsafeRawBufferPointer(rebasing: storage[..<count]))
     }
 
+    // MARK: - Series
+
+    /// The series with a row's labels, of the family begun last, with an exact whole number.
+    package mutating func sample(_ labels: LabelColumn, _ row: Int, _ value: UInt64) {
+        startLine(labels, row)
+        appendReserved(value)
+        endLine()
+        if created != nil { labels.withBytes(ofRow: row) { appendCreated($0) } }
+    }
+
+    /// The series with a row's labels, of the family begun last. A whole number comes out without a fraction.
+    package mutating func sample(_ labels: LabelColumn, _ row: Int, _ value: Double) {
+        startLine(labels, row)
+        appendReserved(value)
+        endLine()
+        if created != nil { labels.withBytes(ofRow: row) { appendCreated($0) } }
+    }
+
     /// A series of the family begun last, with an exact whole number.
     package mutating func sample(_ labels: LabelSet, _ value: UInt64) {
-        guard let family = startSample() else { return }
-        reserve(family.nameBytes.count + labels.bytes.count + 48)
-        appendReserved(family.nameBytes)
-        appendReserved(labels.bytes)
-        appendReserved(UInt8(ascii: " "))
-        appendReserved(value)
-        appendTimestampReserved()
-        appendReserved(UInt8(ascii: "\n"))
-        appendCreated(family, labels)
+        labels.bytes.withUnsafeBytes { labels in
+            startLine(labels)
+            appendReserved(value)
+            endLine()
+            appendCreated(labels)
+        }
     }
 
     /// A series of the family begun last. A whole number comes out without a fraction.
     package mutating func sample(_ labels: LabelSet, _ value: Double) {
-        if value >= 0, value < 0x1p53, value.rounded(.towardZero) == value {
-            sample(labels, UInt64(value))
-            return
+        labels.bytes.withUnsafeBytes { labels in
+            startLine(labels)
+            appendReserved(value)
+            endLine()
+            appendCreated(labels)
         }
-        guard let family = startSample() else { return }
-        append(family.nameBytes)
-        append(labels.bytes)
-        append(Array(" \(Self.text(value))".utf8))
-        reserve(24)
-        appendTimestampReserved()
-        appendReserved(UInt8(ascii: "\n"))
-        appendCreated(family, labels)
     }
 
-    /// Moments before 1970 are none of a meter's.
-    private mutating func appendTimestampReserved() {
-        guard let timestamp else { return }
+    /// More bytes than any value and timestamp with the characters around them, and what block copies overwrite.
+    private static let lineRest = 96
+
+    private mutating func startLine(_ labels: LabelColumn, _ row: Int) {
+        if isHeaderPending { appendHeader() }
+        reserve(nameCount + labels.byteCount(row) + Self.lineRest)
+        appendReservedName()
+        labels.copy(row, to: UnsafeMutableRawBufferPointer(rebasing: storage[count...]))
+        count += labels.byteCount(row)
         appendReserved(UInt8(ascii: " "))
-        appendReserved(UInt64(clamping: timestamp))
     }
 
-    private mutating func startSample() -> MetricFamily? {
-        guard let family = openFamily else { return nil }
-        if pendingHeader {
-            append(family.header(format))
-            pendingHeader = false
+    private mutating func startLine(_ labels: UnsafeRawBufferPointer) {
+        if isHeaderPending { appendHeader() }
+        reserve(nameCount + labels.count + Self.lineRest)
+        appendReservedName()
+        appendReserved(labels)
+        appendReserved(UInt8(ascii: " "))
+    }
+
+    private mutating func endLine() {
+        if let timestamp {
+            appendReserved(UInt8(ascii: " "))
+            appendReserved(UInt64(clamping: timestamp))  // Nothing is metered before 1970.
         }
-        return family
+        appendReserved(UInt8(ascii: "\n"))
     }
 
-    private mutating func appendCreated(_ family: MetricFamily, _ labels: LabelSet) {
-        guard let created, family.kind == .counter else { return }
-        append(family.createdNameBytes)
-        append(labels.bytes)
-        append(Array(" \(Self.text(created))\n".utf8))
+    private mutating func appendHeader() {
+        guard let openFamily else { preconditionFailure("a series needs a family that it belongs to") }
+        isHeaderPending = false
+        append(openFamily.header(format))
     }
 
-    private static func text(_ value: Double) -> String {
-        if value.isNaN { return "NaN" }
-        if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }
-        return value.description
+    private mutating func appendCreated(_ labels: UnsafeRawBufferPointer) {
+        guard let openFamily, let created else { return }
+        append(openFamily.createdNameBytes)
+        reserve(labels.count + Self.lineRest)
+        appendReserved(labels)
+        append(Array(" \(created)\n".utf8))
     }
 
     // MARK: - Bytes
@@ -121,20 +153,35 @@ package struct ExpositionWriter: ~Copyable {
 
     private mutating func append(_ bytes: [UInt8]) {
         reserve(bytes.count)
-        appendReserved(bytes)
+        bytes.withUnsafeBytes { appendReserved($0) }
     }
 
-    private mutating func appendReserved(_ bytes: [UInt8]) {
-        bytes.withUnsafeBytes { source in
-            guard let start = source.baseAddress, let target = storage.baseAddress else { return }
-            (target + count).copyMemory(from: start, byteCount: source.count)
-        }
+    private mutating func appendReserved(_ bytes: UnsafeRawBufferPointer) {
+        UnsafeMutableRawBufferPointer(rebasing: storage[count...]).copyMemory(from: bytes)
         count += bytes.count
+    }
+
+    private mutating func appendReservedName() {
+        for offset in stride(from: 0, to: nameCount, by: Block.scalarCount) {
+            storage.storeBytes(
+                of: name.load(fromByteOffset: offset, as: Block.self), toByteOffset: count + offset, as: Block.self)
+        }
+        count += nameCount
     }
 
     private mutating func appendReserved(_ byte: UInt8) {
         storage[count] = byte
         count += 1
+    }
+
+    /// The shortest text that reads as this number again. A whole number has no fraction.
+    private mutating func appendReserved(_ value: Double) {
+        if value >= 0, value < 0x1p53, value.rounded(.towardZero) == value {
+            appendReserved(UInt64(value))
+            return
+        }
+        var text = value.isNaN ? "NaN" : value.isInfinite ? (value < 0 ? "-Inf" : "+Inf") : value.description
+        text.withUTF8 { appendReserved(UnsafeRawBufferPointer($0)) }
     }
 
     /// Decimal digits, two at a time from the end.

@@ -1,6 +1,6 @@
 /// What a family of series measures: its name, type and help, rendered once for both formats.
 ///
-/// A class, as every sample takes it in hand: one reference is counted instead of seven.
+/// A class: to hand it on counts one reference instead of seven.
 package final class MetricFamily: Sendable {
     package enum Kind: Sendable {
         case counter
@@ -16,6 +16,9 @@ package final class MetricFamily: Sendable {
     /// The unit in the name, if there is one.
     package let unit: String?
 
+    /// More than any name has.
+    static let maximumNameBytes = 128
+
     let nameBytes: [UInt8]
     let createdNameBytes: [UInt8]
     private let textHeader: [UInt8]
@@ -25,6 +28,7 @@ package final class MetricFamily: Sendable {
     package init(_ name: String, _ kind: Kind, help: String) {
         precondition(
             name.hasSuffix("_total") == (kind == .counter), "\(name): _total is for counters, and for them only")
+        precondition(name.utf8.count <= Self.maximumNameBytes, "\(name): it is too long")
         precondition(name.hasSuffix("_info") == (kind == .info), "\(name): _info is for infos, and for them only")
         self.name = name
         self.kind = kind

@@ -194,6 +194,7 @@ package final class KernelNetwork {
     ///
     /// - Throws: `NetlinkError` when the socket itself fails.
     package func drainEvents(_ body: (Event) -> Void) throws(NetlinkError) {
+        if !hasEvents { return }
         try drain(linkEvents, body) { message in
             switch Int(message.type) {
             case RTM_NEWLINK: Link(payload: message.payload).map { .linkChanged($0) }
@@ -208,6 +209,12 @@ package final class KernelNetwork {
             message.payload.loadInteger(at: 1, as: UInt8.self) == 0 ? .defaultRouteChanged : nil
         }
         try drain(decisionEvents, body) { _ in .defaultRouteChanged }
+    }
+
+    /// Whether something waits to be received, an error among it: one question to the kernel instead of three.
+    private var hasEvents: Bool {
+        var descriptors = eventDescriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        return poll(&descriptors, nfds_t(descriptors.count), 0) != 0
     }
 
     private func drain(

@@ -305,16 +305,15 @@ struct LedgerPropertyTests {
             // A start without the store knows only what the kernel shows.
             if history.world.bootID != boot || history.blindStarts != blindStarts { last = [:] }
             last = last.filter { history.world.ledger.accountIndex[$0.key] != nil }
-            for place in 0..<history.world.ledger.accountCount {
-                guard let view = history.world.ledger.view(at: place), view.isLive else { continue }
+            for (place, key, view) in history.world.ledger.views where view.isLive {
                 let account = history.world.ledger.accounts[place].id
                 // Another device may have taken the name over while the program was stopped.
-                if let former = last[view.key], former.account == account {
+                if let former = last[key], former.account == account {
                     #expect(
                         view.counter.continues(former.counter),
-                        "\(view.key), seed \(number), step \(step) \(history.log.last ?? 0)")
+                        "\(key), seed \(number), step \(step) \(history.log.last ?? 0)")
                 }
-                last[view.key] = (account, view.counter)
+                last[key] = (account, view.counter)
             }
         }
     }

@@ -212,8 +212,8 @@ struct World {
 
     /// What all accounts but the uplink have booked.
     var lifetime: Total {
-        (0..<ledger.accountCount).reduce(into: Total.zero) { sum, place in
-            if place != ledger.uplinkPlace, let view = ledger.view(at: place) { sum += view.lifetime }
+        ledger.views.reduce(into: Total.zero) { sum, account in
+            if account.place != ledger.uplinkPlace { sum += account.view.lifetime }
         }
     }
 }

@@ -2,9 +2,6 @@ import Foundation
 
 @testable import CivilTime
 
-/// The seed of all random tests, printed by each; set NETUSAGE_TEST_SEED to try another or to repeat a failure.
-let testSeed = ProcessInfo.processInfo.environment["NETUSAGE_TEST_SEED"].flatMap(UInt64.init) ?? 20_261_120
-
 /// The machine's compiled zone files.
 enum ZoneDatabase {
     static let directory = ProcessInfo.processInfo.environment["TZDIR"] ?? "/usr/share/zoneinfo"

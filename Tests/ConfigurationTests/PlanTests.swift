@@ -229,6 +229,3 @@ struct PlanTests {
         #expect(try bytes(ofSize: text) == size)
     }
 }
-
-/// The seed of all random tests, printed by each; set NETUSAGE_TEST_SEED to try another or to repeat a failure.
-private let testSeed = ProcessInfo.processInfo.environment["NETUSAGE_TEST_SEED"].flatMap(UInt64.init) ?? 20_261_121

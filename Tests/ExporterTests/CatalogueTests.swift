@@ -88,7 +88,7 @@ struct Scenario {
     func body(_ format: ExpositionFormat, showsCreated: Bool = false) -> String {
         let series = Series(ledger, links)
         let snapshot = Snapshot(
-            devices: series.snapshots(of: ledger, links), uplink: ledger.uplinkView,
+            series: series, devices: series.snapshots(of: ledger), uplink: ledger.uplinkView,
             plans: PlanSeries(ledger.planBook.plans).snapshot(
                 of: ledger.planBook, countingNothing: [], at: now.timestamp),
             isOnline: !ledger.currentUplink.isEmpty,

@@ -128,15 +128,34 @@ struct ExpositionWriterTests {
         }
     }
 
-    @Test func aSampleBeforeAnyFamilyIsNoSample() {
-        let text = body(.prometheusText) { writer in
-            writer.sample(.none, 1 as UInt64)
-            writer.sample(.none, 0.5)
-        }
-        #expect(text.isEmpty)
-    }
-
     // MARK: - Labels
+
+    @Test func aColumnOfLabelsGivesTheSameBytesAsEachSetOfLabels() {
+        var random = SeededGenerator(seed: testSeed)
+        let values = (0..<200).map { _ in
+            String(repeating: "é\"x", count: .random(in: 0...20, using: &random))
+                + "\(UInt64.random(in: 0...99, using: &random))"
+        }
+        let labelSets = [LabelSet.none] + values.map { LabelSet([("device", $0)]) }
+        let column = LabelColumn(labelSets)
+        for format in ExpositionFormat.allCases {
+            let one = body(format) { writer in
+                writer.begin(Self.bytesTotal, created: 1.5)
+                for (row, labels) in labelSets.enumerated() {
+                    writer.sample(labels, UInt64(row) << 40)
+                    writer.sample(labels, Double(row) / 3)
+                }
+            }
+            let other = body(format) { writer in
+                writer.begin(Self.bytesTotal, created: 1.5)
+                for row in 0..<column.count {
+                    writer.sample(column, row, UInt64(row) << 40)
+                    writer.sample(column, row, Double(row) / 3)
+                }
+            }
+            #expect(one == other && column.count == 201, "seed \(testSeed)")
+        }
+    }
 
     @Test(arguments: [
         ("plain", #"plain"#), ("a\"b", #"a\"b"#), (#"a\b"#, #"a\\b"#), ("a\nb", #"a\nb"#), ("a\r\nb", "a\r\\nb"),
@@ -268,7 +287,6 @@ struct ExpositionWriterTests {
         writer.begin(Self.rate)
         for _ in 0..<2 {
             writer.begin(.prometheusText)
-            writer.sample(.none, 7 as UInt64)
             writer.begin(Self.bytesTotal)
             writer.sample(.none, 7 as UInt64)
             writer.end()

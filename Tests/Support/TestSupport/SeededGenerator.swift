@@ -1,3 +1,9 @@
+import Foundation
+
+/// The seed of all random tests, which they print; set NETUSAGE_TEST_SEED to try another or to repeat a failure.
+package let testSeed =
+    ProcessInfo.processInfo.environment["NETUSAGE_TEST_SEED"].flatMap(UInt64.init) ?? 20_261_121
+
 /// Random numbers that a seed repeats (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
 package struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
