@@ -80,6 +80,14 @@ def test_lintian_finds_nothing(packages):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_every_command_and_the_configuration_have_a_man_page(packages):
+    commands = json.loads(run(BINARY, "--experimental-dump-help"))["command"]["subcommands"]
+    names = {each["commandName"] for each in commands} - {"help"}
+    assert len(names) > 10
+    found = re.findall(r" \./usr/share/man/(\S+)\.gz\b", run("dpkg-deb", "--contents", packages[0]))
+    assert sorted(found) == sorted(["man1/netusage.1", "man5/netusage.yaml.5", *(f"man1/netusage-{name}.1" for name in names)])
+
+
 def test_without_systemd_it_installs_is_upgraded_with_its_ledger_and_purged(root, packages, cable, tmp_path):
     near, far = cable
 
