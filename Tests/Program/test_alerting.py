@@ -1,4 +1,4 @@
-"""What is shipped for Prometheus and Alertmanager: right by their own tools, about metrics that there are, each alert with its page."""
+"""The files for Prometheus and Alertmanager: their own tools accept them, the metrics in them exist, each alert is in the runbook."""
 
 import json
 import os
