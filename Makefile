@@ -1,10 +1,10 @@
-# netusage: what a developer types. `make` alone lists it.
+# Commands for developers of netusage. `make` alone lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
 BINARY := .build/release/netusage
-# Package.swift names the commit in the binary, so what it says isn't kept from one build to the next.
+# Package.swift puts the commit into the binary, so its result must not be cached from one build to the next.
 RELEASE := -c release --product netusage --manifest-cache none --disable-build-manifest-caching --static-swift-stdlib -Xlinker --no-export-dynamic
 PYTHON := .build/python/bin/python
 
@@ -14,7 +14,7 @@ TEST_PACKAGES := $(DEB_PACKAGES) chromium debootstrap iproute2 lintian man-db ma
 	prometheus-alertmanager python3-venv shellcheck sqlite3 strace systemd systemd-container util-linux vnstat
 BENCH_PACKAGES := prometheus-node-exporter vnstat wrk
 
-# Installs the Debian packages that are missing; $(1) is their names.
+# Installs the Debian packages named in $(1) that are missing.
 install = missing=$$(for package in $(1); do \
 		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || echo $$package; done); \
 	if [ -n "$$missing" ]; then \
@@ -25,7 +25,7 @@ install = missing=$$(for package in $(1); do \
 	fi
 
 .PHONY: help
-help: ## Say what there is.
+help: ## List these commands.
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: packages
@@ -42,7 +42,7 @@ run: build ## Build and start the exporter on the loopback address.
 	$(BINARY) serve
 
 .PHONY: demo
-demo: build ## Show a breach alert arrive: netusage, Prometheus and Alertmanager on the loopback address.
+demo: build ## Run netusage, Prometheus and Alertmanager on the loopback address, and show a breach alert arrive.
 	@$(call install,prometheus prometheus-alertmanager python3)
 	@python3 deploy/demo.py $(BINARY)
 
@@ -50,10 +50,11 @@ demo: build ## Show a breach alert arrive: netusage, Prometheus and Alertmanager
 test: build test-units test-program ## Run all tests.
 
 .PHONY: quick
-quick: packages ## Run the tests that need neither root nor a ledger file: under a minute after a build.
+quick: packages ## Run the tests that need neither root nor a ledger file: less than a minute after a build.
 	swift test --skip '^LedgerStoreTests\.' --skip KernelNetworkTests --skip ZoneDatabaseTests
 
-# All for memory errors, and what has threads again for data races. XCTest itself leaks a few bytes, so leaks aren't looked for.
+# All tests check for memory errors. Tests of code with threads run again, to check for data races. XCTest itself leaks a few bytes, so
+# leaks are not checked.
 .PHONY: test-units
 test-units: packages
 	@$(call install,$(TEST_PACKAGES))
@@ -79,11 +80,11 @@ deb: build ## Build the Debian package.
 		deploy/debian/build $(BINARY) $$version+$$(git rev-list --count HEAD) .build/deb
 
 .PHONY: dashboards
-dashboards: ## Make Grafana's dashboards from their source.
+dashboards: ## Write the JSON of Grafana's dashboards from its source.
 	python3 grafana/source/build.py
 
 .PHONY: bench
-bench: build ## Measure against node_exporter and vnstat, side by side.
+bench: build ## Measure netusage beside node_exporter and vnstat.
 	swift build -c release --product backtest
 	@$(call install,$(BENCH_PACKAGES) iproute2)
 	$$([ "$$(id -u)" = 0 ] || echo sudo) python3 Tests/Bench/bench.py

@@ -1,10 +1,10 @@
 // swift-tools-version:6.2
 import PackageDescription
 
-/// Every target is held to the same bar: the Swift 6 language mode (complete data-race checking) and no warnings.
+/// The same for every target: the Swift 6 language mode, with complete data-race checking, and no warnings.
 let strict: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
 
-/// A pure or leaf target and the shims it may import. An arrow that isn't here doesn't compile.
+/// A target, and the targets that it may import. An import that isn't listed doesn't compile.
 func target(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
     .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
 }
@@ -16,7 +16,7 @@ func tests(
         name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
-/// The commit that is built, for `netusage_build_info`.
+/// The commit of this build, for `netusage_build_info`.
 let revision = Context.gitInformation.map { $0.currentCommit + ($0.hasUncommittedChanges ? "-dirty" : "") } ?? "unknown"
 
 let package = Package(
@@ -29,7 +29,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [
-        // Shims over the system's C libraries; the Makefile installs their Debian packages.
+        // Shims over C libraries of the system. The Makefile installs their Debian packages.
         .target(
             name: "CLinux", cSettings: [.define("NETUSAGE_REVISION", to: "\"\(revision)\"")],
             linkerSettings: [.linkedLibrary("crypt")]),
@@ -37,20 +37,20 @@ let package = Package(
         .systemLibrary(name: "CYAML"),
         .systemLibrary(name: "CISAL"),
 
-        // The core: no input, no output.
+        // The core. It does no input and no output.
         target("CivilTime"),
         target("Accounting", ["CivilTime"]),
         target("Exposition"),
         target("Reports", ["Accounting", "CivilTime", "Exposition"]),
 
-        // The edges: kernel, disk, files.
+        // The edges: the kernel, the disk, files.
         target("Netlink", ["CLinux"]),
         target("Machine", ["CLinux"]),
         target("SQLite", ["CSQLite"]),
         target("LedgerStore", ["Accounting", "CivilTime", "Machine", "SQLite", "CLinux"]),
         target("Configuration", ["Accounting", "CivilTime", "CYAML"]),
 
-        // What joins them.
+        // The exporter and the command, which join the core and the edges.
         target(
             "Exporter",
             [
@@ -70,14 +70,14 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            // What `netusage service install` writes; links to what deploy/ ships.
+            // Files that `netusage service install` writes. They are links to the files in deploy/.
             resources: [
                 .embedInCode("Service/netusage.service"), .embedInCode("Service/netusage.sysusers"),
                 .embedInCode("Service/netusage.yaml"),
             ],
             swiftSettings: strict),
 
-        // What the tests share: a disk that fails on demand, namespaces for one thread, seeded randomness, a plain store.
+        // Shared by the tests: a disk that fails on demand, namespaces for one thread, seeded randomness, a plain store.
         .target(
             name: "CFaultVFS", path: "Tests/Support/CFaultVFS", linkerSettings: [.linkedLibrary("sqlite3")]),
         .target(name: "CTestLinux", path: "Tests/Support/CTestLinux"),
@@ -85,7 +85,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["Accounting", "CivilTime"], path: "Tests/Support/TestSupport",
             swiftSettings: strict),
 
-        // Run by `make bench`.
+        // `make bench` runs this program.
         .executableTarget(
             name: "backtest", dependencies: ["Accounting", "TestSupport"], path: "Tests/Bench/Backtest",
             swiftSettings: strict),

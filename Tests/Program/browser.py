@@ -1,4 +1,4 @@
-"""Debian's Chromium without a screen, in a namespace, told what to do over a pipe by the DevTools protocol."""
+"""Debian's Chromium without a screen, in a namespace. The tests control it through a pipe, by the DevTools protocol."""
 
 import base64
 import itertools
@@ -12,7 +12,7 @@ from support import PATIENCE
 
 
 class Browser:
-    """One page; what it asked for and what it complained of are kept."""
+    """One page. Keeps its requests, its complaints and its failures."""
 
     def __init__(self, namespace, directory, width=1200, height=900, dark=False, javascript=True):
         to_browser, self._write = os.pipe()
@@ -22,7 +22,7 @@ class Browser:
         self.requests, self.complaints, self.failures = [], [], []
 
         def descriptors():
-            # The protocol's: 3 for commands, 4 for answers. Copies first, for one may be where the other goes.
+            # The protocol wants commands at descriptor 3 and answers at 4. Copy both first: one of them may be 3 or 4 already.
             one, other = os.dup(to_browser), os.dup(from_browser)
             one, other = os.dup(one), os.dup(other)
             os.dup2(one, 3)
@@ -60,7 +60,7 @@ class Browser:
         return self._until(lambda each: each.get("id") == number)["result"]
 
     def _until(self, is_it, seconds=30):
-        """Takes messages until one is the one that is waited for."""
+        """Takes messages until `is_it` is true for one, and returns that one."""
         deadline = time.monotonic() + seconds * PATIENCE
         while True:
             while b"\0" in self._waiting:
@@ -95,7 +95,7 @@ class Browser:
         return result["result"].get("value")
 
     def accessibility(self):
-        """The page as a screen reader has it: (role, name) of all that isn't passed over."""
+        """The page as a screen reader sees it: the (role, name) of each node that it doesn't skip."""
         nodes = self._send("Accessibility.getFullAXTree")["nodes"]
         return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
 

@@ -1,5 +1,5 @@
-/* A wall clock that tests set: the true one plus the seconds in the file that TEST_CLOCK names. Preloaded into the program.
-   (libfaketime reads its file at each call without a lock, so that now and then a thread sees the true time.) */
+/* A wall clock that tests set, preloaded into the program. It shows the true time plus the seconds in the file that TEST_CLOCK
+   names. (libfaketime doesn't work here: it reads its file at each call without a lock, so a thread sometimes sees the true time.) */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdatomic.h>

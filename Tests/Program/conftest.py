@@ -15,7 +15,7 @@ def pytest_configure(config):
 
 @pytest.fixture
 def namespaces():
-    """Makes namespaces, and deletes them in the end."""
+    """Makes namespaces, and deletes them at the end of the test."""
     made = []
 
     def make():
@@ -29,7 +29,7 @@ def namespaces():
 
 @pytest.fixture
 def cable(namespaces):
-    """Two namespaces, `wan0` in the first joined to `far0` in the second; the first has its default route there."""
+    """Two namespaces with a cable: `wan0` in the first one, `far0` in the second. The first one's default route leads through it."""
     near, far = namespaces(), namespaces()
     near.veth("wan0", far, "far0")
     near.ip("route", "add", "default", "via", "10.0.0.2")
@@ -38,7 +38,7 @@ def cable(namespaces):
 
 @pytest.fixture
 def exporter(tmp_path):
-    """Starts exporters, and ends those that still run."""
+    """Starts exporters. Kills the ones that still run at the end of the test."""
     started = []
 
     def start(namespace, *flags, **options):
@@ -52,7 +52,7 @@ def exporter(tmp_path):
 
 @pytest.fixture
 def serve():
-    """Starts what servers.py has, and ends it: serve(Prometheus, namespace, …)."""
+    """Starts servers of servers.py, and ends them after the test: serve(Prometheus, namespace, …)."""
     started = []
 
     def start(kind, *arguments, **options):

@@ -1,5 +1,5 @@
-/* What the kernel says of a device's byte counters, changed by a test: preloaded, it adds to the counters of each link what
-   the file named by TEST_COUNTERS has at the link's number, two 64-bit numbers, modulo 2^64. */
+/* Changes the byte counters that the program gets from the kernel; preloaded into the program. TEST_COUNTERS names a file with two
+   64-bit numbers for each link, at the link's number. They are added to the link's counters, modulo 2^64. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

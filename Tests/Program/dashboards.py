@@ -1,4 +1,4 @@
-"""What Grafana makes of a dashboard, as far as its data goes: variables filled in, each query asked of a real Prometheus."""
+"""Does with a dashboard's data what Grafana does: fills in the variables, and asks a real Prometheus each query."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from support import ROOT
 
 PATHS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "M": 30 * 86400, "y": 365 * 86400}
-# A step that Grafana takes is one of such round numbers.
+# Grafana rounds a step to one of these numbers of seconds.
 ROUND = [1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800]
 
 
@@ -21,9 +21,9 @@ def seconds(text):
 
 
 class Filled:
-    """A dashboard over its own span, with its variables filled in: all there is, and `nas` where just one can be chosen.
+    """A dashboard over its own span, with its variables filled in: with all values, or with `nas` if you can choose only one.
 
-    With `ahead` spans end with the step that is under way, not with the last whole one as Grafana's do: what has just begun is seen.
+    Grafana's spans end with the last whole step. With `ahead`, they end with the current step, so that new series are in them.
     """
 
     def __init__(self, path, prometheus, now, scrape_interval=15, ahead=False):
@@ -64,7 +64,7 @@ class Filled:
 
 
 def legend(target, metric):
-    """What a series is called."""
+    """The name of a series in the legend."""
     if target["legendFormat"] == "__auto":
         return ", ".join(value for name, value in metric.items() if name != "__name__") or target["expr"]
     return re.sub(r"{{(\w+)}}", lambda match: metric.get(match[1], ""), target["legendFormat"])

@@ -1,4 +1,7 @@
-"""Days of real scrapes in a minute: the real program under a clock that is set on between them, as blocks for a real Prometheus."""
+"""Makes days of scrapes within a minute. The real program runs with a fake clock, and the clock is set forward between scrapes.
+
+The result is blocks for a real Prometheus.
+"""
 
 import time
 
@@ -6,7 +9,7 @@ from support import FakeClock, run
 
 
 class History:
-    """Scrapes netusage at faked moments and notes what it showed then."""
+    """Scrapes netusage at faked moments, and writes down what it shows."""
 
     def __init__(self, directory):
         self.clock = FakeClock(directory)
@@ -17,7 +20,7 @@ class History:
         self.clock.set(int(moment - time.time()))
 
     def scrape(self, exporter, moment, instance):
-        """One scrape, with the moment at which Prometheus would have made it. The clock must have been set there."""
+        """One scrape, at the moment at which Prometheus would have made it. Call `set` with that moment before."""
         body = exporter.get("/metrics").body.decode()
         labels = f'job="netusage",instance="{instance}"'
         for line in body.splitlines():
@@ -28,7 +31,7 @@ class History:
         self.file.write(f"up{{{labels}}} 1 {int(moment)}\n")
 
     def blocks(self, directory):
-        """Makes Prometheus's blocks of it."""
+        """Makes blocks for Prometheus from the scrapes."""
         self.file.write("# EOF\n")
         self.file.close()
         directory.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Three machines with a past, replayed through the real program, in a real Prometheus that goes on scraping them."""
+"""Three machines with a history: it is replayed through the real program into a real Prometheus, which then scrapes the machines."""
 
 import math
 import time
@@ -27,14 +27,14 @@ SHARED = "timezone: Europe/Berlin\nquotas: [{ name: family, limit: FAMILY GB, cy
 
 
 def appetite(moment):
-    """How much is used at a time, about 1 on the mean: evenings and weekends more, with a ripple."""
+    """How much is used at a moment, with a mean of about 1: more in the evening and at the weekend, with a ripple."""
     hour, day = moment / 3600 % 24, moment // DAY % 7
     evening = 0.3 + 1.7 * math.exp(-((hour - 19) / 3.5) ** 2) + 0.5 * math.exp(-((hour - 12) / 2) ** 2)
     return evening * (1.5 if day in (2, 3) else 0.8) * (1 + 0.35 * math.sin(moment / 1700) + 0.3 * math.sin(moment / 71000))
 
 
 class Household:
-    """`nas` has days of a past, `laptop` and `desktop` one; the laptop is off in the end. At scale 1 each uses about 60 MB a day."""
+    """`nas` has a history of several days, `laptop` and `desktop` of one. The laptop is off at the end. At scale 1, each uses about 60 MB a day."""
 
     def __init__(self, namespaces, directory, days=4, months=0, scale=1, forecasts=False):
         self.directory, self.scale = directory, scale
@@ -79,7 +79,7 @@ class Household:
         self.history.set(moment)
         self._start("nas", 10073, PLANS)
         while moment < self.now:
-            # Coarse where only days and months are looked at, fine where rates are.
+            # Long steps where the tests look only at days and months, short steps where they look at rates.
             age = self.now - moment
             step = 3600 if age > days * DAY else 300 if age > DAY else 60
             if age <= DAY and len(self.machines) == 1:
@@ -88,7 +88,7 @@ class Household:
             self.history.set(moment)
             self._carry(moment, step)
             if forecasts and age < 31 * DAY and moment % 14400 >= 14100:
-                # A step of the clock drops a forecast, until the past is read again.
+                # After a step of the clock there is no forecast until netusage has read the history again.
                 eventually(lambda: "quota_projected" in self.machines["nas"].get("/metrics").body.decode())
             for name, machine in self.machines.items():
                 # The laptop was off in the afternoon.
@@ -99,7 +99,7 @@ class Household:
         self.history.blocks(self.directory / "data")
 
     def prometheus(self):
-        """Goes on where the past ends, with the shipped rules, but for shorter intervals."""
+        """A Prometheus that goes on where the history ends, with the shipped rules and shorter intervals."""
         targets = "\n".join(
             f"      - {{ targets: ['127.0.0.1:{machine.port}'], labels: {{ instance: {name} }} }}" for name, machine in self.machines.items())
         configuration = shipped("prometheus/prometheus.yml", scrape_interval="1s", evaluation_interval="1s").replace(
@@ -108,7 +108,7 @@ class Household:
                           flags=["--storage.tsdb.retention.time=10y"])
 
     def live(self, prometheus, seconds):
-        """Carries at the pace of the hour for so long; then the laptop goes off."""
+        """Sends traffic at the hour's pace for this many seconds; then the laptop goes off."""
         self.carry_on(seconds)
         eventually(lambda: prometheus.query("quota:netusage_quota_hosts:count == 3"), 30)
         self.machines["laptop"].stop()

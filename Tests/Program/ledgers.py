@@ -1,4 +1,4 @@
-"""Ledgers with a past that a script wrote: the real program makes the file, rows are added by its documented schema."""
+"""Ledgers with a scripted history: the real program makes the file, and this adds rows by the documented schema."""
 
 import datetime
 import sqlite3
@@ -10,7 +10,7 @@ ZONE = zoneinfo.ZoneInfo("Europe/Berlin")
 
 
 class Ledger:
-    """A stopped ledger; `account`, `bucket` and `day` add to it, `close` ends the transaction."""
+    """A ledger without a daemon. `account`, `bucket` and `day` add to it; `close` ends the transaction."""
 
     def __init__(self, namespace, directory, configuration="timezone: Europe/Berlin\n", environment=None, zone=ZONE):
         self.zone = zone
@@ -20,13 +20,13 @@ class Ledger:
         daemon = Exporter(namespace, directory, f"--config.file={self.configuration}", ledger=self.path, environment=environment)
         daemon.stop()
         self.database = sqlite3.connect(self.path)
-        # What the script adds was metered.
+        # The scripted time counts as read.
         self.database.execute("DELETE FROM unread")
         self.days = {}
         self.next = self.database.execute("SELECT coalesce(max(id), 0) + 1 FROM account").fetchone()[0]
 
     def account(self, name, kind="device"):
-        """The number of an account; a new one if there is none of this name."""
+        """The number of an account. Makes the account if there is none of this name."""
         known = self.database.execute("SELECT id FROM account WHERE kind = ? AND name = ?", (kind, name)).fetchone()
         if known:
             return known[0]
@@ -35,7 +35,7 @@ class Ledger:
         return self.next - 1
 
     def bucket(self, account, start, received, transmitted):
-        """Five minutes from a UTC second on, and their share of the local day."""
+        """Adds bytes to the five minutes that begin at a UTC second, and to their local day."""
         self.database.execute("INSERT INTO bucket VALUES (?, ?, ?, ?)", (start, account, received, transmitted))
         date = datetime.datetime.fromtimestamp(start, self.zone).date()
         self.add_to_day(account, date, received, transmitted)
@@ -46,7 +46,7 @@ class Ledger:
         total[1] += transmitted
 
     def close(self, until=None):
-        """- `until`: when everything was read last, in UTC seconds."""
+        """Writes the days and ends the transaction. `until` is the moment of the last reading, in UTC seconds."""
         for (date, account), (received, transmitted) in self.days.items():
             number = date.toordinal() - datetime.date(1970, 1, 1).toordinal()
             self.database.execute("INSERT INTO day VALUES (?, ?, ?, ?)", (number, account, received, transmitted))

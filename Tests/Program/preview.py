@@ -1,8 +1,7 @@
-"""A picture of a dashboard without Grafana: each panel at its place in the grid, drawn plainly from the data that its queries gave.
+"""Draws a dashboard without Grafana: each panel at its place in the grid, in a plain form, from the answers to its queries.
 
-It shows what a person would notice: what is where, whether it fits, whether figures and units make sense. Fonts, axes and
-finer points are Grafana's own. `python3 Tests/Program/preview.py DIRECTORY` writes one of each dashboard, from two months of a
-household's past.
+The picture shows what a person would notice: where things are, whether they fit, whether figures and units make sense. Fonts, axes and
+details differ from Grafana's. `python3 Tests/Program/preview.py DIRECTORY` draws each dashboard, from two months of a household's history.
 """
 
 import datetime
@@ -43,7 +42,7 @@ def scaled(value, unit, base, prefixes):
 
 
 def shown(value, unit, decimals=None):
-    """A value in one of Grafana's units."""
+    """The text for a value in one of Grafana's units."""
     if value is None or math.isnan(value):
         return ""
     if unit in ("decbytes", "Bps", "bps"):
@@ -81,7 +80,7 @@ def color_of(defaults, value, place=0):
 
 
 def series(answers):
-    """(name, [(time, value)]) of every series of a panel; of an instant query one point."""
+    """(name, [(time, value)]) of each series of a panel. A series of an instant query has one point."""
     for target, answer in answers:
         for each in answer:
             points = each["values"] if "values" in each else [each["value"]]
@@ -93,7 +92,7 @@ def svg(width, height, content):
 
 
 class Plot:
-    """Axes, and a place for each time and value."""
+    """The axes of a plot. Computes the place of each time and value."""
 
     def __init__(self, size, span, low, high, unit):
         self.width, self.height = size[0], size[1] - 26

@@ -1,4 +1,4 @@
-"""Debian's Prometheus and Alertmanager in a namespace, with the files that netusage ships, and a webhook that hears them."""
+"""Debian's Prometheus and Alertmanager in a namespace, with the files that netusage ships, and a webhook for the notifications."""
 
 import contextlib
 import http.client
@@ -46,7 +46,7 @@ class Server:
 
 
 class Prometheus(Server):
-    """`configuration` is the text of its file, beside which `files` are laid."""
+    """`configuration` is the text of Prometheus's file. `files` are copied to the same directory."""
 
     def __init__(self, namespace, directory, configuration, files=(), flags=()):
         for path in files:
@@ -57,13 +57,13 @@ class Prometheus(Server):
             f"--storage.tsdb.path={directory}/data", "--web.listen-address=127.0.0.1:9090", *flags)
 
     def ask(self, expression, **when):
-        """The result of a query at one time, or with start, end and step over a span."""
+        """The result of a query at one moment, or over a span if you give start, end and step."""
         where = "query_range" if "step" in when else "query"
         answer = self.get(f"/api/v1/{where}?" + urllib.parse.urlencode({"query": expression, **when}), timeout=60)
         return json.loads(answer)["data"]["result"]
 
     def query(self, expression):
-        """{labels' values: value} of an instant query."""
+        """The result of an instant query, as {labels: value}."""
         return {tuple(sorted(each["metric"].items())): float(each["value"][1]) for each in self.ask(expression)}
 
     def alerts(self):
@@ -83,7 +83,7 @@ class Alertmanager(Server):
 
 
 class Webhook:
-    """Hears what Alertmanager posts to 127.0.0.1:10074 of a namespace."""
+    """Keeps what Alertmanager posts to 127.0.0.1:10074 in a namespace."""
 
     def __init__(self, namespace):
         heard = self.heard = []
@@ -102,7 +102,7 @@ class Webhook:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def notifications(self):
-        """(status, alert's name) of each notification so far."""
+        """The (status, name of the alert) of each notification so far."""
         return [(each["status"], each["groupLabels"]["alertname"]) for each in self.heard]
 
     def close(self):
@@ -111,7 +111,7 @@ class Webhook:
 
 
 def shipped(path, **replacements):
-    """A shipped file's text with other intervals: `scrape_interval="1s"`. What isn't there can't be replaced."""
+    """The text of a shipped file with other intervals, such as `scrape_interval="1s"`. Fails if the file has no such key."""
     text = (DEPLOY / path).read_text()
     for key, value in replacements.items():
         lines = [line for line in text.splitlines() if line.strip().startswith(f"{key}: ")]

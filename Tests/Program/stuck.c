@@ -1,6 +1,6 @@
-/* Lets calls for one file wait, as a network file system does: for ever if its server is gone. The file that TEST_STUCK
-   names holds how many milliseconds and the path; 0 is for as long as the path stands there. "netlink" stands for requests
-   to the kernel, which wait for its lock of network configuration. Preloaded into the program. */
+/* Makes calls for one file wait, as a network file system does if its server is gone; preloaded into the program. TEST_STUCK names a
+   file that holds how many milliseconds a call waits, and the path. With 0, a call waits as long as the path is in that file. The path
+   "netlink" means requests to the kernel: they wait as they do for the kernel's lock of the network configuration. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 
 static int (*real_open)(const char *, int, ...);
 
-/* Whether the path is stuck now, and for how long. */
+/* Whether calls for this path wait now, and for how long. */
 static bool is_stuck(const char *path, long *milliseconds) {
     if (real_open == NULL) real_open = dlsym(RTLD_NEXT, "open");
     const char *name = getenv("TEST_STUCK");

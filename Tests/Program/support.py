@@ -1,4 +1,4 @@
-"""What the tests of the real program share: network namespaces, traffic of known size, the running exporter."""
+"""Shared by all tests of the real program: network namespaces, traffic of known size, the running exporter."""
 
 import contextlib
 import ctypes
@@ -28,14 +28,14 @@ _numbers = itertools.count()
 
 
 def run(*command, **options):
-    """Runs a command and returns what it printed; an error shows both."""
+    """Runs a command and returns its output. If the command fails, the assertion shows its output and its errors."""
     done = subprocess.run(command, capture_output=True, text=True, **options)
     assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
 def eventually(condition, seconds=10.0, every=0.02):
-    """The first true value of `condition`, which is asked again and again."""
+    """Calls `condition` again and again, and returns its first true value. Fails after some seconds."""
     deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
@@ -47,7 +47,7 @@ def eventually(condition, seconds=10.0, every=0.02):
 
 @contextlib.contextmanager
 def ended_on_error(process):
-    """What isn't a fixture's yet is ended here."""
+    """Kills the process if the body fails: no fixture knows the process yet."""
     try:
         yield
     except BaseException:
@@ -57,7 +57,7 @@ def ended_on_error(process):
 
 
 class Namespace:
-    """A network namespace of its own, with loopback up and without IPv6 chatter."""
+    """A new network namespace. Loopback is up. IPv6 is off, so that it sends nothing by itself."""
 
     def __init__(self):
         self.name = f"netusage-{os.getpid()}-{next(_numbers)}"
@@ -65,7 +65,7 @@ class Namespace:
         self.path = f"/run/netns/{self.name}"
         self.exec("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
         self.ip("link", "set", "lo", "up")
-        # Takes what the tests send: a closed port would answer with ICMP messages, which count too.
+        # Receives what the tests send. A closed port would answer with ICMP messages, and those count, too.
         self.sink = self.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sink.bind(("", 9))
 
@@ -77,7 +77,7 @@ class Namespace:
 
     @contextlib.contextmanager
     def entered(self):
-        """Inside, the thread's new sockets belong to the namespace."""
+        """In the body, new sockets of this thread belong to the namespace."""
         outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         inside = os.open(self.path, os.O_RDONLY)
         try:
@@ -93,7 +93,7 @@ class Namespace:
             return socket.socket(*arguments)
 
     def get(self, port, path, method="GET", headers=None, timeout=10):
-        """What a server on the namespace's loopback address answers, with its whole body in `.body`."""
+        """The answer of a server at the namespace's loopback address. `.body` has the whole body."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout * PATIENCE)
         with self.entered():
             connection.connect()
@@ -104,8 +104,8 @@ class Namespace:
             return answer
 
     def veth(self, name, peer, peer_name, number=0):
-        """A cable between two namespaces: 10.N.0.1 here, 10.N.0.2 there, with fixed neighbours, so that nothing but
-        what the test sends is on it."""
+        """Makes a cable between two namespaces: 10.N.0.1 here, 10.N.0.2 there. The neighbours are fixed, so that the
+        cable carries only what the test sends."""
         self.ip("link", "add", name, "address", "02:00:00:00:00:01", "type", "veth",
                 "peer", "name", peer_name, "address", "02:00:00:00:00:02", "netns", peer.name)
         for namespace, device, host, other in ((self, name, 1, 2), (peer, peer_name, 2, 1)):
@@ -116,14 +116,14 @@ class Namespace:
                          "nud", "permanent", "dev", device)
 
     def bridge(self, name, number):
-        """A device that takes whatever is sent to 10.N.0.0/24: a bridge without ports."""
+        """Makes a device that accepts everything for 10.N.0.0/24: a bridge without ports."""
         self.ip("link", "add", name, "type", "bridge", "mcast_snooping", "0")
         self.ip("link", "set", name, "arp", "off", "multicast", "off")
         self.ip("address", "add", f"10.{number}.0.1/24", "dev", name)
         self.ip("link", "set", name, "up")
 
     def send(self, address, packets=100, size=1000):
-        """Sends UDP packets; returns how many bytes a device counts for them."""
+        """Sends UDP packets. Returns how many bytes a device counts for them."""
         with contextlib.closing(self.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
             for _ in range(packets):
                 sender.sendto(bytes(size), (address, 9))
@@ -144,7 +144,7 @@ class Namespace:
 
 
 class Metrics(dict):
-    """A scrape: series (name with labels, as it stands in the text) → value."""
+    """A scrape, as {series: value}. A series is its name with labels, as in the text."""
 
     def __init__(self, text):
         super().__init__()
@@ -156,11 +156,11 @@ class Metrics(dict):
                 self[series] = int(value) if value.lstrip("-").isdigit() else float(value)
 
     def device(self, family, device):
-        """One device's value of a family named without `netusage_`; None when there is no such series."""
+        """One device's value of a family, or None. `family` is the name without `netusage_`."""
         return self.get(f'netusage_{family}{{device="{device}"}}')
 
     def pair(self, what, device):
-        """(received, transmitted) of a device: what="_total" for the counters, what="day", "lifetime" … for periods."""
+        """(received, transmitted) of a device. `what` is "_total" for the counters, and "day", "lifetime" … for periods."""
         if what == "_total":
             return self.device("receive_bytes_total", device), self.device("transmit_bytes_total", device)
         return self.device(f"{what}_receive_bytes", device), self.device(f"{what}_transmit_bytes", device)
@@ -210,7 +210,7 @@ class Exporter:
         self.process.wait()
 
     def stop(self):
-        """Ends it in good order."""
+        """Ends the program by SIGTERM. The exit code must be 0."""
         self.process.terminate()
         assert self.process.wait(20 * PATIENCE) == 0, self.log
 
@@ -220,14 +220,14 @@ class Exporter:
 
 
 def stuck(directory):
-    """The environment of a program for which a file may not answer: the file `stuck` in the directory says which."""
+    """The environment for a program in which a file may not answer. The file `stuck` in the directory names that file: see stuck.c."""
     library = directory / "stuck.so"
     run("gcc", "-shared", "-fPIC", "-O1", "-o", library, pathlib.Path(__file__).with_name("stuck.c"))
     return {"LD_PRELOAD": str(library), "TEST_STUCK": str(directory / "stuck")}
 
 
 class FakeClock:
-    """A wall clock that can be set while programs run that were started with `environment`; the monotonic clocks stay."""
+    """A wall clock that a test sets for programs with this `environment`, while they run. Their monotonic clocks stay."""
 
     def __init__(self, directory):
         library = directory / "clock.so"
@@ -239,12 +239,12 @@ class FakeClock:
         self.environment = {"LD_PRELOAD": str(library), "TEST_CLOCK": str(path)}
 
     def set(self, seconds):
-        """Sets it to so many seconds after the true time."""
+        """Sets the clock to this many seconds after the true time."""
         self._offset[:] = struct.pack("q", seconds)
 
 
 class ChangedCounters:
-    """Counters of devices that programs see which were started with `environment`: the kernel's, and what is added here."""
+    """Changes the counters that programs with this `environment` see: the kernel's numbers, plus what `add` adds."""
 
     def __init__(self, directory):
         library = directory / "counters.so"
@@ -256,7 +256,7 @@ class ChangedCounters:
         self.environment = {"LD_PRELOAD": str(library), "TEST_COUNTERS": str(path)}
 
     def add(self, namespace, device, received, transmitted):
-        """Shows so many bytes more than the kernel, of either sign."""
+        """Shows this many bytes more than the kernel does. The numbers may be negative."""
         index = json.loads(namespace.ip("-json", "link", "show", device))[0]["ifindex"]
         self._added[index * 16:(index + 1) * 16] = struct.pack("QQ", received % 2**64, transmitted % 2**64)
 

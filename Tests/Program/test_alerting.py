@@ -1,4 +1,4 @@
-"""What is shipped for Prometheus and Alertmanager: right by their own tools, about metrics that there are, each alert with its page."""
+"""The files for Prometheus and Alertmanager: their own tools accept them, the metrics in them exist, each alert is in the runbook."""
 
 import json
 import os
@@ -69,8 +69,8 @@ def test_a_message_reads_well(tmp_path):
     breached = alert("Quota home on nas is breached")
     assert rendered("subject", status="firing", alerts=[breached]).strip() == "Quota home on nas is breached"
     assert rendered("subject", status="resolved", alerts=[breached, alert("B"), alert("C")]).strip() == \
-        "Over: Quota home on nas is breached (and 2 more)"
-    over = "Over: Quota home on nas is breached.\nFrom 2026-11-21 11:00 CET until 2026-12-01 01:00 CET.\n\n"
+        "Resolved: Quota home on nas is breached (and 2 more)"
+    over = "Resolved: Quota home on nas is breached.\nFrom 2026-11-21 11:00 CET until 2026-12-01 01:00 CET.\n\n"
     fires = """Quota home on nas is breached.
 1TB of 1TB are used.
 Since 2026-11-21 11:00 CET.

@@ -1,4 +1,4 @@
-"""The JSON API, against its description, against the metrics, and against clients that mean no good."""
+"""The JSON API: it fits its description and the metrics, and hostile clients do no harm."""
 
 import contextlib
 import gzip
@@ -59,7 +59,7 @@ def test_every_figure_is_that_of_the_metrics_and_of_the_commands(metered):
     everything = accounts(ask(metered, "usage?period=all"))
     assert everything["uplink"]["transmitted_bytes"] == metrics["netusage_uplink_lifetime_transmit_bytes"] == 700 * 1042
     assert accounts(ask(metered, "usage?period=all&until=yesterday&device=uplink"))["uplink"]["total_bytes"] == 0
-    # As people paste it: a plain + is a blank in an address.
+    # People paste a moment with a plain +, which means a blank in an address.
     assert [ask(metered, f"usage?since=2026-11-20T09:00:00{sign}01:00")["until"] for sign in ("+", "%2B")]
     long_ago = ask(metered, "usage?last=1432&until=0817-06-13&grain=year&device=uplink")
     assert long_ago["since"].startswith("0001-01-01") and accounts(long_ago)["uplink"]["total_bytes"] == 0
@@ -84,7 +84,7 @@ def test_every_figure_is_that_of_the_metrics_and_of_the_commands(metered):
 def test_answers_are_cached_as_long_as_they_are_true(metered):
     for path in ("status", "live"):
         assert metered.get(f"/api/v1/{path}").headers["Cache-Control"] == "no-store"
-    # What is over doesn't change any more, whatever the time is.
+    # A span that is over doesn't change any more, whatever the time is.
     path = "/api/v1/usage?grain=day&since=2020-01-01&until=yesterday"
     first = metered.get(path)
     assert first.headers["Cache-Control"] == "private, no-cache" and "Vary" in first.headers
@@ -129,7 +129,7 @@ def test_only_questions_are_taken(metered):
 
 @contextlib.contextmanager
 def watching(daemon):
-    """A client of the events; its `events()` come as they are told."""
+    """A client of the live events. `events()` yields each event when it comes."""
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=10)
     with daemon.namespace.entered():
         connection.connect()
@@ -163,7 +163,7 @@ def test_watchers_leave_room_for_scrapes(metered):
         for each in watchers:
             if each.status == 200:
                 assert next(each.events())["online"]
-    # Those that have gone are forgotten.
+    # Clients that are gone give their places back.
     def has_room():
         with watching(metered) as answer:
             return answer.status == 200

@@ -1,4 +1,4 @@
-"""A wall clock that is set while the program runs: no total changes, nothing ends, no rate is absurd."""
+"""The wall clock is set while the program runs: no total changes, the program goes on, and no rate is absurd."""
 
 import time
 
@@ -16,7 +16,7 @@ STEPS = {
 
 @pytest.fixture
 def faked(cable, exporter, tmp_path):
-    """A cable, a function that starts exporters, and one that sets their wall clock."""
+    """A namespace, a function that starts exporters in it, and a function that sets their wall clock."""
     clock = FakeClock(tmp_path)
     return cable[0], lambda: exporter(cable[0], environment={**clock.environment, "TZ": "Europe/Berlin"}), clock.set
 
@@ -42,7 +42,7 @@ def test_a_step_changes_no_total(faked, name):
         assert shown["netusage_ledger_up"] == 1
     assert shown["netusage_day_start_timestamp_seconds"] == real_day
     assert shown.pair("lifetime", "wan0") == (0, sent)
-    # What was read by the wrong clock lies on the days that it showed; the open month has the rest, also after a restart.
+    # Bytes that were read under the wrong clock are on the days that it showed. The open month has the others, also after a restart.
     assert shown.pair("month", "wan0")[1] >= 30 * 1042
     netusage.stop()
     again = start().metrics()
@@ -61,12 +61,12 @@ def test_bytes_of_each_side_of_midnight_go_to_their_day(faked):
     before = shown.pair("day", "wan0")[1]
     set_clock(int(midnight - now - 3 * PATIENCE))
     eventually(lambda: netusage.metrics()["netusage_clock_steps_total"] == 1, 5)
-    # Sent in several parts up to the last moment; readings fall where they fall.
+    # Send in small parts until midnight. Readings may come at any moment.
     evening = 0
     while netusage.metrics()["netusage_day_start_timestamp_seconds"] < midnight:
         evening += near.send("10.0.0.2", packets=3)
         time.sleep(0.01)
-    # The last part may have been sent on either side.
+    # The last part may have been sent before or after midnight.
     shown = netusage.metrics()
     morning = shown.pair("day", "wan0")[1]
     assert morning <= 2 * 3 * 1042

@@ -1,4 +1,4 @@
-"""What people see in a terminal: golden files of every command on a scripted ledger, and figures that agree with the metrics."""
+"""Output for people in a terminal: golden files of every command on a scripted ledger, and figures that agree with the metrics."""
 
 import contextlib
 import datetime
@@ -30,7 +30,7 @@ FIRST = int(datetime.datetime(2026, 9, 25, tzinfo=ZONE).timestamp())
 
 @pytest.fixture(scope="module")
 def scripted(tmp_path_factory):
-    """A ledger of 15 months, eight weeks of them by five minutes; one device has a name of wide letters."""
+    """A ledger of 15 months. Eight weeks of them have buckets. One device has a name of wide letters."""
     from support import Namespace
     directory = tmp_path_factory.mktemp("scripted")
     namespace = Namespace()
@@ -64,7 +64,7 @@ def scripted(tmp_path_factory):
 
 
 def show(ledger, *arguments, columns=80, environment=None, check=True):
-    """What a command prints where no daemon runs."""
+    """The output of a command when no daemon runs."""
     done = subprocess.run(
         [BINARY, *arguments, f"--storage.path={ledger.path}", f"--config.file={ledger.configuration}"], capture_output=True, text=True,
         timeout=60, env={**os.environ, **ledger.clock.environment, "COLUMNS": str(columns), "LANG": "C.UTF-8", **(environment or {})})
@@ -107,11 +107,11 @@ def test_sums_of_every_grain_are_the_same(scripted):
     lifetime = total("summary")
     assert total("months", "--since", "2025-01-01", "--device", "enp3s0") == lifetime
     assert total("days", "--since", "2025-08-20", "--device", "enp3s0") == lifetime
-    # Clocks went back on 2026-10-25: 25 hours.
+    # Clocks went back on 2026-10-25, so that day has 25 hours.
     day = total("days", "--since", "2026-10-25", "--until", "2026-10-25", "--device", "enp3s0")
     assert total("recent", "--since", "2026-10-25", "--until", "2026-10-25", "--device", "enp3s0") == day
     assert total("summary", "--since", "2026-10-25T00:00:00+02:00", "--until", "2026-10-25T23:00:00Z") == day
-    # A span that ends within a day takes whole days where it can, also those without finer records.
+    # A span that ends within a day still includes its whole days, also days without finer records.
     whole = total("summary", "--since", "2026-09-01", "--until", "2026-09-30")
     morning = total("recent", "--since", "2026-10-01", "--until", "2026-10-01 12:00", "--device", "enp3s0")
     assert total("summary", "--since", "2026-09-01", "--until", "2026-10-01 12:00") == whole + morning
@@ -123,7 +123,7 @@ def test_sums_of_every_grain_are_the_same(scripted):
 @pytest.mark.parametrize("began", [NOW - 86400, NOW + 86400])
 @pytest.mark.parametrize("has_daemon", [False, True])
 def test_days_before_metering_began_stay_in_every_report(scripted, namespaces, exporter, tmp_path, began, has_daemon):
-    """As when the clock was ahead at the first start, and was set back since."""
+    """This happens if the clock was ahead at the first start, and was set back later."""
     set_back = types.SimpleNamespace(path=tmp_path / "ledger.db", configuration=scripted.configuration, clock=scripted.clock)
     shutil.copy(scripted.path, set_back.path)
     with contextlib.closing(sqlite3.connect(set_back.path)) as database, database:
@@ -200,7 +200,7 @@ def test_beside_the_daemon_every_figure_is_that_of_the_metrics(cable, exporter, 
         for command in ("days", "months", "recent"):
             shown = accounts(ask(command, "--device", "wan0"))["wan0"]
             assert shown["transmitted_bytes"] == sum(each["transmitted_bytes"] for each in shown["entries"]) == transmitted
-    # While traffic flows, what is told lies between what the metrics told before and after.
+    # While traffic flows, a report's figure is between the metrics from before and after it.
     process = subprocess.Popen(["ip", "netns", "exec", far.name, "ping", "-f", "-q", "-s", "1000", "-c", "20000", "10.0.0.1"],
                                stdout=subprocess.DEVNULL)
     try:
@@ -211,7 +211,7 @@ def test_beside_the_daemon_every_figure_is_that_of_the_metrics(cable, exporter, 
     finally:
         process.kill()
         process.wait()
-    # A device that is gone is told of as long as the ledger knows it.
+    # Reports show a device that is gone as long as the ledger knows it.
     near.ip("link", "del", "wan0")
     gone = eventually(lambda: accounts(ask("today")).get("wan0"))
     daemon.kill()
@@ -256,7 +256,7 @@ def test_live_tells_what_the_metrics_tell_with_a_daemon_and_without(cable, expor
     assert wan["transmit_peak_bytes_per_second"] == metrics.device("transmit_peak_bytes_per_second", "wan0") > 0
     assert [each["name"] for each in live("-n", "1", "--device", "w*")[0]["accounts"]] == ["wan0"]
     daemon.kill()
-    # What was carried since the daemon's last commit is known by the kernel alone: it is counted, and nothing is written.
+    # Only the kernel knows the bytes since the daemon's last commit. The command counts them, and writes nothing.
     before = daemon.ledger.read_bytes()
     sent = near.send("10.0.0.2", 100)
     report, = live("-n", "1")
@@ -269,7 +269,7 @@ def test_live_tells_what_the_metrics_tell_with_a_daemon_and_without(cable, expor
 
 
 def test_live_shows_what_its_golden_file_says(scripted, cable):
-    """Without a daemon, on a cable without traffic; the time of day is masked."""
+    """No daemon runs, and the cable is idle. The golden file has a mask instead of the time of day."""
     near, _ = cable
     command = ["ip", "netns", "exec", near.name, BINARY, "live", "-n", "1", f"--storage.path={scripted.path}",
                f"--config.file={scripted.configuration}"]
@@ -281,7 +281,7 @@ def test_live_shows_what_its_golden_file_says(scripted, cable):
         process = subprocess.Popen(command, stdin=slave, stdout=slave, env=environment)
         os.close(slave)
         screen = b""
-        with contextlib.suppress(OSError):  # The terminal's other end is closed.
+        with contextlib.suppress(OSError):  # The program has closed its end of the terminal.
             while part := os.read(master, 65536):
                 screen += part
         os.close(master)

@@ -1,4 +1,4 @@
-"""The configuration as its owner meets it: errors at start and on reload, and what a reload does."""
+"""The configuration as a user meets it: errors at start and on reload, and the effect of a reload."""
 
 import os
 import re
@@ -108,7 +108,7 @@ def test_a_device_that_is_metered_again_counts_from_the_reload_on(cable, exporte
 
 
 def test_another_time_zone_books_the_days_anew_at_once(cable, exporter, tmp_path):
-    """Zones on both sides of the date line never have the same date; the bytes go along with the days."""
+    """Zones on both sides of the date line never have the same date. The bytes move to the new days."""
     near, far = cable
     netusage = exporter(near, write(tmp_path, "timezone: UTC\n"), "--web.enable-lifecycle")
     sent = near.send("10.0.0.2")
@@ -153,7 +153,7 @@ def test_a_zone_file_that_is_gone_is_told_once_and_its_zone_goes_on(cable, expor
     netusage = exporter(near, f"--config.file={tmp_path}/fast.yaml", environment={"TZ": f":{zone}"})
     zone.unlink()
     eventually(lambda: "the previous zone holds" in netusage.log)
-    time.sleep(6)  # It is looked at every five seconds.
+    time.sleep(6)  # netusage looks at the file every five seconds.
     assert netusage.log.count("the previous zone holds") == 1
     assert netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 15 * 3600
     zone.write_bytes(open(database + "Asia/Kathmandu", "rb").read())
@@ -174,7 +174,7 @@ def test_of_two_reloads_the_last_one_holds(cable, exporter, tmp_path):
 
 
 def commits_go_on(netusage):
-    """Readings are committed every second, by those who wait for the moments at which to read."""
+    """Whether commits go on: the watch still wakes the meter, and the meter's bookings still reach the disk."""
     name = "netusage_ledger_last_commit_timestamp_seconds"
     former = netusage.metrics()[name]
     return eventually(lambda: netusage.metrics()[name] > former + 2)
@@ -195,12 +195,12 @@ def test_a_configuration_whose_file_system_doesnt_answer_stops_nothing(cable, ex
     (tmp_path / "stuck").write_text(f"0 {tmp_path}/netusage.yaml")
     netusage.signal(signal.SIGHUP)
     time.sleep(1)
-    # Who asks is answered all the same.
+    # A client that asks for a reload gets an answer nevertheless.
     answer = netusage.get("/-/reload", method="POST", timeout=20)
     assert answer.status == 500 and b"doesn't answer" in answer.body
     assert netusage.log.count("doesn't answer") == 1 and netusage.metrics()[reloads] == 0
     assert commits_go_on(netusage)
-    # What is written meanwhile holds as soon as it can be read.
+    # A file that was written meanwhile takes effect as soon as netusage can read it.
     write(tmp_path, FAST + "metrics: { addresses: false }\n")
     assert netusage.get("/-/reload", method="POST", timeout=2).status == 500
     assert "netusage_device_address_info" in netusage.metrics().text
@@ -250,9 +250,9 @@ def test_what_a_wrong_flag_is_told_to_write_works(cable, exporter, tmp_path):
         assert done.returncode == 64, done.stderr
         for value in re.search(proposal, done.stderr).groups():
             if value == "[::1]:10073":
-                continue  # The namespaces of tests have no IPv6.
+                continue  # IPv6 is off in the tests' namespaces.
             port = int(value.rpartition(":")[2]) if flag == "--web.listen-address" else 10073
-            # The last of an option that isn't repeated holds; one that is, is added to.
+            # Of an option that can't be repeated, the last value counts. --web.listen-address can be repeated, so it would add an address.
             netusage = exporter(near, *([] if flag == "--web.listen-address" else [f"{flag}={value}"]), port=port, host="" if value[0] == ":" else "127.0.0.1")
             assert netusage.get("/-/ready").status == 200
             netusage.stop()
@@ -260,18 +260,18 @@ def test_what_a_wrong_flag_is_told_to_write_works(cable, exporter, tmp_path):
 
 def test_what_a_start_that_fails_is_told_to_do_works(cable, exporter, tmp_path):
     near, _ = cable
-    # A directory in the ledger's place.
+    # The ledger's path is a directory.
     netusage = exporter(near, ledger=tmp_path, wait=False)
     assert netusage.process.wait(20 * PATIENCE) == 1 and "name a file in it with --storage.path" in netusage.log
     netusage = exporter(near, ledger=tmp_path / "file.db")
-    # An address that is taken, and a ledger that is.
+    # Another netusage has the address, and then the ledger.
     second = exporter(near, ledger=tmp_path / "second.db", wait=False)
     assert second.process.wait(20 * PATIENCE) == 1 and "name another --web.listen-address" in second.log
     second = exporter(near, ledger=tmp_path / "file.db", port=10074, wait=False)
     assert second.process.wait(20 * PATIENCE) == 1 and "give this one a ledger of its own with --storage.path" in second.log
     exporter(near, ledger=tmp_path / "second.db", port=10074).stop()
     netusage.stop()
-    # Too few file descriptors.
+    # There are too few file descriptors.
     netusage = exporter(near, prefix=("prlimit", "--nofile=20"), wait=False)
     assert netusage.process.wait(20 * PATIENCE) == 1
     enough = re.search(r"ulimit -n, LimitNOFILE=\) to (\d+) or more", netusage.log)[1]
@@ -281,7 +281,7 @@ def test_what_a_start_that_fails_is_told_to_do_works(cable, exporter, tmp_path):
 def test_the_examples_of_the_readme_and_the_manual_are_good(tmp_path):
     def examples(*names):
         return [block for name in names for block in re.findall(r"```yaml\n(.*?)```", (ROOT / name).read_text(), re.S)
-                if "scrape_configs" not in block and "basic_auth_users" not in block]  # The latter is test_security.py's.
+                if "scrape_configs" not in block and "basic_auth_users" not in block]  # test_security.py tests web-config files.
 
     readme = examples("README.md")
     manual = examples("deploy/manual/configuration.md", "deploy/manual/plans.md")

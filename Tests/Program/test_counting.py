@@ -1,4 +1,4 @@
-"""The rules of counting, with the real kernel: every byte once, whatever happens to devices and to the program."""
+"""The rules of counting, with the real kernel: each byte counts once, whatever happens to devices and to the program."""
 
 import random
 import re
@@ -125,7 +125,7 @@ def test_what_was_carried_under_a_name_is_booked_to_it(cable, exporter, tmp_path
 
 
 def test_a_device_that_gets_its_name_soon_leaves_the_past_of_its_first_one(cable, exporter):
-    """Modems and network cards come under the kernel's name for them, and get their own a moment later."""
+    """Modems and network cards appear with the kernel's name, and get their own name a moment later."""
     near, far = cable
     near.bridge("usb0", 7)
     netusage = exporter(near)
@@ -152,14 +152,14 @@ def test_two_devices_that_swap_their_names_keep_their_histories(cable, exporter)
     shown = netusage.metrics()
     assert shown.pair("lifetime", "b0") == (0, of_a) and shown.pair("lifetime", "a0") == (0, of_b)
     netusage.stop()
-    for old, new in (("a0", "x0"), ("b0", "a0"), ("x0", "b0")):  # Again, while nobody looks.
+    for old, new in (("a0", "x0"), ("b0", "a0"), ("x0", "b0")):  # The same again, while netusage is stopped.
         near.ip("link", "set", old, "name", new)
     shown = exporter(near).metrics()
     assert shown.pair("lifetime", "a0") == (0, of_a) and shown.pair("lifetime", "b0") == (0, of_b)
 
 
 def test_a_name_that_is_used_again_is_one_account(cable, exporter):
-    """As with a modem that is plugged in again and again: usb0 appears, and is renamed at once."""
+    """A modem that is plugged in again and again: usb0 appears, and is renamed at once."""
     near, far = cable
     netusage = exporter(near)
     sent = 0
@@ -195,7 +195,7 @@ def test_what_a_device_carried_in_another_namespace_is_not_booked(cable, namespa
     elsewhere.ip("link", "set", "lan0", "netns", near.name)
     here += carry(near, 20)
     assert netusage.metrics().pair("lifetime", "lan0") == (0, here)
-    netusage.kill()  # And the same across a restart while it is away.
+    netusage.kill()  # The same, with a restart while the device is away.
     netusage = exporter(near)
     near.ip("link", "set", "lan0", "netns", elsewhere.name)
     eventually(lambda: run("sqlite3", "-readonly", "-cmd", ".timeout 5000", netusage.ledger,
@@ -210,7 +210,7 @@ def test_what_a_device_carried_in_another_namespace_is_not_booked(cable, namespa
 
 @pytest.mark.parametrize("is_stopped", [False, True])
 def test_a_device_that_comes_back_is_known_by_its_hardware_address(cable, namespaces, exporter, is_stopped):
-    """Under another name, and another device has its number. The address is that which it had last."""
+    """It comes back under another name, and another device has its number now. Its last hardware address counts."""
     near, far = cable
     elsewhere = namespaces()
     near.veth("lan0", far, "far1", number=7)
@@ -324,7 +324,7 @@ def test_a_tunnel_over_the_uplink_is_not_counted_twice(cable, exporter):
 
 
 def test_two_hundred_kills_lose_and_double_no_byte(cable, tmp_path):
-    """SIGKILL at random moments under traffic: in the end the ledger has what the kernel has, to the byte."""
+    """SIGKILL at random moments under traffic. At the end, the ledger equals the kernel to the byte."""
     near, far = cable
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -366,7 +366,7 @@ def test_two_hundred_kills_lose_and_double_no_byte(cable, tmp_path):
 
 
 def never_lower(last, metrics):
-    """No counter and no open total ever steps back."""
+    """Checks that no counter and no total fell. Returns the new values."""
     now = {series: value for series, value in metrics.items()
            if ("_bytes_total" in series or "lifetime" in series) and ("wan0" in series or "uplink" in series)}
     for series, value in last.items():
@@ -387,7 +387,7 @@ def sums(ledger, table):
 
 
 def test_a_stop_of_minutes_loses_nothing_and_is_spread_over_them(cable, exporter):
-    """The second run's clock since boot is seven minutes ahead, by a time namespace of the kernel."""
+    """A time namespace of the kernel sets the second run's boot-time clock seven minutes ahead."""
     near, far = cable
     netusage = exporter(near)
     before = near.send("10.0.0.2", packets=10)
@@ -416,7 +416,7 @@ def test_a_short_stop_is_no_gap(cable, exporter):
 
 
 def test_lost_events_lose_nothing_that_the_kernel_still_has(cable, exporter):
-    """More events than the socket can hold, while the program is stopped: the lists are read anew."""
+    """While the program is frozen, more events come than its socket can hold. Then it reads the lists again."""
     near, far = cable
     near.bridge("lan0", 7)
     netusage = exporter(near)
@@ -467,7 +467,7 @@ def test_names_of_any_bytes_come_out_as_valid_distinct_labels(cable, exporter):
     assert r'alias="a \"b\"\\c\nd"' in shown.text
 
 
-# What counters show
+# Counters that fall
 
 TERABYTE = 10**12
 
@@ -478,12 +478,12 @@ def test_each_direction_of_a_counter_is_judged_by_itself(cable, exporter, tmp_pa
     counters.add(near, "wan0", 9 * TERABYTE, TERABYTE)
     netusage = exporter(near, environment=counters.environment)
     kernel = near.kernel("wan0")
-    # Sent begins at 500 again; received has grown by 1000.
+    # The sent counter restarts, and shows 500. The received counter has grown by 1000.
     counters.add(near, "wan0", 9 * TERABYTE + 1000, 500 - kernel[1])
     shown = eventually(lambda: (lambda m: m if m.pair("lifetime", "wan0") == (1000, 500) else None)(netusage.metrics()))
     assert shown.device("device_resets_total", "wan0") == 1 and shown.device("suspect_bytes_total", "wan0") == 0
     assert shown["netusage_uplink_day_receive_bytes"] == 1000
-    # The program is stopped; now received begins again.
+    # While the program is stopped, the received counter restarts.
     netusage.stop()
     counters.add(near, "wan0", 70 - kernel[0], 600 - kernel[1])
     netusage = exporter(near, environment=counters.environment)
@@ -523,7 +523,7 @@ def test_a_busy_kernel_holds_up_no_scrape(cable, exporter):
     crowd.delete()
     sent = scrapes = 0
     for _ in range(1000):
-        # Who asks the kernel for its list of links has to wait while the namespace is taken down.
+        # While the kernel takes the namespace down, `ip link` has to wait for the list of links.
         waiting = subprocess.Popen(["ip", "-n", near.name, "link"], stdout=subprocess.DEVNULL)
         meanwhile = 0
         while waiting.poll() is None:
@@ -582,11 +582,11 @@ def test_a_route_that_goes_without_an_event_is_missed_at_once(cable, exporter):
 
 @pytest.mark.parametrize("interval", ["60s", "1s"])
 def test_a_change_between_rare_readings_is_noticed(cable, exporter, tmp_path, interval):
-    """The kernel stops using a route that has expired long before it tells that it is gone."""
+    """The kernel stops using an expired route long before it sends the event that the route is gone."""
     near = second_cable(*cable)
     near.ip("route", "delete", "default")
     near.exec("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.default.disable_ipv6=0")
-    # One that netusage asks the kernel for: it says nothing of the rest of the world.
+    # netusage asks the kernel for the route to this address. A route to it says nothing about other addresses.
     near.ip("-6", "address", "add", "2001:db8::1/128", "dev", "lo", "nodad")
     for number, metric in ((0, 200), (1, 100)):
         near.ip("-6", "address", "add", f"fd00:{number}::1/64", "dev", f"wan{number}", "nodad")
@@ -597,7 +597,7 @@ def test_a_change_between_rare_readings_is_noticed(cable, exporter, tmp_path, in
     netusage = exporter(near, "--config.file", str(tmp_path / "rare.yaml"))
     assert uplinks(netusage) == ["wan1"]
     eventually(lambda: "dev wan0" in near.exec("ip", "-6", "route", "get", "2600::1"), 10)
-    time.sleep(2.5)  # Nobody scrapes meanwhile: that would be a look of its own.
+    time.sleep(2.5)  # Don't scrape meanwhile: a scrape would look at the routes itself.
     sent = near.send("10.0.0.2", packets=100)
     near.send("10.1.0.2", packets=1000)
     carried = netusage.metrics()["netusage_uplink_lifetime_transmit_bytes"]
@@ -622,11 +622,11 @@ def test_the_preference_of_ipv6_routers_is_the_kernels(namespaces, exporter):
             index = socket.if_nametoindex(device)
             router = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         router.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-        # A router advertisement (RFC 4861 section 4.2) with a preference (RFC 4191 section 2.2), good for ten minutes.
+        # A router advertisement (RFC 4861 section 4.2) with a preference (RFC 4191 section 2.2), valid for ten minutes.
         router.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, preference << 3, 600, 0, 0), ("ff02::1", 0, 0, index))
         router.close()
 
-    # A link-local address may be some moments in coming.
+    # The link-local address may appear some moments later.
     def is_there(preferences):
         for device, preference in preferences.items():
             try:

@@ -1,4 +1,4 @@
-"""Grafana's dashboards: well formed, about metrics that there are, with data in every panel, and right at local midnight."""
+"""Grafana's dashboards: they are well formed, every panel has data, and the bars are right at local midnight."""
 
 import contextlib
 import datetime
@@ -26,7 +26,7 @@ from support import ROOT, Namespace, eventually, run
 DAY = 86400
 RULES = sorted((DEPLOY / "prometheus").glob("*.rules.yml"))
 
-# Queries that may give nothing, and why.
+# Queries that may have no result, and why.
 SILENT = {
     ("Uplink over time", "offline"): "it is offline at no time",
     ("Quotas", "Limit reached"): "there only while the limit is expected to be reached",
@@ -139,7 +139,7 @@ def test_bars_are_the_ledgers_days_and_months_at_local_midnight(cable, exporter,
     near, far = cable
     local = zoneinfo.ZoneInfo(zone)
     begin, end = (int(datetime.datetime(2026, *when, tzinfo=local).timestamp()) for when in ((8, 20, 5, 17), (11, 5, 10, 40)))
-    # Off for two nights and the day between them, and less than a day later; the machine itself goes on.
+    # netusage is off for two nights and the day between them, and later for less than a day. The machine stays on.
     off = [range(begin + 50 * DAY, begin + 51 * DAY + 70_000), range(begin + 60 * DAY, begin + 60 * DAY + 40_000)]
     (tmp_path / "netusage.yaml").write_text(f"timezone: {zone}\n")
     history, chance = History(tmp_path), random.Random(1)
@@ -151,7 +151,7 @@ def test_bars_are_the_ledgers_days_and_months_at_local_midnight(cable, exporter,
         netusage.metrics()
         if any(moment in span for span in off):
             continue
-        # Prometheus's clock is some seconds ahead; and once netusage's own was wrong for a while.
+        # Prometheus's clock is some seconds ahead. Once, netusage's clock is wrong for a while.
         history.scrape(netusage, moment + 3, "nas")
         if begin + 40 * DAY <= moment < begin + 40 * DAY + 7800:
             history.set(1000)
@@ -166,7 +166,7 @@ def test_bars_are_the_ledgers_days_and_months_at_local_midnight(cable, exporter,
     def bars(title, form):
         sent, = filled.ask(by_title[title], by_title[title]["targets"][1])
         shown = [(datetime.datetime.fromtimestamp(at, local), int(value)) for at, value in sent["values"]]
-        # Each at the first step of the period, so that it has the period's date.
+        # Each bar is at the first step of its period, so that it has the period's date.
         step = datetime.timedelta(seconds=filled.step(by_title[title]))
         for at, _ in shown:
             assert (at - step).strftime(form) != at.strftime(form)
@@ -175,7 +175,7 @@ def test_bars_are_the_ledgers_days_and_months_at_local_midnight(cable, exporter,
     def date(moment):
         return datetime.datetime.fromtimestamp(moment, local).strftime("%Y-%m-%d")
 
-    # Of the day in which the long silence began there is what was known then, and none of the one that it hides.
+    # The day on which the long silence began shows only what was known then. The next day has no bar.
     unsure = {date(off[0].start), date(off[0].start + DAY)}
     shown = bars("Each day", "%Y-%m-%d")
     assert {day: total for day, total in shown.items() if day not in unsure} == {
@@ -202,7 +202,7 @@ def test_the_console_shows_in_a_browser_what_prometheus_knows(cable, exporter, s
                    f"http://127.0.0.1:9090/consoles/{path}", timeout=60)
 
     def words(page):
-        """The text of each table's row."""
+        """The words in each cell, for each row of the tables."""
         rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
         return [[html.unescape(re.sub(r"<[^>]*>|\s+", " ", cell)).split() for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)] for row in rows]
 

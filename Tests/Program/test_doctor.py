@@ -1,4 +1,4 @@
-"""`netusage doctor`: what it says of machines that are well, and of those that aren't."""
+"""`netusage doctor`: its findings on machines that are well, and on machines with problems."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def test_all_is_well(machine):
     assert said["Uplink"] == ["ok  wan0 is the uplink: of the default routes its IPv4 one goes first, with metric 0"]
     assert "ok  a daemon runs on it, and answers this user" in said["Ledger"] and any("it is sound" in line for line in said["Ledger"])
     assert any("the next day begins at" in line for line in said["Clock"])
-    # A million bytes by each path, to the byte, in a network of its own that is gone afterwards.
+    # Each way of reading counts a million bytes to the byte. The test network of `doctor` is gone afterwards.
     assert len(said["Counting"]) == 4
     for line in said["Counting"]:
         assert re.match(r"ok  .*: of 1000000 bytes 1000000 were counted where they were sent and 1000000 where they were received, "
@@ -86,7 +86,7 @@ def test_of_an_uplink_over_several_links_the_one_that_is_left_out_is_named(machi
     daemon = type(daemon)(near, tmp_path, config, ledger=daemon.ledger)
     try:
         assert "a part of the uplink isn't metered, so its bytes aren't counted: take it out of devices.exclude\" device=wan1" in daemon.log
-        # As they say: what goes over the other is counted.
+        # It is as the log says: only the bytes on the other link count.
         sent = near.send("10.0.0.2", 5)
         near.send("10.1.0.2", 7)
         assert daemon.metrics()["netusage_uplink_lifetime_transmit_bytes"] == sent
@@ -149,7 +149,7 @@ def test_stacked_devices_of_every_kind_and_plans_that_count_nothing_are_said(mac
     check = lambda *words: subprocess.run(["ip", "netns", "exec", near.name, BINARY, *words], capture_output=True, text=True)
     checked = check("config", "check", f"{tmp_path}/netusage.yaml", f"--storage.path={daemon.ledger}")
     assert checked.returncode == 0 and "quota never: it counts nothing" in checked.stderr and "counts both mac0" in checked.stderr
-    # The same where the uplink isn't metered; the daemon says it, too.
+    # The same if the uplink isn't metered. The daemon's log says so, too.
     (tmp_path / "netusage.yaml").write_text("""
         devices: { exclude: [lo, "wan*"] }
         quotas: [{ name: home, limit: 1 GB }, { name: never, count: [eth9], limit: 1 GB }]

@@ -1,4 +1,4 @@
-"""What is written out for other programs: whole, exact, in little memory, and taken by the real promtool and Prometheus."""
+"""Exports for other programs: complete, exact, in little memory, and accepted by the real promtool and Prometheus."""
 
 import csv
 import datetime
@@ -31,7 +31,7 @@ def rows(text):
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory):
-    """A ledger with six weeks of days, of which the last two by five minutes, over the change of clocks."""
+    """A ledger with six weeks of days. The last two weeks have buckets. Clocks change within them."""
     directory = tmp_path_factory.mktemp("past")
     namespace = Namespace()
     try:
@@ -97,14 +97,14 @@ def test_openmetrics_is_strict_and_prometheus_has_the_ledgers_days(past, namespa
         midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=ZONE) + datetime.timedelta(days=1)
         if midnight.timestamp() > past.end:
             continue
-        # By the day's last word, and by what the next day says of it.
+        # Buckets: what the next day shows as the previous day. Days alone: the last value of the day.
         fine = date >= "2025-10-20"
         before = midnight - datetime.timedelta(seconds=0 if fine else 1)
         for direction, bytes_ in zip(("receive", "transmit"), total):
             if fine:
                 assert value(f"{prefix}previous_day_{direction}_bytes{selector}", midnight) == bytes_
                 seen = value(f"sum_over_time({prefix}{direction}_bytes_per_second{selector}[86399s:5m]) * 300", midnight)
-                if date != "2025-10-26":  # 25 hours
+                if date != "2025-10-26":  # That day has 25 hours.
                     assert seen == pytest.approx(bytes_), "rates are bytes by time"
             else:
                 assert value(f"{prefix}day_{direction}_bytes{selector}", before) == bytes_
@@ -152,16 +152,16 @@ def test_a_file_is_there_only_when_all_of_it_is(past, tmp_path):
                                (["--grain", "month"], b"5m, hour or day"), (["--label", "a=b"], b"openmetrics only")):
         done = export(past, *arguments, check=False)
         assert done.returncode in (1, 64) and message in done.stderr and done.stdout == b""
-    # A disk that is full.
+    # The disk is full.
     done = subprocess.run([BINARY, "export", "--format", "openmetrics", f"--storage.path={past.path}", f"--config.file={past.configuration}"],
                           stdout=open("/dev/full", "w"), stderr=subprocess.PIPE)
     assert done.returncode == 1 and b"can't be written" in done.stderr
-    # A reader that has enough.
+    # The reader closes the pipe early.
     reader = subprocess.Popen(f"{BINARY} export --format openmetrics --storage.path={past.path} --config.file={past.configuration} | head -1",
                               shell=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     output, errors = reader.communicate(timeout=60)
     assert output.startswith(b"# HELP") and errors == b""
-    # Somebody who has waited long enough.
+    # The user interrupts the export.
     writer = subprocess.Popen([BINARY, "export", "--format", "openmetrics", f"--storage.path={past.path}",
                                f"--config.file={past.configuration}", "-o", tmp_path / "past.om"], stderr=subprocess.PIPE)
     eventually(lambda: len(list(tmp_path.iterdir())) == 2, every=0.001)
@@ -171,7 +171,7 @@ def test_a_file_is_there_only_when_all_of_it_is(past, tmp_path):
 
 
 def test_years_of_eight_devices_take_little_memory(namespaces, tmp_path):
-    """Half a year by five minutes; two years take four times as long, and as much memory."""
+    """Half a year of buckets. Two years take four times as long, and the same memory."""
     ledger = Ledger(namespaces(), tmp_path)
     accounts = [ledger.account("", "uplink")] + [ledger.account(f"eth{number}") for number in range(8)]
     end = int(datetime.datetime(2026, 1, 1, tzinfo=ZONE).timestamp())
@@ -218,22 +218,22 @@ def test_the_csv_log_has_a_line_a_minute_and_a_file_a_day(cable, exporter, tmp_p
     second = near.send("10.0.0.2", 3)
     at(2026, 3, 28, 23, 59, 58)
     eventually(lambda: lines("2026-03-29"))
-    # What the day came to is its last line, told at midnight; the next day begins with nothing.
+    # The day's last line, written at midnight, has the day's total. The next day begins with 0.
     last = lines("2026-03-28")[-1]
     assert last == {"timestamp": "2026-03-29T00:00:00+01:00", "sent_mb": f"{(first + second) / 1e6:.6f}", "received_mb": "0.000000",
                     "total_mb": f"{(first + second) / 1e6:.6f}"}
     assert lines("2026-03-29")[0]["total_mb"] == "0.000000"
-    # Half a line, as a power cut leaves it, is no line; what comes after it is.
+    # A power cut may leave half a line. netusage takes it off, and the lines after it are whole.
     daemon.kill()
     path = tmp_path / "csv" / "network_usage_2026-03-29.csv"
     whole = path.read_bytes()
     path.write_bytes(whole + b"2026-03-29T00:0" + bytes(100))
-    at(2026, 3, 29, 2, 30, 0)  # Not on the wall clocks of that day.
+    at(2026, 3, 29, 2, 30, 0)  # The wall clocks of that day skip this time.
     daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml", environment=clock.environment)
     eventually(lambda: lines("2026-03-29")[-1]["timestamp"].startswith("2026-03-29T03:30:0"))
     assert path.read_bytes().startswith(whole) and bytes(1) not in path.read_bytes()
     assert path.read_bytes().count(b"timestamp") == 1
-    # Where it can't be written that is told once, and nothing else minds.
+    # If the CSV log can't be written, the log says so once, and nothing else is affected.
     (tmp_path / "netusage.yaml").write_text("csv_log: { directory: /proc/none }\n")
     daemon.signal(1)
     eventually(lambda: "was read again" in daemon.log)

@@ -1,4 +1,4 @@
-"""The server against clients of every kind."""
+"""The HTTP server, with clients of every kind."""
 
 import base64
 import gzip
@@ -114,7 +114,7 @@ def test_methods_and_addresses(cable, exporter):
 
 
 def raw(netusage, request, timeout=10):
-    """Sends bytes and returns what comes until the server closes."""
+    """Sends bytes, and returns all bytes that come until the server closes the connection."""
     connection = netusage.namespace.socket(socket.AF_INET, socket.SOCK_STREAM)
     connection.settimeout(timeout * PATIENCE)
     connection.connect(("127.0.0.1", netusage.port))
@@ -125,7 +125,7 @@ def raw(netusage, request, timeout=10):
             while part := connection.recv(65536):
                 answer += part
         except ConnectionResetError:
-            pass  # Closed before all of the request was read.
+            pass  # The server closed the connection before it had read the whole request.
         return answer
 
 
@@ -136,7 +136,7 @@ def test_requests_that_break_the_rules_get_an_error(cable, exporter):
     assert raw(netusage, b"GET /metrics HTTP/1.1\r\nHost: a\r\nHost: b\r\n" + close).startswith(b"HTTP/1.1 400")
     assert raw(netusage, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200")
     assert raw(netusage, b"complete nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
-    # The form that clients use for proxies: its host counts, not the header's (RFC 9112 §3.2.2).
+    # The absolute form, which clients send to proxies: its host counts, not the header's (RFC 9112 §3.2.2).
     for target, status in ((b"http://localhost:10073/metrics", b"200"), (b"http://localhost", b"200"),
                            (b"http://evil.example/", b"403"), (b"http://localhost/nothing", b"404")):
         request = b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n" + close
@@ -174,13 +174,13 @@ def test_more_scrapes_at_once_than_allowed_are_refused_and_then_allowed_again(ca
 
 
 def processor_seconds(process):
-    """What a process has used so far."""
+    """The processor time that a process has used so far."""
     fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_idle_and_half_open_connections_leave_room_for_an_honest_scrape(cable, exporter):
-    """400 connections at a limit of 64 descriptors: some say nothing, some half a request, some a byte at a time."""
+    """400 connections, at a limit of 64 descriptors: some send nothing, some half a request, some a byte at a time."""
     near, far = cable
     netusage = exporter(near, prefix=("prlimit", "--nofile=64:64"))
     connections = []
@@ -192,7 +192,7 @@ def test_idle_and_half_open_connections_leave_room_for_an_honest_scrape(cable, e
             if number % 3:
                 connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: local"[:number % 36])
         except OSError:
-            pass  # Closed by the server already: as it should when there are too many.
+            pass  # The server has closed the connection, because there are too many.
         connections.append(connection)
         if number % 20 == 0:
             assert netusage.get("/metrics").status == 200
@@ -242,7 +242,7 @@ def test_several_listeners_and_a_telemetry_path(cable, exporter):
     connection.close()
 
 
-# Clients that don't read
+# Clients that don't read their answers
 
 def resident_megabytes(netusage):
     status = pathlib.Path(f"/proc/{netusage.process.pid}/status").read_text()
@@ -259,7 +259,7 @@ def connected(netusage, receive_buffer=None):
 
 
 def pipeline(connection, request, bytes_at_most):
-    """Sends requests and reads nothing, until the other side takes no more; returns how many bytes it took."""
+    """Sends requests, and reads nothing, until the other side takes no more. Returns how many bytes it took."""
     taken = 0
     block = request * (65536 // len(request))
     try:
@@ -281,7 +281,7 @@ def test_what_nobody_reads_is_not_made(cable, exporter):
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         taken = pipeline(connection, request, 64 << 20)
         assert taken < 16 << 20, f"{path}: what isn't answered isn't read either"
-        # One answer waits to be taken, with all that the kernel holds: the others aren't made.
+        # One answer waits for the client, with what the kernel holds. netusage hasn't made the others.
         assert resident_megabytes(netusage) - before < 16, path
         for _ in range(50):
             assert netusage.get("/metrics").status == 200, f"{path}: it holds one place and no more"
@@ -291,7 +291,7 @@ def test_what_nobody_reads_is_not_made(cable, exporter):
 
 
 def test_what_nobody_may_read_is_not_made_either(cable, exporter, tmp_path):
-    """Without a password every request is answered by a 401, which nobody reads."""
+    """Requests without a password: the answer to each is a 401, and nobody reads it."""
     (tmp_path / "web.yml").write_text("basic_auth_users: { u: $2b$04$5OtNtscNJyl0R1oA61bX1.E1g6pKKj9jgNooMM8.Ls2SErV4LEti2 }\n")
     netusage = exporter(cable[0], f"--web.config.file={tmp_path}/web.yml", wait=False)
     good = {"Authorization": "Basic " + base64.b64encode(b"u:p").decode()}
@@ -305,7 +305,7 @@ def test_what_nobody_may_read_is_not_made_either(cable, exporter, tmp_path):
         for _ in range(50):
             assert netusage.get("/metrics", headers=good).status == 200
     assert resident_megabytes(netusage) - before < 16
-    # A flood of them that are read keeps nobody out either.
+    # A flood of such requests keeps nobody out either, if the client reads the answers.
     stop = threading.Event()
 
     def flood():
@@ -333,7 +333,7 @@ def test_what_nobody_may_read_is_not_made_either(cable, exporter, tmp_path):
 
 
 def large_ledger(near, directory):
-    """One whose export is larger than all that lies between the daemon and its client."""
+    """A ledger whose export is larger than all buffers between the daemon and its client."""
     ledger = Ledger(near, directory, "timezone: UTC\n")
     until = int(time.time()) // 300 * 300
     for device in range(20):
@@ -358,7 +358,7 @@ def test_who_has_taken_much_may_pause(cable, exporter, tmp_path):
         piece = connection.recv(65536)
         assert piece, f"closed after {len(taken)} bytes"
         taken += piece
-    time.sleep(34)  # Half a minute is what an answer may take of which nothing is taken.
+    time.sleep(34)  # The server gives up after half a minute if a client takes nothing at all.
     while piece := connection.recv(1 << 20):
         taken += piece
     assert taken.endswith(b"# EOF\n\r\n0\r\n\r\n")
@@ -415,7 +415,7 @@ def test_a_client_that_ends_its_side_gets_every_answer(cable, exporter):
         with connected(netusage) as connection:
             connection.settimeout(10)
             connection.sendall(page)
-            time.sleep(attempt * 1e-5)  # While the page is sent, or just before or after.
+            time.sleep(attempt * 1e-5)  # While the server sends the page, or just before or after.
             connection.sendall(3 * health)
             connection.shutdown(socket.SHUT_WR)
             answered.add(b"".join(iter(lambda: connection.recv(65536), b"")).count(b"HTTP/1.1 200"))
@@ -445,7 +445,7 @@ def test_bodies_and_expectations_are_answered(cable, exporter):
     assert status(head + b"Expect: a-miracle\r\n\r\n") == b"417"
     go_on, answer = status(head + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n", b"abc")
     assert go_on.startswith(b"HTTP/1.1 100") and answer.startswith(b"HTTP/1.1 200")
-    # HTTP/1.0 doesn't know it.
+    # HTTP/1.0 doesn't know `Expect`.
     first = raw(netusage, head.replace(b"1.1", b"1.0") + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc")
     assert first.startswith(b"HTTP/1.0 200") and b" 100 " not in first
 
@@ -463,7 +463,7 @@ def test_an_expectation_behind_another_request_is_answered_in_its_turn(cable, ex
         assert received.startswith(b"HTTP/1.1 200") and b"</html>" in received, "the page comes first"
         connection.sendall(b"abc")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        # Who doesn't wait for it isn't told, and whose body doesn't come is ended in time.
+        # A client that sends its body at once gets no 100. If the body doesn't come, the server closes the connection in time.
         connection.sendall(page + expecting + b"\r\nabc" + page + expecting.replace(b"3", b"4") + b"\r\n")
         received = b""
         began = time.monotonic()
@@ -481,7 +481,7 @@ def test_other_peoples_pages_get_nothing(cable, exporter):
         for path, method in (("/", "GET"), ("/metrics", "GET"), ("/api/v1/live", "GET"), ("/-/reload", "POST")):
             get = lambda headers: netusage.namespace.get(port, path, method, headers).status
             assert get({}) == 200 and get(foreign) == 403, path
-            # A name that somebody's server points at the loopback address, as a browser would ask.
+            # A browser asks like this if an attacker's name points at the loopback address.
             assert get({"Host": "evil.example", "Sec-Fetch-Site": "same-origin"}) == 403, path
         assert netusage.namespace.get(port, "/metrics", headers={"Host": "meter.example"}).status == 200, "a scraper"
 

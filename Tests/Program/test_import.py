@@ -1,4 +1,4 @@
-"""What other meters have counted is imported to the byte, once, however often: from a real vnstatd, and from our own CSV."""
+"""Imports from a real vnstatd and from our own CSV: exact to the byte, and each byte once, however often you import."""
 
 import contextlib
 import csv
@@ -17,7 +17,7 @@ import pytest
 from ledgers import ZONE, Ledger
 from support import BINARY, Exporter, FakeClock, Namespace, eventually, run
 
-# Steps of less than five minutes: after longer ones vnstatd throws away what was carried meanwhile.
+# Seconds, less than five minutes: after a longer step, vnstatd drops the bytes of the step.
 STEP = 280
 START = int(datetime.datetime(2026, 11, 21, 23, 22, 10, tzinfo=ZONE).timestamp())
 CONFIGURATION = "timezone: Europe/Berlin\n"
@@ -31,7 +31,7 @@ def netusage(*arguments, environment=None, code=0, stdin=None):
 
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory):
-    """An hour and a half over a midnight: vnstatd alone, then netusage too, then netusage alone."""
+    """An hour and a half around midnight: first vnstatd counts alone, then both, then netusage alone."""
     directory = tmp_path_factory.mktemp("counted")
     near, far = Namespace(), Namespace()
     clock = FakeClock(directory)
@@ -51,7 +51,7 @@ def counted(tmp_path_factory):
         for number in range(steps):
             scene.sent += near.send("10.0.0.2", 40 + number)
             time.sleep(0.2)
-            # vnstatd looks once in twenty seconds.
+            # vnstatd reads the counters every twenty seconds.
             step(25)
             step(STEP - 25)
 
@@ -118,7 +118,7 @@ def test_it_comes_to_vnstats_totals_and_days_however_often_it_is_taken_over(coun
     order = ("import", "vnstat", getattr(counted, form), "--uplink", "wan0", f"--storage.path={daemon.ledger}")
     environment = counted.environment
     if has_daemon:
-        # Its zone counts, not that of who asks.
+        # The daemon's zone counts, not the zone of the command.
         environment = {**environment, "TZ": "Asia/Tokyo"}
     else:
         order += (f"--config.file={counted.configuration}",)
@@ -133,7 +133,7 @@ def test_it_comes_to_vnstats_totals_and_days_however_often_it_is_taken_over(coun
         for name in ("wan0", "uplink"):
             def entry():
                 return usage(counted, daemon.ledger, "summary")[name]
-            # The daemon reads it a moment later.
+            # The daemon reads the import a moment later.
             eventually(lambda: pair(entry()) == (received, transmitted))
             shown = usage(counted, daemon.ledger, "days", "--since", "2026-11-21", "--device", name)[name]["entries"]
             assert {each["start"][:10]: [*pair(each)] for each in shown if each["total_bytes"]} == days
@@ -160,7 +160,7 @@ def test_without_a_ledger_one_is_begun_as_serve_would(counted, cable, exporter, 
                           env={**os.environ, **counted.environment})
     assert done.returncode == 0 and "A new ledger was begun" in done.stdout, done.stderr
     assert pair(usage(counted, ledger, "summary", "--device", "wan0")["wan0"]) == (0, counted.vnstat_sent)
-    # What was carried before it is the baseline; what is carried between the import and the first start counts.
+    # The import sets the baseline. Bytes between the import and the daemon's first start count.
     sent = near.send("10.0.0.2", 5)
     daemon = exporter(near, f"--config.file={counted.configuration}", ledger=ledger, environment=counted.environment)
     assert daemon.metrics().pair("lifetime", "wan0") == (0, counted.vnstat_sent + sent)
@@ -177,10 +177,10 @@ def test_what_both_have_metered_counts_once(counted):
         eventually(lambda: counted.daemon.metrics().pair("lifetime", "wan0") == (0, counted.sent))
         assert pair(usage(counted, counted.daemon.ledger, "summary", "--device", "wan0")["wan0"]) == (0, counted.sent)
         assert counted.daemon.metrics()["netusage_uplink_lifetime_transmit_bytes"] == counted.sent - counted.own_from
-    # And the daemon goes on.
+    # The daemon counts on.
     counted.sent += counted.near.send("10.0.0.2", 10)
     eventually(lambda: counted.daemon.metrics().pair("lifetime", "wan0") == (0, counted.sent))
-    # Nor when its file was lost, and it wrote down what it knows into a new one.
+    # If the ledger's file is lost, the daemon writes what it knows to a new one. Another import then adds nothing either.
     counted.daemon.ledger.unlink()
     eventually(lambda: counted.daemon.ledger.exists() and pair(usage(counted, counted.daemon.ledger, "summary", "--device", "wan0")["wan0"])
                == (0, counted.sent), 90)
@@ -193,7 +193,7 @@ def test_poisoned_rows_are_told_and_left_out(counted, exporter, namespaces, tmp_
     poisoned = tmp_path / "vnstat.db"
     shutil.copy(counted.database, poisoned)
     with contextlib.closing(sqlite3.connect(poisoned)) as database, database:
-        # As a counter that was reset leaves it: beyond SQLite's integers.
+        # vnstat leaves such numbers after a counter was reset. They are larger than SQLite's integers.
         for table in ("fiveminute", "hour", "day", "month", "year"):
             database.execute(f"UPDATE {table} SET tx = tx + 1.8446744073709552e19 WHERE date >= '2026-11-22' OR date LIKE '%-01'")
         database.execute("UPDATE interface SET txtotal = txtotal + 1.8446744073709552e19")
@@ -227,12 +227,12 @@ def test_our_own_csv_comes_back_to_the_byte(counted, exporter, namespaces, tmp_p
         file = tmp_path / f"{grain}.csv"
         netusage("export", "--grain", grain, "-o", file, f"--storage.path={past.path}", f"--config.file={past.configuration}")
         for again in range(2):
-            # What is there stays, also if the next file is finer.
+            # The second import of a file changes nothing.
             netusage("import", "csv", file, *([] if again else ["--replace"]), f"--storage.path={daemon.ledger}",
                      f"--config.file={past.configuration}")
             eventually(lambda: export(daemon.ledger, "--grain", grain) == export(past.path, "--grain", grain))
         assert export(daemon.ledger, "--grain", "day") == export(past.path, "--grain", "day")
-    # A ledger knows its own.
+    # A ledger's own export adds nothing to it.
     done = json.loads(netusage("import", "csv", file, "--json", f"--storage.path={past.path}", f"--config.file={past.configuration}"))
     assert len(done["accounts"]) == len(names)
     assert all(each["taken_received_bytes"] == each["taken_transmitted_bytes"] == 0 for each in done["accounts"])
@@ -244,7 +244,7 @@ def rows_of(*rows):
 
 def test_parts_of_days_and_other_zones_add_nothing_and_take_nothing_away(namespaces, exporter, tmp_path):
     daemon = exporter(namespaces())
-    # Of the last two months there are buckets.
+    # The ledger keeps buckets of the last two months.
     first = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) - datetime.timedelta(20)
 
     def row(hour, length, received):
@@ -258,7 +258,7 @@ def test_parts_of_days_and_other_zones_add_nothing_and_take_nothing_away(namespa
         done = json.loads(netusage("import", "csv", file, "--json", f"--storage.path={daemon.ledger}"))
         return done["accounts"][0]["taken_received_bytes"]
     total = sum(1000 + hour for hour in range(240))
-    # One half of a day after the other, then all of it, then a part once more; and days as another zone has them.
+    # Import one part, then another one that overlaps with it, then everything, then a part again, then a day of another zone.
     assert take(*hours[:36]) + take(*hours[30:]) == total and take(*hours) == take(*hours[7:50]) == 0
     assert take(row(46, 24, 24000)) == 0
     assert daemon.metrics().pair("lifetime", "eth0")[0] == total
@@ -319,7 +319,7 @@ def test_another_zone_is_named_and_takes_nothing_twice(counted, exporter, namesp
     done = json.loads(take("--replace"))["accounts"][0]
     assert done["forgotten_transmitted_bytes"] == taken["taken_transmitted_bytes"]
     assert done["taken_transmitted_bytes"] == counted.vnstat_sent
-    # JSON tells when its times were.
+    # vnStat's JSON shows in which zone its times are.
     assert "aren't those of a clock with UTC-" in take("--timezone", "America/New_York", file=counted.json, code=1)
 
 
@@ -379,7 +379,7 @@ def test_replacing_leaves_what_was_metered(namespaces, tmp_path):
     for arguments in ((), ("--replace",)):
         netusage(*order, *arguments)
         assert day_sums() == [600, 44_500]
-    # The same when the first buckets are gone, and there was nothing since.
+    # The same if the first buckets are deleted, and nothing came after that.
     with contextlib.closing(sqlite3.connect(ledger.path)) as database, database:
         database.execute("UPDATE ledger SET buckets_from = ?", (midnight + 15 * 3600,))
         database.execute("DELETE FROM bucket WHERE start < ?", (midnight + 15 * 3600,))
@@ -399,7 +399,7 @@ def test_a_wrong_uplink_is_replaced(namespaces, exporter, tmp_path):
     assert uplink("--uplink", "eth0") == 1000
     assert uplink("--uplink", "eth1") == 1007, "each was the uplink for a time"
     assert uplink("--uplink", "eth1", "--replace") == 7
-    # A class of devices, which the uplink has nothing of.
+    # A class of devices from which the uplink got nothing.
     other = tmp_path / "class.csv"
     other.write_text(rows_of("2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,veth*,collapsed,3,0"))
     netusage("import", "csv", other, "--replace", f"--storage.path={daemon.ledger}")
@@ -443,7 +443,7 @@ def test_a_file_that_makes_no_sense_is_named_and_nothing_changes(exporter, names
     assert message in error and str(file) in error and daemon.ledger.read_bytes() == before
 
 
-# Files that anybody may have made
+# Hostile files
 
 HEADER = "start,end,device,kind,received_bytes,transmitted_bytes\n"
 TABLES = ("fiveminute", "hour", "day", "month", "year")
@@ -451,7 +451,7 @@ TABLES = ("fiveminute", "hour", "day", "month", "year")
 
 @pytest.fixture
 def place(tmp_path):
-    """A ledger to import into, and what bounds an import: a minute, and a gigabyte of memory."""
+    """A directory with a ledger for imports. `run` limits an import's time and memory."""
     ledger = tmp_path / "ledger.db"
     (tmp_path / "c.yaml").write_text("timezone: UTC\n")
     common = [f"--config.file={tmp_path}/c.yaml", f"--storage.path={ledger}"]
@@ -512,7 +512,7 @@ def test_a_database_that_somebody_writes_is_read_as_of_its_last_commit(place):
 
 def test_a_change_that_a_crash_left_in_the_midst_is_named_with_the_remedy(place):
     vnstat_database(place.path / "v.db").close()
-    # It spills what it changes into the file, and dies.
+    # This program writes a part of its transaction to the file, and dies.
     crash = """
 import os, sqlite3, sys
 database = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -526,7 +526,7 @@ os._exit(0)
     for file in ("v.db", "link.db"):
         done = place.run("vnstat", place.path / file)
         assert done.returncode == 1 and b"v.db-journal: " in done.stderr and b"with sqlite3" in done.stderr, done.stderr
-    # The remedy.
+    # Apply the remedy that the message names.
     run("sqlite3", place.path / "v.db", "SELECT count(*) FROM day")
     done = place.run("vnstat", place.path / "link.db", "--dry-run", "--json")
     assert json.loads(done.stdout)["accounts"][0]["taken_received_bytes"] == 1000 - 1, "one is there already"
@@ -596,7 +596,7 @@ def test_an_endless_line_and_an_endless_file_end(place):
 
 
 def test_a_bucket_that_holds_a_whole_day_is_taken_back(place):
-    """As netusage exports it where the finer grain was lost."""
+    """netusage exports such a bucket if the finer grain of a day was lost."""
     row = "2026-11-10T00:00:00Z,2026-11-10T00:05:00Z,eth0,device,40000000000000,1\n"
     (place.path / "v.csv").write_text(HEADER + row)
     done = place.run("csv", place.path / "v.csv", "--json")

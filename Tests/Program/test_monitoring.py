@@ -1,4 +1,4 @@
-"""The whole chain as it is shipped: the real program, its rules in a real Prometheus, its configuration in a real Alertmanager."""
+"""The whole chain with the shipped files: the real program, its rules in a real Prometheus, its configuration in a real Alertmanager."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 from servers import DEPLOY, Alertmanager, Prometheus, Webhook, shipped
 from support import BINARY, PATIENCE, ROOT, FakeClock, eventually, run
 
-# Only the waiting is shorter than in the files that are shipped.
+# Only the intervals are shorter than in the shipped files.
 SECOND = {"scrape_interval": "1s", "evaluation_interval": "1s"}
 DAY = 86400
 
@@ -45,7 +45,7 @@ def test_a_breach_is_told_once_without_its_warnings_and_is_over_with_the_cycle(t
     near.send("10.0.0.2", packets=1000)
     eventually(lambda: prometheus.alerts() == ["NetusageQuotaBreached"] + 2 * ["NetusageQuotaThresholdReached"], 30)
     eventually(webhook.notifications, 30)
-    # What more is carried changes the figures, and tells nobody anything new.
+    # More traffic changes the figures, but sends no new notification.
     for _ in range(6):
         near.send("10.0.0.2", packets=10)
         time.sleep(PATIENCE)
@@ -91,7 +91,7 @@ def test_machines_that_share_a_quota_are_added_up_also_when_one_is_off(tmp_path,
     eventually(right, 30)
     assert list(prometheus.query("quota:netusage_quota_hosts:count").values()) == [3]
     assert list(prometheus.query("quota:netusage_quota_limit_bytes:max").values()) == [10e6]
-    # Together they breach what none of them breaches by itself.
+    # Together, they breach the quota, but none of them does so alone.
     assert prometheus.query("netusage_quota_breached == 1") == {}
     near.send("10.1.0.9", packets=5000)
     eventually(lambda: "NetusageSharedQuotaBreached" in prometheus.alerts(), 30)
@@ -101,7 +101,7 @@ def test_machines_that_share_a_quota_are_added_up_also_when_one_is_off(tmp_path,
 def test_the_demonstration_shows_a_breach_and_leaves_nothing(namespaces, tmp_path):
     place = namespaces()
     with open(tmp_path / "out", "w") as out:
-        # A shell has its background jobs ignore Ctrl-C, and these tests may be one.
+        # A background job of a shell ignores Ctrl-C, and these tests may be one. So restore the signal's default.
         demo = subprocess.Popen(["ip", "netns", "exec", place.name, sys.executable, DEPLOY / "demo.py", BINARY], stdout=out, stderr=out,
                                 env={**os.environ, "TMPDIR": str(tmp_path)},
                                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))

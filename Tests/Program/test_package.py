@@ -1,4 +1,4 @@
-"""The Debian package and the service, in throw-away machines: Debian's own base system, with and without systemd, booted for real."""
+"""The Debian package and the service, in temporary machines: Debian's base system, without systemd, and really booted with it."""
 
 import contextlib
 import json
@@ -14,13 +14,13 @@ from support import BINARY, PATIENCE, ROOT, Exporter, Metrics, ended_on_error, e
 
 UNITS = ["netusage.service", "netusage.socket"]
 LEDGER = "var/lib/netusage/ledger.db"
-# What stays of any package that Debian has removed, or changes by itself.
+# Files that stay after the removal of any package, and files that change by themselves.
 KEPT = re.compile(r"\./(etc/(passwd|group|g?shadow|subuid|subgid)-?|var/(lib/dpkg|cache|log|lib/apt)/.*|tmp/.*|dev/.*|run/.*|proc/.*|sys/.*)")
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """The package, and the next version of it."""
+    """The package, and a package of the next version."""
     directory = tmp_path_factory.mktemp("packages")
     first = pathlib.Path(run(DEPLOY / "debian" / "build", BINARY, "0.1.0", directory, cwd=ROOT).strip())
     second = directory / first.name.replace("0.1.0", "0.2.0")
@@ -33,7 +33,7 @@ def packages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """Debian's smallest system, with what the package depends on, but no systemd."""
+    """Debian's smallest system, with the package's dependencies, but without systemd."""
     directory = tmp_path_factory.mktemp("base")
     suite = re.search(r"^VERSION_CODENAME=(\w+)$", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE)[1]
     depends = "libisal2,libsqlite3-0,libyaml-0-2,systemd-standalone-sysusers,systemd-standalone-tmpfiles,tzdata"
@@ -44,7 +44,7 @@ def base(tmp_path_factory):
 
 @contextlib.contextmanager
 def layer(below, directory):
-    """A root of its own over another one, which stays as it is."""
+    """A root directory as a layer over another one. Changes go to the layer; the other one stays as it is."""
     top, work, root = (directory / name for name in ("top", "work", "root"))
     for each in (top, work, root):
         each.mkdir(parents=True)
@@ -66,7 +66,7 @@ def root(base, packages, tmp_path):
 
 
 def files(root):
-    """Every file with its mode and owner, but those that change by themselves."""
+    """Every file with its mode and owner, without the files that change by themselves."""
     shown = run("find", ".", "-xdev", "-printf", r"%p %m %u %g\n", cwd=root).splitlines()
     return {line for line in shown if not KEPT.match(line)}
 
@@ -95,7 +95,7 @@ def test_without_systemd_it_installs_is_upgraded_with_its_ledger_and_purged(root
         return run("chroot", root, *command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
 
     def daemon():
-        """As an init script of one's own would start it."""
+        """Starts netusage as a simple init script would."""
         return Exporter(near, tmp_path, ledger=f"/{LEDGER}", binary="/usr/bin/netusage",
                         prefix=["chroot", "--userspec=netusage:netusage", str(root)])
 
@@ -103,7 +103,7 @@ def test_without_systemd_it_installs_is_upgraded_with_its_ledger_and_purged(root
     inside("dpkg", "--install", f"/tmp/{packages[0].name}")
     assert inside("stat", "-c", "%a %U %G", "/var/lib/netusage") == "750 netusage netusage\n"
     assert inside("netusage", "config", "check") == "/etc/netusage/netusage.yaml: good\n"
-    # Whoever tried it as root before leaves a ledger of root's.
+    # Somebody may have tried netusage as root before: then the ledger belongs to root.
     inside("sh", "-c", "rm -r /var/lib/netusage; mkdir /var/lib/netusage; touch /var/lib/netusage/ledger.db")
     inside("dpkg-reconfigure", "netusage")
     assert inside("stat", "-c", "%U", "/var/lib/netusage/ledger.db") == "netusage\n"
@@ -125,7 +125,7 @@ def test_without_systemd_it_installs_is_upgraded_with_its_ledger_and_purged(root
 
 
 class Booted:
-    """A root whose systemd runs, with the network of a namespace."""
+    """A root directory with a running systemd, in the network of a namespace."""
 
     def __init__(self, root, namespace, log):
         self.namespace = namespace
@@ -138,7 +138,7 @@ class Booted:
             eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() == "running", 60)
 
     def _leader(self):
-        """The root's systemd; before it there is a child for a moment that only sets it up."""
+        """The process id of the root's systemd. For a moment there is another child, which sets it up."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for child in children:
             with contextlib.suppress(OSError):
@@ -172,7 +172,7 @@ class Booted:
 def booted(root, cable, tmp_path):
     run("chroot", root, "apt-get", "install", "--yes", "--no-install-recommends", "systemd", env={
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
-    # A boot mounts over /tmp.
+    # The boot mounts another file system at /tmp.
     for package in (root / "tmp").glob("*.deb"):
         package.rename(root / "root" / package.name)
     shutil.copy(BINARY, root / "root" / "netusage")
@@ -188,7 +188,7 @@ def test_with_systemd_it_starts_is_upgraded_with_its_ledger_and_purged(booted, p
     assert booted.run("systemd-analyze", "verify", *UNITS) == ""
     sent = near.send("10.0.0.2")
     assert lifetime(booted.metrics()) == (0, sent)
-    # Its group may look and give orders.
+    # Members of the group may read and use the daemon's socket.
     booted.run("useradd", "--groups", "netusage", "anna")
     shown = booted.run("runuser", "--user", "anna", "--", "netusage", "quota", "--json", f"--storage.path=/{LEDGER}")
     assert json.loads(shown)["quotas"] == []
@@ -199,7 +199,7 @@ def test_with_systemd_it_starts_is_upgraded_with_its_ledger_and_purged(booted, p
     assert booted.service("ActiveState") == "active" and booted.service("MainPID") != first
     sent += near.send("10.0.0.2")
     assert lifetime(booted.metrics()) == (0, sent)
-    # In the order that units start there is no circle, also where the network comes before the rest of the system.
+    # The order of the units has no cycle, also if the network starts before the rest of the system.
     booted.run("sh", "-c", """cat > /etc/systemd/system/early-network.service <<END
 [Unit]
 DefaultDependencies=no
@@ -212,7 +212,7 @@ WantedBy=sysinit.target
 END
 systemctl enable early-network.service""")
     assert "cycle" not in booted.try_("systemd-analyze", "verify", "multi-user.target").stderr
-    # A reload that fails changes nothing, and a good one counts.
+    # A reload takes effect.
     booted.run("sh", "-c", "echo 'quotas: [{ name: home, limit: 1 GB }]' >> /etc/netusage/netusage.yaml")
     booted.run("systemctl", "reload", "netusage")
     eventually(lambda: "netusage_quota_limit_bytes{quota=\"home\"}" in booted.metrics())
@@ -247,7 +247,7 @@ def test_the_service_command_installs_and_takes_away_what_it_installed(booted, c
     booted.run("netusage", "service", "stop")
     assert booted.try_("netusage", "service", "status").returncode == 3
     booted.run("netusage", "service", "start")
-    # Once more is an upgrade; what is there stays.
+    # A second install is an upgrade. It keeps the configuration.
     booted.run("sh", "-c", "echo 'week_starts: sunday' >> /etc/netusage/netusage.yaml")
     booted.run("/root/netusage", "service", "install")
     assert "sunday" in booted.run("cat", "/etc/netusage/netusage.yaml")
@@ -264,7 +264,7 @@ def test_the_service_command_installs_and_takes_away_what_it_installed(booted, c
     left = booted.run("find", "/", "-xdev", "-name", "*netusage*", "-not", "-path", "/proc/*", "-not", "-path", "/root/*",
                       "-not", "-path", "/run/*", "-not", "-path", "/var/log/*")
     assert left == ""
-    # A user's own. Without a login manager, which wants more of a machine than this, the user's systemd is started by hand.
+    # A service of a user. Start the user's systemd by hand: a login manager needs more than this machine has.
     booted.run("install", "--directory", "--owner=anna", "--mode=700", "/run/user/4711")
     booted.run("systemd-run", "--quiet", "--unit=users", "--uid=4711", "--property=Delegate=yes",
                "--setenv=XDG_RUNTIME_DIR=/run/user/4711", "/lib/systemd/systemd", "--user")

@@ -1,4 +1,4 @@
-"""The page at `/` in a real browser: its figures, how it goes on by itself, and what it never does."""
+"""The page at `/` in a real browser: its figures, how it keeps itself up to date, and what it must never do."""
 
 import html
 import json
@@ -24,7 +24,7 @@ quotas:
 
 @pytest.fixture
 def shown(cable, exporter, tmp_path):
-    """A daemon with 40 days of a past."""
+    """A daemon with a history of 40 days."""
     near, _ = cable
     ledger = Ledger(near, tmp_path, PLANS)
     now = int(time.time())
@@ -60,7 +60,7 @@ def account(report, name):
     return next(each for each in report["accounts"] if each["name"] == name)
 
 
-# Every figure of the page, by the section's title and what stands before it.
+# Every figure of the page, by the titles of its section, its quota and its row.
 FIGURES = """Object.fromEntries([...document.querySelectorAll("data")].map(each => {
     const section = each.closest("section,.tile"), row = each.closest("tr,.quota,dl div,.tile");
     const title = row.querySelector("td,dt,h3,h2")?.firstChild.textContent ?? "";
@@ -105,12 +105,12 @@ def test_it_goes_on_by_itself_asks_nobody_else_and_complains_of_nothing(shown, b
     eventually(lambda: page.ask("document.getElementById('live').textContent") == "live")
     before = page.ask(today)
     sent = near.send("10.0.0.2", 500)
-    # The browser itself looks for the wide world, too.
+    # The browser itself sends packets, too, so the total may be larger.
     eventually(lambda: page.ask(today) >= before + sent)
     eventually(lambda: page.ask(today) == account(ask(shown, "usage"), "uplink")["total_bytes"])
     eventually(lambda: page.ask("document.querySelector('[data-field=transmit-peak]').textContent") != "0 B/s")
     assert page.ask("document.querySelector('svg[data-spark=transmit] polyline').getAttribute('points')").count(",") > 1
-    # What is drawn by the server comes anew; what didn't change stays the very same element, so nothing flickers.
+    # The page loads the parts that the server draws again. A part that didn't change stays the same element, so that nothing flickers.
     month = "Number(document.querySelector('[data-part=month] data').value)"
     page.ask("document.querySelector('details').open = true")
     page.ask("document.dispatchEvent(new Event('visibilitychange'))")
@@ -135,7 +135,7 @@ def test_it_goes_on_by_itself_asks_nobody_else_and_complains_of_nothing(shown, b
     eventually(lambda: "connection lost" in page.ask("document.getElementById('live').textContent"))
 
 
-# The contrast of every text with what is behind it, the lowest first (WCAG 2.2, 1.4.3).
+# The contrast of every text with its background, the lowest first (WCAG 2.2, 1.4.3).
 CONTRAST = """(() => {
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const colour = text => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
@@ -230,7 +230,7 @@ def test_it_is_small_however_much_there_is(namespaces, exporter, tmp_path):
 
 
 def test_its_links_work_below_a_prefix(shown):
-    """A proxy may show it as https://host/net/: all that it names stands below that, and is there."""
+    """A proxy may show the page as https://host/net/. All its links must lead below that prefix, to something that exists."""
     place = "https://host/net"
     for path in ("/", "/?device=wan0"):
         page = shown.get(path).body.decode()

@@ -1,4 +1,4 @@
-"""The program among others: what it prints of their texts, programs of quotas, and places where something is missing."""
+"""netusage among other programs: how it prints their texts, programs of quotas, and machines on which something is missing."""
 
 import contextlib
 import http.client
@@ -18,13 +18,14 @@ import pytest
 
 from support import BINARY, PATIENCE, ROOT, Exporter, eventually, stuck
 
-# What a terminal acts on: clear, a C1 introducer, DEL, another direction of writing, a line separator. A device's name has 15 bytes at most.
+# Characters that control a terminal: clear, a C1 introducer, DEL, a change of the writing direction, a line separator. A device's name has
+# 15 bytes at most.
 HOSTILE = "\x1b[2J\x9b\x7f\u202e\u2028"
 DEVICE = "d" + HOSTILE
 
 
 def steering(text):
-    """The characters in a text that a terminal acts on, but for line ends."""
+    """The characters of a text that control a terminal, without line ends."""
     return [letter for letter in text if letter != "\n" and unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp")]
 
 
@@ -35,8 +36,8 @@ def ask(*arguments, **options):
 
 @contextlib.contextmanager
 def foreign_daemon(ledger, answer):
-    """Another program that listens in the daemon's place and gives every order the same answer: bytes, or pieces with pauses in seconds
-    between them."""
+    """Another program listens at the daemon's socket, and gives each request the same answer. `answer` is bytes, or pieces with pauses
+    between them, in seconds."""
     path = f"{ledger}.control"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -76,7 +77,7 @@ def test_no_name_steers_a_terminal(cable, exporter, tmp_path):
             for json_flag in ([], ["--json"]) if command[0] not in ("check", "export") else ([],):
                 done = subprocess.run(["ip", "netns", "exec", near.name, BINARY, *command, *json_flag, *flags], capture_output=True,
                                       timeout=60 * PATIENCE)
-                if command != ["export"]:  # CSV that isn't for a terminal has names as they are.
+                if command != ["export"]:  # CSV keeps names as they are, unless a terminal shows it.
                     yield command, (done.stdout + done.stderr).decode()
 
     def answered():
@@ -126,7 +127,7 @@ def test_a_stranger_in_the_daemons_place_doesnt_steer_a_terminal(tmp_path):
 
 
 def test_a_stranger_in_the_daemons_place_holds_up_nobody(tmp_path):
-    """Neither an answer that drips, nor one without an end, nor one that doesn't take the request."""
+    """One stranger answers in drops, one without an end, and one doesn't even accept the request."""
     (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: [lo], limit: 1 GB }]\n")
     rows = "".join(f"2026-11-01T00:{number:02}:00Z,2026-11-01T00:{number + 1:02}:00Z,eth0,device,1,1\n" for number in range(50))
     (tmp_path / "rows.csv").write_text("start,end,device,kind,received_bytes,transmitted_bytes\n" + rows)
@@ -148,7 +149,7 @@ def test_a_stranger_in_the_daemons_place_holds_up_nobody(tmp_path):
     with contextlib.ExitStack() as strangers:
         strangers.enter_context(foreign_daemon(tmp_path / "drops.db", drops))
         strangers.enter_context(foreign_daemon(tmp_path / "endless.db", endless))
-        # Whose queue is full.
+        # The queue of this stranger's socket is full.
         deaf = strangers.enter_context(socket.socket(socket.AF_UNIX))
         deaf.bind(f"{tmp_path}/deaf.db.control")
         deaf.listen(0)
@@ -167,7 +168,7 @@ EXTREMES = [0, -1, 1, 2**63 - 1, -2**63, 2**64 - 1, 1.7e308, -1.7e308, 5e-324]
 
 
 def with_numbers(answer, key, number):
-    """An answer in which every number of this key is another one."""
+    """The answer with this number in place of each number under this key."""
     if isinstance(answer, dict):
         return {name: number if name == key and type(value) in (int, float) else with_numbers(value, key, number) for name, value in answer.items()}
     return [with_numbers(value, key, number) for value in answer] if isinstance(answer, list) else answer
@@ -310,7 +311,7 @@ def test_without_proc_no_command_is_taken_for_none(tmp_path):
 
 
 def reaping_daemon(tmp_path, near, run, *prefix, environment=None):
-    """The daemon as a container has it, with a quota whose program is `run`; whoever is its child can be seen in its /proc."""
+    """A daemon with the quotas in `run`. `prefix` starts it, for example `unshare`, for the first process of a container."""
     (tmp_path / "netusage.yaml").write_text("sampling: { interval: 200ms }\nquotas:\n" + run)
     return Exporter(near, tmp_path, f"--config.file={tmp_path}/netusage.yaml", prefix=prefix, environment=environment)
 
@@ -321,7 +322,7 @@ def test_as_first_process_it_takes_orphans_and_nobodys_status(cable, tmp_path):
     leaves.write_text("#!/bin/sh\nfor i in 1 2 3; do (sleep 0.5) & done\n")
     leaves.chmod(0o755)
     quotas = f"  - {{ name: leaves, limit: 1 kB, run: [{leaves}] }}\n  - {{ name: good, limit: 1 kB, run: [/bin/true] }}\n"
-    # They end at moments that have nothing to do with those at which the daemon looks.
+    # These programs end at moments that are independent of the daemon's own rhythm.
     quotas += "".join(f"  - {{ name: fails{number}, limit: 1 kB, run: [/bin/sh, -c, 'sleep {1 + number * 0.07}; exit 7'] }}\n" for number in range(20))
     daemon = reaping_daemon(tmp_path, near, quotas, "unshare", "-pf", "--mount-proc")
     try:
@@ -381,7 +382,7 @@ def test_programs_that_hang_hold_up_no_other_quotas(cable, tmp_path):
         eventually(lambda: "quota=last" in daemon.log.partition("a quota's program ended")[2])
         daemon.stop()
         for number in (tmp_path / "pids").read_text().split():
-            os.kill(int(number), 0)  # As documented they go on when the daemon has ended.
+            os.kill(int(number), 0)  # As documented, the programs go on after the daemon's end.
     finally:
         daemon.close()
         for number in (tmp_path / "pids").read_text().split():
@@ -394,7 +395,7 @@ def test_programs_whose_file_system_doesnt_answer_hold_up_nothing_else(cable, tm
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    # More than there are threads for all that may wait.
+    # More programs than a shared pool has threads: one thread for each processor.
     quotas = "".join(f"  - {{ name: stuck{number}, limit: 1 kB, run: [{program}] }}\n" for number in range((os.cpu_count() or 1) + 1))
     quotas += "  - { name: last, limit: 2 kB, run: [/bin/true] }\n"
     daemon = reaping_daemon(tmp_path, near, quotas, environment=environment)
@@ -441,7 +442,7 @@ def test_a_zone_that_is_missing_is_named_and_isnt_utc(tmp_path):
         done = subprocess.run(["unshare", "-m", "sh", "-c", link, etc, BINARY, *command, place], capture_output=True, text=True, env=environment,
                               timeout=60)
         assert done.returncode != 0 and "/etc/localtime is a link to /usr/share/zoneinfo/Europe/Nowhere" in done.stderr, done
-    # The remedy that it names.
+    # Apply the remedy that the message names.
     done = subprocess.run(["unshare", "-m", "sh", "-c", link.replace("Europe/Nowhere", "Europe/Berlin"), etc, BINARY, "today", place],
                           capture_output=True, text=True, env=environment)
     assert "there is no ledger" in done.stderr.lower() or "netusage serve" in done.stderr, done
@@ -467,7 +468,7 @@ def test_the_csv_log_follows_no_link(cable, exporter, tmp_path, trap):
     time.sleep(1.5)
     assert daemon.log.count("the CSV log can't be written") == 1
     assert victim.read_text() == "first\nunfinished" if trap == "link" else not victim.exists()
-    # The remedy: take it away.
+    # Apply the remedy: remove the file.
     for path in directory.iterdir():
         path.unlink()
     daemon.stop()
@@ -494,7 +495,7 @@ def test_a_csv_log_whose_file_system_doesnt_answer_stops_no_commit(cable, export
     daemon.stop()
     assert time.monotonic() - began < 3 * PATIENCE
     assert not path.exists()
-    # The last commit is there.
+    # The ledger has the last commit.
     daemon = exporter(near)
     assert daemon.metrics().pair("lifetime", "wan0") == (0, sent)
 

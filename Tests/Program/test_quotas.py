@@ -1,4 +1,4 @@
-"""Quotas, rate limits and committed rates, by real traffic, with the real binary."""
+"""Quotas, rate limits and committed rates, with real traffic and the real program."""
 
 import datetime
 import json
@@ -24,7 +24,7 @@ def write(path, text):
 
 
 def command(*arguments, ledger, configuration, environment=None, prefix=()):
-    """Runs a command beside the daemon or without it: (exit code, output, errors)."""
+    """Runs a command, with or without a running daemon. Returns (exit code, output, errors)."""
     done = subprocess.run([*prefix, str(BINARY), *arguments, f"--storage.path={ledger}", configuration],
                           capture_output=True, text=True, timeout=60, env={**os.environ, **(environment or {})})
     return done.returncode, done.stdout, done.stderr
@@ -37,7 +37,7 @@ def quota(metrics, family, name, **labels):
 
 @pytest.fixture
 def home(tmp_path, cable, exporter):
-    """A daemon with a quota of 1 MB on what is sent over wan0, whose program notes when it was told what."""
+    """A daemon with a quota of 1 MB for bytes sent over wan0. The quota's program writes down each of its runs."""
     near, far = cable
     notes = tmp_path / "notes"
     program = tmp_path / "on-quota"
@@ -238,7 +238,7 @@ def test_another_zone_repeats_nothing_and_another_billing_day_has_no_correction(
     home.start()
     home.daemon.metrics()
     assert home.notes() == notes, "the same cycle by another clock"
-    # The provider's number was for the other cycle.
+    # The correction belongs to the other cycle.
     assert home.run("quota", "correct", "home", "--used", "500 MB")[0] == 0
     assert home.used() == 500_000_000
     use("Asia/Kolkata", billing_day=day, limit="1 GB")
@@ -269,7 +269,7 @@ def test_check_speaks_as_monitoring_plugins_do(home):
 
 
 def test_what_cannot_be_known_of_a_quota_is_left_out(home):
-    """The use of a quota whose device never was, beside one that is breached."""
+    """The use of a quota whose device never existed, beside a quota that is breached."""
     home.send(1200)
     home.daemon.stop()
     path = home.configuration.split("=", 1)[1]
@@ -294,7 +294,7 @@ def test_what_cannot_be_known_of_a_quota_is_left_out(home):
         assert "no device wwan9" in never["problem"] and not {"used_bytes", "left_bytes", "breached"} & set(never)
         code, out, _ = home.run("quota")
         assert "there is no device wwan9" in out and " 0 B" not in out.split("never")[1], out
-    # What was there long ago is known by the ledger alone.
+    # Only the ledger knows a device that existed long ago.
     with sqlite3.connect(home.ledger) as database:
         database.execute("INSERT INTO account SELECT max(id) + 1, 'device', 'wwan9', 0, 0, 0, 0, 0, 0 FROM account")
     home.start()
@@ -406,7 +406,7 @@ def test_a_rate_limit_is_breached_by_what_lasts_and_ends_when_it_is_over(tmp_pat
         return daemon.metrics()[f'netusage_rate_limit_{family}{{rate_limit="busy"}}']
 
     assert state("bytes_per_second") == 100_000
-    near.send("10.0.0.2", 300)  # A burst, far over the limit, but short.
+    near.send("10.0.0.2", 300)  # A burst far above the limit, but a short one.
     time.sleep(1)
     assert state("breached") == 0
     deadline = time.monotonic() + 20
@@ -424,7 +424,7 @@ BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 
 
 def percentile(samples):
-    """The nearest rank: the smallest sample that at least 95 % of all don't exceed."""
+    """The nearest rank: the smallest sample that at least 95 % of all samples don't exceed."""
     samples = sorted(samples)
     return samples[math.ceil(95 * len(samples) / 100) - 1] if samples else 0
 
@@ -438,7 +438,7 @@ def test_the_percentile_equals_an_independent_computation_across_a_clock_change(
     daemon = exporter(near, configuration)
     near.send("10.0.0.2", 1)
     daemon.stop()
-    # October 2026, which has an hour twice; it is the 29th, 10:02 in the morning.
+    # October 2026 has one hour twice. Now is the 29th, 10:02 in the morning.
     start = int(datetime.datetime(2026, 10, 1, tzinfo=BERLIN).timestamp())
     end = int(datetime.datetime(2026, 11, 1, tzinfo=BERLIN).timestamp())
     now = int(datetime.datetime(2026, 10, 29, 10, 2, tzinfo=BERLIN).timestamp())
@@ -509,7 +509,7 @@ def test_many_look_at_once_and_the_daemon_starts_meanwhile(home):
     looking += [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(10)]
     for each in looking:
         out, _ = each.communicate(timeout=60)
-        # What is used so early in a cycle may lead beyond the limit: then it is a warning.
+        # Early in a cycle, the forecast may reach the limit. That is a warning.
         assert each.returncode in (0, 1) and "104.20 kB of 1.00 MB" in out, out
     assert home.used() == 104_200
 
@@ -557,7 +557,7 @@ def test_a_program_that_was_yet_to_be_started_is_started_after_a_restart_and_no_
 def test_every_program_is_started_once_however_often_the_daemon_is_stopped_meanwhile(tmp_path, cable, exporter):
     near, _ = cable
     notes = tmp_path / "notes"
-    names = [f"quota-{number}" for number in range(500)]  # Many more than run at a time.
+    names = [f"quota-{number}" for number in range(500)]  # Many more programs than may run at a time.
     quotas = "\n".join(
         f'  - {{ name: {name}, limit: 10 kB, run: [/bin/sh, -c, "echo $NETUSAGE_QUOTA >> {notes}; sleep 0.3"] }}'
         for name in names)
@@ -588,7 +588,7 @@ def test_what_a_refused_order_is_told_to_do_works(home):
         assert code in (1, 64), (arguments, errors)
         return errors
 
-    # A quota that there isn't: those that there are are named, and so is where to add one.
+    # There is no such quota: the message names the quotas that exist, and says where to add one.
     known = re.search(r"configuration has (\w+)", refused("top-up", "nope", "1 GB"))[1]
     assert home.run("quota", "top-up", known, "1 GB")[0] == 0
     text = (path := home.ledger.parent / "netusage.yaml").read_text()
@@ -600,7 +600,7 @@ def test_what_a_refused_order_is_told_to_do_works(home):
     home.daemon.signal(signal.SIGHUP)
     eventually(lambda: quota(home.daemon.metrics(), "limit_bytes", "home") is not None)
     assert home.run("quota", "top-up", "home", "1 GB")[0] == 0
-    # Times: the forms that are proposed are times, and a moment that has passed and one of the open cycle are taken.
+    # Times: the message proposes forms that work. A moment in the past is accepted, and so is the start of the open cycle.
     proposed = re.search(r'write (\S+) for today, "([^"]+)", or RFC 3339 such as (\S+)', refused("correct", "home", "--used", "1 kB", "--at", "noon"))
     for moment in proposed.groups():
         assert "not a time" not in home.run("quota", "correct", "home", "--used", "1 kB", "--at", moment)[2], moment
@@ -610,7 +610,7 @@ def test_what_a_refused_order_is_told_to_do_works(home):
     assert home.run("quota", "correct", "home", "--used", "1 kB", "--at", (now - datetime.timedelta(minutes=5)).strftime("%Y-%m-%d %H:%M"))[0] == 0
     start = re.search(r"which began at (\S+);", refused("correct", "home", "--used", "1 kB", "--at", "2020-01-01 00:00"))[1]
     assert home.run("quota", "correct", "home", "--used", "1 kB", "--at", start)[0] == 0
-    # What can be taken back is listed, and --id names it.
+    # `netusage quota` lists the adjustments with the numbers that --id takes.
     assert "netusage quota lists those of the open cycle" in refused("undo", "home", "--id", "77")
     code, out, errors = home.run("quota", "home")
     numbers = [each["id"] for each in json.loads(home.run("quota", "--json")[1])["quotas"][0]["adjustments"]]
@@ -635,7 +635,7 @@ def test_an_order_that_has_no_ledger_is_told_where_to_look(home):
     home.start()
     code, _, errors = home.run("quota", "top-up", "home", "1 GB")
     assert code == 1 and "name another file with --storage.path" in errors, errors
-    # The daemon's log says the same of the file, and it works.
+    # The daemon's log names the same remedy, and the remedy works.
     assert "name another file with --storage.path" in home.daemon.log
     home.daemon.stop()
     home.ledger = home.ledger.with_name("another.db")
@@ -647,7 +647,7 @@ def test_an_order_that_is_refused_as_the_daemon_ends_was_not_kept(home):
     home.daemon.stop()
     rows = ",".join(f"({number}, 'gone', 'top-up', 0, 1, 0, NULL)" for number in range(1, 100_001))
     with sqlite3.connect(home.ledger) as ledger:
-        ledger.execute(f"INSERT INTO adjustment (id, quota, kind, at, bytes, entered_at, undone_at) VALUES {rows}")  # So that the store is at an order for a while.
+        ledger.execute(f"INSERT INTO adjustment (id, quota, kind, at, bytes, entered_at, undone_at) VALUES {rows}")  # So that the store is busy with an order for a while.
 
     def kept():
         with sqlite3.connect(home.ledger) as ledger:
@@ -689,7 +689,7 @@ def test_without_the_daemon_what_only_it_knows_is_not_told(tmp_path, cable, expo
     assert code == 0 and "Correction 1 goes on to hold" in out
     daemon.stop()
     assert "busy" not in run("quota")[1] and run("check")[0] == 1
-    # Somebody who may only read the file.
+    # A user who may only read the file.
     for directory in [tmp_path, *tmp_path.parents]:
         if directory.stat().st_uid == os.getuid() and directory != directory.parent:
             directory.chmod(directory.stat().st_mode | 0o555)
@@ -698,7 +698,7 @@ def test_without_the_daemon_what_only_it_knows_is_not_told(tmp_path, cable, expo
     code, out, errors = run("quota", "--json", prefix=stranger)
     assert code == 0 and json.loads(out)["quotas"][0]["used_bytes"] == 700_000, errors
     daemon = exporter(near, configuration, ledger=ledger)
-    code, out, errors = run("quota", prefix=stranger)  # It depends on whether SQLite has an index of the log just then.
+    code, out, errors = run("quota", prefix=stranger)  # The result depends on whether SQLite has an index of the log at that moment.
     assert "70.0 %" in out if code == 0 else "only the daemon's user and group may" in errors and "bookings" not in errors
     daemon.stop()
     # Ten days later.
@@ -710,7 +710,7 @@ def test_without_the_daemon_what_only_it_knows_is_not_told(tmp_path, cable, expo
     with sqlite3.connect(ledger) as database:
         database.execute("UPDATE adjustment SET bytes = 2000000 WHERE id = 1")
     assert run("check")[0] == 2, "a limit that is reached stays so"
-    # What was told of an earlier cycle isn't taken back unseen.
+    # An undo takes back a correction of an earlier cycle only if you name its number.
     with sqlite3.connect(ledger) as database:
         database.execute("UPDATE adjustment SET at = at - 400 * 86400")
     code, out, errors = run("quota", "undo", "home")

@@ -1,4 +1,4 @@
-"""TLS and users, by the web-config file that every Prometheus exporter takes."""
+"""TLS and users, with the web-config file of Prometheus exporters."""
 
 import base64
 import contextlib
@@ -62,7 +62,7 @@ def test_users_and_their_passwords(cable, exporter, tmp_path, hashed):
             assert answer.status == status, (user, password)
             assert answer.headers["X-Frame-Options"] == "deny"
     assert netusage.get("/", headers={"Authorization": "Basic !!!"}).status == 401
-    path.write_text("{}\n")  # Taken up without a restart, when it has stood for a second.
+    path.write_text("{}\n")  # This takes effect without a restart, when the file has been unchanged for a second.
     eventually(lambda: netusage.get("/metrics").status == 200)
     assert "protects less than before" in netusage.log
 
@@ -75,7 +75,7 @@ def is_listening(netusage):
 
 
 def connect(netusage, authority, client=None, prepare=None):
-    """A connection by TLS; `client` is the stem of the client's own certificate, `prepare` takes the context."""
+    """A TLS connection. `client` is how the paths of the client's own certificate begin. `prepare` may change the context."""
     context = ssl.create_default_context(cafile=authority)
     if client:
         context.load_cert_chain(f"{client}cert.pem", f"{client}key.pem")
@@ -129,7 +129,7 @@ def test_a_bad_web_configuration_is_told_and_ends_with_78(cable, exporter, tmp_p
 
 
 def served(exporter, cable, path, *flags, **options):
-    """An exporter with a web-config file, once it listens."""
+    """Starts an exporter with a web-config file, and waits until it listens."""
     netusage = exporter(cable[0], f"--web.config.file={path}", *flags, wait=False, **options)
     eventually(lambda: listens(netusage), 20)
     return netusage
@@ -141,7 +141,7 @@ def listens(netusage):
 
 
 def refused(exporter, cable, path, text):
-    """What is logged about a web-config file that ends the start with 78."""
+    """Starts netusage with a bad web-config file. It must exit with 78. Returns its log."""
     path.write_text(text)
     netusage = exporter(cable[0], f"--web.config.file={path}", wait=False)
     assert netusage.process.wait(20 * PATIENCE) == 78, netusage.log
@@ -199,7 +199,7 @@ def test_a_file_that_is_emptied_or_half_written_opens_nothing(cable, exporter, t
         writer.join()
     for wrong in ("", "# prom\n", text[:-20], text.split("basic")[0] + "basic_auth_users:\n"):
         path.write_text(text)
-        time.sleep(1.2)  # It is as it was; the next error is logged, even if it is the one before.
+        time.sleep(1.2)  # The file is good again, so netusage logs the next error, even if it is the same one.
         path.write_text(wrong)
         errors = netusage.log.count("the previous one goes on")
         eventually(lambda: netusage.log.count("the previous one goes on") > errors)
@@ -235,7 +235,7 @@ def test_tls_is_neither_switched_off_nor_on_by_a_change(cable, exporter, tmp_pat
 
 
 def test_the_last_of_two_changes_holds(cable, exporter, tmp_path):
-    """Even if it comes while the first is read, which takes a while: the key answers late."""
+    """The second change comes while netusage still reads the first one. That takes a while, because the key answers late."""
     certificate(tmp_path, "netusage.test")
     path = tmp_path / "web.yml"
     hashes = [hash_of(f"p{number}") for number in range(2)]
@@ -273,7 +273,7 @@ def test_once_a_change_is_logged_the_old_password_is_dead(cable, exporter, tmp_p
         eventually(lambda: netusage.log.count("was read again") == number, every=0.001)
         assert netusage.get("/metrics", headers=basic("u", f"p{number - 1}")).status == 401
         assert netusage.get("/metrics", headers=basic("u", f"p{number}")).status == 200
-    # Nor does it work when its check had begun before; that takes longer than it takes to see the change.
+    # An old password doesn't work even if its check began before the change. The check takes longer than netusage needs to see the change.
     path.write_text(f"basic_auth_users: {{ u: '{hash_of('slow', 15)}' }}\n")
     eventually(lambda: netusage.log.count("was read again") == 6)
     path.write_text(f"basic_auth_users: {{ u: '{hash_of('new')}' }}\n")
@@ -336,7 +336,7 @@ def test_a_file_system_that_doesnt_answer_stops_nothing(cable, exporter, tmp_pat
     began = time.monotonic()
     netusage.stop()
     assert time.monotonic() - began < 3 * PATIENCE
-    # At start there is nothing to go on with, but it can be ended; also where the kernel's lock is held.
+    # At start, netusage has to wait for the file, but it can be ended. The same holds while the kernel's lock is held.
     for what in (path, "netlink"):
         (tmp_path / "stuck").write_text(f"0 {what}")
         netusage = exporter(cable[0], f"--web.config.file={path}", wait=False, environment=environment)
@@ -412,7 +412,7 @@ def test_clients_need_a_certificate_of_an_allowed_name(cable, exporter, tmp_path
         kept.getresponse().read()
         path.write_text(text + "  client_allowed_sans: [192.0.2.7]\n")
         eventually(lambda: "was read again" in netusage.log)
-        with pytest.raises((OSError, http.client.HTTPException)):  # It could not connect now.
+        with pytest.raises((OSError, http.client.HTTPException)):  # With its certificate, the client couldn't connect again now.
             kept.request("GET", "/-/healthy")
             kept.auto_open = False
             kept.getresponse().read()
@@ -511,7 +511,7 @@ def test_a_wrong_password_takes_the_same_time_for_every_user(cable, exporter, tm
 
 
 def test_guessers_keep_no_scraper_out(cable, exporter, tmp_path):
-    """Forty of them, at the scraper's own address."""
+    """Forty clients guess passwords, from the scraper's own address."""
     path = tmp_path / "web.yml"
     path.write_text(f"basic_auth_users: {{ prom: '{hash_of('right', 10)}' }}\n")
     netusage = served(exporter, cable, path)

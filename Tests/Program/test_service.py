@@ -1,4 +1,4 @@
-"""What a service manager sees: notifications, the watchdog, sockets handed over, signals."""
+"""netusage and a service manager: notifications, the watchdog, sockets that the manager hands over, signals."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from support import BINARY, PATIENCE, eventually
 
 
 def messages(listener, until, seconds=10):
-    """Notifications up to the one that has `until` in it."""
+    """Receives notifications until one contains `until`. Returns all of them."""
     listener.settimeout(seconds * PATIENCE)
     received = []
     while not received or until not in received[-1]:
@@ -20,7 +20,7 @@ def messages(listener, until, seconds=10):
 
 
 def manager(directory):
-    """The socket that a service manager listens at, and its path."""
+    """A socket as a service manager has it, and its path."""
     path = str(directory / "notify")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(path)
@@ -52,7 +52,7 @@ def test_signs_of_life_come_in_time_however_seldom_readings_are(cable, exporter,
     for _ in range(5):
         messages(listener, "WATCHDOG=1", seconds=1)
     near.send("10.0.0.2")
-    # Scrapes end no sampling interval.
+    # A scrape doesn't end a sampling interval.
     eventually(lambda: netusage.metrics().device("transmit_bytes_per_second", "wan0") > 0, 7)
 
 
@@ -118,7 +118,7 @@ def test_an_abstract_notification_socket_works_too(cable, exporter):
     name = f"netusage-test-{os.getpid()}"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     near, far = cable
-    # Abstract names belong to a network namespace.
+    # Each network namespace has its own abstract names.
     with near.entered():
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listener.bind("\0" + name)
@@ -142,7 +142,7 @@ def test_a_socket_that_is_handed_over_is_served(cable, tmp_path):
                                stderr=subprocess.DEVNULL)
     try:
         client = near.socket(socket.AF_INET, socket.SOCK_STREAM)
-        client.connect(("127.0.0.1", 10099))  # Waits in the socket's queue until the program is ready.
+        client.connect(("127.0.0.1", 10099))  # The connection waits in the socket's queue until the program is ready.
         client.settimeout(20 * PATIENCE)
         client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200")
@@ -164,7 +164,7 @@ def test_sigterm_and_sigint_end_it_in_good_order(cable, exporter):
 
 
 def test_a_frozen_program_catches_up(cable, exporter):
-    """SIGSTOP for a while: events and bytes wait in the kernel."""
+    """SIGSTOP freezes the program for a while. Events and bytes wait in the kernel."""
     near, far = cable
     netusage = exporter(near)
     sent = near.send("10.0.0.2")

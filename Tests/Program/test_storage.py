@@ -1,4 +1,4 @@
-"""A disk that fails, a file that is damaged, foreign or newer: the scrape answers throughout and nothing is lost."""
+"""The disk fails, or the file is damaged, foreign or newer: scrapes are answered throughout, and nothing is lost."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def small_disk(tmp_path):
 
 
 def stored(netusage, device="wan0"):
-    """What the ledger has of a device, once everything up to now is written; the program is killed for it."""
+    """The device's bytes in the ledger. Waits until everything up to now is written, then kills the program."""
     committed(netusage)
     netusage.kill()
     with sqlite3.connect(netusage.ledger) as connection:
@@ -46,7 +46,7 @@ def stored(netusage, device="wan0"):
 
 
 def committed(netusage):
-    """Waits until what has been carried up to now is on the disk."""
+    """Waits until all bytes up to now are on the disk."""
     now = time.time()
     eventually(lambda: netusage.metrics().get("netusage_ledger_last_commit_timestamp_seconds", 0) > now + 0.1, 15)
 
@@ -72,7 +72,7 @@ def test_bookings_wait_while_the_disk_is_full(cable, exporter, small_disk, fast)
     committed(netusage)
     fill(small_disk)
     sent += near.send("10.0.0.2")
-    # There is room in the log for a while; accounts of many devices fill it.
+    # The log still has some room. The accounts of many devices fill it.
     for number in range(500):
         near.ip("link", "add", f"lan{number}", "type", "bridge")
     eventually(is_up(netusage, 0))
@@ -99,14 +99,14 @@ def test_a_first_start_on_a_full_disk_heals(cable, exporter, small_disk, fast):
 def test_bookings_wait_while_the_disk_is_read_only(cable, exporter, small_disk, fast):
     near, far = cable
     netusage = exporter(near, fast, ledger=small_disk / "ledger.db")
-    netusage.kill()  # Nobody may have a file open for writing while the disk is made read-only.
+    netusage.kill()  # The disk can become read-only only if nobody has a file open for writing.
     sent = near.send("10.0.0.2")
     run("mount", "-o", "remount,ro", small_disk)
     netusage = exporter(near, fast, ledger=small_disk / "ledger.db")
     assert netusage.metrics()["netusage_ledger_up"] == 0
     sent += near.send("10.0.0.2")
     assert netusage.metrics().pair("_total", "wan0") == near.kernel("wan0")
-    # `ip netns exec` gave the program mounts of its own.
+    # `ip netns exec` has given the program a mount namespace of its own.
     run("nsenter", "--mount", f"--target={netusage.process.pid}", "mount", "-o", "remount,rw", small_disk)
     run("mount", "-o", "remount,rw", small_disk)
     eventually(is_up(netusage, 1), 12)
@@ -223,7 +223,7 @@ def test_what_is_metered_before_the_ledger_can_be_read_comes_after_what_it_has(c
 
 
 def test_whoever_holds_the_ledger_holds_up_no_scrape(cable, exporter, fast):
-    """Another program has the file locked when netusage starts: metrics answer, and what happens meanwhile is kept."""
+    """Another program has locked the file when netusage starts. Scrapes are answered, and netusage keeps what happens meanwhile."""
     near, far = cable
     netusage = exporter(near, fast)
     near.bridge("lan0", 7)
@@ -234,7 +234,7 @@ def test_whoever_holds_the_ledger_holds_up_no_scrape(cable, exporter, fast):
     netusage = exporter(near, fast, wait=False)
     time.sleep(0.3 * PATIENCE)
     of_lan += near.send("10.7.0.2", packets=20)
-    near.ip("link", "delete", "lan0")  # Before anything of the ledger is known, and before anybody listens.
+    near.ip("link", "delete", "lan0")  # netusage has read nothing of the ledger yet, and doesn't listen to anybody yet.
     eventually(netusage.answers, 4)
     assert netusage.metrics()["netusage_ledger_up"] == 0
     sent += near.send("10.0.0.2")
@@ -248,12 +248,12 @@ def test_whoever_holds_the_ledger_holds_up_no_scrape(cable, exporter, fast):
 
 
 def test_what_happened_while_the_disk_failed_is_committed_as_soon_as_it_heals(cable, exporter, small_disk):
-    """With the default flush interval: a device's appearance and its last bytes wait for no flush."""
+    """The flush interval is the default. A device's appearance and its last bytes don't wait for a flush."""
     near, far = cable
     netusage = exporter(near, ledger=small_disk / "ledger.db")
     fill(small_disk)
     near.bridge("lan0", 7)
-    for number in range(20, 120):  # The log has room for some commits yet.
+    for number in range(20, 120):  # The log still has room for some commits.
         if netusage.metrics()["netusage_ledger_up"] == 0:
             break
         near.bridge(f"b{number}", number)
@@ -279,7 +279,7 @@ def test_a_ledger_is_tried_again_within_ten_seconds_however_seldom_readings_are(
     place.write_text("a file where a directory should be")
     netusage = exporter(near, f"--config.file={tmp_path}/slow.yaml", ledger=place / "ledger.db")
     place.unlink()
-    eventually(netusage.ledger.exists, 10)  # Nobody scrapes meanwhile.
+    eventually(netusage.ledger.exists, 10)  # There is no scrape meanwhile.
     eventually(is_up(netusage, 1), 1)
 
 
@@ -385,7 +385,7 @@ def test_the_shell_reads_the_ledger(cable, exporter):
     assert shown == f"wan0|{sent}\n"
 
 
-# Whose files they are
+# Owners of files
 
 SERVICE, READER, GROUP = "2001", "2002", "3000"
 
@@ -396,8 +396,8 @@ def as_user(user):
 
 @pytest.fixture
 def service_place():
-    """A directory as a service has it: its user's, and its group may write, too."""
-    # Not below pytest's own, which others may not enter.
+    """A directory like that of the service: it belongs to the service's user, and its group may write, too."""
+    # Not inside pytest's own directory: other users may not enter that.
     place = pathlib.Path(tempfile.mkdtemp(prefix="netusage-test-"))
     place.chmod(0o755)
     directory = place / "state"
@@ -427,7 +427,7 @@ def test_reading_leaves_nothing_that_stops_the_service(cable, exporter, service_
         shown = command(near, user, binary, "today", "--json", f"--storage.path={ledger}")
         assert shown.returncode == 0 and str(sent) in shown.stdout, shown.stderr
         assert sorted(os.listdir(state)) == before
-    # What a shell of another user leaves.
+    # SQLite's shell, run by another user, is killed and leaves files behind.
     reader = subprocess.Popen([*as_user(READER), "sqlite3", "-readonly", str(ledger)], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True)
     reader.stdin.write("SELECT count(*) FROM day;\n")
@@ -454,7 +454,7 @@ def test_what_root_makes_beside_a_ledger_belongs_to_its_owner(cable, exporter, s
     assert {path.stat().st_uid for path in state.iterdir()} == {int(SERVICE)}
     netusage = exporter(near, ledger=ledger, prefix=as_user(SERVICE), binary=binary)
     assert eventually(is_up(netusage, 1))
-    # Its directories, too.
+    # The same for directories that root makes.
     deep = state / "new/deep/ledger.db"
     exporter(near, ledger=deep, port=10074).stop()
     assert {path.stat().st_uid for path in state.rglob("*")} == {int(SERVICE)}
@@ -485,7 +485,7 @@ def test_a_damaged_ledger_is_left_to_the_daemon_by_commands(cable, exporter, tmp
     done = command(near, None, BINARY, "today", f"--storage.path={netusage.ledger}")
     assert done.returncode == 1 and "netusage serve moves it aside and begins a new one" in done.stderr, done
     assert sorted(os.listdir(tmp_path)) == before
-    # The remedy.
+    # Apply the remedy that the message names.
     netusage = exporter(near)
     assert eventually(is_up(netusage, 1))
     assert command(near, None, BINARY, "today", f"--storage.path={netusage.ledger}").returncode == 0
@@ -531,7 +531,7 @@ def test_root_writes_nothing_where_a_link_of_the_services_user_leads(cable, expo
     def top_up():
         return command(near, None, binary, "quota", "top-up", "q", "1 GB", f"--config.file={tmp_path}/c.yaml", f"--storage.path={ledger}")
 
-    # The last one is root's, but leads over one that isn't.
+    # In the last case, root owns the first link, but not the second one.
     for owners in ((SERVICE, SERVICE), (SERVICE, 0), (0, SERVICE)):
         for link, owner in zip((ledger, state / "chain"), owners):
             os.chown(link, int(owner), int(owner), follow_symlinks=False)
@@ -541,7 +541,7 @@ def test_root_writes_nothing_where_a_link_of_the_services_user_leads(cable, expo
         assert netusage.metrics()["netusage_ledger_up"] == 0
         netusage.stop()
         assert victim.read_bytes() == content and sorted(os.listdir(roots)) == names
-    # To that user's own file it may lead, and root's own anywhere.
+    # A link of root may lead anywhere, and a link of the user to the user's own file.
     for link in (ledger, state / "chain"):
         os.chown(link, 0, 0, follow_symlinks=False)
     assert top_up().returncode == 0
@@ -605,7 +605,7 @@ def test_a_ledger_that_can_be_read_but_not_written_is_read(cable, exporter, smal
     answer = command(near, None, BINARY, "today", "--json", f"--storage.path={small_disk}/ledger.db")
     assert answer.returncode == 0 and str(first) in answer.stdout, answer.stderr
     third = near.send("10.0.0.2", packets=3)
-    # The program has a mount of its own of it (ip netns exec).
+    # `ip netns exec` has given the program a mount of the disk of its own.
     for place in ([], ["nsenter", "-m", "-t", str(netusage.process.pid)]):
         run(*place, "mount", "-o", "remount,rw", small_disk)
     assert eventually(is_up(netusage, 1), 20)
@@ -642,13 +642,13 @@ def test_a_ledger_that_is_only_read_takes_reloads_and_answers_reports(cable, exp
     netusage = exporter(near, *flags, ledger=small_disk / "ledger.db")
     eventually(lambda: netusage.metrics().pair("lifetime", "wan0") == (0, sent + 5000))
     sent += near.send("10.0.0.2", packets=7)
-    # What is in the file alone, what is in memory alone, and both.
+    # Bytes that only the file has, bytes that only memory has, and sums of both.
     assert carried(netusage, "since=2025-03-01&until=2025-03-02") == 5000
     assert carried(netusage, "since=2025-01-01") == sent + 5000
     assert carried(netusage, "period=day&grain=5m") == sent
     export = netusage.get("/api/v1/export?format=csv&grain=day")
     assert export.status == 200 and b"2025-03-01" in export.body
-    # Another zone and other plans hold at once, by what is stored. Kiritimati and Niue never have the same date.
+    # Another zone and other plans take effect at once, from the stored bytes. Kiritimati and Niue never have the same date.
     for zone, plan in (("Pacific/Kiritimati", "one"), ("Pacific/Niue", "other"), ("Pacific/Kiritimati", "one")):
         former = netusage.metrics()["netusage_day_start_timestamp_seconds"]
         reloaded(netusage, path, f"timezone: {zone}\nquotas: [{{ name: {plan}, count: [wan0], limit: 1 GB, cycle: {{ every: year }} }}]\n")
@@ -705,11 +705,11 @@ def test_a_reload_that_waits_for_the_disk_is_told(cable, exporter, tmp_path):
     assert stored(netusage) == (0, sent)
 
 
-# Orders and a disk that is slow, or fails behind a write
+# Orders, and a disk that is slow or fails after a write
 
 @contextlib.contextmanager
 def traced(netusage, *arguments):
-    """The running program under strace, with faults."""
+    """Runs the body while strace injects faults into the running program."""
     tracer = subprocess.Popen(["strace", "-f", "-qq", "-p", str(netusage.process.pid), "-o", "/dev/null", *arguments])
     try:
         eventually(lambda: "TracerPid:\t0" not in pathlib.Path(f"/proc/{netusage.process.pid}/status").read_text())
@@ -785,14 +785,14 @@ def test_the_socket_for_commands_is_made_again(cable, exporter, tmp_path):
     assert early.returncode == 0 or str(control) in early.stderr
     eventually(control.is_socket, 40, every=0.5)
     assert quota(netusage, tmp_path, "correct", "cap", "--used", "7 MB").returncode == 0
-    # The lock's file too: the ledger itself keeps a second one out.
+    # Without the lock's file, too, the ledger's own lock keeps a second netusage out.
     (tmp_path / "ledger.db.lock").unlink()
     second = exporter(near, f"--config.file={tmp_path}/c.yaml", port=10074, wait=False)
     assert second.process.wait(20 * PATIENCE) == 1 and "another netusage" in second.log
 
 
 def test_a_socket_that_is_made_again_at_the_end_isnt_left_behind(cable, exporter, tmp_path):
-    """The end comes while the new socket is bound, which takes a while."""
+    """The daemon ends while it binds the new socket, which takes a while."""
     netusage = exporter(cable[0])
     eventually(is_up(netusage, 1))
     control = tmp_path / "ledger.db.control"

@@ -1,4 +1,4 @@
-"""Writes the dashboards' JSON from their source: `python3 grafana/source/build.py`, or `… DIRECTORY` for another place."""
+"""Writes the JSON of the dashboards: `python3 grafana/source/build.py [DIRECTORY]`, by default to grafana/dashboards."""
 
 import json
 import pathlib

@@ -1,11 +1,11 @@
-"""The parts that the dashboards are made of: panels as Grafana's JSON has them, with what all of ours have in common."""
+"""The parts of the dashboards: functions that make panels in Grafana's JSON, with the settings that all of our panels share."""
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 GREEN, ORANGE, RED, BLUE = "green", "orange", "red", "blue"
 
 
 def query(expression, legend=None, table=False):
-    """A query over the panel's span, or with `table` at its end, as rows with a column for each label."""
+    """A query over the panel's span. With `table`: a query at the end of the span, as rows with a column for each label."""
     when = {"instant": True, "range": False, "format": "table"} if table else {"instant": False, "range": True, "format": "time_series"}
     return {"expr": expression, "legendFormat": legend or "__auto", "editorMode": "code", **when}
 
@@ -21,7 +21,7 @@ def thresholds(*steps):
 
 
 def words(**texts):
-    """words(_0=("offline", RED)): what values are called, and their colours."""
+    """words(_0=("offline", RED)): a text and a colour for each value."""
     return [{"type": "value", "options": {
         value.lstrip("_"): {"text": text, "color": color, "index": place} for place, (value, (text, color)) in enumerate(texts.items())}}]
 
@@ -33,7 +33,7 @@ def override(name, *, regex=False, **properties):
 
 
 def panel(kind, title, description, unit, targets, size, options, *, custom=None, defaults=None, overrides=(), **more):
-    """`size` is (width, height) in Grafana's grid of 24 columns; the dashboard finds the place."""
+    """`size` is (width, height) in Grafana's grid of 24 columns; `dashboard` finds the place."""
     return {
         "type": kind, "title": title, "description": description, "datasource": DATASOURCE,
         "gridPos": {"w": size[0], "h": size[1]},
@@ -120,23 +120,23 @@ def matrix(title, description, unit, expression, row, column, size, **more):
 
 
 def variable(name, question, *, many=True):
-    """A choice among the values of a label; `many` lets one choose several, or all."""
+    """A choice among the values of a label. With `many`, you can choose several of them, or all."""
     return {
         "type": "query", "name": name, "label": name.capitalize(), "datasource": DATASOURCE,
         "query": {"query": question, "refId": f"variable-{name}"}, "refresh": 2, "sort": 1, "multi": many, "includeAll": many,
         **({"current": {"text": ["All"], "value": ["$__all"]}} if many else {"current": {}}),
-        # Of jobs "all" means all of netusage's; of others all there are, also those that were there before the span.
+        # "All" jobs are those with netusage. For other labels, "all" includes values that existed only before the span.
         **({"allValue": ".+"} if many and name != "job" else {})}
 
 
 def machines(*, many=True):
-    """The choices that each dashboard begins with."""
+    """The variables that each dashboard begins with."""
     return [variable("job", "label_values(netusage_build_info, job)"),
             variable("instance", 'label_values(netusage_build_info{job=~"$job"}, instance)', many=many)]
 
 
 def dashboard(uid, title, description, variables, panels, span):
-    """Lays the panels out from left to right, in rows as high as the panels in them."""
+    """Lays out the panels from left to right, in rows. All panels of a row have the same height."""
     x = y = height = 0
     for number, each in enumerate(panels, start=1):
         place = each["gridPos"]

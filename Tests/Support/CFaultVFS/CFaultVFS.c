@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 struct fault_vfs {
-    sqlite3_vfs base;  // First, so that SQLite's pointer to it is one to all of this.
+    sqlite3_vfs base;  // Must be first: SQLite's pointer to it is cast to the whole structure.
     sqlite3_vfs *real;
     fault_mode mode;
     int at;
@@ -21,7 +21,7 @@ struct fault_vfs {
 typedef struct {
     sqlite3_file base;
     fault_vfs *vfs;
-    sqlite3_file *real;  // Stands right behind this.
+    sqlite3_file *real;  // Its memory is right behind this structure.
 } fault_file;
 
 static fault_vfs *vfs_of(sqlite3_vfs *vfs) { return (fault_vfs *)vfs; }
@@ -35,7 +35,7 @@ static void watch_lock(fault_vfs *vfs) {
     close(descriptor);
 }
 
-/// Counts a change and tells what becomes of it: SQLITE_OK, or the result that it fails with.
+/// Counts a change. Returns SQLITE_OK, or the error with which the change fails.
 static int change(fault_vfs *vfs) {
     vfs->changes++;
     if (vfs->lock_path) watch_lock(vfs);
@@ -64,7 +64,7 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 size) {
     return result ? result : real_of(file)->pMethods->xTruncate(real_of(file), size);
 }
 
-/// Nothing is really synced: the files are read again by the same kernel, and the tests take a tenth of the time.
+/// Doesn't really sync: the same kernel reads the files again, and the tests take a tenth of the time.
 static int file_sync(sqlite3_file *file, int flags) {
     (void)flags;
     return change(state_of(file));
@@ -78,7 +78,7 @@ static int file_shared_memory(sqlite3_file *file, int page, int size, int extend
     return real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, memory);
 }
 
-// The rest is passed on.
+// The other calls go to the default VFS.
 
 static int file_close(sqlite3_file *file) { return real_of(file)->pMethods->xClose(real_of(file)); }
 
@@ -119,7 +119,7 @@ static int file_shared_unmap(sqlite3_file *file, int deletes) {
 }
 
 static const sqlite3_io_methods methods = {
-    .iVersion = 2,  // Without memory-mapped pages, which would be changed behind this layer's back.
+    .iVersion = 2,  // Version 2 has no memory-mapped pages: SQLite would change them without a call of this layer.
     .xClose = file_close,
     .xRead = file_read,
     .xWrite = file_write,
@@ -158,7 +158,7 @@ fault_vfs *fault_vfs_create(const char *name) {
     fault_vfs *vfs = calloc(1, sizeof(fault_vfs));
     if (!vfs) return NULL;
     vfs->real = sqlite3_vfs_find(NULL);
-    // What isn't replaced works on the default VFS's own data, to which `pAppData` still points.
+    // Calls that aren't replaced use the default VFS's own data: `pAppData` still points to that.
     vfs->base = *vfs->real;
     vfs->base.zName = strdup(name);
     vfs->base.pNext = NULL;

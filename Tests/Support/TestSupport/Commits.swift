@@ -20,7 +20,7 @@ extension Commit {
         return commit
     }
 
-    /// The same bytes to a bucket and the day of its start.
+    /// Books the same bytes to a bucket and to the day of its start.
     package mutating func book(
         _ account: Int64, _ received: UInt64, _ transmitted: UInt64, at seconds: Int64, _ calendar: LocalCalendar
     ) {
@@ -31,7 +31,7 @@ extension Commit {
         days[.init(account: id, day: calendar.day(containing: moment)), default: .zero] += total
     }
 
-    /// Bytes of a gap: the store cuts them into buckets, the ledger has cut them into days.
+    /// Books bytes of a gap. They are in days already; the store spreads them over buckets.
     package mutating func bookGap(_ account: Int64, _ delta: Delta, from: Int64, to: Int64, _ calendar: LocalCalendar) {
         let id = AccountID(rawValue: account)
         let spread = Spread(delta, from: Timestamp(secondsSinceEpoch: from), to: Timestamp(secondsSinceEpoch: to))
@@ -46,5 +46,5 @@ extension Commit {
     }
 }
 
-/// 2026-11-21T00:00:00Z, where the tests begin.
+/// 2026-11-21T00:00:00Z, when the tests begin.
 package let testStart: Int64 = 1_795_219_200

@@ -1,8 +1,8 @@
 import Accounting
 import CivilTime
 
-/// A device's traffic by the minute, which another meter counts from its first minute on, and the ledger from some
-/// minute on.
+/// A device's traffic by the minute. Another meter counts it from the first minute on. The ledger counts it from a
+/// random minute on.
 package struct ImportScene {
     private static let minutes: Int64 = 4 * 1440
     private let seed: UInt64
@@ -10,13 +10,13 @@ package struct ImportScene {
     private let calendar: LocalCalendar
     private let begin: Timestamp
     private var bytes: [UInt64] = []
-    /// The first that the ledger meters.
+    /// The first minute that the ledger meters.
     private let ownFrom: Int64
-    /// The other meter is switched off with this one.
+    /// The other meter counts until this minute.
     private let otherUntil: Int64
-    /// Whether it reads late now and then, so that a minute's bytes come into the next slot.
+    /// Whether readings are sometimes late, so that a minute's bytes are in the next slot.
     private let isLate: Bool
-    /// From when on the other meter keeps hours, and five minutes.
+    /// The minutes from which on the other meter still has hours, and five minutes.
     private var hoursFrom: Int64
     private var fivesFrom: Int64
     /// How long buckets are kept.
@@ -28,7 +28,7 @@ package struct ImportScene {
         let zones = ["UTC0", "CET-1CEST,M3.5.0,M10.5.0/3", "<-0930>9:30", "EST5EDT,M3.2.0,M11.1.0"]
         calendar = LocalCalendar(
             zone: try Zone(posix: zones.randomElement(using: &random) ?? ""), weekStart: .monday)
-        // Some scenes have a change of the clock in them.
+        // In some scenes, clocks change.
         let firsts = [CivilDate(year: 2026, month: 11, day: 18), CivilDate(year: 2026, month: 10, day: 23)]
         let first = firsts.compactMap { $0 }.randomElement(using: &random) ?? .earliest
         begin = calendar.start(of: first).adding(seconds: 7 * 3600 + 11 * 60)
@@ -38,7 +38,7 @@ package struct ImportScene {
             bytes.append(isIdle ? 0 : UInt64.random(in: 0...1_000_000, using: &random))
         }
         ownFrom = Int64.random(in: 0..<Self.minutes, using: &random)
-        // Where it ends within a bucket, nobody can tell what of the bucket both have metered.
+        // It ends with a bucket. Within one, nobody could know which of the bucket's bytes both meters have counted.
         otherUntil =
             [Int64.random(in: 1...Self.minutes / 5, using: &random) * 5 + 4, .max].randomElement(using: &random)
             ?? .max
@@ -49,7 +49,7 @@ package struct ImportScene {
         self.random = random
     }
 
-    /// The other meter has forgotten what was finer.
+    /// The other meter forgets some of its finer records.
     private mutating func forget() {
         hoursFrom = Int64.random(in: hoursFrom..<Self.minutes, using: &random)
         fivesFrom = Int64.random(in: max(hoursFrom, fivesFrom)..<Self.minutes, using: &random)
@@ -66,10 +66,10 @@ package struct ImportScene {
         return Total(received: sum, transmitted: sum / 3)
     }
 
-    /// Up to which minute the other meter has read at a minute.
+    /// The minute up to which the other meter has read at `minute`.
     private func read(at minute: Int64) -> Int64 { isLate && minute * 7919 % 5 < 2 ? max(0, minute - 1) : minute }
 
-    /// What the other meter reports at a minute.
+    /// What the other meter reports at the minute `now`.
     private func slots(at now: Int64) -> [ImportedAccount.Slot] {
         let end = min(now, otherUntil)
         var slots: [ImportedAccount.Slot] = []
@@ -77,7 +77,7 @@ package struct ImportScene {
         while minute < end {
             let start = moment(minute)
             let day = calendar.span(ofDay: calendar.day(containing: start))
-            // Hours of this zone.
+            // Hours of the zone's local time.
             let inHour = (start.secondsSinceEpoch - day.lowerBound.secondsSinceEpoch) % 3600 / 60
             let inFive = (start.secondsSinceEpoch % 300) / 60
             var next = minute + (day.upperBound.secondsSinceEpoch - start.secondsSinceEpoch) / 60
@@ -93,9 +93,9 @@ package struct ImportScene {
 
     private static let account: Int64 = 1
 
-    /// Plays the scene: the ledger meters now and then, and imports what the other meter reports, twice each time.
+    /// Plays the scene. At random minutes, the ledger meters, and imports the other meter's report twice.
     ///
-    /// - Returns: The sentences that didn't hold.
+    /// - Returns: The rules that didn't hold, as sentences.
     package mutating func play(to ledger: inout some ImportingLedger) throws -> [String] {
         var broken: [String] = []
         var now: Int64 = 0
@@ -121,11 +121,11 @@ package struct ImportScene {
             let reported = total(0..<min(read(at: min(now, otherUntil)), ownFrom)).received
             let own = total(min(lastReading, ownFrom)..<lastReading).received
             let sum = bytes.days.values.reduce(into: Total.zero) { $0 += $1 }
-            // Nobody can tell the bytes of a slot from those that came late into it: a minute's bytes at either end.
+            // Late bytes are in the wrong slot, and nobody can know which ones: up to a minute's bytes at either end.
             let slack: UInt64 = isLate ? 2_000_000 : 0
             if sum.received > reported + own + slack { broken.append("seed \(seed) at \(now): nothing counts twice") }
-            // Bytes that the ledger may yet read itself aren't imported. If only the sum of a day is kept in which the other
-            // meter was switched off, nobody knows when it had its bytes.
+            // An import leaves out bytes that the ledger may yet read itself. If only the sum is left of the day on which
+            // the other meter was switched off, nobody knows when its bytes came.
             if isRunning, otherUntil == .max || keepsSeconds == nil, sum.received + slack < reported + own {
                 broken.append("seed \(seed) at \(now): nothing is lost")
             }
@@ -148,7 +148,7 @@ package struct ImportScene {
         for minute in booked..<max(booked, now) {
             let total = total(minute..<minute + 1)
             if total.isZero { continue }
-            // The ledger's readings may be the late ones as well.
+            // The ledger's readings may be late, too.
             let late: Int64 = isLate && minute * 31 % 7 == 0 ? 60 : 0
             commit.book(
                 Self.account, total.received, total.transmitted, at: moment(minute).secondsSinceEpoch + late, calendar)
@@ -165,7 +165,7 @@ package struct ImportScene {
     }
 }
 
-/// A ledger that a scene is played to.
+/// A ledger for which a scene can be played.
 package protocol ImportingLedger {
     mutating func apply(_ commit: Commit, by calendar: LocalCalendar, horizon: Timestamp) throws
     mutating func add(
@@ -173,7 +173,7 @@ package protocol ImportingLedger {
     func bytes() throws -> BookedBytes
 }
 
-/// The bytes of a ledger.
+/// All bytes that a ledger has booked.
 package struct BookedBytes: Equatable {
     package var buckets: [Commit.BucketKey: Total]
     package var days: [Commit.DayKey: Total]

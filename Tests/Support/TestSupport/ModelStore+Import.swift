@@ -61,9 +61,9 @@ extension ModelStore: BookedPast {
         }.sorted { $0.lowerBound < $1.lowerBound }
     }
 
-    /// Imports what other meters reported; nothing of it replaces what was imported before.
+    /// Imports reports of other meters. They replace nothing that was imported before.
     ///
-    /// - Returns: What became of it, account by account.
+    /// - Returns: The outcome for each account.
     package mutating func outcomes(
         of parts: [ImportedAccount], by calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp = .earliest
     ) throws -> [ImportOutcome] {

@@ -1,7 +1,7 @@
 import Accounting
 import CivilTime
 
-/// A store in memory: what the real one does, in the plainest form.
+/// A store in memory that does the same as the real one, in the simplest way.
 package struct ModelStore {
     package var header: LedgerHeader?
     package var accounts: [AccountID: AccountRecord] = [:]
@@ -13,14 +13,14 @@ package struct ModelStore {
     package var committedCycles: [CommittedCycle] = []
     package var unread: [Range<Timestamp>] = []
     package var imported: [(account: AccountID, row: ImportedRow)] = []
-    /// Of accounts for which something was imported: when their own bytes begin, if they have any.
+    /// For each account with imported bytes: when its own bytes begin, if it has any.
     package var ownBeginnings: [AccountID: Timestamp?] = [:]
-    /// Buckets that start before it may be gone.
+    /// Buckets that start before this moment may be gone.
     package var bucketsFrom = Timestamp.earliest
 
     package init() {}
 
-    /// - Parameter horizon: Buckets that end before it may go, as many as the commit adds and two more.
+    /// - Parameter horizon: Buckets that end before it are deleted: at most as many as the commit adds, and two more.
     package mutating func apply(_ commit: Commit, horizon: Timestamp = .earliest) -> [AdoptedHistory] {
         if commit.header.sequence == header?.sequence { return [] }
         for fold in commit.folds { move(fold.source, into: fold.target) }
@@ -128,13 +128,13 @@ package struct ModelStore {
         return stored
     }
 
-    /// What plans have counted of the buckets, all of which must be there.
+    /// A plan book made from the buckets. None of them may have been deleted.
     package func planBook(
         _ plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
     ) -> PlanBook {
         var breaches: [String: UInt64] = [:]
         for event in events where event.kind == .breach { breaches[event.quota, default: 0] += 1 }
-        // The first day may have been metered in part only.
+        // Only a part of the first day may have been metered.
         let first =
             days.keys.map(\.day).min().map { calendars[.local]?.start(of: $0).adding(seconds: 1) ?? .latest } ?? .latest
         let moment = min(now, header?.lastReading.timestamp ?? now)

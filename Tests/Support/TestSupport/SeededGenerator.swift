@@ -4,11 +4,11 @@ import Foundation
 package let testSeed =
     ProcessInfo.processInfo.environment["NETUSAGE_TEST_SEED"].flatMap(UInt64.init) ?? 20_261_121
 
-/// Random numbers that a seed repeats (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
+/// Random numbers that are the same for the same seed (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
 package struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
-    /// Generators of one seed with different streams are independent.
+    /// Generators with the same seed and different streams are independent.
     package init(seed: UInt64, stream: UInt64 = 0) {
         state = seed &+ stream &* 0xD134_2543_DE82_EF95
     }

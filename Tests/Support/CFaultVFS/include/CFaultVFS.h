@@ -1,38 +1,38 @@
-// A layer over SQLite's default VFS that fails, or dies, at a chosen change of a file.
+// A layer over SQLite's default VFS. At a chosen change of a file, it fails or ends the process.
 #ifndef NETUSAGE_CFAULTVFS_H
 #define NETUSAGE_CFAULTVFS_H
 
 #include <stdbool.h>
 
-/// What happens at the chosen change: a write, a truncation, a sync, a deletion or a new piece of shared memory.
+/// What happens at the chosen change. A change is a write, a truncation, a sync, a deletion or new shared memory.
 typedef enum {
-    /// Nothing; changes are only counted.
+    /// Nothing happens. Changes are only counted.
     FAULT_NONE,
-    /// That one fails.
+    /// The change fails.
     FAULT_ONCE,
-    /// That one and all later ones fail.
+    /// The change fails, and so do all later ones.
     FAULT_FROM_THEN_ON,
-    /// The process is killed just before it: nothing reaches the files any more.
+    /// As if the process were killed just before the change: nothing reaches the files after that.
     FAULT_KILL,
-    /// The power goes in the middle of it: half of a write reaches the file, and nothing after.
+    /// As if the power failed in the middle of the change: half of a write reaches the file, and nothing after that.
     FAULT_TORN,
 } fault_mode;
 
 typedef struct fault_vfs fault_vfs;
 
-/// A VFS of its own state, registered under `name`, which must be unique. To be used by one thread at a time.
+/// Registers a VFS with its own state under `name`, which must be unique. Only one thread at a time may use it.
 fault_vfs *fault_vfs_create(const char *name);
 
-/// No connection may be open with it any more.
+/// Unregisters the VFS and frees its memory. No connection may use it any more.
 void fault_vfs_destroy(fault_vfs *vfs);
 
-/// Counts changes anew; at number `at`, from 1 on, `mode` happens, and what fails does so with the result `code`.
+/// Counts changes from 1 again. `mode` happens at number `at`. A change that fails has the result `code`.
 void fault_vfs_arm(fault_vfs *vfs, fault_mode mode, int at, int code);
 
 /// The changes since the last call of `fault_vfs_arm`.
 int fault_vfs_changes(const fault_vfs *vfs);
 
-/// From here on it is counted how many changes happen while nobody holds a lock, by flock(2), of the file at `path`.
+/// From now on, counts the changes that happen while nobody holds a lock of the file at `path`. See flock(2).
 void fault_vfs_watch_lock(fault_vfs *vfs, const char *path);
 int fault_vfs_unlocked_changes(const fault_vfs *vfs);
 
