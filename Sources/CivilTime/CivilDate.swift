@@ -1,6 +1,6 @@
 /// A date of the proleptic Gregorian calendar, without a time or a zone.
 ///
-/// Dates reach from -5877641-06-23 to +5881580-07-11. What would lie outside becomes `earliest` or `latest`.
+/// Dates reach from -5877641-06-23 to +5881580-07-11. Arithmetic that leaves this range gives `earliest` or `latest`.
 package struct CivilDate: Hashable, Comparable, Sendable {
     /// Days since 1970-01-01.
     package var daysSinceEpoch: Int32
@@ -9,7 +9,7 @@ package struct CivilDate: Hashable, Comparable, Sendable {
         self.daysSinceEpoch = daysSinceEpoch
     }
 
-    /// A date by its parts; nil when there is no such date, as 2026-02-29, or it is out of range.
+    /// A date from its parts; nil if it doesn't exist (2026-02-29) or is out of range.
     package init?(year: Int, month: Int, day: Int) {
         let year = Int64(year)
         // Wider than any date, so that the arithmetic below can't overflow.
@@ -20,7 +20,7 @@ package struct CivilDate: Hashable, Comparable, Sendable {
         daysSinceEpoch = days
     }
 
-    /// A date written "2026-11-20" as in ISO 8601; nil for any other form, also the shorter and the expanded ones.
+    /// Parses an ISO 8601 date like "2026-11-20"; nil for any other form, even for ISO's shorter and expanded ones.
     package init?(_ iso: some StringProtocol) {
         let bytes = Array(iso.utf8.prefix(11))
         let hyphen = UInt8(ascii: "-")
@@ -31,17 +31,17 @@ package struct CivilDate: Hashable, Comparable, Sendable {
         self.init(year: year, month: month, day: day)
     }
 
-    /// The first date there is.
+    /// The first representable date.
     package static let earliest = CivilDate(daysSinceEpoch: .min)
-    /// The last date there is.
+    /// The last representable date.
     package static let latest = CivilDate(daysSinceEpoch: .max)
 
-    /// The date of a day number, clamped to the dates there are.
+    /// The date of a day number, clamped to the representable dates.
     init(clampingDayNumber dayNumber: Int64) {
         daysSinceEpoch = Int32(clamping: dayNumber)
     }
 
-    /// The year as astronomers count: 0 is 1 BC.
+    /// The astronomical year: 0 is 1 BC.
     package var year: Int { Int(parts.year) }
     /// 1…12.
     package var month: Int { Int(parts.month) }
@@ -54,7 +54,7 @@ package struct CivilDate: Hashable, Comparable, Sendable {
         return Weekday.allCases[Int(daysAfterMonday)]
     }
 
-    /// The date `days` later, or earlier if negative; `earliest` or `latest` where there is none.
+    /// The date `days` later (earlier if negative), clamped to `earliest` and `latest`.
     package func adding(days: Int) -> CivilDate {
         CivilDate(clampingDayNumber: Int64(daysSinceEpoch).addingSaturated(Int64(days)))
     }
@@ -78,7 +78,7 @@ package struct CivilDate: Hashable, Comparable, Sendable {
         return CivilDate(clampingDayNumber: first)
     }
 
-    /// The number that ASCII digits spell, and nothing but digits; nil otherwise. `Int("+1")` would take a sign.
+    /// The value of ASCII digits; nil for anything else. `Int("+1")` would accept a sign.
     private static func number(_ digits: ArraySlice<UInt8>) -> Int? {
         var number = 0
         for byte in digits {
@@ -90,7 +90,7 @@ package struct CivilDate: Hashable, Comparable, Sendable {
 }
 
 extension CivilDate: CustomStringConvertible {
-    /// ISO 8601, as "2026-11-20"; years outside 0…9999 have a sign and at least six digits, as "+012026-11-20".
+    /// ISO 8601: "2026-11-20". Years outside 0…9999 have a sign and at least six digits: "+012026-11-20".
     package var description: String {
         Gregorian.isoDate(ofDayNumber: Int64(daysSinceEpoch))
     }

@@ -1,8 +1,8 @@
 /// How time is cut into cycles: what "each month from the 31st, at 06:00" means on the wall clocks of a zone.
 ///
-/// A cycle begins at the first instant at which the wall clock shows its date and time, or a later one: at the first of
-/// two such instants, or where the gap ends when the clock skips it. It lasts until the next one begins, so cycles tile
-/// time: every instant lies in exactly one. Only ``Kind/once(from:until:)`` is alone: it has nothing before or after it.
+/// A cycle begins when the wall clock shows its date and time: the first time if the clock shows them twice, or at the
+/// end of the gap if the clock skips them. It lasts until the next cycle begins, so every instant lies in exactly one.
+/// Only ``Kind/once(from:until:)`` has no cycle before or after it.
 package struct CycleRule: Hashable, Sendable {
     package enum Kind: Hashable, Sendable {
         case day
@@ -11,14 +11,14 @@ package struct CycleRule: Hashable, Sendable {
         case month(day: Int)
         /// The month, 1…12, and its day; a year without that day begins its cycle on the month's last.
         case year(month: Int, day: Int)
-        /// So many days each, one of which begins on a date.
+        /// Cycles of so many days each. One of them begins on the date.
         case days(Int, from: CivilDate)
-        /// One cycle, from a date to another one that isn't part of it.
+        /// One cycle. `until` is the first date after it.
         case once(from: CivilDate, until: CivilDate)
     }
 
     package var kind: Kind
-    /// When on its first day a cycle begins, by the wall clock: seconds since 00:00, below 86,400.
+    /// The time by the wall clock at which a cycle begins on its first day: seconds since 00:00, below 86,400.
     package var secondsOfDay: Int
 
     package init(_ kind: Kind, at secondsOfDay: Int = 0) {
@@ -26,9 +26,9 @@ package struct CycleRule: Hashable, Sendable {
         self.secondsOfDay = secondsOfDay
     }
 
-    /// The cycle that holds a moment; for ``Kind/once(from:until:)`` the only one, even if it doesn't hold it.
+    /// The cycle that contains a moment; for ``Kind/once(from:until:)`` its only cycle, even if the moment is outside.
     ///
-    /// Moments outside the years 1 to 9999 count as the first or the last of these.
+    /// A moment outside the years 1 to 9999 counts as the first or last moment of those years.
     package func cycle(containing moment: Timestamp, in calendar: LocalCalendar) -> Range<Timestamp> {
         if case .once(let from, let until) = kind {
             let start = start(on: from, calendar)
@@ -44,7 +44,7 @@ package struct CycleRule: Hashable, Sendable {
         }
     }
 
-    /// Whether there is no cycle any more.
+    /// Whether the last cycle has ended. Only ``Kind/once(from:until:)`` has a last cycle.
     package func isOver(at moment: Timestamp, in calendar: LocalCalendar) -> Bool {
         guard case .once = kind else { return false }
         return moment >= cycle(containing: moment, in: calendar).upperBound
@@ -61,7 +61,7 @@ package struct CycleRule: Hashable, Sendable {
         calendar.firstInstant(on: date, secondsOfDay: secondsOfDay)
     }
 
-    /// Cycles are numbered in order; the one that begins on this date, or the last one before it.
+    /// The number of the last cycle that begins on or before this date. Later cycles have higher numbers.
     private func number(of date: CivilDate) -> Int {
         let day = Int64(date.daysSinceEpoch)
         switch kind {

@@ -7,13 +7,13 @@ struct DaylightRule: Hashable, Codable, Sendable {
     var daylightOffset: Int64
     /// When daylight time begins, in standard time.
     var start: YearlyMoment
-    /// When it ends, in daylight time.
+    /// When daylight time ends, in daylight time.
     var end: YearlyMoment
 
-    /// Rules hold for about 4.4 million years around 1970; outside, standard time does. Keeps sums clear of overflow.
+    /// The rule applies up to about 4.4 million years from 1970, standard time beyond. So sums can't overflow.
     private static let horizon: Int64 = 1 << 47
 
-    /// The span around a second, cut at the turn of the UTC year: so two neighbours may have the same offset.
+    /// The segment around a second. It is also cut at the turn of the UTC year, so neighbours may have the same offset.
     func segment(containing second: Int64) -> Zone.Segment {
         guard second >= -Self.horizon else {
             return Zone.Segment(start: .min, end: -Self.horizon, offsetSeconds: standardOffset)
@@ -25,7 +25,7 @@ struct DaylightRule: Hashable, Codable, Sendable {
         var segment = Zone.Segment(
             start: max(Self.startOfYear(year), -Self.horizon), end: min(Self.startOfYear(year + 1), Self.horizon),
             offsetSeconds: standardOffset)
-        // A rule's time reaches a week into the years beside it, and daylight time may last somewhat over a year.
+        // A rule's time may lie a week outside its year, and daylight time may last a little over a year.
         var startYear = year - 2
         while startYear <= year + 1 {
             segment.cut(at: daylightSpan(startingIn: startYear), around: second, daylightOffset: daylightOffset)
@@ -34,13 +34,13 @@ struct DaylightRule: Hashable, Codable, Sendable {
         return segment
     }
 
-    /// Daylight time that begins by the rule of a year, up to the end of the same year or the next that isn't earlier.
+    /// The daylight time that begins in a year. It lasts until the rule's first end that isn't before that beginning.
     private func daylightSpan(startingIn year: Int64) -> Range<Int64> {
         let first = start.localSeconds(in: year) - standardOffset
         var endYear = year
         while true {
             let last = end.localSeconds(in: endYear) - daylightOffset
-            // The rule's end two years on is always later than its start now.
+            // The rule's end two years later is always after this start.
             if last >= first { return first..<last }
             endYear += 1
         }
@@ -52,7 +52,7 @@ struct DaylightRule: Hashable, Codable, Sendable {
 }
 
 extension Zone.Segment {
-    /// Shrinks the segment to the part around `second` that a span of daylight time leaves or covers.
+    /// Shrinks the segment to the part around `second` that lies wholly inside or outside a span of daylight time.
     fileprivate mutating func cut(at span: Range<Int64>, around second: Int64, daylightOffset: Int64) {
         if second < span.lowerBound {
             end = min(end, span.lowerBound)
@@ -74,12 +74,12 @@ struct YearlyMoment: Hashable, Codable, Sendable {
         case weekday(month: Int64, week: Int64, weekday: Int64)
         /// "Jn": 1…365, 29 February never counted.
         case withoutLeapDay(Int64)
-        /// "n": 0…365, 29 February counted. 365 is 1 January of the next year if this has no leap day.
+        /// "n": 0…365, 29 February counted. In a year without a leap day, 365 is 1 January of the next year.
         case fromZero(Int64)
     }
 
     var day: Day
-    /// Seconds after midnight, -167…167 hours and what minutes and seconds add.
+    /// Seconds after midnight: -167…167 hours, plus minutes and seconds.
     var seconds: Int64
 
     /// Seconds from 1970-01-01T00:00:00 local time.

@@ -1,7 +1,7 @@
 extension Array {
-    /// The first place where `holds` is true, by halving; `endIndex` if there is none.
+    /// The index of the first element for which `holds` is true, by binary search; `endIndex` if there is none.
     ///
-    /// - Precondition: Behind a place where it is true, it is true everywhere.
+    /// - Precondition: If `holds` is true for an element, it is true for all later ones.
     @inlinable
     package func firstPlace(where holds: (Element) -> Bool) -> Int {
         var (low, high) = (startIndex, endIndex)

@@ -1,13 +1,13 @@
-/// The proleptic Gregorian calendar as arithmetic on day numbers, day 0 being 1970-01-01.
+/// The proleptic Gregorian calendar as arithmetic on day numbers. Day 0 is 1970-01-01.
 ///
-/// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms". Years are counted from March, so that the
-/// leap day ends one, in eras of 400 years, which all have the same number of days. Correct for years up to ±10¹².
+/// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms". Years begin in March, so the leap day is the
+/// last of its year. All eras of 400 years have the same number of days. Correct for years up to ±10¹².
 package enum Gregorian {
     private static let daysPerEra: Int64 = 146_097
     /// Days from 0000-03-01, where era 0 starts, to 1970-01-01.
     private static let epochFromEraStart: Int64 = 719_468
 
-    /// The number of the day; `month` is 1…12, `day` may lie outside its month and is then counted on.
+    /// The number of a day. `month` is 1…12; a `day` outside its month counts on into the months before or after.
     static func dayNumber(year: Int64, month: Int64, day: Int64) -> Int64 {
         let marchYear = month <= 2 ? year - 1 : year
         let (era, yearOfEra) = marchYear.flooredDivision(by: 400)
@@ -17,7 +17,6 @@ package enum Gregorian {
         return era * daysPerEra + dayOfEra - epochFromEraStart
     }
 
-    /// The date of a day number.
     static func date(ofDayNumber dayNumber: Int64) -> (year: Int64, month: Int64, day: Int64) {
         let (era, dayOfEra) = (dayNumber + epochFromEraStart).flooredDivision(by: daysPerEra)
         let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
@@ -56,7 +55,7 @@ package enum Gregorian {
         return "\(padded(hour, width: 2)):\(padded(minute, width: 2)):\(padded(second, width: 2))"
     }
 
-    /// A number that isn't negative, filled up with zeros on the left.
+    /// A number that isn't negative, with zeros added on the left.
     package static func padded(_ number: Int64, width: Int) -> String {
         let digits = String(number)
         return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits

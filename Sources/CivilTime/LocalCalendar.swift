@@ -1,15 +1,15 @@
 /// Days, weeks and months as the wall clocks of a zone show them.
 ///
-/// A date begins at the first instant that carries it: the first of two midnights, or where the gap ends when midnight
-/// is missing. It lasts until a later date begins, so when clocks go back over midnight the repeated end of the old
-/// date belongs to the new one. Thus dates tile time: every instant lies in exactly one. A date that the zone skipped
-/// has length zero and begins with the next. The first and the last date there are take the rest of time.
+/// A date begins at its first instant: the first of two midnights, or the end of the gap if midnight is missing. It
+/// lasts until a later date begins, so when clocks go back over midnight, the repeated end of the old date belongs to
+/// the new one. Every instant lies in exactly one date. A date that the zone skipped has length zero and begins with
+/// the next date. The first and the last representable date cover the rest of time.
 package struct LocalCalendar: Hashable, Codable, Sendable {
     package var zone: Zone
     /// The day on which weeks begin.
     package var weekStart: Weekday
 
-    /// UTC, with weeks from Monday on (ISO 8601).
+    /// UTC, with weeks that begin on Monday (ISO 8601).
     package static let utc = LocalCalendar(zone: .utc, weekStart: .monday)
 
     package init(zone: Zone, weekStart: Weekday) {
@@ -17,7 +17,7 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
         self.weekStart = weekStart
     }
 
-    /// The first instant of a date; for one that the zone skipped, that of the next date there.
+    /// The first instant of a date, or of the next date if the zone skipped this one.
     package func start(of date: CivilDate) -> Timestamp {
         guard date > .earliest else { return .earliest }
         return firstInstant(on: date, secondsOfDay: 0)
@@ -28,7 +28,7 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
     /// `secondsOfDay` is clamped to 0…86,400, the whole day.
     package func firstInstant(on date: CivilDate, secondsOfDay: Int) -> Timestamp {
         let local = Int64(date.daysSinceEpoch) * secondsPerDay + min(max(Int64(secondsOfDay), 0), secondsPerDay)
-        // Before this no zone's clock can show the time, and 52 hours later every zone's has.
+        // Before this, no zone's clock can show the time. 52 hours later, the clock of every zone has shown it.
         var segment = zone.segment(containing: local - Zone.widestOffsetSeconds)
         while true {
             let instant = max(segment.start, local - segment.offsetSeconds)
@@ -37,8 +37,8 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
         }
     }
 
-    /// All instants at which the wall clock shows this time: two where it goes back over it, and where it skips the time the
-    /// end of the gap.
+    /// All instants at which the wall clock shows this time: two if the clock goes back over it. If the clock skips the
+    /// time, the end of the gap.
     ///
     /// `secondsOfDay` is clamped to 0…86,400, the whole day.
     package func instants(on date: CivilDate, secondsOfDay: Int) -> [Timestamp] {
@@ -46,7 +46,7 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
         let local = Int64(date.daysSinceEpoch) * secondsPerDay + min(max(Int64(secondsOfDay), 0), secondsPerDay)
         var instants = [first]
         var segment = zone.segment(containing: first.secondsSinceEpoch)
-        // Clocks go back by an hour or two, and seldom by a day.
+        // Clocks go back by an hour or two, rarely by a day.
         while segment.end < first.secondsSinceEpoch.addingSaturated(2 * Zone.widestOffsetSeconds) {
             segment = zone.segment(containing: segment.end)
             let again = local - segment.offsetSeconds
@@ -58,12 +58,12 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
         return instants
     }
 
-    /// The date to which an instant belongs: the last that has begun.
+    /// The date that an instant belongs to: the last date that has begun.
     package func day(containing moment: Timestamp) -> CivilDate {
         let second = moment.secondsSinceEpoch
         var segment = zone.segment(containing: second)
         var dayNumber = Self.dayNumber(at: second, offsetSeconds: segment.offsetSeconds)
-        // The clock may have been further before it went back; longer ago than this it can't have been.
+        // The clock may have shown a later date before it went back, but not longer ago than this.
         let horizon = second.addingSaturated(-2 * Zone.widestOffsetSeconds)
         while segment.start > horizon {
             segment = zone.segment(containing: segment.start - 1)
@@ -83,28 +83,27 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
         day(containing: end(of: date))
     }
 
-    /// From the first instant of a date to the first of the next, `Timestamp.latest` for the last; empty for one that the
-    /// zone skipped.
+    /// From the first instant of a date to that of the next, or `Timestamp.latest`; empty if the zone skipped the date.
     package func span(ofDay date: CivilDate) -> Range<Timestamp> {
         start(of: date)..<end(of: date)
     }
 
-    /// The date on which the week of a date begins, by the calendar: the zone may have skipped it.
+    /// The date on which the week of a date begins. The zone may have skipped that date.
     package func weekStart(containing date: CivilDate) -> CivilDate {
         let daysAfterStart = (date.weekday.rawValue - weekStart.rawValue + 7) % 7
         return date.adding(days: -daysAfterStart)
     }
 
-    /// What the wall clock shows; its date is before `day(containing:)` when clocks have just gone back over midnight.
+    /// The wall clock's date and time. The date is before `day(containing:)` if the clock just went back over midnight.
     package func localTime(at moment: Timestamp) -> (date: CivilDate, secondsOfDay: Int) {
         let local = moment.secondsSinceEpoch.addingSaturated(Int64(zone.offsetSeconds(at: moment)))
         let (dayNumber, secondsOfDay) = local.flooredDivision(by: secondsPerDay)
         return (CivilDate(clampingDayNumber: dayNumber), Int(secondsOfDay))
     }
 
-    /// RFC 3339 in local time, as "2026-11-20T23:42:00+01:00".
+    /// RFC 3339 in local time: "2026-11-20T23:42:00+01:00".
     ///
-    /// In UTC where the RFC has no form for it: offsets with seconds or over 23:59, and dates outside `CivilDate`.
+    /// In UTC if the RFC can't write the local time: offsets with seconds or over 23:59, and dates outside `CivilDate`.
     package func rfc3339(_ moment: Timestamp) -> String {
         let (minutes, seconds) = zone.offsetSeconds(at: moment).quotientAndRemainder(dividingBy: 60)
         let (date, secondsOfDay) = localTime(at: moment)
@@ -120,8 +119,7 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
         date < .latest ? start(of: date.adding(days: 1)) : .latest
     }
 
-    /// What tells one zone's clock from another's, for people: `UTC+01:00, in July UTC+02:00`. It is that of 2025, which no
-    /// later law changes.
+    /// The zone's offsets in 2025, for people: `UTC+01:00, in July UTC+02:00`. No later law changes those.
     package var clockText: String {
         func text(_ month: Int) -> String {
             let time = rfc3339(start(of: CivilDate(year: 2025, month: month, day: 1) ?? .earliest))

@@ -1,6 +1,5 @@
 extension LocalCalendar {
-    /// A moment written as "09:00" (today), "2026-11-20 09:00", with seconds if need be, or in RFC 3339; `nil` for
-    /// anything else.
+    /// Parses "09:00" (today), "2026-11-20 09:00", either of them with seconds, or RFC 3339; `nil` for anything else.
     package func moment(_ text: String, at now: Timestamp) -> Timestamp? {
         var words = text.split(whereSeparator: { $0 == " " || $0 == "T" || $0 == "t" }).map(String.init)
         guard let clock = words.popLast(), words.count <= 1 else { return nil }
@@ -13,7 +12,7 @@ extension LocalCalendar {
         return Timestamp(secondsSinceEpoch: Int64(date.daysSinceEpoch) * 86_400 + Int64(seconds - offset))
     }
 
-    /// The seconds since midnight of "09:00", "09:00:30" or "09:00:30.25", of which the fraction doesn't count.
+    /// The seconds since midnight of "09:00", "09:00:30" or "09:00:30.25"; the fraction is ignored.
     private static func secondsOfDay(_ text: String) -> Int? {
         let fraction = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
         if fraction.count == 2,

@@ -2,15 +2,15 @@
 ///
 /// Source: POSIX.1-2024, Base Definitions 8.3, and RFC 9636 section 3.3.2 for the wider hours of a rule.
 struct RuleParser {
-    /// Longer than any real rule; names have no bound of their own.
+    /// In bytes. Longer than any real rule; no other limit applies to names.
     private static let longestRule = 256
-    /// What the tz code takes when daylight time has no rule (TZDEFRULESTRING in localtime.c).
+    /// The rule that the tz code uses when a string has none (TZDEFRULESTRING in localtime.c).
     private static let defaultRule = Array(",M3.2.0,M11.1.0".utf8)
 
     private let rule: [UInt8]
     private var position = 0
 
-    /// What a whole TZ string says.
+    /// Parses a whole TZ string.
     /// - Throws: `ZoneError.invalidRule`.
     static func tail(of rule: [UInt8]) throws(ZoneError) -> Zone.Tail {
         guard rule.count <= longestRule else {
@@ -56,7 +56,7 @@ struct RuleParser {
         if isQuoted, !take(">") { throw problem("the name of \(time) has no closing \">\"") }
     }
 
-    /// Hours west of Greenwich, 0…24, with a sign, minutes and seconds if any.
+    /// Seconds west of Greenwich, written as 0…24 hours with an optional sign, minutes and seconds.
     private mutating func offset() throws(ZoneError) -> Int64 {
         try time(hours: 0...24, name: "offset")
     }
@@ -92,7 +92,7 @@ struct RuleParser {
     private mutating func number(_ range: ClosedRange<Int64>, name: String) throws(ZoneError) -> Int64 {
         let start = position
         var number: Int64 = 0
-        // Three digits are the most that any number has, so this can't overflow.
+        // No valid number has more than three digits, so this can't overflow.
         while let byte = peek(), Self.isDigit(byte), position - start < 3 {
             number = number * 10 + Int64(byte - UInt8(ascii: "0"))
             position += 1
@@ -122,7 +122,7 @@ struct RuleParser {
         .invalidRule(rule: Self.text(rule[...]), problem: "\(sentence) (at byte \(position))")
     }
 
-    /// The bytes as text that is safe to print: what isn't printable ASCII becomes "?".
+    /// The bytes as text that is safe to print: "?" replaces each byte that isn't printable ASCII.
     private static func text(_ bytes: ArraySlice<UInt8>) -> String {
         String(decoding: bytes.map { (0x20..<0x7f).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
     }

@@ -9,12 +9,12 @@ package struct Timestamp: Hashable, Comparable, Sendable {
         self.secondsSinceEpoch = secondsSinceEpoch
     }
 
-    /// The first moment that can be written.
+    /// The first representable moment.
     package static let earliest = Timestamp(secondsSinceEpoch: .min)
-    /// The last moment that can be written.
+    /// The last representable moment.
     package static let latest = Timestamp(secondsSinceEpoch: .max)
 
-    /// The moment `seconds` later, or earlier if negative; `earliest` or `latest` where there is none.
+    /// The moment `seconds` later (earlier if negative), clamped to `earliest` and `latest`.
     package func adding(seconds: Int64) -> Timestamp {
         Timestamp(secondsSinceEpoch: secondsSinceEpoch.addingSaturated(seconds))
     }
@@ -25,7 +25,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
 }
 
 extension Timestamp: CustomStringConvertible {
-    /// RFC 3339 in UTC, as "2026-11-20T23:42:00Z"; years outside 0…9999 have a sign and at least six digits.
+    /// RFC 3339 in UTC: "2026-11-20T23:42:00Z". Years outside 0…9999 have a sign and at least six digits.
     package var description: String {
         let (day, second) = secondsSinceEpoch.flooredDivision(by: secondsPerDay)
         return "\(Gregorian.isoDate(ofDayNumber: day))T\(Gregorian.isoTime(secondsOfDay: second))Z"

@@ -3,7 +3,7 @@ package enum Weekday: Int, CaseIterable, Codable, Sendable {
     case monday = 1
     case tuesday, wednesday, thursday, friday, saturday, sunday
 
-    /// The day with a full English name in lower case, as "monday"; nil for anything else.
+    /// The day with a full English name in lower case, like "monday"; nil for anything else.
     package init?(name: String) {
         guard let weekday = Weekday.allCases.first(where: { $0.name == name }) else { return nil }
         self = weekday

@@ -11,24 +11,24 @@ package struct Zone: Hashable, Codable, Sendable {
         var offsetSeconds: Int64
     }
 
-    /// What holds from the last transition of the table on, or always if there is none.
+    /// The offsets after the last transition of the table, or at all times if the table is empty.
     enum Tail: Hashable, Codable, Sendable {
         case offset(Int64)
         case rule(DaylightRule)
     }
 
-    /// No place on Earth is further from UTC; RFC 9636 section 3.2 has -25 to 26 hours.
+    /// No place on Earth is further from UTC. RFC 9636 section 3.2 asks for -25 to 26 hours.
     static let widestOffsetSeconds: Int64 = 26 * 3600
 
     /// Strictly ascending POSIX seconds.
     private let transitions: [Int64]
-    /// `offsetsBefore[i]` holds up to `transitions[i]`; the tail holds after the last one.
+    /// `offsetsBefore[i]` applies before `transitions[i]`; the tail applies after the last transition.
     private let offsetsBefore: [Int64]
     private let tail: Tail
 
     package static let utc = Zone(fixedOffsetSeconds: 0)
 
-    /// Where zone files are unless `TZDIR` names another directory.
+    /// The directory of zone files unless `TZDIR` names another.
     package static let usualDirectory = "/usr/share/zoneinfo"
 
     /// A zone whose offset never changes; an offset beyond ±26 hours is clamped.
@@ -39,11 +39,11 @@ package struct Zone: Hashable, Codable, Sendable {
         tail = .offset(Int64(min(max(fixedOffsetSeconds, -widest), widest)))
     }
 
-    /// Reads a compiled zone file (TZif, RFC 9636), versions 1 to 4, also the "right/" ones that count leap seconds.
+    /// Reads a compiled zone file (TZif, RFC 9636), versions 1 to 4, also the "right/" files that count leap seconds.
     ///
-    /// Before the first transition the file's first type holds; after the last one its footer does, and when that is
-    /// empty the last offset goes on for ever. "right/" files have none and end when their list of leap seconds
-    /// expires, about a year after it was made: prefer the plain file where both exist.
+    /// The file's first type applies before the first transition, and its footer after the last one. Without a footer
+    /// the last offset applies for ever. "right/" files have no footer, so they are right only until their list of leap
+    /// seconds expires, about a year after it was made. Prefer the plain file where both exist.
     /// - Throws: `ZoneError` for anything the RFC doesn't allow and for files over 256 KiB.
     package init(tzif bytes: [UInt8]) throws(ZoneError) {
         let file = try ZoneFile(bytes)
@@ -52,10 +52,10 @@ package struct Zone: Hashable, Codable, Sendable {
         tail = file.footer.isEmpty ? .offset(file.lastOffset) : try RuleParser.tail(of: file.footer)
     }
 
-    /// Reads a POSIX TZ string, as "EST5EDT,M3.2.0,M11.1.0" or "<+0330>-3:30".
+    /// Reads a POSIX TZ string like "EST5EDT,M3.2.0,M11.1.0" or "<+0330>-3:30".
     ///
-    /// Hours of a rule may be -167…167 (RFC 9636 section 3.3.2). A daylight name without a rule gets the current one
-    /// of the United States, as in the tz code. Note the sign: POSIX counts west of Greenwich as positive.
+    /// Hours of a rule may be -167…167 (RFC 9636 section 3.3.2). Daylight time without a rule gets the current rule of
+    /// the United States, as in the tz code. Note the sign: POSIX counts west of Greenwich as positive.
     /// - Throws: `ZoneError.invalidRule`.
     package init(posix: String) throws(ZoneError) {
         transitions = []
@@ -68,7 +68,7 @@ package struct Zone: Hashable, Codable, Sendable {
         Int(segment(containing: moment.secondsSinceEpoch).offsetSeconds)
     }
 
-    /// The span around a moment; the next one begins at its `end`, and neighbours may have the same offset.
+    /// The segment around a second. The next one begins at its `end`; neighbours may have the same offset.
     func segment(containing second: Int64) -> Segment {
         let index = transitionCount(through: second)
         let start = index == 0 ? Int64.min : transitions[index - 1]

@@ -2,21 +2,21 @@
 package enum ZoneError: Error, Hashable, Sendable {
     /// There is no such file, or it can't be read.
     case unreadable(path: String)
-    /// A name for which no file is where zone files are.
+    /// The directory of zone files has no file of this name.
     case noSuchZone(name: String, directory: String)
-    /// A link that names a zone, and the file isn't there.
+    /// A link to a zone file that doesn't exist.
     case danglingLink(path: String, target: String)
     /// More bytes than any real zone file has.
     case fileTooLarge(byteCount: Int, limit: Int)
     /// The bytes don't begin with "TZif".
     case notAZoneFile
-    /// A version this reader doesn't know; the byte as it stands in the file.
+    /// A version that this reader doesn't know: the byte in the file.
     case unknownVersion(UInt8)
     /// The file ends before the named part does.
     case truncated(part: String)
     /// The file breaks a rule of RFC 9636.
     case invalidFile(problem: String)
-    /// A POSIX TZ string, given or from a file's footer, that can't be read.
+    /// A POSIX TZ string that can't be read, whether given directly or in a file's footer.
     case invalidRule(rule: String, problem: String)
 }
 

@@ -1,13 +1,13 @@
 /// A compiled zone file (TZif, RFC 9636), decoded and checked.
 ///
-/// Takes the 64-bit block where there is one. Designations and the standard and UT indicators aren't needed.
+/// Uses the 64-bit block if there is one. Designations and the standard and UT indicators aren't needed.
 struct ZoneFile {
-    /// The largest real files have 4 KiB; with every change ever made, 64-bit and 32-bit, none comes near this.
+    /// The largest real files have 4 KiB. No file comes near this, even with every change ever made.
     static let byteLimit = 256 * 1024
 
-    /// Strictly ascending POSIX seconds: leap seconds that the file counts are taken out.
+    /// Strictly ascending POSIX seconds: the leap seconds that the file counts are subtracted.
     private(set) var transitions: [Int64] = []
-    /// As many as `transitions`: the offset that holds up to each.
+    /// For each transition, the offset before it.
     private(set) var offsetsBefore: [Int64] = []
     /// The offset after the last transition.
     private(set) var lastOffset: Int64
@@ -27,7 +27,7 @@ struct ZoneFile {
         let block = try ZoneFileBlock(bytes, header: header)
         let offsets = try block.offsets()
         footer = header.version == .one ? [] : try Self.footer(bytes, at: header.blockEnd)
-        // RFC 9636 section 3.2: the first type holds before the first transition.
+        // RFC 9636 section 3.2: the first type applies before the first transition.
         lastOffset = offsets[0]
         try appendTransitions(of: block, offsets: offsets)
     }
@@ -50,7 +50,7 @@ struct ZoneFile {
         }
     }
 
-    /// Adds a transition; one at the same second replaces the last, as a leap second has no number of its own.
+    /// Adds a transition. One at the same second as the last replaces it: a leap second has no number of its own.
     private mutating func append(_ second: Int64, offset: Int64) throws(ZoneError) {
         if let last = transitions.last, second <= last {
             guard second == last else {
@@ -74,7 +74,7 @@ struct ZoneFile {
     }
 }
 
-/// The 44 bytes before a data block: how many there are of each thing in it (RFC 9636 section 3.1).
+/// The 44 bytes before a data block: its version and its counts (RFC 9636 section 3.1).
 struct ZoneFileHeader {
     enum Version {
         case one, two, three, four
@@ -128,7 +128,7 @@ struct ZoneFileHeader {
         }
     }
 
-    /// A count; one that no file within the limit could hold is refused at once, so that sums can't overflow.
+    /// A count. Throws if no file within the limit could hold so many, so sums can't overflow.
     private static func count(_ bytes: [UInt8], at position: Int) throws(ZoneError) -> Int {
         let count = bytes.bigEndian32(at: position)
         guard count <= ZoneFile.byteLimit else { throw .invalidFile(problem: "a count of its header is \(count)") }
@@ -139,9 +139,9 @@ struct ZoneFileHeader {
 /// The data block after a header (RFC 9636 section 3.2).
 struct ZoneFileBlock {
     struct LeapSecond {
-        /// When the correction begins to count, leap seconds counted.
+        /// When the correction begins to apply, in seconds that include leap seconds.
         let occurrence: Int64
-        /// All leap seconds up to then.
+        /// The sum of all leap seconds up to then.
         let correction: Int64
     }
 
@@ -159,7 +159,7 @@ struct ZoneFileBlock {
         self.header = header
     }
 
-    /// In file order; leap seconds are still counted in "right/" files.
+    /// In file order. Times in "right/" files still include leap seconds.
     func transitionTimes() -> [Int64] {
         var times: [Int64] = []
         times.reserveCapacity(header.transitionCount)
@@ -169,7 +169,7 @@ struct ZoneFileBlock {
         return times
     }
 
-    /// For each transition the index of the type that begins.
+    /// For each transition, the index of the type that begins there.
     func transitionTypes() throws(ZoneError) -> [Int] {
         let start = header.blockStart + header.transitionCount * header.timeSize
         var types: [Int] = []
@@ -201,7 +201,7 @@ struct ZoneFileBlock {
         return offsets
     }
 
-    /// Ascending; a correction differs from the one before by at most 1, and so transitions stay in order.
+    /// Ascending. Each correction differs from the one before by at most 1, so transitions stay in order.
     func leapSeconds() throws(ZoneError) -> [LeapSecond] {
         var leapSeconds: [LeapSecond] = []
         for index in 0..<header.leapSecondCount {

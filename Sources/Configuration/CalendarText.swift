@@ -11,7 +11,7 @@ func timeOfDay(_ node: YAMLNode) throws(Complaint) -> Int {
     return minutes * 60
 }
 
-/// Decodes a date, as 2026-01-15.
+/// Decodes a date like 2026-01-15.
 func date(_ node: YAMLNode) throws(Complaint) -> CivilDate {
     let remedy = "write year, month and day, as 2026-01-15"
     let text = try node.text(of: "a date", remedy: remedy)
@@ -31,18 +31,18 @@ func dayOfMonth(_ node: YAMLNode) throws(Complaint) -> Int {
     return day
 }
 
-/// Decodes a day of the year, as "04-06".
+/// Decodes a day of the year like "04-06".
 func dayOfYear(_ node: YAMLNode) throws(Complaint) -> CycleRule.Kind {
     let remedy = "write month and day, as \"04-06\""
     let text = try node.text(of: "a day of the year", remedy: remedy)
-    // A leap year has every day there is.
+    // A leap year has all possible days.
     guard text.utf8.count == 5, let date = CivilDate("2028-" + text) else {
         throw Complaint(problem: "\(quoted(text)) is not a day of the year", remedy: remedy)
     }
     return .year(month: date.month, day: date.day)
 }
 
-/// Decodes windows of the week, as "00:00-06:00", "sat 22:00-sun 06:00", "mon-fri 01:00-05:00" or "sun".
+/// Decodes windows of the week like "00:00-06:00", "sat 22:00-sun 06:00", "mon-fri 01:00-05:00" or "sun".
 func freeWindow(_ node: YAMLNode) throws(Complaint) -> FreeWindow {
     let remedy = "write one such as \"00:00-06:00\", \"sat 22:00-sun 06:00\", \"mon-fri 01:00-05:00\" or \"sun\""
     let text = try node.text(of: "a window of time", remedy: remedy)
@@ -57,9 +57,9 @@ func freeWindow(_ node: YAMLNode) throws(Complaint) -> FreeWindow {
     return window
 }
 
-/// A line of a list of free windows.
+/// An item of a list of free windows.
 struct FreeWindow: Hashable {
-    /// Minutes since Monday 00:00; one that goes over the week's end ends beyond it.
+    /// Minutes since Monday 00:00. A window over the week's end has its end in the next week.
     let ranges: [Range<Int>]
 
     init?(_ text: String) {
@@ -87,7 +87,7 @@ struct FreeWindow: Hashable {
             if day == nil, minutes == nil { isWrong = true }
         }
 
-        /// A weekday by its name or the first three letters of it.
+        /// A weekday by its name or the name's first three letters.
         private static func weekday(_ word: Substring) -> Weekday? {
             Weekday.allCases.first { $0.name == word || $0.name.prefix(3) == word }
         }
@@ -124,7 +124,7 @@ struct FreeWindow: Hashable {
         return [from..<(to < from ? to + FreeTime.minutesPerWeek : to)]
     }
 
-    /// A window that begins on this day; it ends on the next one if its end comes earlier than its start.
+    /// A window that begins on this day. It ends on the next day if its end is earlier than its start.
     private static func window(on day: Int, from start: Int, to end: Int) -> Range<Int> {
         day * 1440 + start..<day * 1440 + (end < start ? end + 1440 : end)
     }
@@ -134,7 +134,7 @@ struct FreeWindow: Hashable {
     }
 }
 
-/// The minutes of "23:42"; 24:00 is the end of a day. `nil` for what isn't a time of day.
+/// The minutes of "23:42"; 24:00 is the end of a day. `nil` for any other text.
 private func minutesOfDay(_ text: some StringProtocol) -> Int? {
     let bytes = Array(text.utf8)
     guard bytes.count == 5, bytes[2] == UInt8(ascii: ":"), [0, 1, 3, 4].allSatisfy({ bytes[$0].isASCIIDigit })

@@ -1,20 +1,20 @@
 import Accounting
 import CivilTime
 
-/// What the decoding of a plan needs to know of the rest.
+/// Settings and checks outside of a plan that its decoding needs.
 struct PlanContext {
     let weekStarts: Weekday
     let exclude: [DevicePattern]
     let zoneProblem: (String) -> String?
-    /// Whether a device is there now that fits a pattern.
+    /// Whether a device that matches a pattern exists now.
     let isPresent: (DevicePattern) -> Bool
     let isProgram: (String) -> Bool
 }
 
 extension Plans {
-    /// More than any provider has; each is looked at once a second.
+    /// More than anybody needs. Each plan is checked once a second.
     private static let limit = 2000
-    /// Each keeps its cycle's samples in memory.
+    /// Each one keeps its cycle's samples in memory.
     private static let committedRateLimit = 100
 
     init(_ file: inout MappingReader, _ context: PlanContext) {
@@ -30,7 +30,7 @@ extension Plans {
         self.init(quotas: quotas, rateLimits: rateLimits, committedRates: committedRates)
     }
 
-    /// A list of plans, each with a name of its own.
+    /// A list of plans with different names.
     private static func plans<Plan>(
         _ key: String, of file: inout MappingReader, limit: Int, _ decode: (inout MappingReader, String) -> Plan
     ) -> [Plan] {
@@ -49,7 +49,7 @@ extension Plans {
     }
 }
 
-/// Decodes the name of a plan: a label of Prometheus, and an argument of commands.
+/// Decodes the name of a plan. Prometheus has it as a label, and commands take it as an argument.
 private func planName(_ node: YAMLNode) throws(Complaint) -> String {
     let remedy = "write a short name, such as home-fibre"
     let text = try node.text(of: "a name", remedy: remedy)
@@ -81,7 +81,7 @@ extension Quota {
                 about: "run", item: 0,
                 Complaint(
                     problem: "\(quoted(shownProgram(program))) isn't a program that this user can start now",
-                    remedy: "see that it is there and may be executed before the quota needs it"))
+                    remedy: "make sure that it exists and is executable before the quota needs it"))
         }
         if let program = run.first, !program.hasPrefix("/") {
             reader.complain(
@@ -93,7 +93,7 @@ extension Quota {
     }
 }
 
-/// How a program stands in the file.
+/// An example of a program in the file.
 private let commandExample = "[/usr/local/bin/on-quota, --verbose], with the program and each argument as an item"
 
 private func argument(_ node: YAMLNode) throws(Complaint) -> String {
@@ -137,7 +137,7 @@ extension FreeTime {
             if merged.windows.reduce(0, { $0 + $1.count }) < before + added {
                 reader.note(
                     about: "free", item: index,
-                    Complaint(problem: "overlaps with what stands before it", remedy: "both are free as one"))
+                    Complaint(problem: "overlaps with an earlier window", remedy: "both count as one window"))
             }
         }
         if merged.windows == [0..<FreeTime.minutesPerWeek] {
@@ -201,14 +201,14 @@ extension Selection {
                     reader.note(
                         about: "count", item: index,
                         Complaint(
-                            problem: "\(quoted(pattern.text)) isn't metered, as devices.exclude names it",
-                            remedy: "it counts nothing until it is removed there"))
+                            problem: "\(quoted(pattern.text)) isn't metered, because devices.exclude names it",
+                            remedy: "it counts nothing until you remove it there"))
                 } else if !context.isPresent(pattern) {
                     reader.note(
                         about: "count", item: index,
                         Complaint(
-                            problem: "\(quoted(pattern.text)) fits no device now",
-                            remedy: "it counts from when there is one"))
+                            problem: "\(quoted(pattern.text)) matches no device now",
+                            remedy: "it counts as soon as there is one"))
                 }
             }
             self = .devices(patterns)
@@ -234,8 +234,8 @@ private func countedDevice(_ node: YAMLNode) throws(Complaint) -> DevicePattern 
     let pattern = try devicePattern(node)
     if pattern.text == "uplink" {
         throw Complaint(
-            problem: "\"uplink\" stands in a list of devices",
-            remedy: "write count: uplink for what carries the default route, or \"[u]plink\" for a device of that name")
+            problem: "\"uplink\" is in a list of devices",
+            remedy: "write count: uplink for the default route's device, or \"[u]plink\" for a device of that name")
     }
     return pattern
 }
@@ -253,7 +253,7 @@ extension Cycle {
             timezone: cycle.value(
                 "timezone", { node throws(Complaint) in try timeZone(node, zoneProblem: context.zoneProblem) },
                 default: .local))
-        // Of a length that makes no sense it can't be told which keys belong to it; asking makes them known.
+        // If the length is wrong, nobody knows which keys belong to it. `has` makes all of them known.
         for key in ["day", "from", "until"] where cycle.has(key) {
             guard let every, let home = every.homes[key] else { continue }
             cycle.complain(
@@ -276,7 +276,7 @@ extension Cycle {
             return .days(count, from: cycle.required("from", date, remedy: remedy, default: .epoch))
         case .once:
             let from = cycle.required("from", date, remedy: "write its first day, as from: 2026-01-15", default: .epoch)
-            let remedy = "write the day on which it is over, as until: 2026-02-15"
+            let remedy = "write the first day after it, as until: 2026-02-15"
             let until = cycle.required("until", date, remedy: remedy, default: .latest)
             if until <= from {
                 let problem = "\(until) isn't after \(from)"
@@ -305,7 +305,7 @@ extension Cycle {
     }
 }
 
-/// What stands behind `every`.
+/// The value of `every`.
 private enum CycleLength {
     case day, week, month, year, once
     case days(Int)
@@ -321,7 +321,7 @@ private enum CycleLength {
         }
     }
 
-    /// Keys that belong to other lengths, with one of these.
+    /// Keys that only other lengths have, with one of those lengths.
     var homes: [String: String] {
         switch self {
         case .day: ["day": "month", "from": "once", "until": "once"]

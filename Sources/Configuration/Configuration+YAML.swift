@@ -1,17 +1,16 @@
 import Accounting
 
 extension Configuration {
-    /// Reads a configuration file; what it doesn't set has its default, also in an empty file.
+    /// Reads a configuration file. Settings that it doesn't have get their defaults; the file may be empty.
     ///
     /// - Parameters:
     ///   - bytes: the file, at most 1 MiB of UTF-8.
     ///   - file: its name for messages.
-    ///   - zoneProblem: says what is wrong with a named time zone, in words that can follow a colon, or nil. The name
-    ///     has only letters, digits and `_+-/`, and can't lead out of the zone database.
-    ///   - isPresent: whether there is a device now that fits a pattern; where there is none, that is noted.
-    ///   - isProgram: whether a program can be started now; where it can't, that is noted.
-    /// - Throws: `ConfigurationErrors` with everything that is wrong; a syntax error stands there alone, as what comes
-    ///   after one can't be read.
+    ///   - zoneProblem: why a named time zone can't be used, in words that can follow a colon, or nil. The name has
+    ///     only letters, digits and `_+-/`, and can't lead out of the zone database.
+    ///   - isPresent: whether a device that matches a pattern exists now; if not, `notes` has it.
+    ///   - isProgram: whether a program can be started now; if not, `notes` has it.
+    /// - Throws: `ConfigurationErrors` with all errors. A syntax error is the only one, because the rest can't be read.
     package init(
         yaml bytes: [UInt8], file: String, zoneProblem: @escaping (String) -> String?,
         isPresent: @escaping (DevicePattern) -> Bool = { _ in true },
@@ -73,7 +72,7 @@ extension Configuration.Storage {
 }
 
 extension Configuration.Devices {
-    /// More than any machine needs; a device is compared with each.
+    /// More than any machine needs. Each device is compared with all patterns.
     private static let patternLimit = 1000
 
     fileprivate init(_ devices: inout MappingReader, defaults: Self) {
@@ -102,7 +101,7 @@ extension Configuration.Metrics {
     }
 }
 
-/// Decodes the whole path of a directory.
+/// Decodes the absolute path of a directory.
 private func absoluteDirectory(_ node: YAMLNode) throws(Complaint) -> String {
     let remedy = "write the whole path, such as /var/lib/netusage/csv"
     let text = try node.text(of: "a directory", remedy: remedy)

@@ -1,7 +1,7 @@
 import Accounting
 import CivilTime
 
-/// What the owner can set, checked: every value in here is possible.
+/// The settings of the configuration file. All values are checked.
 package struct Configuration: Hashable, Sendable {
     package struct Sampling: Hashable, Sendable {
         /// How often readings are taken.
@@ -11,7 +11,7 @@ package struct Configuration: Hashable, Sendable {
     }
 
     package struct Storage: Hashable, Sendable {
-        /// How often what was booked is written to disk.
+        /// How often booked bytes are written to disk.
         package var flushInterval: Span
         /// How long 5-minute buckets are kept.
         package var keepBuckets: Span
@@ -20,7 +20,7 @@ package struct Configuration: Hashable, Sendable {
     package struct Devices: Hashable, Sendable {
         /// Devices that aren't metered.
         package var exclude: [DevicePattern]
-        /// Classes of devices that are one series each.
+        /// Classes of devices. Each class has one series.
         package var collapse: [DevicePattern]
     }
 
@@ -31,11 +31,11 @@ package struct Configuration: Hashable, Sendable {
         package var addresses: Bool
     }
 
-    /// A file a day that says once a minute what the day has come to.
+    /// A file for each day, with the day's bytes so far once a minute.
     package struct CSVLog: Hashable, Sendable {
-        /// Where the files are; absolute.
+        /// The absolute path of the files' directory.
         package var directory: String
-        /// What is written down: `uplink`, or what `/metrics` shows as `device`.
+        /// The account in the files: `uplink`, or a label `device` of `/metrics`.
         package var device: String
     }
 
@@ -47,10 +47,10 @@ package struct Configuration: Hashable, Sendable {
     package var metrics: Metrics
     package var csvLog: CSVLog?
     package var plans: Plans
-    /// What isn't wrong but may not be meant, each with its place.
+    /// Settings that are allowed but may be mistakes, each with its place.
     package var notes: [ConfigurationErrors.Entry]
 
-    /// What holds without a file.
+    /// The configuration without a file.
     package static let defaults = Configuration(
         timezone: .local,
         weekStarts: .monday,

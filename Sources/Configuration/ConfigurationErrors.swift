@@ -1,21 +1,21 @@
-/// Everything that is wrong with one configuration file, in the order of the file.
+/// All errors of one configuration file, in the order of the file.
 package struct ConfigurationErrors: Error, Hashable, Sendable {
-    /// One thing that is wrong, and what to do about it.
+    /// One error and its remedy.
     package struct Entry: Hashable, Sendable {
         package let file: String
-        /// Nil where the error belongs to no place, as when the file can't be read.
+        /// Nil if the error has no place, for example when the file can't be read.
         package let place: FilePlace?
-        /// The setting, as "sampling.interval" or "devices.exclude[2]" (counted from 0); empty for the file as a whole.
+        /// The setting, like "sampling.interval" or "devices.exclude[2]" (counted from 0); empty for the whole file.
         package let keyPath: String
         package let problem: String
-        /// Empty where `problem` says all there is.
+        /// Empty if `problem` says it.
         package let remedy: String
     }
 
     /// Never empty.
     package let entries: [Entry]
 
-    /// An error without a place; `problem` is to name its remedy too.
+    /// An error without a place. `problem` must say the remedy, too.
     package init(file: String, problem: String) {
         entries = [Entry(file: file, place: nil, keyPath: "", problem: problem, remedy: "")]
     }
@@ -40,7 +40,7 @@ extension ConfigurationErrors.Entry {
 }
 
 extension ConfigurationErrors.Entry: CustomStringConvertible {
-    /// One line, as `netusage.yaml:3:13: sampling.interval: "fast" is not a duration; write one such as 1s`.
+    /// One line: `netusage.yaml:3:13: sampling.interval: "fast" is not a duration; write one such as 1s`.
     package var description: String {
         var line = file
         if let place { line += ":\(place.line):\(place.column)" }

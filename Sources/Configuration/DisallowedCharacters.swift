@@ -1,10 +1,10 @@
-/// Checks that a file is UTF-8, holds only characters that can be seen, and no directive.
+/// Checks that a file is UTF-8 and has only visible characters and no directives.
 ///
-/// Stricter than YAML: the breaks U+0085, U+2028 and U+2029 are refused, as editors show no new line where YAML begins
-/// one, and so are tabs, except in comments. A byte order mark may stand at the very start.
-/// Directives are refused before libyaml sees them: the time it takes for them grows with the square of their number.
-/// - Returns: the place behind the last character.
-/// - Throws: `Finding` for the first thing that isn't allowed.
+/// This is stricter than YAML. Line breaks U+0085, U+2028 and U+2029 are refused, because editors show no new line for
+/// them. Tabs are refused, except in comments. A byte order mark may begin the file.
+/// Directives are refused before libyaml sees them, because its time grows with the square of their number.
+/// - Returns: the place after the last character.
+/// - Throws: `Finding` for the first character that isn't allowed.
 func rejectDisallowedCharacters(in bytes: [UInt8]) throws(Finding) -> FilePlace {
     let text = bytes.dropByteOrderMark()
     var place = FilePlace.start
@@ -12,7 +12,7 @@ func rejectDisallowedCharacters(in bytes: [UInt8]) throws(Finding) -> FilePlace 
     var followsCarriageReturn = false
     var isComment = false
     var followsSpace = true
-    // Decoding puts U+FFFD where bytes aren't UTF-8; up to there `offset` is right.
+    // Decoding puts U+FFFD for bytes that aren't UTF-8. `offset` is right up to the first of them.
     for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
         if scalar == "\u{FFFD}", !text[offset...].starts(with: "\u{FFFD}".utf8) {
             throw Finding(at: place, Complaint(problem: "the file is not UTF-8 text", remedy: "save it as UTF-8"))
@@ -55,7 +55,7 @@ private func hexadecimal(_ scalar: Unicode.Scalar) -> String {
 }
 
 extension [UInt8] {
-    /// The bytes behind a leading U+FEFF, which some editors write.
+    /// The bytes without a leading U+FEFF, which some editors write.
     func dropByteOrderMark() -> ArraySlice<UInt8> {
         starts(with: [0xEF, 0xBB, 0xBF]) ? dropFirst(3) : self[...]
     }

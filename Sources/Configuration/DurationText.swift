@@ -6,7 +6,7 @@ private let units: [(name: String, nanoseconds: Int64)] = [
     ("s", 1_000_000_000), ("ms", 1_000_000),
 ]
 
-/// A decoder of durations such as "500ms", "62d" or "1h30m", both ends of the range allowed.
+/// A decoder of durations like "500ms", "62d" or "1h30m". Both ends of the range are allowed.
 ///
 /// Whole numbers, each with its unit, the longest unit first and none twice. A day has 24 hours here.
 func duration(in range: ClosedRange<Span>) -> (YAMLNode) throws(Complaint) -> Span {
@@ -19,7 +19,7 @@ func duration(in range: ClosedRange<Span>) -> (YAMLNode) throws(Complaint) -> Sp
 }
 
 extension Span {
-    /// Nil for what isn't a duration; one longer than 292 years is as long as can be.
+    /// Nil for any other text. A duration over 292 years becomes the longest possible one.
     fileprivate init?(durationText text: String) {
         var rest = Array(text.utf8)[...]
         var shorterUnits = units[...]

@@ -1,4 +1,4 @@
-/// What is wrong with a value, not yet with its place.
+/// An error in a value, still without its place.
 struct Complaint: Error, Hashable {
     /// What is wrong, in words that can follow the setting's name and a colon.
     let problem: String
@@ -6,7 +6,7 @@ struct Complaint: Error, Hashable {
     let remedy: String
 }
 
-/// A complaint with its place in the file: thrown where nothing sensible can be read after it, else collected.
+/// A complaint with its place in the file. It is thrown if the rest of the file can't be read, otherwise collected.
 struct Finding: Error, Hashable {
     let place: FilePlace
     let path: SettingPath
@@ -24,9 +24,9 @@ struct Finding: Error, Hashable {
     }
 }
 
-/// The name of a setting with those of all mappings and lists around it.
+/// The name of a setting with the names of all mappings and lists around it.
 struct SettingPath: Hashable {
-    /// As "devices.exclude[2]"; empty for the whole file.
+    /// Like "devices.exclude[2]"; empty for the whole file.
     let text: String
 
     static let root = SettingPath(text: "")
@@ -38,8 +38,8 @@ struct SettingPath: Hashable {
         return SettingPath(text: text.isEmpty ? name : "\(text).\(name)")
     }
 
-    /// The path of a key that is a word of small letters, as settings are; else the path around it, as the key may be a
-    /// secret that stands in the wrong place.
+    /// The path of a key that is a lowercase word, like all settings. For any other key the path around it, because the
+    /// key may be a secret in the wrong place.
     func word(_ key: String) -> SettingPath {
         let isWord = { (byte: UInt8) in byte.isASCIILetter && byte == byte.asciiLowercased || byte == UInt8(ascii: "_")
         }

@@ -27,7 +27,7 @@ private func nanoseconds(of text: [UInt8]) -> Int64? {
             let count = Double(String(decoding: Array("0".utf8) + digits + Array("0".utf8), as: UTF8.self)),
             let unit = units.first(where: { $0.name.utf8.elementsEqual(letters) })
         else { return nil }
-        // The zero behind the digits only matters behind a point.
+        // The zero that is added after the digits changes the count only if there is no point.
         sum += (digits.contains(UInt8(ascii: ".")) ? count : count / 10) * unit.nanoseconds
     }
     return sum < 9e18 ? Int64(sum) : nil

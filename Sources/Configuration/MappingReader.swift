@@ -1,24 +1,24 @@
-/// Reads the keys of one mapping, each with its type and default, and collects what is wrong with them.
+/// Reads the keys of one mapping, each with its type and default, and collects their errors.
 ///
-/// Ask for each key there can be; what then hasn't been asked for is an unknown key. A value that is wrong counts as
-/// the default, so that reading goes on: look at `findings` before using anything.
+/// Ask for each possible key; all other keys are unknown. A wrong value counts as the default so that reading goes on:
+/// check `findings` before you use anything.
 struct MappingReader {
     private(set) var findings: [Finding] = []
-    /// What isn't wrong but may not be meant.
+    /// Settings that are allowed but may be mistakes.
     private(set) var notes: [Finding] = []
     private let path: SettingPath
     private let place: FilePlace
     private let entries: [YAMLEntry]
-    /// Whether something else stands where keys and values should, so that nothing is missing in it.
+    /// Whether there is a value that isn't a mapping. Then missing keys aren't reported.
     private let isSomethingElse: Bool
     private let showsText: Bool
     private var knownKeys: [String] = []
 
-    /// Nothing and null count as an empty mapping, anything else that isn't one is a finding.
+    /// No node and null count as an empty mapping. Anything else that isn't a mapping is a finding.
     ///
     /// - Parameters:
-    ///   - example: How such a mapping may look.
-    ///   - showsText: Whether messages may repeat texts of the file; no for a file with secrets.
+    ///   - example: An example of the mapping.
+    ///   - showsText: Whether messages may repeat texts of the file; false for a file with secrets.
     init(_ node: YAMLNode?, path: SettingPath, example: String? = nil, showsText: Bool = true) {
         self.path = path
         self.showsText = showsText
@@ -36,12 +36,12 @@ struct MappingReader {
         case .mapping(let entries): self.entries = entries
         case .rejected: entries = []
         case .scalar(let text, isPlain: _):
-            let shown = { (text: String) in showsText ? quoted(text) : "a text" }
+            let shown = { (text: String) in showsText ? quoted(text) : "this text" }
             entries = []
-            findings = [Finding(at: node.place, path, .notAMapping(shown(text) + " stands here", example))]
+            findings = [Finding(at: node.place, path, .notAMapping(shown(text) + " is not a mapping", example))]
         case .sequence:
             entries = []
-            findings = [Finding(at: node.place, path, .notAMapping("a list stands here", example))]
+            findings = [Finding(at: node.place, path, .notAMapping("this is a list, not a mapping", example))]
         }
     }
 
@@ -53,9 +53,9 @@ struct MappingReader {
         return read(node, path.key(key), decode) ?? fallback
     }
 
-    /// A key with one value that there must be.
+    /// A key with one value; a missing key is a finding.
     ///
-    /// - Parameter remedy: What to write if it isn't there, in words that can follow a semicolon.
+    /// - Parameter remedy: What to write if the key is missing, in words that can follow a semicolon.
     mutating func required<Value>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value, remedy: String, default fallback: Value
     ) -> Value {
@@ -67,18 +67,18 @@ struct MappingReader {
         return read(node, path.key(key), decode) ?? fallback
     }
 
-    /// A key with one value, where none has a meaning of its own.
+    /// A key with one value; `nil` if the key is missing or its value is wrong.
     mutating func optional<Value>(_ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value) -> Value? {
         node(of: key).flatMap { read($0, path.key(key), decode) }
     }
 
-    /// Whether a key stands here; asking makes it known.
+    /// Whether the mapping has a key. This makes the key known.
     mutating func has(_ key: String) -> Bool { node(of: key) != nil }
 
-    /// Whether a key stands here without a value.
+    /// Whether the mapping has a key without a value.
     mutating func isNull(_ key: String) -> Bool { node(of: key)?.isNull ?? false }
 
-    /// Complains about a key's value; about the mapping if the key isn't there.
+    /// Complains about a key's value, or about the mapping if the key is missing.
     mutating func complain(about key: String, _ complaint: Complaint) {
         findings.append(Finding(at: node(of: key)?.place ?? place, path.key(key), complaint))
     }
@@ -94,7 +94,7 @@ struct MappingReader {
         notes.append(Finding(at: node?.place ?? place, path, complaint))
     }
 
-    /// A key with further keys under it; `nil` when it isn't there.
+    /// A key with a mapping; `nil` if the key is missing.
     mutating func optionalMapping<Value>(
         _ key: String, example: String, _ decode: (inout MappingReader) -> Value
     ) -> Value? {
@@ -110,7 +110,7 @@ struct MappingReader {
         return nodes.enumerated().map { index, node in decoded(node, path.key(key).item(index), decode) }
     }
 
-    /// A key with further keys under it; what they are when the key isn't there is the defaults of these.
+    /// A key with a mapping. If the key is missing, all keys of the mapping have their defaults.
     mutating func mapping<Value>(
         _ key: String, example: String? = nil, _ decode: (inout MappingReader) -> Value
     ) -> Value {
@@ -128,7 +128,7 @@ struct MappingReader {
         return value
     }
 
-    /// A key with a list in which nothing stands twice.
+    /// A key with a list without duplicates.
     mutating func list<Item: Hashable>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, default fallback: [Item]
     ) -> [Item] {
@@ -146,11 +146,11 @@ struct MappingReader {
         return items
     }
 
-    /// A key with a list of anything; `nil` when there is none. Items that are wrong are left out.
+    /// A key with a list; `nil` when there is none. Wrong items are left out.
     ///
     /// - Parameters:
-    ///   - example: How such a list may look.
-    ///   - isSecret: Whether no message may repeat a text that stands there.
+    ///   - example: An example of the list.
+    ///   - isSecret: Whether messages must not repeat texts of the list.
     mutating func sequence<Item>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, example: String = "[lo, wg0]",
         isSecret: Bool = false
@@ -166,7 +166,7 @@ struct MappingReader {
         }
     }
 
-    /// A key whose own keys are names of the owner's choice, each with one value, in the order of the file.
+    /// A key with a mapping from free names to values, in the order of the file.
     mutating func names<Value>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value
     ) -> [(name: String, value: Value)] {
@@ -179,7 +179,7 @@ struct MappingReader {
         return values
     }
 
-    /// Complains about keys that haven't been asked for; to be called once, after all others.
+    /// Complains about keys that nobody has asked for. Call it once, after all other methods.
     mutating func rejectUnknownKeys() {
         for entry in entries where !knownKeys.contains(where: { $0.utf8.elementsEqual(entry.key.utf8) }) {
             let complaint = Complaint.unknownKey(entry.key, known: knownKeys)
@@ -193,7 +193,7 @@ struct MappingReader {
         return entries.first { $0.key.utf8.elementsEqual(key.utf8) }?.value
     }
 
-    /// The decoded value; nil, after complaining, when it is wrong.
+    /// The decoded value; nil, with a finding, when it is wrong.
     private mutating func read<Value>(
         _ node: YAMLNode, _ path: SettingPath, _ decode: (YAMLNode) throws(Complaint) -> Value
     ) -> Value? {
@@ -237,8 +237,8 @@ extension YAMLNode {
 extension Complaint {
     fileprivate static func notAMapping(_ problem: String, _ example: String?) -> Complaint {
         Complaint(
-            problem: "\(problem), where keys and values should",
-            remedy: example.map { "write them as \($0)" } ?? "write a name, a colon, a space and the value")
+            problem: problem,
+            remedy: example.map { "write keys and values, as \($0)" } ?? "write a name, a colon, a space and the value")
     }
 
     fileprivate static func duplicateItem(first: FilePlace) -> Complaint {

@@ -1,6 +1,6 @@
-/// The name that a mistyped one was likely meant to be; nil when none is near.
+/// The name that was probably meant by a mistyped one; nil when no name is near.
 ///
-/// Near is one slip for each three letters of the name, at least one. Letter case, hyphens and underscores don't count.
+/// Near means at most one slip for each three letters, but one is always allowed. Case, hyphens and `_` don't count.
 func nearestName(to typed: String, among names: [String]) -> String? {
     guard typed.utf8.count <= 60 else { return nil }
     let letters = comparableLetters(typed)
@@ -16,7 +16,7 @@ private func comparableLetters(_ name: String) -> [UInt8] {
     name.asciiLowercased.utf8.filter { $0 != UInt8(ascii: "-") && $0 != UInt8(ascii: "_") }
 }
 
-/// How many insertions, deletions, replacements and swaps of neighbours lead from one text to the other.
+/// How many insertions, deletions, replacements and swaps of neighbours turn one text into the other.
 ///
 /// Source: the "optimal string alignment" form of the Damerau-Levenshtein distance. Takes count × count steps.
 private func editDistance(_ from: [UInt8], _ to: [UInt8]) -> Int {

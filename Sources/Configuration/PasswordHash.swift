@@ -6,12 +6,12 @@ package struct PasswordHash: Hashable, Sendable {
 
     /// The costs that bcrypt knows.
     static let costs: ClosedRange<UInt8> = 4...31
-    /// From here on a check takes longer than a minute, and no client waits so long.
+    /// From this cost on, a check takes longer than a minute, and no client waits so long.
     static let uselessCost: UInt8 = 21
-    /// From here on a check takes more than some 5 seconds, in which no other password is checked.
+    /// From this cost on, a check takes more than about 5 seconds, and all other passwords wait for it.
     static let dearCost: UInt8 = 17
 
-    /// Nil for what isn't a hash.
+    /// Nil for any other text.
     package init?(_ text: String) {
         let bytes = Array(text.utf8)
         guard bytes.count == 60, ["$2a$", "$2b$", "$2y$"].contains(where: { bytes.starts(with: $0.utf8) }),
@@ -25,7 +25,7 @@ package struct PasswordHash: Hashable, Sendable {
         self.cost = cost
     }
 
-    /// A hash that is of no password that anybody can find.
+    /// A hash for which nobody can find a password.
     ///
     /// - Parameter cost: One that bcrypt knows.
     package init(ofNobodyAtCost cost: UInt8) {

@@ -1,9 +1,9 @@
 import Accounting
 
-/// How much of a text of the file a message repeats, in Unicode scalars.
+/// How many Unicode scalars of a text a message repeats.
 private let shownScalars = 60
 
-/// A text of the file as a message shows it: in double quotes, on one line, cut when long.
+/// A text of the file for a message: in double quotes, on one line, cut when long.
 func quoted(_ text: String) -> String {
     var shown = "\""
     for scalar in text.unicodeScalars.prefix(shownScalars) {
@@ -19,7 +19,7 @@ func quoted(_ text: String) -> String {
     return shown + (text.unicodeScalars.count > shownScalars ? "…\"" : "\"")
 }
 
-/// A plan's program as messages and the log show it: without what may be arguments, and those may be secret.
+/// A plan's program for messages and the log: without possible arguments, because they may be secret.
 package func shownProgram(_ text: String) -> String {
     let word = text.utf8.prefix { $0 != UInt8(ascii: " ") }
     return word.count < text.utf8.count ? "\(Substring(word)) …" : text
@@ -35,7 +35,7 @@ extension UInt8 {
 }
 
 extension String {
-    /// A to Z become a to z; no other letter changes, whatever Unicode says of it.
+    /// A to Z become a to z; no other letter changes.
     var asciiLowercased: String {
         String(decoding: utf8.map(\.asciiLowercased), as: UTF8.self)
     }

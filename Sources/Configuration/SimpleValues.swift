@@ -1,7 +1,7 @@
 import Accounting
 import CivilTime
 
-/// Decodes `true` and `false`, and none of the other words that YAML 1.1 has for them.
+/// Decodes `true` and `false`, but not YAML 1.1's other words for them.
 func boolean(_ node: YAMLNode) throws(Complaint) -> Bool {
     let text = try node.text(of: "true or false", remedy: "write true or false")
     switch text {
@@ -12,7 +12,7 @@ func boolean(_ node: YAMLNode) throws(Complaint) -> Bool {
     }
 }
 
-/// What was likely meant by a word that other programs take for true or false.
+/// The probable meaning of a word that other programs accept as true or false.
 private func likelyBoolean(_ text: String) -> String {
     switch text.asciiLowercased {
     case "true", "yes", "on", "y": "true"

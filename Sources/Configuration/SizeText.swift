@@ -1,16 +1,16 @@
 import Accounting
 
-/// A number with decimals, as it stands in a file: exact.
+/// An exact number with decimals.
 struct DecimalText {
     /// Without the point.
     let digits: Int128
-    /// How many of them stand behind it.
+    /// How many of the digits are after the point.
     let decimals: Int
 
-    /// The largest number of digits, so that nothing overflows that is done with them.
+    /// The largest number of digits, so that no calculation overflows.
     private static let maximumDigits = 24
 
-    /// `nil` for what isn't digits with at most one point among them; a sign is none.
+    /// `nil` unless the text is digits with at most one point between them. A sign isn't allowed.
     init?(_ text: some StringProtocol) {
         let parts = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), parts.allSatisfy({ !$0.isEmpty && $0.allSatisfy(\.isASCIIDigit) }),
@@ -20,7 +20,7 @@ struct DecimalText {
         decimals = parts.count == 2 ? parts[1].count : 0
     }
 
-    /// So many times the number, rounded half up; `nil` above `Int64.max`, which is the most that is counted.
+    /// The number multiplied by a factor, rounded half up; `nil` above `Int64.max`, the largest amount.
     func times(_ factor: Int128) -> UInt64? {
         let (product, overflow) = digits.multipliedReportingOverflow(by: factor)
         if overflow { return nil }
@@ -31,7 +31,7 @@ struct DecimalText {
     }
 }
 
-/// A number and its unit, as "1.5 TB" or "100Mbit/s".
+/// A number and its unit, like "1.5 TB" or "100Mbit/s".
 private func numberAndUnit(_ text: String) -> (number: DecimalText, unit: String)? {
     let number = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
     let unit = text[number.endIndex...].drop { $0 == " " }
@@ -54,7 +54,7 @@ private let rateUnits: [(name: String, bits: Int128)] =
 
 /// The bytes of a text such as "312 GB", for the command line.
 ///
-/// - Throws: `SizeError` with a sentence that says what is wrong and what to write.
+/// - Throws: `SizeError` with the problem and the remedy.
 package func bytes(ofSize text: String) throws(SizeError) -> UInt64 {
     do throws(Complaint) {
         return try amount(text, in: sizeUnits.map { ($0.name, $0.bytes) }, .size)
@@ -63,18 +63,18 @@ package func bytes(ofSize text: String) throws(SizeError) -> UInt64 {
     }
 }
 
-/// What is wrong with a size.
+/// Why a text isn't a size.
 package struct SizeError: Error, CustomStringConvertible {
     package let description: String
 }
 
-/// Decodes a size above zero, as "1 TB".
+/// Decodes a size above zero, like "1 TB".
 func size(_ node: YAMLNode) throws(Complaint) -> UInt64 {
     let text = try node.text(of: "a size", remedy: Kind.size.remedy)
     return try positive(try amount(text, in: sizeUnits.map { ($0.name, $0.bytes) }, .size), text, .size)
 }
 
-/// Decodes a rate above zero, as "1 MB/s" or "100 Mbit/s".
+/// Decodes a rate above zero, like "1 MB/s" or "100 Mbit/s".
 func bitsPerSecond(_ node: YAMLNode) throws(Complaint) -> UInt64 {
     let text = try node.text(of: "a rate", remedy: Kind.rate.remedy)
     return try positive(try amount(text, in: rateUnits.map { ($0.name, $0.bits) }, .rate), text, .rate)
@@ -128,7 +128,7 @@ private func amount(_ text: String, in units: [(name: String, factor: Int128)], 
     return amount
 }
 
-/// The unit that was likely meant; "Mbps" are megabits, though it looks more like megabytes.
+/// The unit that was probably meant. "Mbps" means megabits, though its letters are nearer to "MB/s".
 private func likelyUnit(_ name: String, among names: [String]) -> String? {
     if name.hasSuffix("bps"), let bits = names.first(where: { $0 == name.dropLast(3) + "bit/s" }) { return bits }
     if names.contains(name + "/s") { return name + "/s" }
@@ -136,11 +136,11 @@ private func likelyUnit(_ name: String, among names: [String]) -> String? {
 }
 
 private func positive(_ amount: UInt64, _ text: String, _ kind: Kind) throws(Complaint) -> UInt64 {
-    if amount == 0 { throw Complaint(problem: "\(quoted(text)) is nothing", remedy: "write \(kind.name) above 0") }
+    if amount == 0 { throw Complaint(problem: "\(quoted(text)) is zero", remedy: "write \(kind.name) above 0") }
     return amount
 }
 
-/// Decodes a share of a limit, as "80%" or "99.5%".
+/// Decodes a share of a limit, like "80%" or "99.5%".
 func share(_ node: YAMLNode) throws(Complaint) -> Share {
     let remedy = "write a percentage above 0% and up to 1000%, such as 80%"
     let text = try node.text(of: "a percentage", remedy: remedy)

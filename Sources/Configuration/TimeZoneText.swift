@@ -1,9 +1,9 @@
 import CivilTime
 
-/// Decodes `local`, `UTC`, `Z`, an offset as "+05:30" or the name of a zone.
+/// Decodes `local`, `UTC`, `Z`, an offset like "+05:30" or the name of a zone.
 ///
-/// - Parameter zoneProblem: see `Configuration.init(yaml:file:zoneProblem:)`; asked only for names that are safe to
-///   put behind the path of the zone database.
+/// - Parameter zoneProblem: see `Configuration.init(yaml:file:zoneProblem:)`. It gets only names that are safe to
+///   append to the path of the zone database.
 func timeZone(_ node: YAMLNode, zoneProblem: (String) -> String?) throws(Complaint) -> TimeZoneSetting {
     let text = try node.text(of: "a time zone", remedy: Complaint.timezoneRemedy)
     let zone = try timeZone(of: text)
@@ -11,9 +11,9 @@ func timeZone(_ node: YAMLNode, zoneProblem: (String) -> String?) throws(Complai
     return zone
 }
 
-/// The zone of a text such as "Europe/Berlin", for the command line; whether there is such a zone isn't looked up.
+/// The zone of a text such as "Europe/Berlin", for the command line. Doesn't check that the zone exists.
 ///
-/// - Throws: `TimeZoneError` with a sentence that says what is wrong and what to write.
+/// - Throws: `TimeZoneError` with the problem and the remedy.
 package func timeZone(ofText text: String) throws(TimeZoneError) -> TimeZoneSetting {
     do throws(Complaint) {
         return try timeZone(of: text)
@@ -22,7 +22,7 @@ package func timeZone(ofText text: String) throws(TimeZoneError) -> TimeZoneSett
     }
 }
 
-/// What is wrong with the text of a time zone.
+/// Why a text isn't a time zone.
 package struct TimeZoneError: Error, CustomStringConvertible {
     package let description: String
 }
@@ -50,7 +50,7 @@ private func offsetSeconds(_ text: String) -> Int? {
     return bytes[0] == UInt8(ascii: "-") ? -seconds : seconds
 }
 
-/// Whether a name leads nowhere but into the zone database: no dots, no root, nothing empty between slashes.
+/// Whether a name can't lead out of the zone database: no dots, no slash at the start, no empty part between slashes.
 private func isZoneName(_ text: String) -> Bool {
     let bytes = Array(text.utf8)
     let components = bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)

@@ -1,8 +1,8 @@
 extension WebConfiguration.TLS {
-    /// More than anybody lists.
+    /// More than anybody needs.
     private static let itemLimit = 1000
 
-    /// Nil when the file asks for no TLS; an error in `tls` gives any value.
+    /// Nil when the file asks for no TLS. After an error in `tls` the value means nothing.
     init?(_ tls: inout MappingReader, folder: String) {
         let certificate = tls.source("cert", folder)
         let key = tls.source("key", folder)
@@ -38,10 +38,10 @@ extension WebConfiguration.TLS {
                 let problem = "has suites of TLS 1.3 only, and max_version is below it: nobody could connect"
                 tls.complain(about: "cipher_suites", Complaint(problem: problem, remedy: "add some of TLS 1.2"))
             }
-            minimum = .tls13  // The older versions have none to choose from.
+            minimum = .tls13  // Older versions would have no suite.
         }
         clients = tls.clients(policy, authority, names?.map(\.item))
-        // What is missing has been complained about, and the value isn't used.
+        // A missing source is a finding, so the value isn't used.
         self.certificate = certificate ?? .inline([])
         self.key = key ?? .inline([])
         versions = min(minimum, maximum)...maximum
@@ -58,18 +58,18 @@ extension WebConfiguration.TLS {
 }
 
 extension MappingReader {
-    /// A PEM text that stands under a key, or in the file that the key with `_file` names; nil for neither.
+    /// The PEM text of a key, or the file of the key with `_file`; nil if both are missing.
     fileprivate mutating func source(_ key: String, _ folder: String) -> WebConfiguration.TLS.Source? {
         let text = optional(key, pemText)?.flatMap { $0 }
         let file = optional("\(key)_file", filePath)?.flatMap { $0 }
         if text != nil && file != nil {
-            complain(about: key, Complaint(problem: "stands beside \(key)_file", remedy: "write one of the two"))
+            complain(about: key, Complaint(problem: "is there beside \(key)_file", remedy: "write one of the two"))
         }
         if let text { return .inline(text) }
         return file.map { .file($0.hasPrefix("/") ? $0 : folder + $0) }
     }
 
-    /// What clients have to show; complains about what doesn't fit together.
+    /// The certificates that clients must show. Complains about settings that don't fit together.
     fileprivate mutating func clients(
         _ policy: WebConfiguration.TLS.ClientPolicy, _ authority: WebConfiguration.TLS.Source?, _ names: [String]?
     ) -> WebConfiguration.TLS.Clients {
@@ -117,7 +117,7 @@ private func pemText(_ node: YAMLNode) throws(Complaint) -> [UInt8]? {
     return text.isEmpty ? nil : Array(text.utf8)
 }
 
-/// Decodes a path; nil for an empty one. A PEM text isn't one, and isn't repeated anywhere.
+/// Decodes a path; nil for an empty one. A PEM text is refused, and messages don't repeat it.
 private func filePath(_ node: YAMLNode) throws(Complaint) -> String? {
     if node.isNull { return nil }
     let text = try node.text(of: "a file's path", remedy: "write the path of a PEM file")
@@ -141,7 +141,7 @@ private func clientPolicy(_ node: YAMLNode) throws(Complaint) -> WebConfiguratio
     case "": return .none
     case "RequestClientCert", "RequireAnyClientCert", "RequireClientCert":
         throw Complaint(
-            problem: "takes certificates that nobody has checked, which anybody can make, so it isn't offered",
+            problem: "isn't offered: it accepts certificates that nobody has checked and that anybody can make",
             remedy: "write RequireAndVerifyClientCert, with a client_ca_file")
     default: return try choice(node)
     }

@@ -1,6 +1,6 @@
 extension WebConfiguration {
-    /// What a new configuration protects less than this one, a sentence for each; a file that is half written may look
-    /// so. That TLS is switched on or off isn't looked at.
+    /// The protection that a new configuration takes away, as sentences. A half-written file may take some away.
+    /// Switching TLS on or off doesn't count.
     package func weakenings(in new: WebConfiguration) -> [String] {
         var found: [String] = []
         let gone = users.keys.count { new.users[$0] == nil }
@@ -38,11 +38,11 @@ extension WebConfiguration.TLS {
         }
         if let names = clients.allowedNames, new.clients.areRequired {
             if new.clients.allowedNames.map({ !Set($0).isSubset(of: names) }) ?? true {
-                found.append("certificates with other names are taken")
+                found.append("certificates with other names are accepted")
             }
         }
-        if new.versions.lowerBound < versions.lowerBound { found.append("older versions of TLS are taken") }
-        if !Set(new.cipherSuites).isSubset(of: cipherSuites) { found.append("other cipher suites are taken") }
+        if new.versions.lowerBound < versions.lowerBound { found.append("older versions of TLS are accepted") }
+        if !Set(new.cipherSuites).isSubset(of: cipherSuites) { found.append("other cipher suites are accepted") }
         return found
     }
 }

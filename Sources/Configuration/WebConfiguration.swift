@@ -1,9 +1,9 @@
 /// The web-config file that every Prometheus exporter takes: TLS, users, headers, a limit of requests
 /// (<https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>).
 package struct WebConfiguration: Hashable, Sendable {
-    /// `http_server_config.headers`: what every answer carries.
+    /// `http_server_config.headers`: part of every answer.
     package struct Header: Hashable, Sendable {
-        /// The headers that can be set, by the names that HTTP gives them.
+        /// The headers that can be set, by their HTTP names.
         package enum Name: String, CaseIterable, Sendable {
             case contentSecurityPolicy = "Content-Security-Policy"
             case frameOptions = "X-Frame-Options"
@@ -18,7 +18,7 @@ package struct WebConfiguration: Hashable, Sendable {
 
     /// `rate_limit`: a token bucket that all requests share.
     package struct RateLimit: Hashable, Sendable {
-        /// How often a token comes back; more than 0.
+        /// The time between two new tokens; more than 0.
         package var intervalNanoseconds: Int64
         /// How many requests may come at once.
         package var burst: UInt32
@@ -30,7 +30,7 @@ package struct WebConfiguration: Hashable, Sendable {
     /// The hashes of passwords by the bytes of the user's name.
     package var users: [[UInt8]: PasswordHash]
 
-    /// What holds without a file.
+    /// The configuration without a file.
     package static let none = WebConfiguration(tls: nil, headers: [], rateLimit: nil, users: [:])
 }
 
@@ -43,7 +43,7 @@ extension WebConfiguration {
             case inline([UInt8])
         }
 
-        /// What clients have to show.
+        /// The certificates that clients must show.
         package enum Clients: Hashable, Sendable {
             /// `NoClientCert`.
             case anonymous
@@ -90,7 +90,7 @@ extension WebConfiguration {
             case ecdheRSAWithAES128CBC = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"
             case ecdheECDSAWithAES256CBC = "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"
             case ecdheRSAWithAES256CBC = "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"
-            // Without forward secrecy: only for an owner who names them.
+            // Without forward secrecy: only if the file names them.
             case rsaWithAES128GCM = "TLS_RSA_WITH_AES_128_GCM_SHA256"
             case rsaWithAES256GCM = "TLS_RSA_WITH_AES_256_GCM_SHA384"
             case rsaWithAES128CBC = "TLS_RSA_WITH_AES_128_CBC_SHA"
@@ -107,7 +107,7 @@ extension WebConfiguration {
                 }
             }
 
-            /// What holds without `cipher_suites`: those up to TLS 1.2 that have forward secrecy, the best first.
+            /// The suites without `cipher_suites`: those up to TLS 1.2 with forward secrecy, the best first.
             package static let standard: [CipherSuite] = [
                 .ecdheECDSAWithAES128GCM, .ecdheRSAWithAES128GCM, .ecdheECDSAWithAES256GCM, .ecdheRSAWithAES256GCM,
                 .ecdheECDSAWithChaCha20, .ecdheRSAWithChaCha20, .ecdheECDSAWithAES128CBC, .ecdheRSAWithAES128CBC,
@@ -119,15 +119,15 @@ extension WebConfiguration {
         package var key: Source
         package var clients: Clients
         package var versions: ClosedRange<Version>
-        /// Up to TLS 1.2, the preferred first; empty only where TLS 1.3 is the least.
+        /// Suites up to TLS 1.2, the preferred first; empty only if TLS 1.3 is the minimum.
         package var cipherSuites: [CipherSuite]
-        /// The preferred first; nil for those that the library prefers.
+        /// The preferred first; nil for the library's choice.
         package var curves: [Curve]?
     }
 }
 
 extension WebConfiguration.TLS.Clients {
-    /// What certificates of clients are checked against.
+    /// The authority that checks certificates of clients.
     package var authority: WebConfiguration.TLS.Source? {
         switch self {
         case .anonymous: nil
@@ -135,7 +135,7 @@ extension WebConfiguration.TLS.Clients {
         }
     }
 
-    /// The names of which a client's certificate must have one; nil for any.
+    /// A client's certificate must have one of these names; nil for any.
     package var allowedNames: [String]? {
         switch self {
         case .anonymous, .verifiedIfGiven: nil
@@ -143,7 +143,7 @@ extension WebConfiguration.TLS.Clients {
         }
     }
 
-    /// Whether nobody gets in without a certificate.
+    /// Whether all clients need a certificate.
     package var areRequired: Bool {
         switch self {
         case .anonymous, .verifiedIfGiven: false

@@ -1,19 +1,19 @@
-/// What a web-config file says.
+/// A decoded web-config file.
 ///
-/// No message about one repeats a text of the file: it holds keys and hashes, and texts that stand in the wrong place.
+/// No message repeats a text of the file, because any text may be a key, a hash or a secret in the wrong place.
 package struct WebConfigurationText: Hashable, Sendable {
     package let configuration: WebConfiguration
-    /// What isn't wrong but may not be meant.
+    /// Settings that are allowed but may be mistakes.
     package let notes: [ConfigurationErrors.Entry]
-    /// Whether nothing stands there but comments: a file that is being written may look so.
+    /// Whether the file has only comments: a file that is being written may look like that.
     package let isBlank: Bool
 
     /// Reads a web-config file; an empty one asks for nothing.
     ///
     /// - Parameters:
     ///   - bytes: The file, at most 1 MiB of UTF-8.
-    ///   - file: Its path; files that it names are taken from its folder.
-    /// - Throws: `ConfigurationErrors` with everything that is wrong.
+    ///   - file: Its path. Paths in the file start from its folder.
+    /// - Throws: `ConfigurationErrors` with all errors.
     package init(yaml bytes: [UInt8], file: String) throws(ConfigurationErrors) {
         let document: YAMLDocument
         do throws(Finding) {
@@ -27,7 +27,7 @@ package struct WebConfigurationText: Hashable, Sendable {
         reader.rejectNull("tls_server_config", remedy: "write cert_file and key_file under it, or remove it")
         configuration.tls = reader.mapping("tls_server_config") { WebConfiguration.TLS(&$0, folder: folder) }
         configuration.headers = reader.mapping("http_server_config") { server in
-            _ = server.value("http2", switchValue, default: true)  // There is HTTP/1.1 only; scrapers don't mind.
+            _ = server.value("http2", switchValue, default: true)  // The server has only HTTP/1.1; scrapers don't mind.
             return server.mapping("headers") { $0.headers() }
         }
         configuration.rateLimit = reader.mapping("rate_limit") { $0.rateLimit() }
@@ -42,7 +42,7 @@ package struct WebConfigurationText: Hashable, Sendable {
 }
 
 extension MappingReader {
-    /// Complains about a key without a value: a file that is half written may end so.
+    /// Complains about a key without a value: a file that is half written may end like that.
     fileprivate mutating func rejectNull(_ key: String, remedy: String) {
         if isNull(key) { complain(about: key, Complaint(problem: "has no value", remedy: remedy)) }
     }
@@ -86,7 +86,7 @@ extension MappingReader {
     }
 }
 
-/// Decodes true or false, without repeating the text.
+/// Decodes true or false. Messages don't repeat the text.
 func switchValue(_ node: YAMLNode) throws(Complaint) -> Bool {
     do {
         return try boolean(node)
@@ -95,7 +95,7 @@ func switchValue(_ node: YAMLNode) throws(Complaint) -> Bool {
     }
 }
 
-/// Decodes one of the words that an enumeration is made of, without repeating it.
+/// Decodes one of the words of an enumeration. Messages don't repeat the text.
 func choice<Value: RawRepresentable<String> & CaseIterable>(_ node: YAMLNode) throws(Complaint) -> Value {
     let remedy = "write one of \(Value.allCases.map(\.rawValue).joined(separator: ", "))"
     let text = try node.text(of: "a word", remedy: remedy)

@@ -1,21 +1,21 @@
 /// A YAML file as a tree of values, limited to what a configuration needs.
 ///
-/// There is one document, without directives, anchors, aliases, merge keys and tags; keys are texts and stand once.
+/// One document without directives, anchors, aliases, merge keys and tags. Keys are texts, and none appears twice.
 struct YAMLDocument {
-    /// More than any configuration written by hand, with much room.
+    /// Much more than any configuration written by hand.
     static let byteLimit = 1 << 20
-    /// How many mappings and lists may stand in one another.
+    /// How deep mappings and lists may be nested.
     static let depthLimit = 32
-    /// How many scalars, lists and mappings there may be, keys counted.
+    /// How many scalars, lists and mappings there may be, including keys.
     static let nodeLimit = 100_000
 
     /// Nil for a file that is empty or has comments only.
     let root: YAMLNode?
-    /// What was met beside the syntax, in no particular order.
+    /// Errors other than syntax errors, in no particular order.
     let findings: [Finding]
 
-    /// - Parameter showsText: Whether findings may repeat texts of the file; no for a file with secrets.
-    /// - Throws: `Finding` for wrong syntax and for what is over a limit: the rest then can't be read.
+    /// - Parameter showsText: Whether findings may repeat texts of the file; false for a file with secrets.
+    /// - Throws: `Finding` for wrong syntax or a file over a limit: the rest can't be read then.
     init(_ bytes: [UInt8], showsText: Bool = true) throws(Finding) {
         guard bytes.count <= Self.byteLimit else {
             throw Finding(
@@ -54,7 +54,7 @@ struct YAMLDocument {
 }
 
 extension Finding {
-    /// At `end` at the latest: libyaml adds a line to a file that doesn't end with one.
+    /// The finding at `end` or earlier: libyaml adds a line end to a file that doesn't end with one.
     fileprivate func clamped(to end: FilePlace) -> Finding {
         Finding(at: min(place, end), path, complaint)
     }

@@ -1,6 +1,6 @@
 import CYAML
 
-/// What libyaml says about one piece of a file.
+/// libyaml's event for one piece of a file.
 struct YAMLEvent {
     enum Kind {
         case documentStart
@@ -11,7 +11,7 @@ struct YAMLEvent {
         /// The end of the innermost list or mapping.
         case collectionEnd
         case streamEnd
-        /// What says nothing here: the start of the stream, the end of a document.
+        /// An event that doesn't matter here: the start of the stream, the end of a document.
         case boundary
     }
 
@@ -23,9 +23,9 @@ struct YAMLEvent {
 
 /// libyaml's event parser over bytes that it owns.
 ///
-/// Not copyable, because it frees what libyaml and it have allocated.
+/// Not copyable, because it frees its own memory and libyaml's.
 struct YAMLEventParser: ~Copyable {
-    /// On the heap, as libyaml keeps a pointer to it within itself.
+    /// On the heap, because libyaml keeps a pointer to it within itself.
     private let parser: UnsafeMutablePointer<yaml_parser_t>
     private let input: UnsafeMutableBufferPointer<UInt8>
 
@@ -49,7 +49,7 @@ struct YAMLEventParser: ~Copyable {
         input.deallocate()
     }
 
-    /// The next event; not to be asked for again after the end of the stream or an error.
+    /// The next event. Don't call it again after the end of the stream or an error.
     /// - Throws: `Finding` for wrong syntax.
     func next() throws(Finding) -> YAMLEvent {
         var event = yaml_event_t()
@@ -81,7 +81,7 @@ extension YAMLEvent {
         case YAML_ALIAS_EVENT: kind = .alias(name: event.data.alias.anchor.map { String(cString: $0) } ?? "")
         case YAML_SCALAR_EVENT:
             let scalar = event.data.scalar
-            // By its length: an escape in double quotes can put a NUL into it.
+            // Read by its length: an escape in double quotes can put a NUL into it.
             let bytes = UnsafeBufferPointer(start: scalar.value, count: scalar.length)
             kind = .scalar(
                 text: String(decoding: bytes, as: UTF8.self), isPlain: scalar.style == YAML_PLAIN_SCALAR_STYLE)

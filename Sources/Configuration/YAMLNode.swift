@@ -1,19 +1,19 @@
 /// One value of a YAML file with the place where it begins.
 struct YAMLNode {
     enum Content {
-        /// `isPlain` without quotes, which matters where `true` and "true" differ.
+        /// `isPlain` means without quotes: `true` and "true" may differ.
         case scalar(text: String, isPlain: Bool)
         case sequence([YAMLNode])
-        /// In the order of the file; no key stands twice.
+        /// In the order of the file; no key appears twice.
         case mapping([YAMLEntry])
-        /// Something that was there and has been complained about; it isn't to be complained about again.
+        /// A value that already has a finding. Don't complain about it again.
         case rejected
     }
 
     let content: Content
     let place: FilePlace
 
-    /// Whether nothing stands here, or one of YAML's words for it.
+    /// Whether there is no value, or one of YAML's words for no value.
     var isNull: Bool {
         guard case .scalar(let text, isPlain: true) = content else { return false }
         return ["", "~", "null", "Null", "NULL"].contains(text)
@@ -25,13 +25,13 @@ struct YAMLNode {
     }
 
     /// The text of a scalar.
-    /// - Parameter kind: what is expected, as "a duration".
+    /// - Parameter kind: the expected kind, like "a duration".
     /// - Throws: `Complaint` with the given remedy for a list, a mapping or no value.
     func text(of kind: String, remedy: String) throws(Complaint) -> String {
         switch content {
         case .sequence: throw Complaint(problem: "this is a list, not \(kind)", remedy: remedy)
         case .mapping: throw Complaint(problem: "this is a mapping, not \(kind)", remedy: remedy)
-        // Not met: `MappingReader` decodes nothing that has been rejected.
+        // Never reached: `MappingReader` decodes no rejected value.
         case .rejected: return ""
         case .scalar(let text, isPlain: _):
             if isNull { throw Complaint(problem: "has no value", remedy: "\(remedy), or leave it out") }

@@ -1,16 +1,16 @@
-/// What libyaml couldn't read, in its own words.
+/// A syntax error, in libyaml's own words.
 struct YAMLSyntaxError {
     let problem: String
-    /// What it was reading, as "while parsing a block mapping"; may be empty.
+    /// The piece that libyaml was reading, like "while parsing a block mapping"; may be empty.
     let context: String
-    /// Where it stopped.
+    /// The place where libyaml stopped.
     let place: FilePlace
-    /// Where what it was reading began; line 1, column 1 when `context` is empty.
+    /// The place where that piece began; line 1, column 1 when `context` is empty.
     let contextPlace: FilePlace
 
-    /// The error in plain words, at the place where it is to be mended.
+    /// The error in plain words, at the place where the user can repair it.
     ///
-    /// Source of the words translated: scanner.c and parser.c of libyaml 0.2.5.
+    /// Source of libyaml's words: scanner.c and parser.c of libyaml 0.2.5.
     var finding: Finding {
         if context == "while scanning a block scalar" { return Finding(at: place, .brokenTextBlock) }
         if context.hasPrefix("while scanning a tag") || context.hasPrefix("while parsing a tag") {

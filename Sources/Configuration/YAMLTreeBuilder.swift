@@ -1,4 +1,4 @@
-/// Makes a tree of libyaml's events and complains about what a configuration may not use.
+/// Makes a tree from libyaml's events and complains about YAML that a configuration may not use.
 struct YAMLTreeBuilder {
     /// A list or mapping whose end hasn't come yet.
     private struct OpenCollection {
@@ -6,7 +6,7 @@ struct YAMLTreeBuilder {
         let isMapping: Bool
         var items: [YAMLNode] = []
         var entries: [YAMLEntry] = []
-        /// Where each key of `entries` stands, by its bytes: a `String` takes different bytes for equal.
+        /// The place of each key, by the key's bytes: as `String`, keys with different bytes may be equal.
         var keyPlaces: [[UInt8]: FilePlace] = [:]
         /// The key whose value comes next; nil when a key comes next.
         var key: PendingKey?
@@ -15,7 +15,7 @@ struct YAMLTreeBuilder {
     private struct PendingKey {
         let text: String
         let place: FilePlace
-        /// False when the key has been complained about: its value is read and dropped.
+        /// False when the key has a finding: its value is read and dropped.
         let isUsable: Bool
     }
 
@@ -29,7 +29,7 @@ struct YAMLTreeBuilder {
         self.showsText = showsText
     }
 
-    /// Takes an alias, a scalar, or a start or end of a list or mapping; others are passed over.
+    /// Takes an alias, a scalar, or a start or end of a list or mapping; other events are ignored.
     /// - Throws: `Finding` when the file is over a limit.
     mutating func take(_ event: YAMLEvent) throws(Finding) {
         switch event.kind {
@@ -49,7 +49,7 @@ struct YAMLTreeBuilder {
         }
     }
 
-    /// Complains about a `---` behind the first document.
+    /// Complains about a `---` after the first document.
     mutating func rejectSecondDocument(at place: FilePlace) {
         findings.append(Finding(at: place, .secondDocument))
     }
@@ -93,7 +93,7 @@ struct YAMLTreeBuilder {
         open[innermost].key = nil
     }
 
-    /// The key that a node is, after complaining about one that can't be used.
+    /// Takes a node as a key. Complains if it can't be a key.
     private mutating func takeKey(_ node: YAMLNode) -> PendingKey {
         switch node.content {
         case .rejected: return PendingKey(text: "", place: node.place, isUsable: false)
@@ -118,7 +118,7 @@ struct YAMLTreeBuilder {
         if event.hasTag { report(.tag, at: event.place) }
     }
 
-    /// Escapes in double quotes can make any character; no setting has a use for those that steer a terminal.
+    /// Escapes in double quotes can make any character. No setting needs those that control a terminal.
     private mutating func reportControlCharacter(in text: String, at place: FilePlace) -> Bool {
         let isControl = { (scalar: Unicode.Scalar) in scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) }
         guard text.unicodeScalars.contains(where: { $0 != "\n" && isControl($0) }) else { return false }
@@ -126,7 +126,7 @@ struct YAMLTreeBuilder {
         return true
     }
 
-    /// Whether messages may repeat what stands here; arguments of programs may be secret.
+    /// Whether messages may repeat values here. Arguments of programs may be secret.
     private var showsValues: Bool { showsText && !open.contains { $0.key?.text == "run" } }
 
     private mutating func report(_ complaint: Complaint, at place: FilePlace) {
@@ -167,11 +167,11 @@ extension Complaint {
         problem: "<< is a YAML merge key, and none is known here", remedy: "write out the keys that are meant")
 
     fileprivate static let keyIsNoText = Complaint(
-        problem: "a list or mapping stands where a key should", remedy: "write a name, a colon and a space")
+        problem: "a list or mapping can't be a key", remedy: "write a name, a colon and a space")
 
     fileprivate static func duplicateKey(first: FilePlace) -> Complaint {
         Complaint(
-            problem: "stands here again, first at line \(first.line), column \(first.column)",
+            problem: "is already set at line \(first.line), column \(first.column)",
             remedy: "remove one of the two")
     }
 
@@ -183,7 +183,7 @@ extension Complaint {
         problem: "a second YAML document begins here", remedy: "write everything in one and remove the line ---")
 
     fileprivate static let tooDeep = Complaint(
-        problem: "more than \(YAMLDocument.depthLimit) lists and mappings stand in one another here",
+        problem: "more than \(YAMLDocument.depthLimit) lists and mappings are nested here",
         remedy: "remove brackets or indentation")
 
     fileprivate static let tooManyNodes = Complaint(

@@ -2,7 +2,7 @@ import Accounting
 import CivilTime
 import SQLite
 
-/// How the ledger's types stand in columns, and in rows.
+// The ledger's types as values of columns and rows.
 
 extension Timestamp: SQLConvertible {
     package var sqlValue: SQLValue { .integer(secondsSinceEpoch) }
@@ -22,14 +22,14 @@ extension CivilDate: SQLBindable {
     package var sqlValue: SQLValue { .integer(Int64(daysSinceEpoch)) }
 }
 
-/// Text where it is valid UTF-8, so that it reads well in the `sqlite3` shell; otherwise its bytes.
+/// Stored as text if it is valid UTF-8, so that the `sqlite3` shell shows it well; otherwise as bytes.
 extension DeviceName: SQLConvertible {
     package var sqlValue: SQLValue { String(validating: bytes, as: UTF8.self).map { .text($0) } ?? .blob(bytes) }
     package init(_ row: Row, column: Int) { self.init(bytes: row[column] as [UInt8]) }
 }
 
 extension AccountKey {
-    /// `kind` and `name` of the table `account`.
+    /// The columns `kind` and `name` of the table `account`.
     var columns: (kind: SQLValue, name: SQLValue) {
         switch self {
         case .device(let name): (.text("device"), name.sqlValue)
@@ -38,8 +38,8 @@ extension AccountKey {
         }
     }
 
-    /// - Parameter column: That of `kind`; `name` follows.
-    /// - Returns: `nil` for a kind that there isn't.
+    /// - Parameter column: The column of `kind`; `name` follows.
+    /// - Returns: `nil` for an unknown kind.
     init?(_ row: Row, from column: Int) {
         switch row[column] as String {
         case "device": self = .device(row[column + 1])
@@ -57,7 +57,7 @@ extension Row {
             received: UInt64(max(0, integer(column))), transmitted: UInt64(max(0, integer(column + 1))))
     }
 
-    /// The same of a counter of the kernel, which may be above 2^63.
+    /// The same for counters of the kernel, which may be above 2^63.
     func counters(from column: Int) -> Counters {
         Counters(received: UInt64(bitPattern: self[column]), transmitted: UInt64(bitPattern: self[column + 1]))
     }
@@ -67,13 +67,13 @@ extension Row {
         AccountEvents(resets: self[column], gapBytes: self[column + 1], suspectBytes: self[column + 2])
     }
 
-    /// A beginning and an end, from this column on; one that ends before it begins is empty.
+    /// A start and an end, from this column on. The span is empty if the end is before the start.
     func span(from column: Int) -> Range<Timestamp> {
         let start: Timestamp = self[column]
         return start..<max(start, self[column + 1])
     }
 
-    /// `day`, `account`, `received` and `transmitted`; `nil` when they make no sense.
+    /// `day`, `account`, `received` and `transmitted`; `nil` when a value is impossible.
     var storedDay: StoredLedger.StoredDay? {
         guard let day = Int32(exactly: self[0] as Int64), self[2] as Int64 >= 0, self[3] as Int64 >= 0 else {
             return nil

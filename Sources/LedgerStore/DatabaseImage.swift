@@ -4,15 +4,15 @@ import SQLite
 
 /// An SQLite database read into memory, with the committed part of its write-ahead log.
 ///
-/// Whoever looks at a database this way needs to read two files and nothing else: no lock, no index of the log beside it,
-/// no shared memory; and leaves nothing behind. The formats are those of <https://sqlite.org/fileformat2.html>.
+/// Only these two files are read. No lock, no index of the log and no shared memory is needed, and nothing is left
+/// behind. The formats are those of <https://sqlite.org/fileformat2.html>.
 struct DatabaseImage: ~Copyable {
     private var memory = DatabaseMemory()
 
-    /// How often the files are read again when somebody writes them meanwhile.
+    /// How often the files are read when another process writes them meanwhile.
     private static let attempts = 50
 
-    /// - Parameter maximumBytes: What is larger isn't read.
+    /// - Parameter maximumBytes: Larger files aren't read.
     /// - Throws: `StoreError` when the file can't be read, or is being written all the time.
     init(path: String, maximumBytes: Int = 1 << 40) throws(StoreError) {
         for _ in 0..<Self.attempts {
@@ -33,21 +33,21 @@ struct DatabaseImage: ~Copyable {
 
     private init() {}
 
-    /// Opens the image. What is changed there is in no file.
+    /// Opens the image. Changes are written to no file.
     ///
-    /// - Throws: `SQLiteError` when it makes no sense.
+    /// - Throws: `SQLiteError` when SQLite can't use it.
     consuming func connect() throws(SQLiteError) -> Connection { try Connection(memory: memory) }
 
     /// - Returns: `nil` when the files were written meanwhile.
     private static func state(of path: String) throws(StoreError) -> DatabaseImage? {
-        // A transaction is under way, or one was broken off: what the file has isn't what was committed.
+        // A transaction is under way or was interrupted: the file may hold changes that aren't committed.
         if fileSize(path + "-journal") > 0 { return nil }
         let before = try log(of: path, limit: WriteAheadLog.headerBytes)
         var image = DatabaseImage()
         guard try image.read(path) else { return nil }
         let log = try log(of: path)
         let after = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
-        // A log that was begun again meanwhile may have had pages that were copied into the file behind our back.
+        // If the log was started again meanwhile, its old pages may have been copied into the file while we read it.
         if Array(log.prefix(WriteAheadLog.headerBytes)) != before || after != before { return nil }
         if let pages = WriteAheadLog(log)?.pages { try image.take(pages, from: log, of: path) }
         // "Legacy" instead of "WAL": an image has no log.
@@ -58,7 +58,7 @@ struct DatabaseImage: ~Copyable {
         return image
     }
 
-    /// - Returns: Whether it is the whole file, which may have been cut meanwhile.
+    /// - Returns: False if the file was cut meanwhile.
     private mutating func read(_ path: String) throws(StoreError) -> Bool {
         guard let file = try PlainInput(path) else {
             throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(ENOENT)))")
@@ -67,7 +67,7 @@ struct DatabaseImage: ~Copyable {
         return try file.read(into: memory.bytes) == memory.size
     }
 
-    /// Puts the pages of a log over those of the file.
+    /// Replaces pages of the file with the pages of a log.
     private mutating func take(
         _ pages: WriteAheadLog.Pages, from log: [UInt8], of path: String
     ) throws(StoreError) {
@@ -90,7 +90,7 @@ struct DatabaseImage: ~Copyable {
         return stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 
-    /// What stands in a database's log; nothing only if there is none. No link is followed, as SQLite follows none.
+    /// The bytes of a database's log; none only if there is no log. Follows no link, like SQLite.
     private static func log(of path: String, limit: Int = .max) throws(StoreError) -> [UInt8] {
         guard let file = try PlainInput(path + "-wal", flags: O_NOFOLLOW) else { return [] }
         return try file.bytes(limit: limit)
@@ -134,7 +134,7 @@ private struct PlainInput: ~Copyable {
         return Array(buffer.prefix(try read(into: buffer)))
     }
 
-    /// - Returns: How many bytes there are, fewer than there were if the file was cut meanwhile.
+    /// - Returns: How many bytes were read: fewer than the buffer takes if the file was cut meanwhile.
     func read(into buffer: UnsafeMutableRawBufferPointer) throws(StoreError) -> Int {
         var count = 0
         while count < buffer.count {
@@ -150,30 +150,30 @@ private struct PlainInput: ~Copyable {
     }
 }
 
-/// What is committed in a write-ahead log (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+/// The committed part of a write-ahead log (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
 struct WriteAheadLog {
     static let headerBytes = 32
     private static let frameHeaderBytes = 24
 
-    /// The pages that the log has newer than the file.
+    /// The pages that are newer in the log than in the file.
     struct Pages {
         let pageBytes: Int
         /// How many pages the database has.
         let count: UInt32
-        /// Where each of these pages stands in the log, by its number; numbers begin with 1.
+        /// The offset of each page in the log, by page number. Numbers begin with 1.
         let offsets: [UInt32: Int]
     }
 
     /// `nil` if nothing is committed in it.
     let pages: Pages?
 
-    /// - Returns: `nil` for what is no log.
+    /// - Returns: `nil` if the bytes are no log.
     init?(_ log: [UInt8]) {
         func number(_ offset: Int) -> UInt32 {
             log[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
         }
         guard log.count >= Self.headerBytes else { return nil }
-        // The last bit of the magic number says how the checksums read the bytes.
+        // The last bit of the magic number is the byte order of the checksums.
         let magic = number(0)
         guard magic & ~1 == 0x377F_0682 else { return nil }
         let isBigEndian = magic & 1 == 1
@@ -205,7 +205,7 @@ struct WriteAheadLog {
         pages = count.map { Pages(pageBytes: pageBytes, count: $0, offsets: offsets) }
     }
 
-    /// <https://sqlite.org/fileformat2.html#checksum_algorithm>: over all frames up to here.
+    /// The checksum of all frames so far, <https://sqlite.org/fileformat2.html#checksum_algorithm>.
     private struct Checksum {
         var first: UInt32 = 0
         var second: UInt32 = 0

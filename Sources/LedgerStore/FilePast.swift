@@ -2,7 +2,7 @@ import Accounting
 import CivilTime
 import SQLite
 
-/// What a ledger's file has booked. Part of a transaction.
+/// The booked past in a ledger's file. Use it within a transaction.
 struct FilePast: BookedPast {
     private let file: LedgerFile
 
@@ -79,7 +79,7 @@ struct FilePast: BookedPast {
         }
     }
 
-    /// Of a row of `taken`. Looked up row by row: a list of all accounts would be made for each source.
+    /// A condition for a row of `taken`. It looks up one account per row, because a list of all accounts costs more.
     static let isNoUplink = "(SELECT kind FROM account WHERE id = taken.account) <> 'uplink'"
 
     func gaps(in span: Range<Timestamp>) throws -> [Range<Timestamp>] {
@@ -92,7 +92,7 @@ struct FilePast: BookedPast {
     func bucketRows(
         of account: AccountID, from start: Timestamp, before end: Timestamp
     ) throws -> [OwnBytes.Row] {
-        // From one start to the next, as each may have thousands of accounts.
+        // Steps from one start to the next, because each may have thousands of accounts.
         try connection.rows(
             """
             WITH RECURSIVE slot (start) AS (

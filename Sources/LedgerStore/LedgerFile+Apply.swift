@@ -4,16 +4,16 @@ import SQLite
 
 /// Writing the ledger.
 extension LedgerFile {
-    /// Carries out a commit: all of it is on the disk when this returns, or nothing of it.
+    /// Writes a commit. All of it is on the disk when this returns.
     ///
-    /// One that was carried out before, without the program hearing of it, isn't carried out again.
+    /// If the file has the commit already, because an earlier try failed only at its end, this writes nothing.
     ///
     /// - Parameters:
-    ///   - calendar: Tells when days begin.
-    ///   - horizon: Buckets that end before it may go; a few at a time do.
-    /// - Returns: Histories that were found under the name of an account that is new to the store.
-    /// - Throws: `StoreError`; then the file is as it was before, unless the disk failed at the very end: then it may have
-    ///   the whole commit, which the next try finds.
+    ///   - calendar: For the beginnings of days.
+    ///   - horizon: Buckets that end before it may be removed, a few with each commit.
+    /// - Returns: Histories that the file has under the names of accounts that are new to it.
+    /// - Throws: `StoreError`. Then the file is unchanged, unless the disk failed at the very end: then it may have the
+    ///   whole commit, and the next try finds it.
     @discardableResult
     package func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws(StoreError)
         -> [AdoptedHistory]
@@ -31,10 +31,10 @@ extension LedgerFile {
                 }
                 for fold in commit.folds { try apply(fold) }
                 for id in commit.removedAccounts { try removeEmptyAccount(id) }
-                // All of them make room first: two may have swapped their names.
+                // Remove all of them first: two may have swapped their names.
                 for record in commit.accounts { try removeAccount(record.id) }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
-                // Everything counts as metered here, whenever that was: nobody knows any more what was imported.
+                // All bytes count as metered here: nobody knows any more which of them were imported.
                 if commit.isWhole {
                     for record in commit.accounts { try noteImport(of: record.id, ownFrom: .earliest) }
                 }
@@ -88,7 +88,7 @@ extension LedgerFile {
         try removeAccount(fold.source)
     }
 
-    /// Imports of either account stay known as imports. More can be imported of the time before the first bytes of both.
+    /// Imports of either account stay marked as imports. Later ones can add bytes from before both accounts' own bytes.
     private func foldImport(_ fold: Commit.Fold, ownFrom: Timestamp?) throws {
         let (source, target) = (fold.source, fold.target)
         if try !past.hasImport(source), try !past.hasImport(target) { return }
@@ -106,7 +106,7 @@ extension LedgerFile {
         for table in ["taken", "import"] { try connection.run("DELETE FROM \(table) WHERE account = ?1", source) }
     }
 
-    /// When an account's own bytes begin: as it is noted, or by the first day if nothing was imported.
+    /// When an account's own bytes begin: the noted time if something was imported, else by its first day.
     private func ownBeginning(of account: AccountID) throws -> Timestamp? {
         if try past.hasImport(account) { return try past.ownFrom(of: account) }
         guard
@@ -116,7 +116,7 @@ extension LedgerFile {
         return try start < past.keptFrom() ? start : past.firstBucket(of: account, from: start)?.start ?? start
     }
 
-    /// Notes from when on an account's bytes are the ledger's own, if it has any, and the time that was imported.
+    /// Notes when an account's own bytes begin, `nil` if it has none, and for which time bytes were imported.
     func noteImport(of account: AccountID, ownFrom: Timestamp?) throws {
         try connection.run(
             """
@@ -127,7 +127,7 @@ extension LedgerFile {
             """, account, ownFrom)
     }
 
-    /// An account with an import isn't empty.
+    /// Removes an account, unless it has an import: then it isn't empty.
     private func removeEmptyAccount(_ id: AccountID) throws {
         try connection.run(
             """
@@ -140,7 +140,7 @@ extension LedgerFile {
         try connection.run("DELETE FROM account WHERE id = ?1", id)
     }
 
-    /// - Returns: The history of an account that had this one's name, if there was one.
+    /// - Returns: The history of another account that had this one's name, if there was one.
     private func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
         let (kind, name) = record.key.columns
         let namesake = try connection.first(
@@ -226,8 +226,8 @@ extension LedgerFile {
         try noteFirstBytes(commit)
     }
 
-    /// For accounts that had an import before they had any bytes of their own: when those begin isn't known any more later,
-    /// when the buckets are gone.
+    /// Notes when own bytes begin, for accounts that had an import before. Later, when the buckets are gone, nobody can
+    /// find that out.
     private func noteFirstBytes(_ commit: Commit) throws {
         let waiting: Set<AccountID> = Set(
             try connection.rows("SELECT account FROM import WHERE own_from IS NULL") { $0[0] })
@@ -244,7 +244,7 @@ extension LedgerFile {
         }
     }
 
-    /// Adds to what is stored, and stops at the largest integer: beyond it SQLite would go over to floating point.
+    /// Adds to the stored bytes, and stops at the largest integer: beyond it SQLite would change to floating point.
     static var addition: String {
         ["received", "transmitted"].map { column in
             "\(column) = CASE WHEN \(column) > 9223372036854775807 - excluded.\(column) THEN 9223372036854775807"
@@ -281,8 +281,8 @@ extension LedgerFile {
 
     // MARK: - Retention
 
-    /// How many buckets of time one commit removes beyond those that it may have added. Small steps: no commit takes long,
-    /// and a clock that is wrong for an hour costs hours of the finest grain, not all of it.
+    /// How many buckets one commit removes beyond the number that it added. Small steps keep commits short. And a clock
+    /// that is wrong for an hour costs hours of buckets, not all of them.
     private static let bucketsPrunedPerCommit = 2
 
     private func prune(_ commit: Commit, before horizon: Timestamp) throws {
@@ -295,7 +295,7 @@ extension LedgerFile {
         }
     }
 
-    /// From here on buckets that start before this moment don't make up their days.
+    /// Notes that buckets before this moment may be missing: their sums may be less than the days.
     func omitBuckets(before start: Timestamp) throws {
         try connection.run("UPDATE ledger SET buckets_from = max(buckets_from, ?1)", start)
     }

@@ -2,9 +2,9 @@ import Accounting
 import CivilTime
 import SQLite
 
-/// What reports are made of.
+/// Reading for reports.
 extension LedgerFile {
-    /// Every account with its days from a date on.
+    /// All accounts, and their days from a date on.
     ///
     /// - Throws: `StoreError`.
     package func days(from first: CivilDate) throws(StoreError) -> StoredDays {
@@ -31,9 +31,9 @@ extension LedgerFile {
         }
     }
 
-    /// A page of buckets, whole ones of time: so many rows, and those that start with the last of them.
+    /// A page of buckets: so many rows, and more if needed to have all rows of the last start.
     ///
-    /// - Parameter only: Of this account alone, which may have these numbers too; `nil` for all.
+    /// - Parameter only: Only this account, which may have these numbers too; `nil` for all accounts.
     /// - Throws: `StoreError`.
     package func buckets(
         from start: Timestamp, before end: Timestamp, rowsPerPage: Int,
@@ -71,7 +71,7 @@ extension LedgerFile {
         }
     }
 
-    /// What is wrong with the file; it is looked through to its end.
+    /// Reads the whole file and returns what is wrong with it.
     ///
     /// - Returns: `nil` if it is sound.
     /// - Throws: `StoreError` when it can't be read.

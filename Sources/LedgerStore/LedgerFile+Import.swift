@@ -2,16 +2,16 @@ import Accounting
 import CivilTime
 import SQLite
 
-/// Imports of what another meter has counted.
+/// Imports from other meters.
 extension LedgerFile {
-    /// Books what ``Reconciliation`` finds to be new: nothing is counted twice, and what the ledger has stays.
+    /// Books the bytes that ``Reconciliation`` finds to be new. Nothing is counted twice, and booked bytes stay.
     ///
     /// - Parameters:
-    ///   - calendar: Tells when days begin.
-    ///   - now: Everything before it may be new to an account of which nothing was metered.
-    ///   - horizon: Buckets that end before it aren't made.
-    ///   - isTrial: Whether everything stays as it was.
-    /// - Throws: `StoreError`; then the file is as it was before.
+    ///   - calendar: For the beginnings of days.
+    ///   - now: Everything before it may be new to an account that has no metered bytes.
+    ///   - horizon: Buckets that end before it aren't created.
+    ///   - isTrial: Whether to change nothing.
+    /// - Throws: `StoreError`. Then the file is unchanged.
     package func importPiece(
         _ accounts: [ImportedAccount], calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp, isTrial: Bool
     ) throws(StoreError) -> [ImportOutcome] {
@@ -47,7 +47,7 @@ extension LedgerFile {
     private func importPiece(
         _ accounts: [ImportedAccount], by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
     ) throws -> [ImportOutcome] {
-        // By another clock the same bytes have other times: nobody could tell which of them are there.
+        // By another clock the same bytes have other times, so it can't be known which of them are booked already.
         let others = try accounts.compactMap { account -> ImportOutcome? in
             guard let clock = account.clock, let number = try number(of: account.key),
                 let previous = try self.clock(of: number), previous != clock
@@ -62,7 +62,7 @@ extension LedgerFile {
         }
     }
 
-    /// - Parameter parts: Of one account, each from another source.
+    /// - Parameter parts: The parts of one account, each from another source.
     private func importPiece(
         _ parts: [ImportedAccount], of key: AccountKey, by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
     ) throws -> ImportOutcome {
@@ -85,13 +85,13 @@ extension LedgerFile {
         return try connection.value("SELECT id FROM account WHERE kind = ?1 AND name = ?2", kind, name)
     }
 
-    /// By which clock the last file without offsets was read, if one was.
+    /// The clock of the last imported file without offsets; `nil` if there was none.
     private func clock(of account: AccountID) throws -> String? {
         try connection.value("SELECT clock FROM import WHERE account = ?1", account)
     }
 
-    /// The number of an account; a new one if there is none. Numbers of the program count up from 1: one that is drawn far
-    /// above is in nobody's way, also if the program gives one at the same moment.
+    /// The number of an account; creates the account if there is none. The program counts its numbers up from 1, so a
+    /// random number far above can't be the one that the program gives to another account at the same moment.
     private func account(of key: AccountKey) throws -> AccountID {
         if let known = try number(of: key) { return known }
         let (kind, name) = key.columns
@@ -114,7 +114,7 @@ extension LedgerFile {
         if spread.start < horizon, !row.total.isZero {
             try omitBuckets(before: min(Bucket(containing: horizon).start, Bucket(containing: spread.end).end))
         }
-        // Nor are there any that may be gone.
+        // Nor are buckets created for a time whose buckets may have been removed.
         try spread.forEachBucket(since: max(horizon, try past.keptFrom())) { bucket, share in
             try add(Total(share), to: account, at: bucket)
         }
@@ -131,7 +131,7 @@ extension LedgerFile {
             row.own.transmitted)
     }
 
-    /// Takes earlier imports away again.
+    /// Removes earlier imports, with their bytes.
     private func forget(_ accounts: [ImportedAccount], _ calendar: LocalCalendar) throws -> [AccountKey: Total] {
         if accounts.isEmpty { return [:] }
         let days = try bookedDays(calendar)
@@ -147,14 +147,14 @@ extension LedgerFile {
         for table in ["bucket", "day"] {
             try connection.run("DELETE FROM \(table) WHERE received = 0 AND transmitted = 0")
         }
-        // Days that have nothing any more begin as they do now.
+        // A day without bytes begins by the current calendar when it gets new ones.
         try connection.run("DELETE FROM day_start WHERE day NOT IN (SELECT day FROM day)")
         return forgotten
     }
 
-    /// - Returns: What was taken away.
+    /// - Returns: The removed bytes.
     private func forget(_ source: String, of account: AccountID, by days: BookedDays) throws -> Total {
-        /// - Returns: What isn't there.
+        /// - Returns: The bytes of `share` that aren't there.
         func subtract(
             _ share: Total, _ table: String, _ column: String, _ place: any SQLBindable
         ) throws -> Total {
@@ -181,7 +181,7 @@ extension LedgerFile {
             for (day, share) in days.shares(of: spread) {
                 missing += try subtract(share, "day", "day", day)
             }
-            // Days may have begun otherwise when it was booked: then it is in those beside them, the nearest first.
+            // Days may have begun at other moments when it was booked. Then the days nearby have its bytes.
             let (first, last) = (days.calendar.day(containing: spread.start), days.calendar.day(containing: spread.end))
             for distance in 0...2 where !missing.isZero {
                 for day in [first.adding(days: -distance), last.adding(days: distance)] {
@@ -192,7 +192,7 @@ extension LedgerFile {
         try connection.run("DELETE FROM taken WHERE account = ?1 AND ?2 IN (source, '')", account, source)
         if try past.hasImport(account) {
             try noteImport(of: account, ownFrom: try past.ownFrom(of: account))
-            // Where nothing is left, the next import may go by another clock.
+            // If nothing is left, the next import may use another clock.
             try connection.run(
                 "UPDATE import SET clock = NULL WHERE account = ?1 AND NOT EXISTS (SELECT 1 FROM taken WHERE account = ?1)",
                 account)

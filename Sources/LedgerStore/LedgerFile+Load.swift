@@ -2,21 +2,21 @@ import Accounting
 import CivilTime
 import SQLite
 
-/// Reading the ledger. Everything in the file is taken as it may be: damaged.
+/// Reading the ledger. The file may be damaged, so nothing in it is trusted.
 extension LedgerFile {
-    /// Reads what the program needs to go on, after booking the days again if this calendar begins them at other moments.
+    /// Reads what the program needs to go on. Books the days again first if this calendar begins them at other moments.
     ///
     /// - Parameters:
-    ///   - calendar: By which the days are wanted.
-    ///   - daysFrom: The first day whose bytes are wanted by themselves; earlier ones are in the lifetimes.
-    ///   - names: Devices whose accounts are wanted even if they have no bytes since then.
-    /// - Throws: `StoreError`; then the file is as it was before.
+    ///   - calendar: The calendar of the days.
+    ///   - daysFrom: The first day to return. The lifetimes also have the days before it.
+    ///   - names: Devices whose accounts are returned even if they have no bytes since then.
+    /// - Throws: `StoreError`. Then the file is unchanged.
     package func load(
         rezonedTo calendar: LocalCalendar, daysFrom: CivilDate, names: Set<DeviceName>
     ) throws(StoreError) -> StoredLedger {
         try checkIsInPlace()
         return try translatingErrors {
-            // Both or neither: whoever doesn't hear of the new days goes on booking by the old ones.
+            // One transaction: if the caller doesn't get the new days, it goes on booking by the old ones.
             try connection.transaction {
                 try rebookDays(by: calendar)
                 return try contents(daysFrom: daysFrom, names: names)
@@ -24,7 +24,7 @@ extension LedgerFile {
         }
     }
 
-    /// The same with the days as they were booked, for a ledger that is only looked at.
+    /// The same with the days as they were booked, for a ledger that is only read.
     ///
     /// - Throws: `StoreError`.
     package func contents(from daysFrom: CivilDate, names: Set<DeviceName>) throws(StoreError) -> StoredLedger {
@@ -54,7 +54,7 @@ extension LedgerFile {
         return ledger
     }
 
-    /// What counts up from 1 never gets near the end of the integers, unless the file is damaged.
+    /// The range of numbers that count up from 1, unless the file is damaged.
     static let plausibleNumbers: Range<Int64> = 0..<(1 << 62)
 
     func loadHeader() throws -> LedgerHeader? {
@@ -114,7 +114,7 @@ extension LedgerFile {
     }
 
     func loadAccounts() throws -> [AccountRecord] {
-        // Both are unique by an index, which may be damaged.
+        // An index makes both unique, but it may be damaged.
         var ids: Set<AccountID> = []
         var keys: Set<AccountKey> = []
         return try connection.rows(

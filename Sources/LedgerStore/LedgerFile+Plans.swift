@@ -2,15 +2,15 @@ import Accounting
 import CivilTime
 import SQLite
 
-/// What the ledger has for plans: corrections, top-ups and events, and the bytes they count.
+/// The ledger's records for plans: corrections, top-ups, events, and the bytes that plans count.
 extension LedgerFile {
-    /// Makes the book of these plans from everything that is stored.
+    /// Makes the book of these plans from the ledger's records.
     ///
-    /// Bytes count in the slot that they are stored in. What is older than the kept slots counts at its day's beginning.
+    /// Bytes count at the start of their bucket. Bytes without a kept bucket count at the beginning of their day.
     ///
     /// - Parameters:
     ///   - calendars: For the zones of all cycles.
-    ///   - now: Whose cycles are open.
+    ///   - now: The cycles that contain it are open.
     /// - Throws: `StoreError`.
     package func planBook(
         _ plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
@@ -18,7 +18,7 @@ extension LedgerFile {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
-                // A cycle that ended since the last reading is yet to be looked at.
+                // A cycle that ended since the last reading must still be evaluated.
                 let last = try loadHeader().map(\.lastReading.timestamp) ?? now
                 let moment = min(now, last)
                 var book = PlanBook(
@@ -31,7 +31,7 @@ extension LedgerFile {
         }
     }
 
-    /// When the first day with bytes began; it may have been metered in part only.
+    /// A second after the first day with bytes began, because that day may have been metered only in part.
     private func firstBooking() throws -> Timestamp {
         let start: Timestamp? = try connection.value(
             "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day)")
@@ -59,13 +59,13 @@ extension LedgerFile {
         let places = Dictionary(source.days.enumerated().map { ($0.element.day, $0.offset) }, uniquingKeysWith: { $1 })
         try forEachDay(range) { entry in
             guard let key = keys[entry.account], let place = places[entry.day] else { return }
-            // What a day has besides its buckets was carried before those that are kept.
+            // The bytes of a day that are in no kept bucket were carried before the kept buckets.
             let rest = place == partial ? entry.total.without(kept[entry.account] ?? .zero) : .zero
             book.restore(entry.total, withoutBuckets: rest, of: key, onDay: place, source)
         }
     }
 
-    /// The days that have bytes. Their buckets are there if they end after `complete`; of the first such day, some.
+    /// The days that have bytes. Those that end after `complete` have their buckets, the first of them perhaps some.
     private func days(calendar: LocalCalendar?, bucketsFrom complete: Timestamp) throws -> [PlanRestore.Day] {
         let starts = try dayStarts()
         return starts.enumerated().map { place, entry in
@@ -98,12 +98,12 @@ extension LedgerFile {
         ) { row in try body(day(in: row)) }
     }
 
-    // MARK: - What is usual
+    // MARK: - Usual traffic
 
     /// How many rows are read at a time: a tenth of a second's work, so that commits don't wait for long.
     private static let rowsPerScan = 200_000
 
-    /// Goes on with reading what the quotas carried by the hour.
+    /// Reads the next part of the quotas' hourly traffic.
     ///
     /// - Throws: `StoreError`.
     package func continueScan(_ scan: HistoryScan) throws(StoreError) -> HistoryScan {
@@ -135,7 +135,7 @@ extension LedgerFile {
 
     // MARK: - Records
 
-    /// - Parameter moment: Events of cycles that were over then have been told for good.
+    /// - Parameter moment: Events of cycles that were over then are left out: they cause no more notifications.
     private func planRecords(
         of plans: Plans, _ calendars: [TimeZoneSetting: LocalCalendar], from moment: Timestamp
     ) throws -> PlanRecords {
@@ -194,10 +194,10 @@ extension LedgerFile {
             cycle.percentileBytes, cycle.samples, cycle.missing)
     }
 
-    /// As many of the last records are kept, however old they seem: a clock that was wrong must not cost them.
+    /// So many of the last records are kept, however old they seem: a wrong clock must not cost them.
     private static let recordsKept: Int64 = 10_000
 
-    /// - Parameter horizon: Other time in which nothing was read goes if it was over by then: its buckets may be gone too.
+    /// - Parameter horizon: Older spans are removed if they ended by then: their buckets may be gone too.
     func addUnread(_ span: Range<Timestamp>, forgettingBefore horizon: Timestamp) throws {
         let beginning = Timestamp.earliest
         if span.lowerBound == beginning {
@@ -212,14 +212,14 @@ extension LedgerFile {
             "INSERT INTO unread (start_at, end_at) VALUES (?1, ?2)", span.lowerBound, span.upperBound)
     }
 
-    /// The clock was set back to this moment: nothing later has gone by yet. When metering began is told by the ledger.
+    /// Removes time after this moment, to which the clock was set back. The span before the first reading stays.
     func clipUnread(at moment: Timestamp) throws {
         try connection.run("DELETE FROM unread WHERE start_at >= ?1", moment)
         try connection.run(
             "UPDATE unread SET end_at = ?1 WHERE end_at > ?1 AND start_at > ?2", moment, Timestamp.earliest)
     }
 
-    /// Every correction and top-up, those that were taken back among them.
+    /// All corrections and top-ups, including those that were taken back.
     ///
     /// - Throws: `StoreError`.
     package func allAdjustments() throws(StoreError) -> [Adjustment] {
@@ -227,7 +227,7 @@ extension LedgerFile {
         return try translatingErrors { try adjustments() }
     }
 
-    /// The same after writing failed: of what the disk has. What is in the log is written once more, to the file.
+    /// The same after a failed write, read from the disk again. Then copies the log into the file.
     ///
     /// - Throws: `StoreError`.
     package func recoveredAdjustments() throws(StoreError) -> [Adjustment] {
@@ -270,7 +270,7 @@ extension LedgerFile {
         return breaches
     }
 
-    /// - Parameter horizon: Other events of the quota go if their cycle was over by then, but for breaches, which are counted.
+    /// - Parameter horizon: Old events of the quota are removed if their cycle was over by then. Breaches are kept.
     func add(_ event: QuotaEvent, forgettingBefore horizon: Timestamp) throws {
         try connection.run(
             """
@@ -285,7 +285,7 @@ extension LedgerFile {
             event.share.millionths, event.at, event.usedBytes, event.limitBytes, event.awaitsProgram)
     }
 
-    /// Whether the event's program awaits its start is from now on as in `event`.
+    /// Stores whether the event's program is still to be started.
     func setAwaitsProgram(as event: QuotaEvent) throws {
         try connection.run(
             """
@@ -305,12 +305,12 @@ extension LedgerFile {
             adjustment.cycleStart)
     }
 
-    // MARK: - What the owner tells
+    // MARK: - Corrections and top-ups
 
-    /// Keeps a correction or a top-up.
+    /// Stores a correction or a top-up.
     ///
-    /// - Returns: It, with its number.
-    /// - Throws: `StoreError`; then it isn't kept.
+    /// - Returns: The adjustment, with its number.
+    /// - Throws: `StoreError`. Then it isn't stored.
     package func adjust(
         _ quota: String, _ kind: Adjustment.Kind, at moment: Timestamp, enteredAt now: Timestamp,
         cycleStart: Timestamp? = nil
@@ -331,10 +331,10 @@ extension LedgerFile {
     /// Takes back a correction or a top-up.
     ///
     /// - Parameters:
-    ///   - id: Which; `nil` for the one that was entered last of those that hold.
-    ///   - start: Without a number, only of this moment or a later one.
-    /// - Returns: It, or `nil` when there is none.
-    /// - Throws: `StoreError`; then it holds on.
+    ///   - id: Its number; `nil` for the last one that isn't taken back.
+    ///   - start: If `id` is `nil`, adjustments of an earlier moment aren't taken back.
+    /// - Returns: The adjustment, or `nil` when there is none.
+    /// - Throws: `StoreError`. Then the adjustment stays valid.
     package func undo(_ quota: String, id: Int64?, from start: Timestamp, at now: Timestamp) throws(StoreError)
         -> Adjustment?
     {
@@ -357,7 +357,7 @@ extension LedgerFile {
 }
 
 extension Adjustment.Kind {
-    /// How the table `adjustment` has it.
+    /// The columns `kind` and `bytes` of the table `adjustment`.
     fileprivate var columns: (kind: String, bytes: UInt64) {
         switch self {
         case .correction(let used): ("correction", used)

@@ -3,9 +3,9 @@ import CivilTime
 
 /// Another calendar for the same bytes.
 extension LedgerFile {
-    /// Books the days again from their buckets where this calendar begins days at other moments than the one they were
-    /// booked by. What the buckets that are kept don't tell of stays on its day, so that a calendar and back gives the
-    /// same days. Part of a transaction.
+    /// Books days again from their buckets if this calendar begins them at other moments than when they were booked.
+    /// Bytes without a kept bucket stay on their day, so changing the calendar and changing it back restores the days.
+    /// Call it within a transaction.
     func rebookDays(by calendar: LocalCalendar) throws {
         guard let from: Timestamp = try connection.value("SELECT buckets_from FROM ledger") else { return }
         let starts = try dayStarts()
@@ -26,7 +26,7 @@ extension LedgerFile {
         try rebook(moved, from: previous.first?.day, calendar: calendar)
     }
 
-    /// What the kept buckets hold of each account's days, by the previous calendar and by the new one.
+    /// The bytes of the kept buckets by account and day: by the previous calendar and by the new one.
     private struct BucketSums {
         var previous: [AccountID: [CivilDate: Total]] = [:]
         var new: [Commit.DayKey: Total] = [:]
@@ -53,13 +53,13 @@ extension LedgerFile {
             for (day, total) in days where !total.isZero { try add(total, to: account, on: day, calendar: calendar) }
         }
         for (key, total) in sums.new { try add(total, to: key.account, on: key.day, calendar: calendar) }
-        // An earlier day may have got bytes, too: its buckets begin where it does by this calendar.
+        // A day before `first` may have got bytes, too. It now begins where this calendar begins it.
         for day in Set(sums.new.keys.map(\.day)) where day < first {
             try connection.run("UPDATE day_start SET start = ?2 WHERE day = ?1", day, calendar.start(of: day))
         }
     }
 
-    /// What the days from this one on hold besides `sums`.
+    /// The bytes of the days from `first` on, without `sums`.
     private func totals(from first: CivilDate, without sums: [AccountID: [CivilDate: Total]]) throws
         -> [AccountID: [CivilDate: Total]]
     {
@@ -69,8 +69,8 @@ extension LedgerFile {
             totals[entry.account, default: [:]][entry.day] = entry.total
         }
         for (account, sums) in sums {
-            // A bucket may lie on two days, where days don't begin with one: then the first has less than its buckets,
-            // and the next has the rest.
+            // If days don't begin with a bucket, a bucket may lie on two days. Then the first day has less than its
+            // buckets, and the next day has the rest.
             var owed = Total.zero
             var days = totals[account] ?? [:]
             for day in Set(sums.keys).union(days.keys).sorted() {

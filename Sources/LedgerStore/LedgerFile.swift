@@ -9,34 +9,34 @@ import SQLite
 package final class LedgerFile {
     package let path: String
     private let vfs: String?
-    // It goes before the locks: closing it may write.
+    // Closed before the locks are released, because closing may write.
     private var openConnection: Connection?
-    /// Both `nil` when the file is only looked at.
+    /// Both are `nil` when the file is only read.
     private let lock: LedgerLock?
     private let inodeLock: LedgerInodeLock?
     package let identity: Int64
-    /// Whether anything was committed to it.
+    /// Whether the file has a commit.
     package var isInUse: Bool
-    /// The histories that the last commit brought to light, in case it is carried out without anybody hearing of it.
+    /// The histories that the last commit found. A retry of that commit returns them again.
     var lastAdoption: (sequence: Int64, histories: [AdoptedHistory])?
     private let inode: FileIdentity
-    /// After so many commits the log is copied into the file, about twice an hour at a commit a minute.
+    /// The log is copied into the file after so many commits, about twice an hour at a commit a minute.
     var commitsPerLog = 30
-    /// What so many commits of up to six pages need, <https://sqlite.org/fileformat2.html#wal_file_format>.
+    /// The log's size after 30 commits of six pages, <https://sqlite.org/fileformat2.html#wal_file_format>.
     static let usualLogBytes = 32 + 30 * 6 * (24 + 1024)
     private var commitsInLog = Int.max
 
-    /// Opens the ledger at `path`, or begins one there, and brings an older one up to date.
+    /// Opens the ledger at `path`, or creates one. Updates the schema of an older one.
     ///
-    /// - Throws: `StoreError`: `.locked`, `.newer` and `.foreign` leave the file alone; `.damaged` says that
-    ///   ``moveAside(path:at:)`` makes room for a new one; `.full` and `.unavailable` may pass.
+    /// - Throws: `StoreError`. `.locked`, `.newer` and `.foreign` leave the file as it is. After `.damaged`,
+    ///   ``moveAside(path:at:)`` makes room for a new ledger. `.full` and `.unavailable` may be temporary.
     package init(path: String, vfs: String? = nil) throws(StoreError) {
         try Self.createDirectory(of: path)
         let path = LedgerPlace.resolved(path)
         self.path = path
         self.vfs = vfs
         if Self.isDirectory(path) { throw StoreError(.foreign, path: path, "it is a directory, not a ledger") }
-        // Beside what isn't ours nothing is made, not even a lock.
+        // Create nothing beside a file that isn't ours, not even a lock.
         let hasLock = access(path + ".lock", F_OK) == 0
         try Self.checkHeader(path: path, wasUsedBefore: hasLock)
         let lock = try LedgerLock(forLedgerAt: path)
@@ -63,8 +63,8 @@ package final class LedgerFile {
         self.lock = consume lock
     }
 
-    /// Looks at the ledger at `path` as of its last commit, also while another process writes it. An older one is brought
-    /// up to date in memory.
+    /// Reads the ledger at `path` with its last commit, even while another process writes it. Updates the schema of an
+    /// older one in memory.
     ///
     /// Nothing is written, locked or left behind: see ``DatabaseImage``.
     ///
@@ -106,36 +106,36 @@ package final class LedgerFile {
         }
     }
 
-    /// How many commits there were; 0 before the first.
+    /// How many commits the file has; 0 before the first.
     ///
     /// - Throws: `StoreError`.
     package func sequence() throws(StoreError) -> Int64 {
         try translatingErrors { try loadHeader()?.sequence ?? 0 }
     }
 
-    /// When the counters were read last for what is in it; `nil` before the first commit.
+    /// The last reading of the counters that the file holds; `nil` before the first commit.
     ///
     /// - Throws: `StoreError`.
     package func lastReading() throws(StoreError) -> Timestamp? {
         try translatingErrors { try loadHeader()?.lastReading.timestamp }
     }
 
-    /// Lets go of the file until it is needed again, so that others can read it; it stays locked against writers.
+    /// Closes the database until it is needed again, so that others can read it. It stays locked against writers.
     package func rest() {
         if lock == nil { return }
         openConnection = nil
     }
 
-    /// Leaves one tidy file behind, without a log.
+    /// Copies the log into the file, so that only one file is left.
     ///
-    /// - Throws: `StoreError`; nothing is lost then, for the log stays.
+    /// - Throws: `StoreError`. Then nothing is lost: the log stays.
     package func tidy() throws(StoreError) {
         try checkIsInPlace()
         try translatingErrors { try connection.copyLogOnClose() }
         rest()
     }
 
-    /// The connection, opened again after a rest.
+    /// The connection. It is opened again after ``rest()``.
     var connection: Connection {
         get throws {
             if let openConnection { return openConnection }
@@ -151,11 +151,11 @@ package final class LedgerFile {
         }
     }
 
-    /// Copies the log into the file if it has become long, so that the next commit on this connection begins it again, in
-    /// place. A reader in the midst of the log puts it off.
+    /// Copies the log into the file if the log has become long. The next commit on this connection then starts the log
+    /// again, in place. A reader that uses the log delays this.
     func copyLongLog() {
         if commitsInLog >= commitsPerLog {
-            // What is in the log is safe; should this fail, the commit that follows says what is wrong.
+            // A failure loses nothing: the log stays, and the next commit reports the cause.
             try? connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             extendLog()
             commitsInLog = 0
@@ -163,14 +163,14 @@ package final class LedgerFile {
         commitsInLog += 1
     }
 
-    /// Makes the log as long as the commits of a few devices will need, for a file that grows costs more than what is
-    /// written to it: 20 kB a commit of 4 kB, 8 kB in place (measured on ext4). Zeros at a log's end are no part of it
-    /// (<https://sqlite.org/fileformat2.html#wal_file_format>); where there is no room for them, it just grows.
+    /// Makes the log as long as the commits of a few devices need. Growing a file costs more than its new bytes: a
+    /// commit of 4 kB writes 20 kB, but only 8 kB in place (measured on ext4). Zeros at a log's end aren't part of it
+    /// (<https://sqlite.org/fileformat2.html#wal_file_format>). Without room for them, the log just grows.
     private func extendLog() {
         let descriptor = open(path + "-wal", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW)
         if descriptor < 0 { return }
         defer { close(descriptor) }
-        // Page by page: Linux keeps what is written at once in one piece, and later writes back all of it or nothing.
+        // Page by page: Linux keeps the bytes of one write in one piece, and later writes back the whole piece.
         let page = [UInt8](repeating: 0, count: 4096)
         var size = Int(Self.size(path + "-wal"))
         while size < Self.usualLogBytes, write(descriptor, page, page.count) == page.count { size += page.count }
@@ -179,10 +179,9 @@ package final class LedgerFile {
     /// The size of the file with its write-ahead log, in bytes.
     package var sizeBytes: Int64 { Self.size(path) + Self.size(path + "-wal") }
 
-    /// - Throws: `StoreError` with `.replaced` when the file at the path isn't this one any more; what would be written
-    ///   now would be lost.
+    /// - Throws: `StoreError` with `.replaced` when the file at the path isn't this one any more: writes would be lost.
     package func checkIsInPlace() throws(StoreError) {
-        // An image is what it was.
+        // An image in memory doesn't change with the file.
         if lock == nil { return }
         if FileIdentity(path: path) != inode {
             throw StoreError(.replaced, path: path, "the ledger's file was deleted or replaced")
@@ -191,7 +190,7 @@ package final class LedgerFile {
 
     var past: FilePast { FilePast(of: self) }
 
-    /// Runs `body`, and turns what SQLite says into an error for people.
+    /// Runs `body`, and turns SQLite's errors into errors for people.
     func translatingErrors<Value>(_ body: () throws -> Value) throws(StoreError) -> Value {
         do {
             return try body()
@@ -208,9 +207,9 @@ package final class LedgerFile {
 
     // MARK: - Opening
 
-    /// Gives a damaged ledger another name, with its log, so that a new one can be begun.
+    /// Renames a damaged ledger and its log, so that a new one can be created.
     ///
-    /// - Returns: The name that it has now.
+    /// - Returns: The ledger's new name.
     package static func moveAside(path: String, at time: Timestamp) throws(StoreError) -> String {
         let path = LedgerPlace.resolved(path)
         let stamp = time.description.filter { $0 != "-" && $0 != ":" }
@@ -244,7 +243,7 @@ package final class LedgerFile {
         }
     }
 
-    /// Looks at a file before SQLite does: what isn't a database of ours must not be touched.
+    /// Checks a file before SQLite opens it: a file that isn't our database must not be touched.
     private static func checkHeader(path: String, wasUsedBefore: Bool) throws(StoreError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         if descriptor < 0 {
@@ -268,7 +267,7 @@ package final class LedgerFile {
             throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(errno)))")
         }
         if count == 0 { return }
-        // https://sqlite.org/fileformat2.html#the_database_header: the magic, and the application's number at 68.
+        // https://sqlite.org/fileformat2.html#the_database_header: the magic, and the application ID at 68.
         let isSQLite = count == header.count && header.starts(with: Array("SQLite format 3\0".utf8))
         let application = header[68..<72].reduce(Int64(0)) { $0 << 8 | Int64($1) }
         if isSQLite, application == Schema.applicationID || application == 0 { return }
@@ -276,7 +275,7 @@ package final class LedgerFile {
         throw StoreError(.foreign, path: path, isSQLite ? "another program's database" : "not a ledger of netusage")
     }
 
-    /// By another name than that of its lock and its log a ledger lacks what stands in the log.
+    /// Refuses a hard link without a lock and a log: beside its other name there may be a log with newer commits.
     private static func checkName(path: String, wasUsedBefore: Bool) throws(StoreError) {
         var status = stat()
         guard stat(path, &status) == 0, status.st_nlink > 1, !wasUsedBefore, access(path + "-wal", F_OK) != 0 else {
@@ -284,16 +283,16 @@ package final class LedgerFile {
         }
         throw StoreError(
             .foreign, path: path,
-            "it is a hard link, and the ledger's last bookings may stand in a log beside its first name")
+            "it is a hard link, and the ledger's last bookings may be in a log beside its original name")
     }
 
-    /// Opens the database, checks that it is a ledger, and brings an older one up to date.
+    /// Opens the database, checks that it is a ledger, and updates its schema.
     private static func connect(path: String, vfs: String?) throws(StoreError) -> Connection {
         do {
             do {
                 return try connect(path: path, vfs: vfs, isExclusive: true)
             } catch let error as SQLiteError where error.isBusy {
-                // Somebody reads it: then both need the log's index in a file.
+                // Another process reads it, so both need the log's index in a file.
                 return try connect(path: path, vfs: vfs, isExclusive: false)
             }
         } catch let error as StoreError {
@@ -316,18 +315,18 @@ package final class LedgerFile {
     }
 
     private static func prepare(_ connection: Connection, path: String, isExclusive: Bool) throws {
-        // Held for this connection alone, the log's index is in memory, not in a file beside it, which would be written
-        // back with every commit, twice as much as the commit itself (33 kB against 11 kB, measured on ext4).
+        // With an exclusive lock the log's index is in memory. In a file it would be written back with every commit,
+        // twice as much as the commit itself (33 kB against 11 kB, measured on ext4).
         if isExclusive { try connection.execute("PRAGMA locking_mode = EXCLUSIVE") }
         connection.setPatience(milliseconds: isExclusive ? 100 : 5000)
         let version = try checkVersion(of: connection, path: path)
-        // Small pages: a flush of a few devices touches one row in each of four tables, and what it writes is pages.
+        // Small pages: a flush of a few devices changes one row in each of four tables, and SQLite writes whole pages.
         if version == 0 { try connection.execute("PRAGMA page_size = 1024") }
-        // Write-ahead log: a commit is one append. The log is copied into the file by copyLongLog() alone: a connection
-        // that was opened again doesn't know how far that has come, and would do it all again.
+        // Write-ahead log: a commit is one append. Only copyLongLog() copies the log into the file: after a rest, a new
+        // connection doesn't know which part was copied, and would copy all of it again.
         try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0")
-        // FULL: the log is on the disk when a commit returns. With NORMAL a power cut would take back everything since
-        // the last checkpoint, half an hour at this pace; the rules allow one flush interval. It costs one fsync a minute.
+        // FULL: the log is on the disk when a commit returns. With NORMAL a power cut would undo everything since the
+        // last checkpoint, about half an hour; at most one flush interval may be lost. FULL costs one fsync a minute.
         try connection.execute("PRAGMA synchronous = FULL")
         try connection.execute("PRAGMA cache_size = -256; PRAGMA trusted_schema = OFF")
         try connection.execute("PRAGMA journal_size_limit = 1048576")
@@ -336,7 +335,7 @@ package final class LedgerFile {
 
     /// The schema's version; 0 for a file without tables.
     ///
-    /// - Throws: `StoreError` when it is another program's, a newer one's, or makes no sense; `SQLiteError`.
+    /// - Throws: `StoreError` when the file is another program's, a newer version's or damaged; `SQLiteError`.
     private static func checkVersion(of connection: Connection, path: String) throws -> Int64 {
         let application: Int64 = try connection.value("PRAGMA application_id") ?? 0
         let version: Int64 = try connection.value("PRAGMA user_version") ?? 0
@@ -352,13 +351,13 @@ package final class LedgerFile {
         return max(0, version)
     }
 
-    /// What SQLite says, as an error for people. An error that a sound file wouldn't give makes it look through the file.
+    /// SQLite's error as an error for people. If a sound file wouldn't cause the error, this checks the whole file.
     private static func storeError(_ error: SQLiteError, on connection: Connection?, path: String) -> StoreError {
         let isDamaged = error.isDamage || error.isSuspicious && connection.map(isDamaged) == true
         return error.storeError(path: path, isDamaged: isDamaged)
     }
 
-    /// Looks through the whole file. One that can't be read for now may be sound.
+    /// Checks the whole file. A file that can't be read at the moment may be sound.
     private static func isDamaged(_ connection: Connection) -> Bool {
         let names = Schema.tables.map { "'\($0)'" }.joined(separator: ", ")
         do throws(SQLiteError) {
@@ -396,12 +395,12 @@ package final class LedgerFile {
 extension LedgerFile {
     package static func exists(at path: String) -> Bool { FileIdentity(path: path) != nil }
 
-    /// Whether a directory is at a path, which can't become a ledger.
+    /// Whether there is a directory at a path: it can't become a ledger.
     package static func isDirectory(_ path: String) -> Bool {
         var status = stat()
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
-    /// Whether another process writes the ledger at a path now, as far as this one can tell.
+    /// Whether another process writes the ledger at a path now, as far as this process can see.
     package static func isLocked(at path: String) -> Bool { LedgerLock.isHeld(forLedgerAt: path) }
 }

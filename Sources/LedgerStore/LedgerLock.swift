@@ -1,12 +1,12 @@
 import CLinux
 import Glibc
 
-/// Holds the ledger for this process: at most one writes it.
+/// Locks the ledger for this process, so that at most one process writes it.
 ///
 /// SQLite before 3.51.3 can corrupt a write-ahead log when two processes write and checkpoint
 /// (<https://sqlite.org/wal.html#walresetbug>), so being the only writer isn't left to SQLite's own locks.
 struct LedgerLock: ~Copyable {
-    /// Whether the lock's file was there before: then the path has been a ledger's for some time.
+    /// Whether the lock's file existed before: then the path was a ledger's before.
     let wasUsedBefore: Bool
     private let path: String
     private let descriptor: CInt
@@ -14,12 +14,12 @@ struct LedgerLock: ~Copyable {
     /// How often the lock is tried, for half a second in all.
     private static let attempts = 10
 
-    /// - Throws: `StoreError` with `.locked` when another process holds it, `.unavailable` when it can't be made.
+    /// - Throws: `StoreError` with `.locked` when another process has the lock, `.unavailable` when locking fails.
     init(forLedgerAt path: String) throws(StoreError) {
         let lockPath = path + ".lock"
         let (descriptor, isNew) = try LedgerPlace.open(lockPath, besideLedger: path)
         var code = flock(descriptor, LOCK_EX | LOCK_NB)
-        // A command that looks at the ledger has it for some milliseconds.
+        // A command that checks the lock holds it for some milliseconds.
         for _ in 0..<Self.attempts where code != 0 && errno == EWOULDBLOCK {
             usleep(50_000)
             code = flock(descriptor, LOCK_EX | LOCK_NB)
@@ -43,8 +43,8 @@ struct LedgerLock: ~Copyable {
         return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
     }
 
-    /// Takes the lock's file away if it wasn't there before: the file beside it isn't ours, and must not pass for a
-    /// damaged ledger when it is tried again.
+    /// Removes the lock's file if it is new, when the file beside it isn't ours: with a lock beside it, that file would
+    /// pass for a damaged ledger at the next try.
     func removeIfNew() {
         if !wasUsedBefore { unlink(path) }
     }
@@ -54,19 +54,19 @@ struct LedgerLock: ~Copyable {
     }
 }
 
-/// Holds the file itself, for one that has two names: hard links, or a directory that is mounted twice.
+/// Locks the file itself, because a file may have two names: hard links, or a directory that is mounted twice.
 struct LedgerInodeLock: ~Copyable {
     private let descriptor: CInt
-    /// Far behind all that SQLite locks (<https://sqlite.org/lockingv3.html>) and writes.
+    /// Far beyond all bytes that SQLite locks (<https://sqlite.org/lockingv3.html>) or writes.
     private static let lockedByte: Int64 = 1 << 62
 
-    /// Makes the file if it isn't there.
+    /// Creates the file if it doesn't exist.
     ///
-    /// - Throws: `StoreError` with `.locked` when another process holds it, `.foreign` when it isn't a plain file,
+    /// - Throws: `StoreError` with `.locked` when another process locks it, `.foreign` when it isn't a plain file,
     ///   `.unavailable` when it can't be opened.
     init(ofLedgerAt path: String) throws(StoreError) {
         let descriptor = try LedgerPlace.open(path, besideLedger: path).descriptor
-        // Of the open file, not of the process: SQLite opens and closes the same file.
+        // This locks the open file, not the process's files: SQLite opens and closes the same file.
         if netusage_lock_byte(descriptor, Self.lockedByte) != 0, errno == EAGAIN || errno == EACCES {
             close(descriptor)
             throw StoreError(.locked, path: path, "another netusage writes this ledger by another name")

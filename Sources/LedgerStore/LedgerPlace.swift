@@ -1,34 +1,32 @@
 import Glibc
 import Machine
 
-/// Where a ledger lies, and what is made beside it.
+/// The path of a ledger, and the files that are created beside it.
 ///
-/// Its directory may belong to another user than the one who runs this: what root makes there must be that user's, and
-/// root follows no link that this user laid.
+/// The directory may belong to another user; see `PlainFile`.
 package enum LedgerPlace {
-    /// One path for a ledger whatever links lead to it, so that its lock, its socket and SQLite's files are one, too.
+    /// The same path for a ledger whatever links lead to it, so that all users of the ledger share its lock and socket.
     ///
-    /// A link in the ledger's own place that isn't to be followed stays in the path, and opening the ledger refuses it.
+    /// If the ledger itself is a link that must not be followed, the path keeps it, and opening the ledger refuses it.
     package static func resolved(_ path: String) -> String {
         let path = PlainFile.target(of: path) ?? path
         guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else {
             return real(".").map { $0 + "/" + path } ?? path
         }
         let parent = String(path[..<slash])
-        // The directory may still have to be made, and so its own.
+        // The directory may not exist yet, nor the one above it.
         let directory = slash == path.startIndex ? "/" : real(parent) ?? resolved(parent)
         return (directory == "/" ? "" : directory) + "/" + path[path.index(after: slash)...]
     }
 
-    /// `nil` also for a path that isn't UTF-8: as a text it would be the path of something else.
+    /// `nil` also for a path that isn't UTF-8: as a `String` it would name another file.
     private static func real(_ path: String) -> String? {
         guard let resolved = realpath(path, nil) else { return nil }
         defer { free(resolved) }
         return String(validatingCString: resolved)
     }
 
-    /// Opens a plain file for writing, and creates it if it isn't there: with access for its owner and group alone, owned by
-    /// the directory's owner.
+    /// Opens a plain file for writing, or creates it: only its owner and group have access.
     ///
     /// - Returns: The descriptor, and whether the file is new.
     /// - Throws: `StoreError` when it can't be opened, is a link, or isn't a plain file.
@@ -48,8 +46,8 @@ package enum LedgerPlace {
         return StoreError(.unavailable, path: path, "\(PlainFile.Failure.system(errno))")
     }
 
-    /// What an earlier reader left beside the ledger, and the ledger's owner may not write: an index of the log, which is
-    /// made again, and the log, of which a copy is as good. The lock must be held.
+    /// Replaces files beside the ledger that another user's reader left and this user may not write. The log's index is
+    /// removed, because SQLite makes it again. The log is replaced by a copy. The lock must be held.
     static func adoptLog(ofLedger path: String) throws(StoreError) {
         if access(path + "-shm", F_OK) == 0, access(path + "-shm", R_OK | W_OK) != 0, errno == EACCES {
             unlink(path + "-shm")

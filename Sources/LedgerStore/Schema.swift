@@ -3,13 +3,13 @@
 /// Byte counts are integers; `received` and `transmitted` as seen by the device. Times are seconds since 1970 in UTC.
 /// Days are days since 1970-01-01 on the local calendar. A name that isn't valid UTF-8 is a BLOB of its bytes.
 enum Schema {
-    /// `NETU`; what `file` and the program tell a ledger by.
+    /// `NETU`: `file` and the program recognize a ledger by it.
     static let applicationID: Int64 = 0x4E45_5455
 
     /// The version that this program writes, in `PRAGMA user_version`.
     static var version: Int64 { Int64(migrations.count) }
 
-    /// What a ledger of this version can't do without.
+    /// The tables that a ledger of this version must have.
     static let tables = [
         "ledger", "account", "device", "bucket", "day", "day_start", "adjustment", "quota_event", "committed_cycle",
         "unread", "taken", "import",

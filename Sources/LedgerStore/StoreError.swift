@@ -11,11 +11,11 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
         case foreign
         /// The file's contents make no sense; it can be moved aside.
         case damaged
-        /// The file at the path isn't the one that was opened: deleted, or put there by someone.
+        /// The file at the path isn't the one that was opened: somebody deleted or replaced it.
         case replaced
         /// Another program has the file locked.
         case busy
-        /// A change of the database was begun, and isn't finished: it is under way, or was broken off.
+        /// A change of the database isn't finished: it is under way, or it was interrupted.
         case unfinished
         /// The disk is full.
         case full
@@ -41,10 +41,10 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
         case .newer: "install the newer netusage, or name another file with --storage.path; the file is left as it is"
         case .foreign: "name another file with --storage.path; this one is left as it is"
         case .damaged: "netusage serve moves it aside and begins a new one"
-        case .replaced: "restart netusage to take up the file that is there now"
+        case .replaced: "restart netusage to use the file that is there now"
         case .busy: "end the program that has it locked"
         case .unfinished:
-            "if no program writes the database now, open it with the one that did, or with sqlite3, which takes the change back"
+            "if no program writes the database now, open it with sqlite3 or with the program that wrote it: that undoes the change"
         case .full: "free some space on its disk"
         case .unavailable:
             "check the disk and the permissions, or name another file with --storage.path"
@@ -53,11 +53,11 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
 }
 
 extension SQLiteError {
-    /// - Parameter isDamaged: Whether the file makes no sense.
+    /// - Parameter isDamaged: Whether the file is damaged.
     func storeError(path: String, isDamaged: Bool) -> StoreError {
-        // What can be resolved is, before SQLite sees it.
+        // All links that can be resolved were resolved before SQLite got the path.
         if isSymbolicLink {
-            return StoreError(.foreign, path: path, "a symbolic link in its path leads to what isn't UTF-8")
+            return StoreError(.foreign, path: path, "the target of a symbolic link in its path isn't UTF-8")
         }
         let kind: StoreError.Code = isDamaged ? .damaged : isFull ? .full : isBusy ? .busy : .unavailable
         return StoreError(kind, path: path, "SQLite says: \(message) (\(code))")

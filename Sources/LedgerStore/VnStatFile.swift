@@ -2,17 +2,17 @@ import Accounting
 import CivilTime
 import SQLite
 
-/// Reads the database of vnStat 2.x. Everything in it is taken as it may be: poisoned.
+/// Reads the database of vnStat 2.x. It may be poisoned, so nothing in it is trusted.
 package enum VnStatFile {
     private static let tables = ["fiveminute", "hour", "day", "month", "year"]
     /// A database of a hundred devices has some 3 MB.
     private static let maximumBytes = 256 << 20
-    /// How long reading it may take; it is a matter of milliseconds.
+    /// How long reading may take. It usually takes milliseconds.
     private static let maximumSeconds: Int64 = 20
 
     /// - Throws: `StoreError` when it isn't such a database, or can't be read.
     package static func interfaces(at path: String) throws(StoreError) -> [VnStatInterface] {
-        // Its log and its journal are beside what a link leads to.
+        // The log and the journal are beside the file that a link leads to.
         let image = try DatabaseImage(path: LedgerPlace.resolved(path), maximumBytes: maximumBytes)
         do {
             let connection = try image.connect()
@@ -35,8 +35,8 @@ package enum VnStatFile {
         }
     }
 
-    /// Why a table isn't one of vnStat's; `nil` if it may be. A view or a virtual table could do anything when it is read,
-    /// and so could a column that is computed.
+    /// Why a table isn't vnStat's; `nil` if it may be. Reading a view, a virtual table or a computed column could do
+    /// anything.
     private static func problem(with table: String, _ connection: Connection) throws -> String? {
         let kind: String? = try connection.value(
             "SELECT type FROM pragma_table_list(?1) WHERE schema = 'main'", table)
@@ -93,7 +93,7 @@ package enum VnStatFile {
         var reason: String
     }
 
-    /// Reads two numbers and, behind them, their types.
+    /// Reads two numbers, and their types from the columns after them.
     private static func total(in row: Row, from column: Int) -> Result<Total, Poison> {
         let types: [String] = [row[column + 2], row[column + 3]]
         if let wrong = types.first(where: { $0 != "integer" }) {

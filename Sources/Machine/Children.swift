@@ -2,10 +2,10 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// The programs that this process starts, and as the first process of a container also those that others left to it.
+/// The programs that this process starts. The first process of a container also gets orphans, whose parent has ended.
 ///
-/// All waiting is done here: who waits for any child at all takes the status of those that somebody else waits for.
-package final class Children: Sendable {  // A class, for there is one list of them for a process.
+/// Wait for children only here: a wait for any child takes the status of children that other code waits for.
+package final class Children: Sendable {  // A class: the process has one list of children.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
     }
@@ -19,7 +19,7 @@ package final class Children: Sendable {  // A class, for there is one list of t
     package struct Status {
         let raw: CInt
 
-        /// What is wrong with it; `nil` when it ended with 0. See wait(2).
+        /// How the process failed; `nil` when it ended with 0. See wait(2).
         package var problem: String? {
             let signal = raw & 0x7F
             if signal != 0 { return "it was ended by signal \(signal)" }
@@ -29,25 +29,25 @@ package final class Children: Sendable {  // A class, for there is one list of t
     }
 
     private struct State {
-        /// Those whose status somebody wants, with it if they have ended.
+        /// Children whose status will be asked for, and the status if `takeEnded()` has taken it.
         var wanted: [pid_t: CInt?] = [:]
-        /// Those that were killed: nobody wants their status, but it has to be taken.
+        /// Killed children. Nobody asks for their status, but it has to be taken.
         var killed: Set<pid_t> = []
-        /// How many are being started, whose numbers aren't known yet.
+        /// How many children are being started: their process IDs aren't known yet.
         var startingCount = 0
     }
 
     private let isFirstProcess: Bool
     private let state = Mutex(State())
 
-    /// - Parameter isFirstProcess: Whether the kernel makes children of others this one's when their parent ends.
+    /// - Parameter isFirstProcess: Whether the kernel gives orphans to this process.
     package init(isFirstProcess: Bool = getpid() == 1) {
         self.isFirstProcess = isFirstProcess
     }
 
-    /// Starts a program, which waits for its file system.
+    /// Starts a program. This blocks until the program's file system answers.
     ///
-    /// - Parameter environment: The bytes of a `name=value` each.
+    /// - Parameter environment: The bytes of each `name=value`.
     /// - Throws: `Failure` when it can't be started.
     package func start(_ command: [String], environment: [[UInt8]]) throws(Failure) -> Child {
         state.withLock { $0.startingCount += 1 }
@@ -73,7 +73,7 @@ package final class Children: Sendable {  // A class, for there is one list of t
         }
     }
 
-    /// How a program ended, once, or `nil` while it runs.
+    /// How a program ended; `nil` while it runs. Don't ask again once there was an answer.
     package func status(of child: Child) -> Status? {
         state.withLock { state in
             var raw: CInt = 0
@@ -87,21 +87,21 @@ package final class Children: Sendable {  // A class, for there is one list of t
         }
     }
 
-    /// Ends a program and all that it has started in its process group; nobody may ask for its status any more.
+    /// Kills a program and all other processes in its process group. Don't ask for its status afterwards.
     package func kill(_ child: Child) {
         state.withLock { state in
-            // Once its status was taken the number may be another process's.
+            // If its status was taken, the process ID may belong to another process now.
             if let ended = state.wanted.removeValue(forKey: child.processID), ended != nil { return }
             _ = Glibc.kill(-child.processID, SIGKILL)
             state.killed.insert(child.processID)
         }
     }
 
-    /// Takes the status of every child that has ended and that nobody asks for, so that none stays as a zombie. Never waits.
+    /// Takes the status of all ended children that nobody asks for, so that none stays as a zombie. Never blocks.
     package func takeEnded() {
         _ = state.withLockIfAvailable { state in
             state.killed = state.killed.filter { waitpid($0, nil, WNOHANG) == 0 }
-            // A program that ends as soon as it is started would be taken for one that others left.
+            // Without this, a program that ends before its ID is in `wanted` would pass for an orphan.
             guard isFirstProcess, state.startingCount == 0 else { return }
             var raw: CInt = 0
             while case let process = waitpid(-1, &raw, WNOHANG), process > 0 {

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Identifies a file: another one that takes its place at the path is different.
+/// Identifies a file. Another file that takes its place at the path has another identity.
 package struct FileIdentity: Equatable, Sendable {
     private let device: UInt64
     private let inode: UInt64

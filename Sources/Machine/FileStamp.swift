@@ -1,6 +1,6 @@
 import Glibc
 
-/// What tells one version of a file from another without reading it.
+/// Distinguishes versions of a file without reading it.
 package struct FileStamp: Hashable, Sendable {
     private let device: UInt64
     private let inode: UInt64
@@ -27,8 +27,8 @@ package struct FileStamp: Hashable, Sendable {
         changedNanoseconds = Int64(status.st_ctim.tv_nsec)
     }
 
-    /// Whether the file changed so long ago that a further change would get another stamp. The kernel's time for files
-    /// goes in steps of some milliseconds, and some file systems keep whole seconds only.
+    /// Whether the last change is so old that a new change would give another stamp. The kernel's file times advance in
+    /// steps of some milliseconds, and some file systems keep whole seconds only.
     ///
     /// - Parameter now: Seconds since 1970.
     package func isSettled(at now: Int64) -> Bool { now - max(changed, modified) > 2 }

@@ -1,17 +1,17 @@
 import Glibc
 
-/// How long a file system may take before somebody is told.
+/// How long a file system may take before `late` is called.
 private let patience = Duration.seconds(10)
 
-/// Does work that may wait for a file system, even for ever, on a thread of its own. The event loops mustn't wait for it,
-/// nor the few threads that all tasks share.
+/// Runs work that may block on a file system, even for ever, on a thread of its own: it must not block the event loops
+/// or the few threads that all tasks share.
 ///
-/// Whoever calls it bounds how many such threads there are at a time.
+/// The caller limits how many such threads there are at a time.
 ///
 /// - Parameters:
-///   - grace: How long a task that is cancelled still waits, for work that mustn't be left half done.
+///   - grace: How long a cancelled task still waits, for work that must not be left half done.
 ///   - late: Called once if the work takes longer than ten seconds.
-/// - Throws: `CancellationError` when the task is cancelled and the grace is over; the thread then ends when it can.
+/// - Throws: `CancellationError` when the task is cancelled and the grace is over. The thread ends when its work does.
 package func onOwnThread<Value: Sendable>(
     grace: Duration = .zero, _ work: @escaping @Sendable () -> Value, late: @escaping @Sendable () async -> Void
 ) async throws(CancellationError) -> Value {
@@ -20,10 +20,10 @@ package func onOwnThread<Value: Sendable>(
         result.yield(work())
         result.finish()
     }
-    // A task of its own isn't cancelled with the caller.
+    // A separate task isn't cancelled with the caller.
     let waiting = Task { await results.first { _ in true } }
     let lateness = Task {
-        // Cancelled when the work is done in time.
+        // The sleep is cancelled if the work is done in time.
         guard (try? await Task.sleep(for: patience)) != nil else { return }
         await late()
     }
@@ -31,17 +31,17 @@ package func onOwnThread<Value: Sendable>(
         await waiting.value
     } onCancel: {
         Task {
-            try? await Task.sleep(for: grace)  // Nobody cancels it.
+            try? await Task.sleep(for: grace)  // Can't throw: nobody cancels this task.
             waiting.cancel()
         }
     }
     lateness.cancel()
-    await lateness.value  // What it has begun to say comes before what the value says.
+    await lateness.value  // If `late` has begun, let it end before the caller goes on.
     guard let value else { throw CancellationError() }
     return value
 }
 
-/// What a thread does; a class, as the C library takes a pointer to it.
+/// The work of a thread. A class, because the C library takes a pointer to it.
 private final class ThreadWork: Sendable {
     let body: @Sendable () -> Void
 
@@ -62,6 +62,6 @@ private func startThread(_ body: @escaping @Sendable () -> Void) {
     if code == 0 {
         pthread_detach(thread)
     } else {
-        work.takeRetainedValue().body()  // There are no threads left, so it is done here.
+        work.takeRetainedValue().body()  // No thread can be created, so the work is done here.
     }
 }

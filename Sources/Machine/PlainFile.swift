@@ -1,8 +1,8 @@
 import CLinux
 import Glibc
 
-/// Files that are made beside others, in a directory that may belong to another user than the one who runs this: what root
-/// makes there is that user's, and root follows no link that this user laid.
+/// Creates files in a directory that may belong to another user. Root gives the new files to that user, and follows no
+/// link that the user made.
 package enum PlainFile {
     /// Why a file can't be opened, as the end of a sentence.
     package enum Failure: Error, CustomStringConvertible {
@@ -20,13 +20,12 @@ package enum PlainFile {
         }
     }
 
-    /// Opens a plain file to write to, and makes it if it isn't there: for its owner and group alone, and as that of whom
-    /// the place belongs to.
+    /// Opens a plain file to write to, or creates it: only its owner and group have access.
     ///
     /// - Parameters:
-    ///   - neighbour: A file whose owner gets what root makes; where there is none, the owner of its directory does.
-    ///   - directory: An open directory, where both paths begin unless they are whole.
-    ///   - flags: More of open(2), such as `O_APPEND`.
+    ///   - neighbour: Its owner gets a file that root creates. If it doesn't exist, the owner of its directory does.
+    ///   - directory: An open directory: the start of relative paths.
+    ///   - flags: More flags of open(2), such as `O_APPEND`.
     /// - Returns: The descriptor, and whether the file is new.
     /// - Throws: `Failure`.
     package static func open(
@@ -42,7 +41,7 @@ package enum PlainFile {
             if errno != EEXIST { throw failure() }
             let found = openat(directory, path, flags)
             if found < 0 {
-                if errno == ENOENT { continue }  // It went a moment ago.
+                if errno == ENOENT { continue }  // It was removed a moment ago.
                 throw failure()
             }
             var status = stat()
@@ -61,17 +60,17 @@ package enum PlainFile {
         }
     }
 
-    /// Where the links in a path's last place lead; the path itself where there is none. Links in directories above it
-    /// aren't looked at.
+    /// The file that a path's last part links to; the path itself if it is no link. Links in the directories before it
+    /// aren't checked.
     ///
-    /// - Returns: `nil` for a link that leads nowhere or isn't UTF-8, and as root for another user's that leads to what
-    ///   isn't that user's.
+    /// - Returns: `nil` for a link that leads nowhere or isn't UTF-8. As root, also for another user's link to a file
+    ///   that isn't that user's.
     package static func target(of path: String) -> String? {
         var path = path
         var owners: Set<uid_t> = []
-        // The kernel follows as many, path_resolution(7).
+        // The kernel follows 40 links too, path_resolution(7).
         for _ in 0...40 {
-            // Behind a slash the kernel would follow a link.
+            // With a slash at its end the kernel would follow a link.
             while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
             let descriptor = netusage_open_entry(path)
             if descriptor < 0 { return owners.isEmpty ? path : nil }
@@ -83,7 +82,7 @@ package enum PlainFile {
                 return isTrusted ? path : nil
             }
             owners.insert(status.st_uid)
-            // Of this very link, whatever takes its place meanwhile.
+            // Reads the link that is open, even if another file takes its place.
             var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
             let count = readlinkat(descriptor, "", &bytes, bytes.count)
             guard count > 0, let target = String(validating: bytes[..<count], as: UTF8.self) else { return nil }
@@ -92,9 +91,9 @@ package enum PlainFile {
         return nil
     }
 
-    /// Makes a directory unless something of that name is there; root's becomes that of the owner of the one above.
+    /// Creates a directory unless its name exists. If root runs this, the directory belongs to the owner of its parent.
     ///
-    /// - Returns: 0, or why it can't be made (`errno`).
+    /// - Returns: 0, or why it can't be created (`errno`).
     package static func makeDirectory(_ path: String, mode: mode_t) -> CInt {
         if mkdir(path, mode) != 0 { return errno == EEXIST ? 0 : errno }
         if geteuid() != 0 { return 0 }
@@ -106,7 +105,7 @@ package enum PlainFile {
         return 0
     }
 
-    /// Opens a directory to make files in, and makes it if it isn't there.
+    /// Opens a directory to create files in. Creates the directory if it doesn't exist.
     ///
     /// - Throws: `Failure`.
     package static func openDirectory(_ path: String, mode: mode_t) throws(Failure) -> CInt {
@@ -118,7 +117,7 @@ package enum PlainFile {
         return descriptor
     }
 
-    /// Root's file becomes that of the neighbour's owner or, where that isn't a plain file, its directory's.
+    /// Root gives its file to the neighbour's owner or, if that isn't a plain file, to the owner of its directory.
     private static func giveToOwner(_ descriptor: CInt, of neighbour: String, in place: CInt) {
         if geteuid() != 0 { return }
         var made = stat()
@@ -129,11 +128,11 @@ package enum PlainFile {
             fstatat(place, neighbour, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_mode & S_IFMT == S_IFREG
             && status.st_ino != made.st_ino
         if !isNeighbour, fstatat(place, directory(of: neighbour), &status, 0) != 0 { return }
-        // Where it can't be given away, the owner is told by the error that it gets.
+        // If this fails, the owner gets an error when it opens the file.
         _ = fchown(descriptor, status.st_uid, status.st_gid)
     }
 
-    /// With the slash behind it.
+    /// With the slash at its end.
     private static func directory(of path: String) -> String {
         path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[...$0]) } ?? "./"
     }

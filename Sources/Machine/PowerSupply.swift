@@ -2,9 +2,9 @@ import Glibc
 
 /// Whether the machine runs on battery, from `/sys/class/power_supply` (Documentation/ABI/testing/sysfs-class-power).
 package enum PowerSupply {
-    /// True when a battery of the machine itself discharges and nothing feeds it.
+    /// True when a battery of the machine itself discharges and no other supply is online.
     ///
-    /// - Parameter directory: Where the supplies are listed.
+    /// - Parameter directory: The directory that lists the supplies.
     package static func isOnBattery(in directory: String = "/sys/class/power_supply") -> Bool {
         var isDischarging = false
         for name in names(in: directory) {
@@ -16,7 +16,7 @@ package enum PowerSupply {
                 // A mouse or a headset has a battery too: its scope is "Device".
                 if SmallFile.text(supply + "/scope") == "Device" { continue }
                 if SmallFile.text(supply + "/status") == "Discharging" { isDischarging = true }
-            default: break  // An uninterruptible supply says nothing about the machine's own battery.
+            default: break  // The state of a UPS doesn't show whether the machine's own battery is in use.
             }
         }
         return isDischarging

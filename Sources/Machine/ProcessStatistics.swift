@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// What the process uses, for the standard `process_*` metrics
+/// The resources that the process uses, for the standard `process_*` metrics
 /// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 package struct ProcessStatistics: Sendable {
     package var processorSeconds = 0.0
@@ -29,12 +29,12 @@ package struct ProcessStatistics: Sendable {
         statistics.openDescriptors = countOpenDescriptors()
         statistics.maximumVirtualBytes = limit(RLIMIT_AS)
         statistics.maximumDescriptors = descriptorLimit()
-        // proc(5), /proc/pid/stat: field 20, the first being the number before the name in brackets.
+        // proc(5), /proc/pid/stat: field 20.
         statistics.threads = statusFields().dropFirst(18).first.flatMap { UInt64($0) } ?? 0
         return statistics
     }
 
-    /// How many descriptors the process may have.
+    /// How many descriptors the process may open.
     package static func descriptorLimit() -> UInt64 { limit(RLIMIT_NOFILE) }
 
     private static func limit(_ resource: __rlimit_resource) -> UInt64 {
@@ -51,7 +51,7 @@ package struct ProcessStatistics: Sendable {
         return count > 3 ? count - 3 : 0  // Without ".", ".." and the directory itself.
     }
 
-    /// When the machine started, in seconds since 1970, as the wall clock goes now.
+    /// When the machine started, in seconds since 1970 by the current wall clock.
     package static func bootTime() -> Double {
         let (wall, sinceBoot) = SystemClock.nanoseconds()
         return Double(wall) / 1e9 - Double(sinceBoot) / 1e9
@@ -64,7 +64,7 @@ package struct ProcessStatistics: Sendable {
         return bootTime() + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
-    /// What `/proc/self/stat` says from the closing bracket of the name on: that is field 2.
+    /// The fields of `/proc/self/stat` from field 2, the name, of which only the closing bracket is left.
     private static func statusFields() -> [Substring] {
         guard let text = SmallFile.text("/proc/self/stat"), let close = text.lastIndex(of: ")") else { return [] }
         return text[close...].split(separator: " ")

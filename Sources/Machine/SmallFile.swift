@@ -14,7 +14,7 @@ package enum SmallFile {
         try readWithStatus(path, limit: limit).bytes
     }
 
-    /// The file's bytes, with what was known about the file before the first of them was read.
+    /// The file's bytes, and the file's status before they were read.
     ///
     /// - Throws: `Failure` when it can't be read, isn't a plain file or is larger than `limit` bytes.
     package static func readWithStatus(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], status: stat) {
@@ -40,9 +40,9 @@ package enum SmallFile {
         return (Array(bytes[..<count]), status)
     }
 
-    /// A file's text without spaces and line ends around it; `nil` when it can't be read or is larger than 4 KiB.
+    /// A file's text without white space around it; `nil` when it can't be read or is larger than 4 KiB.
     package static func text(_ path: String) -> String? {
-        guard let bytes = try? read(path, limit: 4096) else { return nil }  // What isn't there says nothing.
+        guard let bytes = try? read(path, limit: 4096) else { return nil }  // The caller needs no reason.
         let isSpace: (UInt8) -> Bool = { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }
         return String(
             decoding: Array(bytes.drop(while: isSpace).reversed().drop(while: isSpace).reversed()), as: UTF8.self)

@@ -1,14 +1,14 @@
 import Glibc
 
-/// Where the ledger is when nobody says where.
+/// The ledger's path when the user names none.
 package enum StoragePath {
-    /// Root's, and that of the service.
+    /// The path for root and for the service.
     package static let system = "/var/lib/netusage/ledger.db"
 
-    /// For root the system's place, for others theirs, by the XDG base directory specification.
+    /// ``system`` for root; for others a path in their home, by the XDG base directory specification.
     package static func standard() -> String {
         if geteuid() == 0 { return system }
-        // The specification says to pass over relative paths.
+        // The specification says to ignore relative paths.
         func path(_ name: String) -> String? {
             getenv(name).map { String(cString: $0) }.flatMap { $0.hasPrefix("/") ? $0 : nil }
         }

@@ -1,9 +1,9 @@
 import Glibc
 
-/// Runs a program to its end, in this thread's network; what it prints goes where this process prints.
+/// Runs a program and waits for its end. It has this thread's network namespace and this process's output.
 ///
 /// - Parameter command: The program, looked up in `PATH`, and its arguments.
-/// - Returns: What `waitpid` says, 0 if all is well; or, as a failure, why it can't be started.
+/// - Returns: The status of waitpid(2), 0 if all is well; or the reason why the program can't be started.
 package func runToEnd(_ command: [String]) -> Result<CInt, StartFailure> {
     var arguments = command.map { strdup($0) } + [nil]
     defer { for argument in arguments { free(argument) } }

@@ -1,16 +1,16 @@
 import CLinux
 import Glibc
 
-/// The service manager's side of things, by its documented protocol and without its library: sd_notify(3),
-/// sd_listen_fds(3), sd_watchdog_enabled(3).
+/// Talks to the service manager by its documented protocol, without its library: sd_notify(3), sd_listen_fds(3),
+/// sd_watchdog_enabled(3).
 package struct SystemdNotifier: Sendable {
     private let notifySocket: String?
-    /// How often the manager wants to hear that the program is well, in microseconds; `nil` when it doesn't.
+    /// The longest time that the manager accepts between calls of ``alive()``; `nil` if it expects none.
     package let watchdogMicroseconds: Int64?
     /// Listening sockets that the manager opened.
     package let listeners: [CInt]
 
-    /// Reads the environment, and takes the variables out of it so that no child is misled.
+    /// Reads the manager's variables and removes them from the environment, so that no child uses them.
     package init() {
         func take(_ name: String) -> String? {
             defer { unsetenv(name) }
@@ -39,7 +39,7 @@ package struct SystemdNotifier: Sendable {
         notify("RELOADING=1\nMONOTONIC_USEC=\(Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000)")
     }
 
-    /// Sends a message if anybody listens. That it isn't heard is the manager's trouble, not the meter's.
+    /// Sends a message if the manager has a socket. Errors are ignored: metering goes on without the manager.
     private func notify(_ message: String) {
         guard let notifySocket, notifySocket.hasPrefix("/") || notifySocket.hasPrefix("@") else { return }
         var address = sockaddr_un()

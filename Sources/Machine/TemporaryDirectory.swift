@@ -1,20 +1,20 @@
 import FoundationEssentials
 import Glibc
 
-/// A directory of one's own that goes when this does.
+/// A private directory that is removed, if possible, together with this value.
 package struct TemporaryDirectory: ~Copyable {
     package let path: String
 
-    /// `nil` when there can't be one.
+    /// `nil` when it can't be created.
     package init?() {
         let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-        // mkdtemp(3) puts other letters in the place of the six.
+        // mkdtemp(3) replaces the six letters X.
         var name = Array("\(parent)/netusage-XXXXXX".utf8CString)
         guard mkdtemp(&name) != nil else { return nil }
         path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// A new file in it.
+    /// Writes a new file in it.
     ///
     /// - Throws: When it can't be written.
     /// - Returns: Its path.

@@ -3,19 +3,19 @@ import Glibc
 
 /// One connection to an SQLite database. Used by one thread at a time.
 ///
-/// Statements are prepared once and kept. Each method runs its statement to the end or resets it, so no read stays open.
-/// A closure may use the connection for other statements, and for the same one.
+/// Statements are prepared once and kept. Each method runs its statement to the end or resets it: no read stays open.
+/// A closure may run other statements on the connection, and even the same one.
 package final class Connection {
     private let handle: OpaquePointer
     private var statements: [String: Statement] = [:]
-    /// More statements than these are prepared again for each use.
+    /// Statements beyond this number are prepared again for each use.
     private static let maximumStatements = 200
-    /// When statements end; see ``distrust(forSeconds:)``.
+    /// The second of the monotonic clock at which running statements end; see ``distrust(forSeconds:)``.
     private var deadline: UnsafeMutablePointer<Int64>?
 
-    /// Opens a database in memory. What is changed there is in no file.
+    /// Opens a database in memory. Changes are written to no file.
     ///
-    /// - Throws: `SQLiteError` when it makes no sense.
+    /// - Throws: `SQLiteError` when SQLite can't use the memory.
     package init(memory: consuming DatabaseMemory) throws(SQLiteError) {
         handle = try Self.open(":memory:", SQLITE_OPEN_READWRITE, vfs: nil)
         let (start, size) = memory.release()
@@ -26,7 +26,7 @@ package final class Connection {
         if code != SQLITE_OK { throw SQLiteError(code, of: handle) }
     }
 
-    /// Opens a file, or makes one. Closing it leaves the write-ahead log as it is; see ``copyLogOnClose()``.
+    /// Opens a file, or creates it. Closing it leaves the write-ahead log as it is; see ``copyLogOnClose()``.
     ///
     /// - Parameter vfs: The name of another layer between SQLite and the disk, for tests.
     /// - Throws: `SQLiteError` when the file can't be opened.
@@ -47,17 +47,17 @@ package final class Connection {
     }
 
     deinit {
-        // Only a connection without statements is closed at once.
+        // SQLite keeps a connection open as long as it has statements.
         statements = [:]
         sqlite3_progress_handler(handle, 0, nil, nil)
         deadline?.deallocate()
         sqlite3_close_v2(handle)
     }
 
-    /// From here on closing the connection copies the log into the file and removes it, unless others have it open.
+    /// From now on, closing the last connection copies the write-ahead log into the file and removes the log.
     package func copyLogOnClose() { netusage_keep_log_on_close(handle, 0) }
 
-    /// From here on anybody may have made the database: its schema can do no harm, and statements end after some time.
+    /// For a database that anybody may have made: its schema can do no harm, and statements end at a deadline.
     ///
     /// - Throws: `SQLiteError`.
     package func distrust(forSeconds seconds: Int64) throws(SQLiteError) {
@@ -72,12 +72,12 @@ package final class Connection {
         try execute("PRAGMA cell_size_check = ON")
     }
 
-    /// How long a statement waits for others who hold the file.
+    /// How long a statement waits while another connection locks the file.
     package func setPatience(milliseconds: CInt) { sqlite3_busy_timeout(handle, milliseconds) }
 
     // MARK: - Statements
 
-    /// Runs statements that take no values, and passes over their rows.
+    /// Runs statements without values, and ignores their rows.
     ///
     /// - Throws: `SQLiteError`.
     package func execute(_ sql: String) throws(SQLiteError) {
@@ -85,7 +85,7 @@ package final class Connection {
         if code != SQLITE_OK { throw SQLiteError(code, of: handle) }
     }
 
-    /// Runs one statement with these values, and passes over its rows.
+    /// Runs one statement with these values, and ignores its rows.
     ///
     /// - Throws: `SQLiteError`.
     package func run(_ sql: String, _ values: (any SQLBindable)?...) throws(SQLiteError) {
@@ -106,9 +106,9 @@ package final class Connection {
         return try statement.step() ? statement.row[0] : nil
     }
 
-    /// What `decode` makes of the first row; `nil` when there is none.
+    /// The first row, decoded; `nil` when there is none.
     ///
-    /// - Throws: `SQLiteError`, and what `decode` throws.
+    /// - Throws: `SQLiteError`, and any error of `decode`.
     package func first<Value>(
         _ sql: String, _ values: (any SQLBindable)?..., decode: (Row) throws -> Value
     ) throws -> Value? {
@@ -118,9 +118,9 @@ package final class Connection {
         return try statement.step() ? decode(statement.row) : nil
     }
 
-    /// What `decode` makes of each row.
+    /// All rows, decoded.
     ///
-    /// - Throws: `SQLiteError`, and what `decode` throws.
+    /// - Throws: `SQLiteError`, and any error of `decode`.
     package func rows<Value>(
         _ sql: String, _ values: (any SQLBindable)?..., decode: (Row) throws -> Value
     ) throws -> [Value] {
@@ -134,7 +134,7 @@ package final class Connection {
 
     /// Calls `body` with each row.
     ///
-    /// - Throws: `SQLiteError`, and what `body` throws.
+    /// - Throws: `SQLiteError`, and any error of `body`.
     package func forEach(
         _ sql: String, _ values: (any SQLBindable)?..., body: (Row) throws -> Void
     ) throws {
@@ -146,7 +146,7 @@ package final class Connection {
 
     /// Calls `body` with each row until it returns false.
     ///
-    /// - Throws: `SQLiteError`, and what `body` throws.
+    /// - Throws: `SQLiteError`, and any error of `body`.
     package func scan(
         _ sql: String, _ values: (any SQLBindable)?..., while body: (Row) throws -> Bool
     ) throws {
@@ -163,9 +163,9 @@ package final class Connection {
         return new
     }
 
-    /// Runs `body` in one transaction: all of it is in the file afterwards, or nothing.
+    /// Runs `body` in one transaction: the file gets all of its changes or none.
     ///
-    /// - Throws: `SQLiteError`, and what `body` throws.
+    /// - Throws: `SQLiteError`, and any error of `body`.
     package func transaction<Value>(_ body: () throws -> Value) throws -> Value {
         try execute("BEGIN IMMEDIATE")
         do {
@@ -173,7 +173,7 @@ package final class Connection {
             try execute("COMMIT")
             return value
         } catch {
-            // SQLite has rolled back by itself after some errors; then this one has nothing to do and says so.
+            // After some errors SQLite has already rolled back. Then this fails, and nothing is lost.
             try? execute("ROLLBACK")
             throw error
         }

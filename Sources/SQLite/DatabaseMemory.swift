@@ -1,8 +1,8 @@
 import CSQLite
 
-/// Memory that becomes a database; see ``Connection/init(memory:)``. It is SQLite's, which takes it over.
+/// Memory that becomes a database; see ``Connection/init(memory:)``. SQLite allocates it and takes it over.
 package struct DatabaseMemory: ~Copyable {
-    /// `nil` for a database without anything in it.
+    /// `nil` for an empty database.
     private var start: UnsafeMutableRawPointer?
     /// In bytes.
     package private(set) var size = 0
@@ -15,9 +15,9 @@ package struct DatabaseMemory: ~Copyable {
 
     package var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: start, count: size) }
 
-    /// What is new is zero.
+    /// Changes the size. New bytes are zero.
     ///
-    /// - Returns: Whether there is that much memory; otherwise nothing changes.
+    /// - Returns: False if there isn't enough memory; then nothing changes.
     package mutating func resize(to newSize: Int) -> Bool {
         if newSize == size { return true }
         guard let memory = sqlite3_realloc64(start, UInt64(max(1, newSize))) else { return false }

@@ -1,6 +1,6 @@
 import CSQLite
 
-/// A row of an answer, only while the closure runs that got it: afterwards its statement stands elsewhere.
+/// A row of a result. Use it only inside the closure that got it: afterwards its statement is at another row.
 ///
 /// Columns are counted from 0.
 package struct Row {
@@ -15,7 +15,7 @@ package struct Row {
         sqlite3_column_type(statement, CInt(column)) == SQLITE_NULL ? nil : Value(self, column: column)
     }
 
-    /// The same as the subscript, for what is read millions of times.
+    /// The same as the subscript, for values that are read millions of times.
     package func integer(_ column: Int) -> Int64 { sqlite3_column_int64(statement, CInt(column)) }
 
     func bytes(_ column: Int) -> [UInt8] {

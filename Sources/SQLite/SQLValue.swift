@@ -1,4 +1,4 @@
-/// A value in a statement or in a row: one of SQLite's storage classes (<https://sqlite.org/datatype3.html>) but REAL.
+/// A value in a statement or in a row, of any storage class but REAL (<https://sqlite.org/datatype3.html>).
 package enum SQLValue {
     case null
     case integer(Int64)
@@ -6,15 +6,15 @@ package enum SQLValue {
     case blob([UInt8])
 }
 
-/// A type whose values a statement takes.
+/// A type whose values can be bound to a statement.
 package protocol SQLBindable {
     var sqlValue: SQLValue { get }
 }
 
-/// A type whose values a row has.
+/// A type whose values can be read from a row.
 ///
-/// SQLite converts what a column holds to what is asked for (<https://sqlite.org/c3ref/column_blob.html>), so a damaged
-/// file gives wrong values, not errors: check what would do harm.
+/// SQLite converts a value to the requested type (<https://sqlite.org/c3ref/column_blob.html>), so a damaged file gives
+/// wrong values, not errors. Check values that could do harm.
 package protocol SQLReadable {
     /// - Parameter column: Counted from 0.
     init(_ row: Row, column: Int)
@@ -36,7 +36,7 @@ extension Int: SQLConvertible {
     package init(_ row: Row, column: Int) { self.init(row.integer(column)) }
 }
 
-/// SQLite's integers end at 2^63 − 1: what is more is stored as that, and what is negative is read as 0.
+/// SQLite's integers end at 2^63 − 1: larger values are stored as that. Negative values are read as 0.
 extension UInt64: SQLConvertible {
     package var sqlValue: SQLValue { .integer(Int64(clamping: self)) }
     package init(_ row: Row, column: Int) { self.init(Swift.max(0, row.integer(column))) }
@@ -48,13 +48,13 @@ extension Bool: SQLConvertible {
     package init(_ row: Row, column: Int) { self = row.integer(column) == 1 }
 }
 
-/// Bytes that aren't UTF-8 are read as U+FFFD.
+/// Bytes that aren't UTF-8 become U+FFFD when read.
 extension String: SQLConvertible {
     package var sqlValue: SQLValue { .text(self) }
     package init(_ row: Row, column: Int) { self.init(decoding: row.bytes(column), as: UTF8.self) }
 }
 
-/// A BLOB; the bytes of a text are read, too.
+/// Stored as a BLOB. A text is read as its bytes.
 extension [UInt8]: SQLConvertible {
     package var sqlValue: SQLValue { .blob(self) }
     package init(_ row: Row, column: Int) { self = row.bytes(column) }

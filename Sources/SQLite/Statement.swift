@@ -1,10 +1,10 @@
 import CSQLite
 
-/// A prepared statement that is used again and again. Its connection alone steps and resets it.
+/// A prepared statement that is used again and again. Only its connection steps and resets it.
 final class Statement {
     private let handle: OpaquePointer
     private let database: OpaquePointer
-    /// Between ``begin(_:)`` and ``end()``: a second use meanwhile needs a statement of its own.
+    /// True between ``begin(_:)`` and ``end()``. A second use during that time needs a statement of its own.
     private(set) var isInUse = false
 
     init(_ sql: String, on database: OpaquePointer) throws(SQLiteError) {
@@ -39,7 +39,7 @@ final class Statement {
         }
     }
 
-    /// Ends its read of the file, and forgets its values.
+    /// Ends the statement's read of the file, and clears its values.
     func end() {
         sqlite3_reset(handle)
         sqlite3_clear_bindings(handle)

@@ -5,10 +5,10 @@ import Reports
 /// `netusage check`.
 struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Tell a monitoring system how the quotas are.",
+        commandName: "check", abstract: "Report the state of the quotas to a monitoring system.",
         discussion: """
-            Exits with 0 if all is well, 1 if a threshold is reached or a breach is expected, 2 if a quota is breached, 3 if nobody \
-            knows (also when no daemon has metered for a quarter of an hour), and prints a line with performance data, as the plugins of Nagios, Icinga and others do.
+            Prints a line with performance data, like the plugins of Nagios and Icinga. Exits with 0 if all is well, 1 if a threshold \
+            is reached or a breach is expected, 2 if a quota is breached, 3 if the state is unknown (also when no daemon has metered for a quarter of an hour).
             """)
 
     @OptionGroup var common: CommonOptions
@@ -16,14 +16,14 @@ struct Check: ParsableCommand {
     @Argument(help: "Only this quota.")
     var name: String?
 
-    /// A plugin's states, by their exit codes: <https://nagios-plugins.org/doc/guidelines.html>.
+    /// A plugin's states with their exit codes: <https://nagios-plugins.org/doc/guidelines.html>.
     private enum State: Int32 {
         case ok = 0
         case warning = 1
         case critical = 2
         case unknown = 3
 
-        /// What is known to be wrong comes before what may be.
+        /// A known breach comes before an unknown state, and that before a warning.
         var urgency: Int { [.ok: 0, .warning: 1, .unknown: 2, .critical: 3][self] ?? 0 }
 
         var word: String {
@@ -50,18 +50,18 @@ struct Check: ParsableCommand {
         }
         let worstFirst = quotas.sorted { Self.state(of: $0).urgency > Self.state(of: $1).urgency }
         var state = worstFirst.first.map(Self.state) ?? .unknown
-        // A limit that is reached stays so; whether another one is by now can't be told.
+        // A breached quota stays breached. Nobody knows whether another quota is breached by now.
         if report.isStale, state != .critical { state = .unknown }
         var texts = worstFirst.map(Self.text).joined(separator: ", ")
         if report.isStale { texts = "nothing metered since \(report.meteredUntil ?? "the beginning"), " + texts }
         try end(state, "\(texts) | \(quotas.map(Self.performance).joined(separator: " "))")
     }
 
-    /// Ends with the state that a monitoring system takes for "unknown" if the arguments are wrong; returns for other errors.
+    /// Exits with the state "unknown" if the arguments are wrong. Returns for other errors.
     static func exit(onWrongUse error: any Error) {
         if exitCode(for: error) != .validationFailure { return }
         let text = message(for: error).split(separator: "\n").joined(separator: " ")
-        // Whether it can be written or not: it is unknown.
+        // The state is unknown even if this can't be written.
         try? output("NETUSAGE \(State.unknown.word) - \(Terminal.printable(text))\n")
         exit(withError: ExitCode(State.unknown.rawValue))
     }

@@ -11,7 +11,7 @@ struct Config: ParsableCommand {
     /// `netusage config check`.
     struct Check: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check a configuration and say everything that is wrong with it.",
+            abstract: "Check a configuration and list all of its errors.",
             discussion: "Exits with 0 if the file is good, with 78 if it has errors.")
 
         @OptionGroup var common: CommonOptions
@@ -34,15 +34,15 @@ struct Config: ParsableCommand {
                 StandardError.print("note: on this machine, \(finding)")
             }
             let exists = ConfigurationFile.exists(path)
-            try output(exists ? "\(path): good\n" : "\(path): not there, so the defaults hold\n")
+            try output(exists ? "\(path): good\n" : "\(path): not there, so the defaults apply\n")
         }
     }
 }
 
-/// Where people are told what went wrong.
+/// Messages for people about errors.
 enum StandardError {
     static func print(_ line: String) {
-        // Names and lines of files may come with it.
+        // The text may repeat names and lines of files.
         let lines = line.split(separator: "\n", omittingEmptySubsequences: false).map { Terminal.printable(String($0)) }
         let bytes = Array((lines.joined(separator: "\n") + "\n").utf8)
         _ = write(STDERR_FILENO, bytes, bytes.count)

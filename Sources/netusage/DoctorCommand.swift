@@ -5,10 +5,10 @@ import Reports
 /// `netusage doctor`.
 struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "doctor", abstract: "Say what is metered, what isn't, and what may be wrong.",
+        commandName: "doctor", abstract: "Show what is metered, what isn't, and what may be wrong.",
         discussion: """
-            As root it also sends a million bytes through a private cable and says by how many each way of reading counters is wrong. \
-            Exits with 0 if all is well, with 1 if something isn't as it should be.
+            As root it also sends a million bytes through a private cable and shows the error of each way to read counters. \
+            Exits with 0 if all is well, with 1 if something is wrong.
             """)
 
     @OptionGroup var common: CommonOptions

@@ -6,12 +6,12 @@ import Reports
 /// `netusage export`.
 struct ExportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "export", abstract: "Write out what was carried, for other programs.",
+        commandName: "export", abstract: "Export traffic for other programs.",
         discussion: """
-            As CSV (RFC 4180) and JSON there is a row for each device and entry with bytes: five minutes, an hour or a local day. As \
-            OpenMetrics it is the past as Prometheus would have scraped it: rates at every entry, totals of day, week, month and \
-            lifetime at every full hour; promtool tsdb create-blocks-from openmetrics makes blocks of it. Records of five minutes \
-            are kept as long as keep_buckets of the configuration says, days for ever.
+            CSV (RFC 4180) and JSON have a row for each device and each five minutes, hour or local day with bytes. OpenMetrics has \
+            the past as Prometheus would have scraped it: rates at every entry, and totals of day, week, month and lifetime at every \
+            full hour. promtool tsdb create-blocks-from openmetrics makes blocks of it. Five-minute records are kept as long as \
+            keep_buckets in the configuration says, days for ever.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -28,7 +28,7 @@ struct ExportCommand: AsyncParsableCommand {
 
     @Option(
         name: .customLong("device"), parsing: .singleValue,
-        help: "Only this device, or those that fit a pattern, or uplink; may be repeated.", completion: .devices)
+        help: "Only this device, the devices that match a pattern, or uplink; may be repeated.", completion: .devices)
     var devices: [String] = []
 
     @Option(
@@ -40,7 +40,7 @@ struct ExportCommand: AsyncParsableCommand {
 
     @Option(
         name: .shortAndLong,
-        help: "Write to this file, which is there only when all of it is; - is standard output. (default: -)",
+        help: "Write to this file (created only when the export is complete); - is standard output. (default: -)",
         completion: .file())
     var output: String?
 
@@ -89,7 +89,7 @@ struct ExportCommand: AsyncParsableCommand {
             let isOnTerminal = isatty(STDOUT_FILENO) == 1
             try await common.ledgerAccess.export(try query) { bytes, share in
                 if let target {
-                    if Interruption.isAsked { throw OutputFile.Failure(text: "broken off: nothing was written") }
+                    if Interruption.isAsked { throw OutputFile.Failure(text: "interrupted: nothing was written") }
                     try target.write(bytes)
                 } else if !writeAll(isOnTerminal ? Self.printable(bytes) : bytes) {
                     throw OutputFile.Failure(
@@ -111,7 +111,7 @@ struct ExportCommand: AsyncParsableCommand {
 }
 
 extension ExportCommand {
-    /// Lines for people to look at, not for programs: nothing in them steers the terminal.
+    /// Lines for people, not for programs: without characters that control the terminal.
     private static func printable(_ bytes: [UInt8]) -> [UInt8] {
         // Lines of CSV end with a carriage return, too.
         let lines = String(decoding: bytes.filter { $0 != UInt8(ascii: "\r") }, as: UTF8.self)
@@ -121,24 +121,24 @@ extension ExportCommand {
 
 extension ExportQuery.Format: ExpressibleByArgument {}
 
-/// A file that is there only when it is whole.
+/// A file that appears only when it is complete.
 private final class OutputFile {
     struct Failure: Error {
         let text: String
     }
 
     private let path: String
-    /// Where it is written until it is whole; `nil` for what isn't a file, such as a pipe.
+    /// The path until the file is complete; `nil` if the target isn't a plain file, such as a pipe.
     private let partPath: String?
     private let descriptor: CInt
     private var isFinished = false
 
-    /// - Throws: `Failure` when it can't be made.
+    /// - Throws: `Failure` when it can't be created.
     init(_ path: String) throws(Failure) {
         var status = stat()
         let exists = stat(path, &status) == 0
         let isFile = !exists || status.st_mode & S_IFMT == S_IFREG
-        // A link stays one.
+        // A link stays: the file that it leads to is replaced.
         let target = exists ? realpath(path, nil) : nil
         defer { free(target) }
         self.path = target.map { String(cString: $0) } ?? path

@@ -7,26 +7,26 @@ import Reports
 /// `netusage import …`.
 struct ImportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "import", abstract: "Import what another meter has counted.",
+        commandName: "import", abstract: "Import the history of another meter.",
         discussion: """
-            Only what was carried before netusage began to meter a device is taken, as far as it isn't there already: nothing \
-            counts twice, and it may be repeated with the same file or a later one.
+            Import adds only traffic from before netusage began to meter a device, and only what the ledger doesn't have yet. \
+            Nothing is counted twice, so you can repeat an import or use a newer file.
             """,
         subcommands: [VnStat.self, CSV.self])
 
     struct Options: ParsableArguments {
-        @Flag(help: "Say what would be imported, and change nothing.")
+        @Flag(help: "Show what would be imported, and change nothing.")
         var dryRun = false
 
         @Flag(
             help:
-                "Forget earlier imports of these devices: for a file, a time zone or an uplink that was wrong."
+                "First remove earlier imports of these devices, if their file, time zone or uplink was wrong."
         )
         var replace = false
 
         @Option(
             help:
-                "Book what this device carried to the uplink, too: the other meter doesn't know what held the default route.",
+                "Book this device's bytes to the uplink, too: the other meter doesn't know which device had the default route.",
             completion: .devices)
         var uplink: String?
 
@@ -38,13 +38,13 @@ struct ImportCommand: AsyncParsableCommand {
     struct VnStat: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "vnstat",
-            abstract: "Import the database of vnStat 2, or what vnstat --json prints.",
-            discussion: "The database is /var/lib/vnstat/vnstat.db. It tells its times without their zone.")
+            abstract: "Import the database of vnStat 2, or the output of vnstat --json.",
+            discussion: "The database is /var/lib/vnstat/vnstat.db. Its times have no zone.")
 
         @OptionGroup var common: CommonOptions
         @OptionGroup var options: Options
 
-        @Option(help: "The zone of its times, such as Europe/Berlin. (default: that of the ledger)")
+        @Option(help: "The zone of its times, such as Europe/Berlin. (default: the ledger's)")
         var timezone: String?
 
         @Argument(help: "The file; - is standard input.", completion: .file())
@@ -70,7 +70,7 @@ struct ImportCommand: AsyncParsableCommand {
     /// `netusage import csv FILE`.
     struct CSV: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "csv", abstract: "Import what netusage export has written as CSV.")
+            commandName: "csv", abstract: "Import a CSV file that netusage export has written.")
 
         @OptionGroup var common: CommonOptions
         @OptionGroup var options: Options
@@ -118,11 +118,11 @@ private func text(_ report: ImportReport, _ source: ImportSource, _ options: Imp
         }
         if late > 0 {
             tell(
-                "left out: \(name): \(sizeText(late)) of after netusage's last reading, which it may read itself yet; import again when netusage serve has run"
+                "left out: \(name): \(sizeText(late)) after netusage's last reading, because netusage may still read them itself; run netusage serve, then import again"
             )
         }
         if missed > 0 {
-            tell("left out: \(name): \(sizeText(missed)) of the time since netusage began to meter it itself")
+            tell("left out: \(name): \(sizeText(missed)) from the time since netusage began to meter it")
         }
     }
     for problem in report.problems { tell("left out: \(Terminal.printable(problem))") }
@@ -133,16 +133,16 @@ private func text(_ report: ImportReport, _ source: ImportSource, _ options: Imp
     if let path = report.begunLedger {
         tell(
             report.isTrial
-                ? "There is no ledger yet; one would be begun: \(path)."
-                : "A new ledger was begun: \(path). From now on netusage serve meters into it.")
+                ? "There is no ledger yet; one would be created: \(path)."
+                : "A new ledger was created: \(path). netusage serve uses it from now on.")
     }
     if case .vnStat = source, options.uplink == nil {
-        tell("Nothing of it is booked to the uplink; --uplink DEVICE books to it, too, what that device carried.")
+        tell("The uplink got nothing; --uplink DEVICE books that device's bytes to the uplink, too.")
     }
     let isMoreToCome = report.accounts.contains { $0.lateReceivedBytes > 0 || $0.lateTransmittedBytes > 0 }
     tell(
         report.isTrial
-            ? "Nothing was changed." : isMoreToCome ? "Done." : "Done. To import the same again changes nothing.")
+            ? "Nothing was changed." : isMoreToCome ? "Done." : "Done. You can repeat it: nothing is counted twice.")
     return lines.joined(separator: "\n") + "\n"
 }
 
@@ -151,7 +151,7 @@ private func table(_ report: ImportReport, _ terminal: Terminal) -> [String] {
     let names = report.accounts.map { terminal.clipped(Terminal.printable($0.name), to: terminal.columns / 3) }
     let longest = max(8, names.map { width($0) }.max() ?? 0)
     let columns = ["received", "transmitted", "known"].map { aligned($0, to: 11) }.joined(separator: "  ")
-    // The times have lines of their own where they don't fit.
+    // If the times don't fit, they have lines of their own.
     let isWide = longest + 2 + columns.count + 2 + "2026-11-22 06:50 to 2026-11-22 06:50".count <= terminal.columns
     var lines = [terminal.dim(padded("", to: longest + 2) + columns + (isWide ? "  time" : ""))]
     for (name, account) in zip(names, report.accounts) {
@@ -163,7 +163,7 @@ private func table(_ report: ImportReport, _ terminal: Terminal) -> [String] {
     }
     return lines
         + terminal.wrapped(
-            "known: what netusage had already, metered by itself or imported before", to: terminal.columns
+            "known: already in the ledger, metered by netusage or imported before", to: terminal.columns
         )
         .map(terminal.dim)
 }

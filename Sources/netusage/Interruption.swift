@@ -1,11 +1,11 @@
 import Glibc
 import Synchronization
 
-/// Whether somebody wants no more, for work that has to tidy up.
+/// Whether the user wants to stop, for work that must tidy up.
 enum Interruption {
     private static let flag = Atomic<Bool>(false)
 
-    /// From now on the signals of a terminal and of systemd only set ``isAsked``.
+    /// From now on, signals of the terminal and of systemd only set ``isAsked``.
     static func watch() {
         flag.store(false, ordering: .relaxed)
         for number in [SIGINT, SIGTERM, SIGHUP] {

@@ -6,16 +6,16 @@ import Reports
 /// `netusage live`.
 struct Live: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show what devices carry at this moment, once a second.",
+        abstract: "Show the present traffic of devices, once a second.",
         discussion: """
-            Ends with q or Ctrl-C. Where the output isn't a terminal it is a line of JSON a second. Without a daemon the kernel is \
-            read from here, and nothing is kept.
+            Ends with q or Ctrl-C. If the output isn't a terminal, it is a line of JSON each second. Without a daemon, the command \
+            reads the kernel itself and keeps nothing.
             """)
 
     @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
 
-    @Option(name: [.customShort("n"), .customLong("count")], help: "End after so many. (default: never)")
+    @Option(name: [.customShort("n"), .customLong("count")], help: "End after so many updates. (default: never)")
     var count: Int?
 
     mutating func validate() throws {
@@ -59,21 +59,21 @@ struct Live: AsyncParsableCommand {
     }
 }
 
-/// Waits for seconds to begin.
+/// Waits for the beginning of seconds.
 private enum Pace {
-    /// Waits until the next second has begun and a tenth of it, so that the sample of its beginning is there.
+    /// Waits until a tenth of a second after the next full second, so that the sample of that second is there.
     static func nextSecond(isOver: () -> Bool) async {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
         let wait = 1_100_000_000 - Int64(now.tv_nsec)
         let end = ContinuousClock.now + .nanoseconds(wait < 200_000_000 ? wait + 1_000_000_000 : wait)
         while ContinuousClock.now < end, !isOver() {
-            try? await Task.sleep(for: min(.milliseconds(50), end - ContinuousClock.now))  // Nobody cancels it.
+            try? await Task.sleep(for: min(.milliseconds(50), end - ContinuousClock.now))  // Nobody cancels this task.
         }
     }
 }
 
-/// The whole terminal, while something is drawn on it; what was there comes back in the end.
+/// The whole terminal, to draw on. ``leave()`` brings back its previous contents.
 private struct Screen {
     private let previous: termios?
 
@@ -100,7 +100,7 @@ private struct Screen {
         if var previous { tcsetattr(STDIN_FILENO, TCSANOW, &previous) }
     }
 
-    /// Whether somebody wants no more.
+    /// Whether the user wants to stop.
     var isLeft: Bool {
         var key: UInt8 = 0
         if previous != nil, read(STDIN_FILENO, &key, 1) == 1, key == UInt8(ascii: "q") || key == 0x03 {
@@ -114,7 +114,7 @@ private struct Screen {
         return ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_row > 0 ? Int(size.ws_row) : 24
     }
 
-    /// Each line over the previous one, so that nothing flickers.
+    /// Draws each line over the old one, so that nothing flickers.
     func show(_ lines: [String]) {
         Self.write(
             "\u{1B}[H" + lines.map { Terminal.printableLines($0) + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J")

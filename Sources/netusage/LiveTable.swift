@@ -1,10 +1,10 @@
 import Exporter
 import Reports
 
-/// What devices carry, for people: rates with the last minute of each.
+/// The traffic of devices, for people: rates, each with its last minute.
 struct LiveTable {
     private let inBits: Bool
-    /// The rates of the last minute by account, the last one last.
+    /// The rates of the last minute by account, the newest last.
     private var received: [String: [Double]] = [:]
     private var transmitted: [String: [Double]] = [:]
 
@@ -14,14 +14,14 @@ struct LiveTable {
         self.inBits = inBits
     }
 
-    /// - Parameter rows: As many lines at most.
+    /// - Parameter rows: The largest number of lines.
     mutating func lines(_ report: LiveReport, _ terminal: Terminal, rows: Int) -> [String] {
         for account in report.accounts {
             let key = account.kind + account.name
             Self.remember(account.receiveBytesPerSecond, in: &received[key, default: []])
             Self.remember(account.transmitBytesPerSecond, in: &transmitted[key, default: []])
         }
-        // The uplink is one of the devices; it stands by itself only when it was asked for, or is none of them.
+        // The uplink is one of the devices, so it is shown by itself only if there are no devices.
         let hasDevices = report.accounts.contains { $0.kind != "uplink" }
         var accounts = report.accounts.filter { !hasDevices || $0.kind != "uplink" }
         accounts = accounts.filter(\.uplink) + accounts.filter { !$0.uplink }
@@ -34,7 +34,7 @@ struct LiveTable {
             let block = self.block(account, terminal)
             let rest = accounts.count - place
             if lines.count + block.count + (rest > 1 ? 1 : 0) > rows {
-                lines.append(terminal.dim("… and \(rest) more: name some with --device"))
+                lines.append(terminal.dim("… and \(rest) more; choose with --device"))
                 break
             }
             lines += block
@@ -98,7 +98,7 @@ struct LiveTable {
         return start + terminal.coloured(sparkline(rates.suffix(room), highest: peak, terminal), colour)
     }
 
-    /// A mark a second, the last one last; the highest of them, or the peak, has full height.
+    /// A mark for each second, the newest last. The peak or a higher mark has full height.
     private func sparkline(_ rates: some Sequence<Double>, highest: Double, _ terminal: Terminal) -> String {
         let marks: [Character] = Array(terminal.hasUnicode ? "▁▂▃▄▅▆▇█" : "_.-:=+*#")
         let rates = Array(rates)

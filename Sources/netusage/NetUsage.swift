@@ -2,7 +2,7 @@ import ArgumentParser
 import Exporter
 import Machine
 
-/// The command line: what each command takes, and its exit code.
+/// The command line: the commands and their exit codes.
 @main
 struct NetUsage: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -48,7 +48,7 @@ struct NetUsage: AsyncParsableCommand {
         }
     }
 
-    /// Says what the error says, which may repeat arguments, and ends. Help and version are such errors, too.
+    /// Prints the error's message, which may repeat arguments, and exits. Help and version are errors, too.
     private static func end(with error: any Error) -> Never {
         let code = exitCode(for: error)
         let text = fullMessage(for: error)
@@ -65,12 +65,12 @@ struct NetUsage: AsyncParsableCommand {
         exit(withError: code)
     }
 
-    /// What is wrong with the name of the command; otherwise its first flag would be said to be unknown.
+    /// The error of a wrong command. Without this check, the parser would only call its first flag unknown.
     private static func wrongCommand(_ words: ArraySlice<String>) -> String? {
         guard let name = words.first, !name.hasPrefix("-"), name != "help" else { return nil }
         let commands = configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands)
         guard let command = commands.first(where: { $0._commandName == name }) else {
-            return "there is no command \(Terminal.printable(name)); netusage --help lists them"
+            return "there is no command \(Terminal.printable(name)); netusage --help lists all commands"
         }
         guard command == ImportCommand.self, let kind = words.dropFirst().first, !kind.hasPrefix("-"), kind != "help",
             !["vnstat", "csv"].contains(kind)
@@ -80,12 +80,12 @@ struct NetUsage: AsyncParsableCommand {
     }
 }
 
-/// What every command takes after its name.
+/// The options of every command.
 struct CommonOptions: ParsableArguments {
     @Option(
         name: .customLong("config.file"),
         help:
-            "The configuration; it may be missing only if this isn't given. (default: \(ConfigurationFile.defaultPath))",
+            "The configuration file. Only the default file may be missing. (default: \(ConfigurationFile.defaultPath))",
         completion: .file())
     var configurationFile: String?
 
@@ -96,7 +96,7 @@ struct CommonOptions: ParsableArguments {
         completion: .file())
     var storagePath: String?
 
-    /// How commands get at the ledger.
+    /// The commands' access to the ledger.
     var ledgerAccess: LedgerAccess {
         LedgerAccess(
             configurationPath: configurationFile ?? ConfigurationFile.defaultPath,
@@ -105,6 +105,6 @@ struct CommonOptions: ParsableArguments {
 }
 
 extension CompletionKind {
-    /// The devices that are there.
+    /// The names of all devices.
     static var devices: CompletionKind { .shellCommand("ls /sys/class/net") }
 }

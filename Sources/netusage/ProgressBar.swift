@@ -2,7 +2,7 @@ import Exporter
 import Glibc
 import Reports
 
-/// How far long work has come, on standard error, if that is a terminal.
+/// The progress of long work, on standard error if that is a terminal.
 final class ProgressBar {
     private let isShown: Bool
     private let started = ContinuousClock.now
@@ -15,12 +15,12 @@ final class ProgressBar {
     }
 
     /// - Parameters:
-    ///   - share: From 0 to 1; what is beyond, as another program may send it, counts as the nearest.
-    ///   - bytes: How many more are written.
+    ///   - share: From 0 to 1. Other values, which another program may send, are clamped.
+    ///   - bytes: How many bytes were written since the last call.
     func show(_ share: Double, bytes: Int = 0) {
         self.bytes += UInt64(bytes)
         let now = ContinuousClock.now
-        // What is done in a moment needs none.
+        // Short work needs no bar.
         guard isShown, now - started > .milliseconds(500), now - (shownAt ?? started) > .milliseconds(100) else {
             return
         }

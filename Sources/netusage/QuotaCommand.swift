@@ -7,9 +7,9 @@ import Reports
 /// `netusage quota …`.
 struct QuotaCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "quota", abstract: "Show the quotas, and tell the ledger what the provider says.",
+        commandName: "quota", abstract: "Show the quotas; enter the provider's figures and top-ups.",
         discussion: """
-            Without a subcommand it shows them: netusage quota [NAME] [--json]. Exits with 1 if it can't be done, with 64 for wrong \
+            Without a subcommand it shows them: netusage quota [NAME] [--json]. Exits with 1 if that fails, with 64 for wrong \
             arguments, with 78 if the configuration has errors.
             """,
         subcommands: [Show.self, Correct.self, TopUp.self, Undo.self], defaultSubcommand: Show.self)
@@ -17,7 +17,7 @@ struct QuotaCommand: ParsableCommand {
     /// `netusage quota [NAME]`.
     struct Show: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show each quota: what is used, what is left, and where it leads.")
+            abstract: "Show each quota: what is used, what is left, and the forecast.")
 
         @OptionGroup var common: CommonOptions
 
@@ -45,7 +45,7 @@ struct QuotaCommand: ParsableCommand {
             if json {
                 try output(jsonText(report))
             } else if report.isEmpty {
-                // Who can't ask the daemon doesn't know its configuration.
+                // The note says if the daemon couldn't be asked: it may have another configuration.
                 let note = report.note.map { "\($0).\n" } ?? ""
                 try output(
                     note
@@ -60,10 +60,10 @@ struct QuotaCommand: ParsableCommand {
     /// `netusage quota correct NAME --used SIZE`.
     struct Correct: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Say what the provider has counted in this cycle.",
+            abstract: "Enter what the provider has counted in this cycle.",
             discussion: """
-                From that moment on, used is what the provider said and what was metered since, until the cycle ends. It is \
-                kept in the ledger; netusage quota undo takes it back.
+                From that moment until the cycle ends, the used bytes are the provider's figure plus the bytes metered since. The \
+                ledger keeps the correction; netusage quota undo takes it back.
                 """)
 
         @OptionGroup var common: CommonOptions
@@ -71,12 +71,12 @@ struct QuotaCommand: ParsableCommand {
         @Argument(help: "The quota.")
         var name: String
 
-        // What begins with a dash is no flag but a wrong size.
-        @Option(parsing: .unconditional, help: "What the provider says is used, such as \"312 GB\".")
+        // A value that begins with a dash is a wrong size, not a flag.
+        @Option(parsing: .unconditional, help: "The provider's figure, such as \"312 GB\".")
         var used: String
 
         @Option(
-            help: "When that was so: 09:00 for today, \"2026-11-20 09:00\", or RFC 3339. (default: now)")
+            help: "The time of that figure: 09:00 for today, \"2026-11-20 09:00\", or RFC 3339. (default: now)")
         var at: String?
 
         mutating func validate() throws {
@@ -91,7 +91,7 @@ struct QuotaCommand: ParsableCommand {
             try output("\(kept.quota): \(sizeText(kept.bytes)) used as of \(kept.at) (correction \(kept.id))\n")
             let quota = try? access.plans().quotas.first { $0.name == name }
             if let last = quota?.adjustments.last(where: { $0.kind == kept.kind }), last.id != kept.id {
-                try output("Correction \(last.id) goes on to hold, for it is of a later moment, \(last.at).\n")
+                try output("Correction \(last.id) still applies, because its moment is later: \(last.at).\n")
             }
         }
     }
@@ -100,7 +100,7 @@ struct QuotaCommand: ParsableCommand {
     struct TopUp: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "top-up", abstract: "Raise the limit of this cycle.",
-            discussion: "It is kept in the ledger; netusage quota undo takes it back.")
+            discussion: "The ledger keeps the top-up; netusage quota undo takes it back.")
 
         @OptionGroup var common: CommonOptions
 
@@ -129,7 +129,7 @@ struct QuotaCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take back a correction or a top-up.",
             discussion:
-                "Without --id it is the last one of the open cycle. With it also of a quota that the configuration has no more."
+                "Without --id it is the last one of the open cycle. With --id, the quota need not be in the configuration any more."
         )
 
         @OptionGroup var common: CommonOptions
@@ -137,7 +137,7 @@ struct QuotaCommand: ParsableCommand {
         @Argument(help: "The quota.")
         var name: String
 
-        @Option(help: "The number of the correction or top-up, as netusage quota said it.")
+        @Option(help: "The number of the correction or top-up, as netusage quota shows it.")
         var id: Int64?
 
         mutating func run() throws {
@@ -160,7 +160,7 @@ private func parsedSize(_ text: String, _ name: String) throws -> UInt64 {
     }
 }
 
-/// Says what went wrong on standard error and exits.
+/// Prints a failure to standard error and exits.
 func orExit<Value>(_ body: () throws(LedgerAccess.Failure) -> Value) throws -> Value {
     do throws(LedgerAccess.Failure) {
         return try body()
@@ -170,9 +170,9 @@ func orExit<Value>(_ body: () throws(LedgerAccess.Failure) -> Value) throws -> V
 }
 
 extension LedgerAccess.Failure {
-    /// Says on standard error what went wrong.
+    /// Prints the failure to standard error.
     ///
-    /// - Returns: 78 (`EX_CONFIG` of sysexits.h) for the configuration, otherwise 1.
+    /// - Returns: 78 (`EX_CONFIG` of sysexits.h) for an error of the configuration, otherwise 1.
     func told() -> ExitCode {
         StandardError.print("\(self)")
         if case .configuration = self { return ExitCode(78) }
@@ -180,7 +180,7 @@ extension LedgerAccess.Failure {
     }
 }
 
-/// A report for programs, as a text of lines.
+/// A report as JSON, for programs.
 func jsonText(_ report: some Encodable) -> String {
     String(decoding: json(report, isPretty: true), as: UTF8.self) + "\n"
 }

@@ -1,7 +1,7 @@
 import Exporter
 import Reports
 
-/// Quotas for people: a bar each, and what it says in words.
+/// Quotas for people: a bar and figures for each.
 struct QuotaTable {
     private let terminal: Terminal
 
@@ -45,7 +45,7 @@ struct QuotaTable {
         return terminal.bold(name) + terminal.dim(middle) + gap + when
     }
 
-    /// Rounded to what is worth saying.
+    /// Rounded to a useful unit.
     private func timeLeft(_ seconds: Int64) -> String {
         switch seconds {
         case ..<1: "ended"
@@ -88,7 +88,7 @@ struct QuotaTable {
 
     // MARK: - The bar
 
-    /// None where it isn't known how much is used.
+    /// No bar if the used bytes aren't known.
     private func bar(_ quota: QuotaReport) -> [String] {
         guard let used = quota.usedBytes else { return [] }
         let share = Double(used) / Double(max(1, quota.limitBytes))
@@ -124,7 +124,7 @@ struct QuotaTable {
         return String(repeating: "#", count: whole) + String(repeating: ".", count: max(0, length - whole))
     }
 
-    // MARK: - What it says
+    // MARK: - The figures
 
     private func pairs(_ quota: QuotaReport) -> [String] {
         var entries: [(label: String, value: String)] = []
@@ -152,7 +152,7 @@ struct QuotaTable {
             + quota.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minuteText($0.at))" }
     }
 
-    /// In two columns where there is room for two; what is too long for its column has a line of its own.
+    /// In two columns if there is room for them. An entry that is too long for its column has a line of its own.
     private func columns(_ entries: [(label: String, value: String)]) -> [String] {
         let perLine = terminal.columns >= 72 ? 2 : 1
         let length = (terminal.columns - 2) / perLine

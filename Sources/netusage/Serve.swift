@@ -23,7 +23,7 @@ struct Serve: AsyncParsableCommand {
     var telemetryPath = "/metrics"
 
     @Option(
-        name: .customLong("web.config.file"), help: "TLS and users, in the form that every Prometheus exporter takes.",
+        name: .customLong("web.config.file"), help: "The web-config file of Prometheus exporters, with TLS and users.",
         completion: .file())
     var webConfigurationFile: String?
 
@@ -37,7 +37,7 @@ struct Serve: AsyncParsableCommand {
     var externalURL: String?
 
     @Flag(
-        name: .customLong("web.created-timestamps"), help: "Tell in OpenMetrics bodies when counters began (_created).")
+        name: .customLong("web.created-timestamps"), help: "Add _created, the start of each counter, to OpenMetrics.")
     var createdTimestamps = false
 
     @Option(name: .customLong("log.level"), help: "How much to log: debug, info, warn or error.")

@@ -2,15 +2,15 @@ import Accounting
 import ArgumentParser
 import Glibc
 
-/// What a stream shows: how wide it is, and whether in colour.
+/// The width and the abilities of an output.
 struct Terminal {
     var columns: Int
     var hasColour: Bool
-    /// Whether letters beyond ASCII come out as they should.
+    /// Whether letters beyond ASCII are shown correctly.
     var hasUnicode: Bool
 
-    /// Standard output. What isn't a terminal is 80 columns wide and without colour; so is one that `NO_COLOR`
-    /// (<https://no-color.org>) or `TERM=dumb` asks not to have any.
+    /// Standard output. It has `COLUMNS` or 80 columns if it isn't a terminal. It has colour if it is a terminal and
+    /// neither `NO_COLOR` (<https://no-color.org>) nor `TERM=dumb` forbids it.
     static var standardOutput: Terminal {
         let isTerminal = isatty(STDOUT_FILENO) == 1
         var size = winsize()
@@ -23,7 +23,7 @@ struct Terminal {
             hasUnicode: locale.lowercased().contains("utf"))
     }
 
-    /// A variable of the environment that isn't empty.
+    /// A variable of the environment; `nil` if it is empty.
     private static func variable(_ name: String) -> String? {
         getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
     }
@@ -44,14 +44,14 @@ struct Terminal {
 
     func dim(_ text: String) -> String { hasColour ? "\u{1B}[2m\(text)\u{1B}[0m" : text }
 
-    /// A name that comes from elsewhere, without what would steer the terminal.
+    /// A name from outside the program, without characters that control the terminal.
     static func printable(_ name: String) -> String {
         String(
             String.UnicodeScalarView(
                 name.unicodeScalars.map { $0.isInvisible ? "\u{FFFD}" : $0 }))
     }
 
-    /// Lines for a terminal, whatever they repeat of what comes from elsewhere: nothing steers it but the colours above.
+    /// Lines for a terminal, which may repeat text from outside. Only the styles above keep their control characters.
     static func printableLines(_ text: String) -> String {
         if text.utf8.allSatisfy({ $0 < 0x7F && ($0 >= 0x20 || $0 == UInt8(ascii: "\n")) }) { return text }
         var shown = String.UnicodeScalarView()
@@ -68,10 +68,10 @@ struct Terminal {
         return String(shown)
     }
 
-    /// What ``coloured(_:_:)``, ``bold(_:)`` and ``dim(_:)`` write.
+    /// The control sequences of ``coloured(_:_:)``, ``bold(_:)`` and ``dim(_:)``.
     private static let styles = ([0, 1, 2] + Colour.allCases.map(\.rawValue)).map { "\u{1B}[\($0)m" }
 
-    /// A text that takes so many columns at most.
+    /// A text, cut to so many columns.
     func clipped(_ text: String, to length: Int) -> String {
         if width(text) <= length { return text }
         var clipped = text
@@ -79,7 +79,7 @@ struct Terminal {
         return clipped + (hasUnicode ? "…" : "~")
     }
 
-    /// A text in lines of so many columns; what has no space is left whole.
+    /// A text in lines of so many columns. Longer words stay whole.
     func wrapped(_ text: String, to length: Int) -> [String] {
         var lines: [String] = []
         for paragraph in text.split(separator: "\n") {
@@ -97,14 +97,14 @@ struct Terminal {
     }
 }
 
-/// Writes a text to standard output, without keeping anything back.
+/// Writes a text to standard output, without a buffer.
 ///
-/// - Returns: Whether it was taken.
+/// - Returns: Whether all of it was written.
 func writeAll(_ text: String) -> Bool { writeAll(Array(text.utf8)) }
 
-/// Writes lines to standard output, and nothing that would steer a terminal.
+/// Writes lines to standard output, without characters that control a terminal.
 ///
-/// - Parameter failure: The exit code if they can't be written, which is said on standard error.
+/// - Parameter failure: The exit code if they can't be written; then standard error has a message.
 /// - Throws: `ExitCode`.
 func output(_ text: String, failure: CInt = 1) throws {
     if writeAll(Terminal.printableLines(text)) { return }
@@ -115,7 +115,7 @@ func output(_ text: String, failure: CInt = 1) throws {
 
 /// Writes bytes to standard output, or elsewhere.
 ///
-/// - Returns: Whether they were taken; otherwise `errno` says why not.
+/// - Returns: Whether all were written; if not, see `errno`.
 func writeAll(_ bytes: [UInt8], to descriptor: CInt = STDOUT_FILENO) -> Bool {
     var rest = bytes[...]
     while !rest.isEmpty {
@@ -127,19 +127,19 @@ func writeAll(_ bytes: [UInt8], to descriptor: CInt = STDOUT_FILENO) -> Bool {
     return true
 }
 
-/// A text that takes so many columns at least, and one more than it has.
+/// A text with spaces after it, up to so many columns, but at least one space.
 func padded(_ text: String, to length: Int) -> String {
     text + String(repeating: " ", count: max(1, length - width(text)))
 }
 
-/// A text at the end of so many columns.
+/// A text with spaces before it, up to so many columns.
 func aligned(_ text: String, to length: Int) -> String {
     String(repeating: " ", count: max(0, length - width(text))) + text
 }
 
-/// How many columns of a terminal a text takes: two for wide letters, none for marks that go with another.
+/// How many columns of a terminal a text takes: two for wide letters, none for combining marks.
 ///
-/// Source: Unicode's East Asian Width (UAX #11), ranges that are wide as a whole.
+/// Source: Unicode's East Asian Width (UAX #11), only ranges that are wide as a whole.
 func width(_ text: String) -> Int {
     text.unicodeScalars.reduce(0) { columns, scalar in
         switch scalar.properties.generalCategory {

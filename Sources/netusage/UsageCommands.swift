@@ -2,35 +2,35 @@ import ArgumentParser
 import Exporter
 import Reports
 
-/// What `today`, `week`, `month`, `year`, `summary`, `days`, `months` and `recent` have in common.
+/// The options that all commands for traffic share.
 struct UsageOptions: ParsableArguments {
     @Option(
         name: .customLong("device"), parsing: .singleValue,
-        help: "Only this device, or those that fit a pattern, or uplink; may be repeated.", completion: .devices)
+        help: "Only this device, the devices that match a pattern, or uplink; may be repeated.", completion: .devices)
     var devices: [String] = []
 
     @Flag(help: "For programs: bytes as integers, times in RFC 3339.")
     var json = false
 
-    @Flag(help: "Rates in bits per second.")
+    @Flag(help: "Show rates in bits per second.")
     var bits = false
 }
 
-/// From when until when, for the commands that aren't about the open period.
+/// A span of time, for commands that aren't about the open period.
 struct SpanOptions: ParsableArguments {
-    @Option(help: "From when on: 2026-11-20, \"2026-11-20 09:00\", today, yesterday, or RFC 3339.")
+    @Option(help: "The start: 2026-11-20, \"2026-11-20 09:00\", today, yesterday, or RFC 3339.")
     var since: String?
 
-    @Option(help: "Until when; the day of a date is part of it. (default: now)")
+    @Option(help: "The end; a date includes its whole day. (default: now)")
     var until: String?
 }
 
-/// A command that shows what was carried.
+/// A command that shows traffic.
 protocol UsageCommand: AsyncParsableCommand {
     var common: CommonOptions { get }
     var options: UsageOptions { get }
     var query: UsageQuery { get }
-    /// What the table is called, in front of when it begins.
+    /// The title of the table. The table's start follows it.
     var title: String { get }
 }
 
@@ -121,7 +121,7 @@ struct Summary: UsageCommand {
 /// `netusage days`.
 struct Days: UsageCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show the last days, one by one.", discussion: "Of the uplink, unless devices are named.")
+        abstract: "Show the last days, one by one.", discussion: "Shows the uplink, unless you name devices.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
@@ -134,7 +134,7 @@ struct Days: UsageCommand {
 /// `netusage months`.
 struct Months: UsageCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show the last months, one by one.", discussion: "Of the uplink, unless devices are named.")
+        abstract: "Show the last months, one by one.", discussion: "Shows the uplink, unless you name devices.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
@@ -147,9 +147,9 @@ struct Months: UsageCommand {
 /// `netusage recent`.
 struct Recent: UsageCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show the last records of five minutes, one by one.",
+        abstract: "Show the last five-minute records, one by one.",
         discussion:
-            "Of the uplink, unless devices are named. They are kept as long as keep_buckets of the configuration says.")
+            "Shows the uplink, unless you name devices. Records are kept for keep_buckets of the configuration.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions

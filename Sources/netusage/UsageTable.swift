@@ -2,7 +2,7 @@ import CivilTime
 import Exporter
 import Reports
 
-/// What was carried, for people: a line for each account, or for each entry of one.
+/// Traffic for people: a line for each account, or for each entry of an account.
 struct UsageTable {
     private let terminal: Terminal
     private let inBits: Bool
@@ -12,7 +12,7 @@ struct UsageTable {
         self.inBits = inBits
     }
 
-    /// - Parameter title: What the report is about.
+    /// - Parameter title: The subject of the report.
     func text(_ report: UsageReport, title: String) -> String {
         var blocks = report.accounts.compactMap { account in
             account.entries.map { entries(of: account, $0, report, title) }
@@ -20,7 +20,7 @@ struct UsageTable {
         if report.grain == "total" { blocks = [sums(report, title)] }
         if report.since == nil { blocks = [["Nothing was metered yet."]] }
         if blocks.isEmpty || report.seconds == 0 { blocks = [["Nothing was metered then."]] }
-        // All of it is left out, as the note says.
+        // All entries are left out, and the note says why.
         if report.since == report.until, report.note != nil, ["5m", "hour"].contains(report.grain) { blocks = [] }
         let note = report.note.map { [self.note($0, report)] } ?? []
         return ([note].filter { !$0.isEmpty } + blocks).map { $0.joined(separator: "\n") + "\n" }.joined(
@@ -39,7 +39,7 @@ struct UsageTable {
         var span = "\(title), since \(startText(report.since ?? report.until))"
         if !isOpen { span = "\(title) from \(startText(report.since ?? "")) to \(lastText(report.until))" }
         let largest = report.accounts.map(\.totalBytes).max() ?? 0
-        // The uplink first, then those that have carried most.
+        // The uplink first, then the accounts with the most bytes.
         let sorted = report.accounts.enumerated().sorted { a, b in
             let (first, second) = (a.element, b.element)
             if (first.kind == "uplink") != (second.kind == "uplink") { return first.kind == "uplink" }
@@ -54,7 +54,7 @@ struct UsageTable {
         return [terminal.bold(span)] + lines(rows, labelled: "", largest: largest)
     }
 
-    /// When a span ends, for people: of one that ends at midnight the last day.
+    /// The end of a span, for people. If it ends at midnight, its last day.
     private func lastText(_ time: String) -> String {
         guard time.contains("T00:00:00"), let date = CivilDate(dateText(time)) else { return minuteText(time) }
         return "\(date.adding(days: -1))"
@@ -82,7 +82,7 @@ struct UsageTable {
         return [head] + lines(rows, labelled: report.grain == "5m" ? "from" : report.grain, largest: largest)
     }
 
-    /// The period of an entry, and what part of it if it isn't all of it: `2026-10 from 15`.
+    /// The period of an entry, with the entry's part of it if it isn't all: `2026-10 from 15`.
     private func label(_ entry: UsageReport.Entry, _ grain: String) -> String {
         guard let (length, beginning) = ["year": (4, "01-01"), "month": (7, "01"), "day": (10, "00:00")][grain] else {
             return minuteText(entry.start)
@@ -123,7 +123,7 @@ struct UsageTable {
         }
         let longest = max(4, width(label), rows.map { width($0.label) }.max() ?? 0)
         func taken(_ shown: Range<Int>) -> Int { widths[shown].reduce(0) { $0 + $1 + 2 } }
-        // On a narrow terminal the bar goes first, then the average, then all but the total.
+        // A narrow terminal gets no bar, then no average, then only the total.
         let enough = min(longest, 16)
         let shown = [0..<4, 0..<3].first { enough + taken($0) <= terminal.columns } ?? 2..<3
         let labelWidth = min(longest, terminal.columns - taken(shown))
@@ -142,7 +142,7 @@ struct UsageTable {
             }
     }
 
-    /// What was received in one shade, what was transmitted in another; in eighths of a column, where that can be shown.
+    /// Received and transmitted bytes in two shades; in eighths of a column if the terminal can show them.
     private func bar(_ row: Row, largest: UInt64, length: Int) -> String {
         if largest == 0 || row.total == 0 { return "" }
         let eighths = max(1, Int((Double(row.total) / Double(largest) * Double(length) * 8).rounded()))

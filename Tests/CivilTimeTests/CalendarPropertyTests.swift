@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    /// What of the calendar's promises doesn't hold around a moment.
+    /// The calendar's promise that is broken around a moment; nil if none is.
     private static func problem(of calendar: LocalCalendar, at moment: Timestamp) -> String? {
         let day = calendar.day(containing: moment)
         let span = calendar.span(ofDay: day)
@@ -68,7 +68,7 @@ import Testing
             }
         }
         guard calendar.localTime(at: span.lowerBound).date == day else { return "\(day) starts on another date" }
-        // The definition itself, by brute force: nothing earlier shows the date.
+        // The definition itself, by brute force: the clock didn't show the date earlier.
         for earlier in stride(from: Int64(-1), to: -200_000, by: -1799) {
             let shown = calendar.localTime(at: span.lowerBound.adding(seconds: earlier)).date
             guard shown < day else { return "the clock showed \(shown) before it started" }
@@ -95,7 +95,7 @@ import Testing
         }
     }
 
-    @Test("A rule's segments are those that a walk through the sorted changes of many years gives")
+    @Test("A rule's segments match a walk through the sorted changes of many years")
     func segmentsMatchSortedChanges() throws {
         print("seed \(testSeed)")
         var generator = SeededGenerator(seed: testSeed, stream: 2)

@@ -13,7 +13,7 @@ import Testing
         .init(.year(month: 2, day: 29), at: 1800), .init(.year(month: 4, day: 6)),
         .init(.days(30, from: date("2026-01-15"))), .init(.days(1000, from: date("2010-03-28")), at: 9000),
     ]
-    /// These make so many cycles that they are walked only around changes of the clock, where it matters.
+    /// These rules have so many cycles that the test walks them only around clock changes, where it matters.
     static let shortRules: [CycleRule] = [
         .init(.day), .init(.day, at: 1800), .init(.day, at: 9000), .init(.week(.monday)),
         .init(.week(.sunday), at: 9000),
@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    /// Goes from cycle to cycle, and says what isn't right.
+    /// Walks from cycle to cycle and returns the first problem.
     private static func walk(
         _ rule: CycleRule, _ calendar: LocalCalendar, from first: Timestamp, to last: Timestamp
     ) -> String? {
@@ -75,7 +75,7 @@ import Testing
         return nil
     }
 
-    /// The calendar's own definition, in other words than the rule's.
+    /// The definition of each kind of cycle, written without the code under test.
     private static func isFirstDay(_ date: CivilDate, of rule: CycleRule) -> Bool {
         let isLastOfMonth = date.adding(days: 1).day == 1
         return switch rule.kind {

@@ -60,7 +60,7 @@ import Testing
         #expect(decodedCount < 95_000)
     }
 
-    /// One to four changes: a flipped bit, a telling or random byte, a cut, a doubled or a removed piece.
+    /// One to four changes: a flipped bit, a special or random byte, a cut, a doubled or a removed piece.
     private static func mutated(_ file: [UInt8], using generator: inout SeededGenerator) -> [UInt8] {
         var bytes = file
         for _ in 0..<Int.random(in: 1...4, using: &generator) where !bytes.isEmpty {
@@ -104,7 +104,7 @@ import Testing
         #expect(decodedCount > 1_000)
     }
 
-    @Test("A file over 256 KiB is refused unread, however it goes on")
+    @Test("A file over 256 KiB is refused before it is decoded, whatever it contains")
     func tooLarge() throws {
         let bytes = try ZoneDatabase.bytes("Asia/Tokyo") + Array(repeating: 0, count: 256 * 1024)
         #expect(throws: ZoneError.fileTooLarge(byteCount: bytes.count, limit: 262_144)) { try Zone(tzif: bytes) }

@@ -179,7 +179,7 @@ import Testing
         #expect(text(3600, .min) == Timestamp.earliest.description)
     }
 
-    @Test("The first and the last date take the rest of time, in every zone")
+    @Test("The first and the last date cover the rest of time, in every zone")
     func endsOfTime() throws {
         let rules = ["EST5EDT", "XXX-24YYY-24:59:59,0/-167,J365/167", "XXX24YYY-24,0,J365"]
         for zone in try [Zone.utc, Zone(fixedOffsetSeconds: .max), Zone(fixedOffsetSeconds: .min)]

@@ -33,7 +33,7 @@ import Testing
             // RFC 9636 section 3.3.2: daylight time all year.
             Good(rule: "XXX3EDT4,0/0,J365/23", january: -14_400, july: -14_400),
             Good(rule: "EST5EDT,0/0,J365/25", january: -14_400, july: -14_400),
-            // It ends when it begins, at the turn of the year: never.
+            // Daylight time ends when it begins, at the turn of the year: there is none.
             Good(rule: "EST5EDT,J365/24,0/1", january: -18_000, july: -18_000),
             Good(rule: "AAA0BBB,J100/2,J100/3", january: 0, july: 0),
         ])

@@ -11,7 +11,7 @@ import Testing
     static let first = date("2005-01-01")
     static let last = date("2037-12-31")
 
-    /// What the script says of one zone.
+    /// The script's answers for one zone.
     struct Expectation {
         var name = ""
         /// Each list by its heading; an entry is a key and, if it has one, a value.
@@ -76,7 +76,7 @@ import Testing
                 Issue.record("\(expectation.name): \(date) starts at \(calendar.start(of: date)), not \(start)")
                 return
             }
-            // A day that isn't plain is walked the other way too, from instants to dates.
+            // A day that hasn't 24 hours is also checked the other way, from instants to dates.
             if index > 0, start - starts[index - 1] != 86_400 {
                 guard checkBoundary(of: calendar, at: start), checkInside(of: calendar, starts[index - 1]..<start)
                 else {
@@ -97,7 +97,7 @@ import Testing
             && calendar.nextDayStart(after: boundary.adding(seconds: -1)) == boundary
     }
 
-    /// Whether all instants of a day, every 40 minutes, lie in it; less than what clocks repeat before midnight.
+    /// Whether instants every 40 minutes of a day lie in it. Clocks that go back over midnight repeat more than that.
     private func checkInside(of calendar: LocalCalendar, _ seconds: Range<Int64>) -> Bool {
         guard !seconds.isEmpty else { return true }
         let day = calendar.day(containing: Timestamp(secondsSinceEpoch: seconds.lowerBound))

@@ -44,7 +44,7 @@ import Testing
         try Zone(tzif: parts.bytes).offsetSeconds(at: Timestamp(secondsSinceEpoch: second))
     }
 
-    @Test("The first type holds before the first transition, and the last offset for ever after an empty footer")
+    @Test("The first type applies before the first transition, and without a footer the last offset applies for ever")
     func ends() throws {
         let parts = Parts(times: [1000, 2000], types: [1, 2], offsets: [60, 120, 180])
         for (second, expected) in [(Int64.min, 60), (999, 60), (1000, 120), (1999, 120), (2000, 180), (.max, 180)] {
@@ -59,7 +59,7 @@ import Testing
         #expect(try offset(Parts(footer: "YYY-2"), .min) == 7200)
     }
 
-    @Test("The footer holds from the last transition on, with the wide hours of version 3")
+    @Test("The footer applies after the last transition, with the wide hours of version 3")
     func footer() throws {
         let parts = Parts(
             version: UInt8(ascii: "3"), times: [1_700_000_000], types: [1], offsets: [60, -7200],
@@ -80,7 +80,7 @@ import Testing
         #expect(try offset(parts, 5) == 60)
     }
 
-    @Test("Leap seconds that a file counts are taken out of its transition times")
+    @Test("Leap seconds that a file counts are subtracted from its transition times")
     func leapSeconds() throws {
         let parts = Parts(
             times: [1000, 2002, 3002], types: [1, 2, 1], offsets: [0, 60, 120],
@@ -93,7 +93,7 @@ import Testing
         #expect(try offset(parts, 3001) == 60)
     }
 
-    @Test("Two transitions that a leap second parts fall on one POSIX second, and the later one holds")
+    @Test("Two transitions with a leap second between them fall on one POSIX second, and the later one counts")
     func transitionsInLeapSecond() throws {
         let parts = Parts(times: [999, 1000], types: [1, 2], offsets: [0, 60, 120], leapSeconds: [(1000, 1)])
         #expect(try offset(parts, 998) == 0)

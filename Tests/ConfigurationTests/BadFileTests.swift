@@ -1,7 +1,7 @@
 import Configuration
 import Testing
 
-/// A file that is refused, with every message as the user reads it but for "netusage.yaml:" in front.
+/// A file that is refused, with all messages as the user reads them, without "netusage.yaml:" in front.
 struct BadFile: CustomTestStringConvertible {
     let yaml: String
     let messages: [String]
@@ -62,11 +62,11 @@ struct BadFile: CustomTestStringConvertible {
             netusage.yaml:5:23: devices.collapse[2]: is the same as the item at line 5, column 19; remove one of the two
             netusage.yaml:6:12: devices.exclude: "lo" is not a list; write a list, as ["lo"]
             netusage.yaml:7:25: sampling.on_battery: "5" has no unit; add ms, s, m, h, d or w
-            netusage.yaml:7:42: sampling.interval: stands here again, first at line 7, column 28; remove one of the two
+            netusage.yaml:7:42: sampling.interval: is already set at line 7, column 28; remove one of the two
             netusage.yaml:8:1: limits: is not a known key; \#
             known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, \#
             committed_rates
-            netusage.yaml:9:10: storage: a list stands here, where keys and values should; \#
+            netusage.yaml:9:10: storage: this is a list, not a mapping; \#
             write a name, a colon, a space and the value
             """#
         #expect(errors(in: yaml) == expected)
@@ -142,21 +142,21 @@ private let wrongValues: [BadFile] = [
         "1:23: sampling.interval: this is a mapping, not a duration; write one such as 1s, 500ms or 5m"),
     BadFile(
         "sampling: 1s",
-        #"1:11: sampling: "1s" stands here, where keys and values should; write a name, a colon, a space and the value"#
+        #"1:11: sampling: "1s" is not a mapping; write a name, a colon, a space and the value"#
     ),
     BadFile(
         "sampling: [1s]",
-        "1:11: sampling: a list stands here, where keys and values should; write a name, a colon, a space and the value"
+        "1:11: sampling: this is a list, not a mapping; write a name, a colon, a space and the value"
     ),
     BadFile(
         "hello",
-        #"1:1: "hello" stands here, where keys and values should; write a name, a colon, a space and the value"#),
+        #"1:1: "hello" is not a mapping; write a name, a colon, a space and the value"#),
     BadFile(
         "- a\n- b",
-        "1:1: a list stands here, where keys and values should; write a name, a colon, a space and the value"),
+        "1:1: this is a list, not a mapping; write a name, a colon, a space and the value"),
     BadFile(
         "42",
-        #"1:1: "42" stands here, where keys and values should; write a name, a colon, a space and the value"#),
+        #"1:1: "42" is not a mapping; write a name, a colon, a space and the value"#),
     BadFile(
         "week_starts: mon",
         #"1:14: week_starts: "mon" is not a day of the week; write one of monday, tuesday, wednesday, thursday, friday, saturday, sunday"#
@@ -226,13 +226,13 @@ private let wrongValues: [BadFile] = [
     ),
     BadFile(
         "timezone\n",
-        #"1:1: "timezone" stands here, where keys and values should; write a name, a colon, a space and the value"#),
+        #"1:1: "timezone" is not a mapping; write a name, a colon, a space and the value"#),
     BadFile(
         "a:b\n",
-        #"1:1: "a:b" stands here, where keys and values should; write a name, a colon, a space and the value"#),
+        #"1:1: "a:b" is not a mapping; write a name, a colon, a space and the value"#),
     BadFile(
         "'---\n---'",
-        #"1:1: "--- ---" stands here, where keys and values should; write a name, a colon, a space and the value"#),
+        #"1:1: "--- ---" is not a mapping; write a name, a colon, a space and the value"#),
     BadFile(
         "\u{FEFF}sampling: {\r\n  interval: 1\r\n}",
         #"2:13: sampling.interval: "1" has no unit; add ms, s, m, h, d or w"#),
@@ -264,14 +264,14 @@ private let wrongKeys: [BadFile] = [
     ),
     BadFile(
         "timezone: UTC\nweek_starts: monday\ntimezone: local\n",
-        "3:1: timezone: stands here again, first at line 1, column 1; remove one of the two"),
+        "3:1: timezone: is already set at line 1, column 1; remove one of the two"),
     BadFile(
         "foo: 1\nfoo: 2",
         "1:1: foo: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, committed_rates",
-        "2:1: foo: stands here again, first at line 1, column 1; remove one of the two"),
+        "2:1: foo: is already set at line 1, column 1; remove one of the two"),
     BadFile(
         "sampling: { interval: 1s, interval: 2s }",
-        "1:27: sampling.interval: stands here again, first at line 1, column 13; remove one of the two"),
+        "1:27: sampling.interval: is already set at line 1, column 13; remove one of the two"),
     BadFile(
         "sampling: { \"\\u202Eb\": 1 }",
         #"1:13: sampling."\u{202E}b": is not a known key; known here are interval, on_battery"#),
@@ -330,10 +330,10 @@ private let unsupportedYAML: [BadFile] = [
     ),
     BadFile(
         "? [a]\n: b",
-        "1:3: a list or mapping stands where a key should; write a name, a colon and a space"),
+        "1:3: a list or mapping can't be a key; write a name, a colon and a space"),
     BadFile(
         "? {a: b}\n: c",
-        "1:3: a list or mapping stands where a key should; write a name, a colon and a space"),
+        "1:3: a list or mapping can't be a key; write a name, a colon and a space"),
     BadFile(
         "*a : b",
         #"1:1: *a without quotes is a YAML alias, and none is known here; put a pattern in quotes, as "*a", or write out the value that is meant"#
@@ -354,7 +354,7 @@ private let unsupportedYAML: [BadFile] = [
         #"1:1: "a\u{1B}b" holds a control character; remove it"#),
     BadFile(
         "[a]: b",
-        "1:1: a list or mapping stands where a key should; write a name, a colon and a space"),
+        "1:1: a list or mapping can't be a key; write a name, a colon and a space"),
     BadFile(
         "sampling: *x\n---\n- [",
         #"1:11: sampling: *x without quotes is a YAML alias, and none is known here; put a pattern in quotes, as "*x", or write out the value that is meant"#,

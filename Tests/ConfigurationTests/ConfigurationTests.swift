@@ -183,7 +183,7 @@ private func withLineBreaks(_ lineBreak: String) -> String {
     everySetting.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: lineBreak)
 }
 
-/// Reads a file for which every time zone exists but Europe/Atlantis.
+/// Reads a file. All time zones exist but Europe/Atlantis.
 func read(_ yaml: String) throws(ConfigurationErrors) -> Configuration {
     try read(bytes: Array(yaml.utf8))
 }

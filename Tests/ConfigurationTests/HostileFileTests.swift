@@ -3,7 +3,7 @@ import Configuration
 import TestSupport
 import Testing
 
-/// Files made to break the reader: it may refuse them, but not trap, hang or take the stack.
+/// Files made to break the reader: it may refuse them, but must not trap, hang or overflow the stack.
 @Suite struct HostileFileTests {
     @Test func everyPrefixOfAGoodFileIsReadOrRefused() {
         for file in [example, everySetting, awkward, "week_starts: monday # \u{FFFD}é"] {
@@ -14,7 +14,7 @@ import Testing
         }
     }
 
-    /// A quarter of a hundred thousand for each seed, side by side.
+    /// 25,000 files for each seed, in parallel.
     @Test(arguments: [1, 20_261_120, 0xDEAD_BEEF, 31_415_926_535] as [UInt64])
     func mutationsOfGoodFilesAreReadOrRefused(seed: UInt64) {
         print("seed \(seed)")
@@ -32,18 +32,18 @@ import Testing
     @Test(arguments: ["[", "{", "{a: ", "- ", "? ", "[\n", "{? ", "{a: [", "- ? "])
     func aNestingBombIsRefused(_ opening: String) {
         let bomb = String(repeating: opening, count: (1 << 20) / opening.utf8.count)
-        #expect(errors(in: bomb).contains("more than 32 lists and mappings stand in one another here"))
+        #expect(errors(in: bomb).contains("more than 32 lists and mappings are nested here"))
     }
 
     @Test func aNestingBombByIndentationIsRefused() {
         let bomb = (0..<1000).map { String(repeating: " ", count: $0) + "a:\n" }.joined()
-        let expected = "more than 32 lists and mappings stand in one another here; remove brackets or indentation"
+        let expected = "more than 32 lists and mappings are nested here; remove brackets or indentation"
         #expect(errors(in: bomb) == "netusage.yaml:33:33: \(expected)")
     }
 
     @Test func thirtyTwoLevelsAreRead() {
         let nested = String(repeating: "[", count: 31) + String(repeating: "]", count: 31)
-        #expect(errors(in: "devices: \(nested)").contains("devices: a list stands here"))
+        #expect(errors(in: "devices: \(nested)").contains("devices: this is a list, not a mapping"))
         #expect(errors(in: "devices: [\(nested)]").contains("more than 32 lists"))
     }
 
@@ -100,7 +100,7 @@ import Testing
             errors(in: "timezone: \"a\u{202E}\\nb\u{E0001}\"").contains(#""a\u{202E}\nb\u{E0001}" can't be the name"#))
     }
 
-    /// A file that is wrong in nearly every way that isn't its syntax.
+    /// A file with nearly every kind of error but syntax errors.
     private var awkward: String {
         """
         timezone: &zone "\\x41\\u0042\\n"

@@ -87,14 +87,14 @@ struct PlanTests {
             isPresent: { $0.matches(DeviceName("eth0")) })
         #expect(
             configuration.notes.map(\.description) == [
-                "netusage.yaml:3:42: quotas[0].count[1]: \"docker0\" isn't metered, as devices.exclude names it; it counts nothing until it is removed there",
-                "netusage.yaml:3:51: quotas[0].count[2]: \"nope0\" fits no device now; it counts from when there is one",
-                "netusage.yaml:3:81: quotas[0].free[1]: overlaps with what stands before it; both are free as one",
+                "netusage.yaml:3:42: quotas[0].count[1]: \"docker0\" isn't metered, because devices.exclude names it; it counts nothing until you remove it there",
+                "netusage.yaml:3:51: quotas[0].count[2]: \"nope0\" matches no device now; it counts as soon as there is one",
+                "netusage.yaml:3:81: quotas[0].free[1]: overlaps with an earlier window; both count as one window",
                 "netusage.yaml:4:34: quotas[1].free: is the whole week; nothing will be counted",
             ])
     }
 
-    /// What stands behind `quotas: [{ name: a, limit: 1 TB, ` and before ` }]`, unless it begins with a new line.
+    /// Texts between `quotas: [{ name: a, limit: 1 TB, ` and ` }]`, or whole files if they begin with a new line.
     static let badPlans = [
         "cycle: { every: month, day: 32 }", "cycle: { every: month, day: 0 }", "cycle: { every: month, day: last }",
         "cycle: { every: fortnight }", "cycle: { every: weak }", "cycle: { every: \"0 days\", from: 2026-01-01 }",

@@ -2,14 +2,14 @@ import Testing
 
 @testable import Configuration
 
-/// The files that exporter-toolkit tests its reader with, in words of our own, with its verdict and ours. What only a
-/// certificate or a client can show is tested with the real program.
+/// The test files of exporter-toolkit, in words of our own, with its verdict and ours. Errors that need a certificate
+/// or a client are tested with the real program.
 @Suite struct ToolkitFileTests {
     enum Verdict: Sendable {
         case good
-        /// What our message says.
+        /// Our message contains this.
         case bad(String)
-        /// Bad, as the files that it names show: see the real program's tests.
+        /// Bad because of the files that it names: see the real program's tests.
         case badByItsFiles
     }
 
@@ -19,7 +19,7 @@ import Testing
         let yaml: String
         let isGoodForToolkit: Bool
         let verdict: Verdict
-        /// Why ours is another one.
+        /// Why our verdict is another one.
         let reason: String?
 
         init(_ name: String, _ yaml: String, toolkit: Bool, _ verdict: Verdict, because reason: String? = nil) {

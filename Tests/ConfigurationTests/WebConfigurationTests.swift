@@ -3,7 +3,7 @@ import Testing
 
 @testable import Configuration
 
-/// What a web-config file may say, beside what the toolkit's own files say.
+/// Web-config files beyond those of the toolkit's own tests.
 @Suite struct WebConfigurationTests {
     private static let pair = "tls_server_config:\n  cert_file: c.pem\n  key_file: k.pem\n"
 
@@ -22,7 +22,7 @@ import Testing
     @Test(arguments: ["cert", "key", "client_ca"]) func aTextBesideItsFileIsAnError(_ key: String) {
         let yaml = Self.pair + "  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\n"
         #expect(webErrors(in: yaml) == "")
-        #expect(webErrors(in: yaml + "  \(key): abc\n").contains("\(key): stands beside \(key)_file"))
+        #expect(webErrors(in: yaml + "  \(key): abc\n").contains("\(key): is there beside \(key)_file"))
     }
 
     @Test(arguments: ["RequestClientCert", "RequireAnyClientCert", "RequireClientCert"])
@@ -120,7 +120,7 @@ import Testing
         #expect(webErrors(in: "basic_auth_users: { 'a:b': \(someHash(cost: "10")) }").contains("nobody can log in"))
     }
 
-    /// The secret stands where somebody may put it by mistake, and where it belongs.
+    /// The secret is where somebody may put it by mistake, and where it belongs.
     @Test(arguments: [
         "basic_auth_users: prometheus:S3cret", "basic_auth_users: S3cret", "basic_auth_users: { u: S3cret }",
         "basic_auth_users: { S3cret }", "basic_auth_users: { S3cret: x }", "basic_auth_users: [S3cret]", "S3cret",
@@ -145,7 +145,7 @@ import Testing
     }
 }
 
-/// What a change of the web-config file takes away.
+/// The protection that a change of the web-config file takes away.
 @Suite struct WebConfigurationWeakeningTests {
     private static let full = """
         tls_server_config:
@@ -162,7 +162,7 @@ import Testing
           bob: \(someHash(cost: "10"))
 
         """
-    /// Of which each value may be cut.
+    /// A file in which each value may be cut.
     private static let block = """
         tls_server_config:
           cert_file: c.pem
@@ -189,9 +189,9 @@ import Testing
 
     @Test(arguments: [
         ("  bob: \(someHash(cost: "10"))\n", "", "1 of 2 users is gone"),
-        ("alice", "carol", "1 of 2 users is gone"), (", two", ", three", "certificates with other names are taken"),
-        ("  client_allowed_sans: [one, two]\n", "", "certificates with other names are taken"),
-        ("  min_version: TLS13\n", "", "older versions of TLS are taken"),
+        ("alice", "carol", "1 of 2 users is gone"), (", two", ", three", "certificates with other names are accepted"),
+        ("  client_allowed_sans: [one, two]\n", "", "certificates with other names are accepted"),
+        ("  min_version: TLS13\n", "", "older versions of TLS are accepted"),
         ("X-Frame-Options: deny", "", "headers are gone"), ("deny", "sameorigin", "headers have other values"),
         ("interval: 1s", "interval: 1", "more requests are let through"),
         ("burst: 3", "burst: 30", "more requests are let through"),

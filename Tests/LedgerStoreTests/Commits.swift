@@ -15,7 +15,7 @@ extension DeviceRecord {
 }
 
 extension LedgerFile {
-    /// The two halves of what the program does at once.
+    /// The first half of ``load(rezonedTo:daysFrom:names:)``; the second is `load(daysFrom:names:)`.
     func rezone(to calendar: LocalCalendar) throws(StoreError) {
         try checkIsInPlace()
         try translatingErrors { try connection.transaction { try rebookDays(by: calendar) } }
@@ -28,7 +28,7 @@ extension LedgerFile {
     /// Everything in it.
     func loadAll() throws(StoreError) -> StoredLedger { try load(daysFrom: .earliest, names: []) }
 
-    /// Applies a commit and lets no bucket go.
+    /// Applies a commit and removes no bucket.
     @discardableResult
     func apply(_ commit: Commit, _ calendar: LocalCalendar = .utc) throws(StoreError) -> [AdoptedHistory] {
         try apply(commit, calendar: calendar, horizon: .earliest)

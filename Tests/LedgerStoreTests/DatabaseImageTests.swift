@@ -70,7 +70,7 @@ struct DatabaseImageTests {
         #expect(try old.bytes(of: "ledger.db") == bytes)
     }
 
-    /// Whatever stands in the log: what is behind the last whole commit isn't read, and nothing traps.
+    /// Whatever the log contains, nothing after the last whole commit is read, and nothing traps.
     @Test(arguments: 0..<20)
     func aDamagedLogGivesAnEarlierCommitOrNone(part: UInt64) throws {
         for sequence: Int64 in 1...4 { try book(sequence) }

@@ -53,7 +53,7 @@ enum Fault: CaseIterable, CustomStringConvertible {
         }
     }
 
-    /// Whether the program lives on and may try again.
+    /// Whether the program survives the fault and may try again.
     var isSurvived: Bool {
         switch self {
         case .writeErrorOnce, .writeErrorFromThenOn, .fullOnce, .fullFromThenOn: true

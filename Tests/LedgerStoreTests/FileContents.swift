@@ -27,7 +27,7 @@ struct FileContents: Equatable {
         }
     }
 
-    /// What `PRAGMA integrity_check` says: `ok` when all is well.
+    /// The answer of `PRAGMA integrity_check`: `ok` when all is well.
     static func integrity(of directory: TemporaryDirectory) throws -> String {
         let copy = try directory.copy()
         return try Connection(path: copy.ledger).value("PRAGMA integrity_check") ?? ""
@@ -74,7 +74,7 @@ struct StoredBytes: Equatable {
         buckets.reduce(into: [:]) { $0[$1.key.account, default: .zero] += $1.value }
     }
 
-    /// The first day all of whose buckets are there, in whatever zone it was booked first.
+    /// The first day that has all of its buckets, whatever the zone in which it was booked first.
     var firstCoveredDay: CivilDate? {
         // Zones are up to 26 hours apart.
         let start = bucketsFrom.adding(seconds: 27 * 3600)

@@ -64,7 +64,7 @@ struct FilePastTests {
     @Test func theFileAnswersAsTheModelDoes() throws {
         var counts = [0, 0, 0, 0]
         for seed in 0..<30 as Range<UInt64> { try compare(seed, &counts) }
-        // None of the questions was about nothing: gaps, and the three kinds of imported rows.
+        // The questions had answers: gaps, and the three kinds of imported rows.
         #expect(counts.allSatisfy { $0 > 10 }, "\(counts)")
     }
 

@@ -73,7 +73,7 @@ struct LedgerApplyTests {
         let stored = try file.loadAll()
         #expect(stored.header == commit.header)
         #expect(Set(stored.devices) == Set(commit.devices))
-        // A class without bytes isn't loaded, but for its device.
+        // A class without bytes is loaded only because of its device.
         #expect(stored.accounts.map(\.record) == [account])
     }
 
@@ -246,7 +246,7 @@ struct LedgerApplyTests {
         #expect(try StoredBytes(directory).buckets.count == 998)
     }
 
-    @Test func bucketsOfAGapAreMadeFromTheHorizonOnAndItsDaysAllTheSame() throws {
+    @Test func bucketsOfAGapAreMadeFromTheHorizonOnAndAllOfItsDays() throws {
         var commit = Commit.make(1, accounts: [.make(1, "eth0")])
         let delta = Delta(received: 100_000_007, transmitted: 1_000_003)
         commit.bookGap(1, delta, from: testStart - 100 * 86_400, to: testStart, .utc)

@@ -7,7 +7,7 @@ import Testing
 @testable import CivilTime
 @testable import LedgerStore
 
-/// Whatever a file holds: the ledger works with it or says what is wrong.
+/// Whatever a file contains, the ledger works with it or reports what is wrong.
 @Suite("Damaged ledgers")
 struct LedgerDamageTests {
     /// A populated ledger as a kill left it: with bytes in the database and in the log.
@@ -30,7 +30,7 @@ struct LedgerDamageTests {
         return dead
     }
 
-    /// What the program does with a file; whatever is wrong comes as a `StoreError`.
+    /// Does everything that the program does with a file. Any problem must be a `StoreError`.
     private func use(_ path: String) throws(StoreError) {
         let now = Moment(
             wallNanoseconds: (testStart + 86_400 * 9) * 1_000_000_000, sinceBoot: BootTime(nanoseconds: 100_000_000_000)
@@ -140,21 +140,21 @@ struct LedgerDamageTests {
         for (value, order) in values.flatMap({ [($0, "ASC"), ($0, "DESC")] }) {
             let directory = try TemporaryDirectory()
             try directory.copyLedger(from: base)
-            // A key that is there already stays as it is.
+            // A row isn't changed if its new key exists already.
             try Connection(path: directory.ledger).execute(
                 """
                 PRAGMA ignore_check_constraints = ON;
                 UPDATE OR IGNORE \(table) SET \(column) = \(value)
                 WHERE (\(key)) = (SELECT \(key) FROM \(table) ORDER BY \(key) \(order) LIMIT 1)
                 """)
-            // Working and telling are both right; only a trap isn't.
+            // Working and reporting damage are both right; only a trap is wrong.
             do throws(StoreError) { try use(directory.ledger) } catch {
                 #expect([.damaged, .replaced].contains(error.code), "\(table).\(column) = \(value): \(error)")
             }
         }
     }
 
-    @Test func anAccountThatIsThereTwiceIsTold() throws {
+    @Test func anAccountThatIsThereTwiceIsDamage() throws {
         let directory = try Self.populated()
         try Connection(path: directory.ledger).execute(
             """

@@ -8,9 +8,9 @@ import Testing
 /// The disk fails, or the machine dies, at every single change of the files.
 @Suite("A failing disk")
 struct LedgerFaultTests {
-    /// How SQLite is made to work, so that different paths of it meet the fault.
+    /// Settings of SQLite, so that different paths in it meet the fault.
     enum Cache: CaseIterable {
-        /// The file is opened anew for each commit.
+        /// The file is opened again for each commit.
         case asInTheProgram
         /// Pages are written before the commit, and every commit copies its pages to the database.
         case tiny
@@ -42,7 +42,7 @@ struct LedgerFaultTests {
         try file.apply(first)
     }
 
-    /// A bit of everything: folds, a history that is adopted, renamed accounts, a gap, buckets that go.
+    /// A bit of everything: folds, a history that is adopted, renamed accounts, a gap, buckets that are removed.
     private static var commit: Commit {
         var commit = Commit.make(
             2, accounts: [.make(2, "lan0"), .make(6, "eth1", events: AccountEvents(resets: 1)), .make(7, "eth9")],
@@ -52,7 +52,7 @@ struct LedgerFaultTests {
         return commit
     }
 
-    /// A ledger with a first commit in it, and what it holds before and after something is done to it.
+    /// A ledger with a first commit, and its contents before and after an action.
     private struct Case {
         let base = try! TemporaryDirectory()  // Without a temporary directory there is nothing to test with.
         let before: FileContents
@@ -70,7 +70,7 @@ struct LedgerFaultTests {
             #expect(before != after)
         }
 
-        /// - Returns: Whether the fault came; without it the action succeeded.
+        /// - Returns: Whether the fault happened. If not, the action succeeded.
         func happens(_ fault: Fault, at change: Int, cache: Cache) throws -> Bool {
             let comment: Comment = "\(fault) at change \(change), \(cache)"
             let directory = try TemporaryDirectory()
@@ -124,7 +124,7 @@ struct LedgerFaultTests {
         try testCase.happensAtEveryChange(fault, .tiny)
     }
 
-    @Test func aCommitThatWentThroughUnheardIsNotCarriedOutAgain() throws {
+    @Test func aCommitWhoseOutcomeGotLostIsNotWrittenAgain() throws {
         let directory = try TemporaryDirectory()
         let file = try LedgerFile(path: directory.ledger)
         try Self.populate(file)

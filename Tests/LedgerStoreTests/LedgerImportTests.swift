@@ -5,7 +5,7 @@ import Testing
 @testable import CivilTime
 @testable import LedgerStore
 
-/// Imports into the real file. `ReconciliationTests` finds without a file what of an import is new.
+/// Imports into the real file. `ReconciliationTests` tests without a file which bytes of an import are new.
 @Suite("Imports into a ledger's file")
 struct LedgerImportTests {
     private struct RealLedger: ImportingLedger {
@@ -105,13 +105,13 @@ struct LedgerImportTests {
         #expect(try take("UTC", ImportSlots.hours([0, 1, 2])).taken.received == 3000)
         let refused = try take("UTC+01:00", ImportSlots.hours([-1, 0, 1]))
         #expect(refused.otherClock == "UTC" && refused.taken.received == 0)
-        // Those of a CSV have offsets.
+        // The times of a CSV have offsets.
         #expect(try take(nil, ImportSlots.hours([3])).taken.received == 1000)
         #expect(try take("UTC", ImportSlots.hours([4])).taken.received == 1000)
         let replaced = try take("UTC+01:00", ImportSlots.hours([-1, 0, 1]), replaces: true)
         #expect(replaced.forgotten.received == 5000 && replaced.taken.received == 3000)
         #expect(try received(in: directory) == 777 + 3000)
-        // What is replaced of one device of a class leaves the others' as they were.
+        // Replacing the import of one device of a class doesn't change the imports of the others.
         let veth = AccountKey.collapsed("veth*")
         for name in ["veth1", "veth2"] {
             try self.take(.init(veth, from: name, slots: ImportSlots.hours([0]), clock: "UTC"), in: file)
@@ -132,7 +132,7 @@ struct LedgerImportTests {
                 slots: [ImportSlots.slot(ImportSlots.begin + 100, ImportSlots.begin + 40 * ImportSlots.day, 12_345)]),
             in: file
         )
-        // The clock was behind: own bytes in the time of what was taken over.
+        // The clock was behind: own bytes in the time of the import.
         var commit = Commit.make(2)
         commit.book(2, 500, 50, at: ImportSlots.begin + 20 * ImportSlots.day, .utc)
         try file.apply(commit)
@@ -148,7 +148,7 @@ struct LedgerImportTests {
         #expect(after.lifetimes[AccountID(rawValue: 2)] == Total(received: 1277, transmitted: 127))
     }
 
-    /// Own bytes by the hour, and a file that has as many in all but not in each.
+    /// Own bytes by the hour, and a file that has as many in all, but not in each hour.
     @Test(arguments: [false, true])
     func whatTheLedgerHasMeteredIsNotOpenedByReplacing(replaces: Bool) throws {
         let directory = try TemporaryDirectory()

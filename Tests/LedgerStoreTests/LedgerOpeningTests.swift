@@ -80,24 +80,24 @@ struct LedgerOpeningTests {
         }
     }
 
-    @Test func aDirectoryAtThePathIsTold() throws {
+    @Test func aDirectoryAtThePathIsRefused() throws {
         _ = try LedgerFile(path: path + "/ledger.db")
         #expect(failure() == .foreign)
         #expect(access(path + ".lock", F_OK) != 0, "nothing is left beside it")
     }
 
-    @Test func aPathThroughAFileIsTold() throws {
+    @Test func aPathThroughAFileIsRefused() throws {
         try directory.write([1], to: "file")
         #expect(failure(directory.path + "/file/ledger.db") == .unavailable)
     }
 
     @Test(.enabled(if: geteuid() == 0, "only root can take on another user's rights"))
-    func aFileThatMayNotBeReadIsTold() throws {
+    func aFileThatMayNotBeReadIsUnavailable() throws {
         try LedgerFile(path: path).apply(.make(1))
         chmod(path, 0o600)
         chmod(path + ".lock", 0o666)
         chmod(directory.path, 0o755)
-        // Of this thread alone; the function gives back the former user, which is how it tells that it worked.
+        // This changes only this thread. The function returns the previous user: the second call shows that it worked.
         _ = test_set_file_user(65_534)
         defer { _ = test_set_file_user(0) }
         #expect(test_set_file_user(65_534) == 65_534)

@@ -6,7 +6,7 @@ import Testing
 @testable import CivilTime
 @testable import LedgerStore
 
-/// What others see of the file while the program has it.
+/// What other programs see in the file while this program has it open.
 @Suite("Other readers of a ledger")
 struct LedgerReaderTests {
     private let directory: TemporaryDirectory
@@ -68,7 +68,7 @@ struct LedgerReaderTests {
 
     @Test func aFileThatIsExchangedMeanwhileIsNotWrittenTo() throws {
         try book(1)
-        // In place, so that it is still the same inode.
+        // The file is overwritten in place, so that it is still the same inode.
         try Connection(path: directory.ledger).execute("UPDATE ledger SET ledger_id = ledger_id + 1")
         let error = #expect(throws: StoreError.self) { try book(2) }
         #expect(error?.code == .replaced)

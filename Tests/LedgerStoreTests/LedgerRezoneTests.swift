@@ -12,7 +12,7 @@ struct LedgerRezoneTests {
         var random: SeededGenerator
         var sequence: Int64 = 0
         var calendar: LocalCalendar
-        /// Where the clock stands; it goes on by hours.
+        /// The time of the clock, which advances by hours.
         var second = testStart
         let keepsSeconds: Int64?
 
@@ -90,7 +90,7 @@ struct LedgerRezoneTests {
         }
     }
 
-    /// Days before the ones that hold the first bucket, by either calendar, stay as they are.
+    /// Days before the day of the first bucket, by both calendars, stay as they are.
     private func checkUncovered(
         _ before: StoredBytes, _ after: StoredBytes, _ calendar: LocalCalendar, _ comment: Comment
     ) {
@@ -143,8 +143,7 @@ struct LedgerRezoneTests {
 }
 
 extension Commit {
-    /// Bytes that were read at this second go to the bucket and to the day that hold it, which needn't hold the
-    /// bucket's start.
+    /// Books bytes to the bucket and to the day that contain this second. The bucket may start on the day before.
     fileprivate mutating func book(
         within account: Int64, _ received: UInt64, at seconds: Int64, _ calendar: LocalCalendar
     ) {

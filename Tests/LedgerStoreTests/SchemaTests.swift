@@ -9,7 +9,7 @@ import Testing
 
 @Suite("Ledgers of released versions")
 struct SchemaTests {
-    /// A ledger made from the dump of one that a released version wrote: `Fixtures/schema-N.sql`.
+    /// A ledger made from the dump of a ledger that a released version wrote: `Fixtures/schema-N.sql`.
     private func ledger(ofVersion version: Int, in directory: TemporaryDirectory) throws -> LedgerFile {
         let url = try #require(
             Bundle.module.url(forResource: "schema-\(version)", withExtension: "sql", subdirectory: "Fixtures"))
@@ -42,7 +42,7 @@ struct SchemaTests {
         #expect(try Connection(path: copy.ledger).value("PRAGMA user_version") == Schema.version)
     }
 
-    /// A released step never changes; a new one brings a dump of its own.
+    /// A released step never changes. Each new step needs a new dump.
     @Test func theNewestDumpHasTheTablesThatThisVersionMakes() throws {
         func schema(_ path: String) throws -> [String] {
             try Connection(path: path).rows("SELECT type || name || sql FROM sqlite_master ORDER BY 1") { $0[0] }

@@ -5,7 +5,7 @@ import Testing
 @testable import CivilTime
 @testable import LedgerStore
 
-/// A machine, the program's ledger, and the real store beside the model of it: both are told the same.
+/// A machine, the program's ledger, and the real store beside a model of it: both get the same commits.
 struct StoredWorld {
     private var random: SeededGenerator
     private var wallSeconds = Double(testStart)
@@ -18,7 +18,7 @@ struct StoredWorld {
         exclude: [DevicePattern("lo")].compactMap { $0 }, collapse: [DevicePattern("veth*")].compactMap { $0 },
         samplingInterval: Span(seconds: 1))
     let calendar: LocalCalendar
-    /// Buckets this much before now may go; `nil` keeps all.
+    /// Buckets that are older than this may be removed; `nil` keeps all.
     let keepsBucketsSeconds: Int64?
     let path: String
     private var file: LedgerFile?
@@ -150,7 +150,7 @@ struct StoredWorld {
         ledger.acknowledgeCommit()
         for history in adopted { ledger.adopt(history) }
         #expect(ledger.history(with: stale) == nil, "what was read before a commit must be read again")
-        // What is held of a fall isn't in the file's days.
+        // Bytes that are held because of a fall aren't in the file's days.
         if let first, ledger.falls.isEmpty { try check(reports.compactMap { $0 }, file, from: first) }
     }
 
@@ -163,7 +163,7 @@ struct StoredWorld {
         nextIndex = UInt32(kernel.count + 1)
     }
 
-    /// The program ends, by itself or by a kill, and starts again: the file tells what the model tells.
+    /// The program ends, by itself or by a kill, and starts again: the file must give the same ledger as the model.
     private mutating func restart() throws {
         if Bool.random(using: &random) {
             read()
@@ -185,8 +185,8 @@ struct StoredWorld {
         try commit()
     }
 
-    /// What plans have counted is the same by the file, which takes whole days where it can, and by all of the model's
-    /// buckets: whatever was corrected, topped up, free or left over.
+    /// Plans must count the same from the file, which uses whole days where it can, and from all buckets of the model,
+    /// whatever was corrected, topped up, free or left over.
     mutating func checkPlans(_ comment: Comment) throws {
         guard let file else { return }
         read()
@@ -234,7 +234,7 @@ struct StoredWorld {
         }
     }
 
-    /// What reports are told was the same before a commit and while it was under way, and is what the file alone tells.
+    /// Reports must be the same before a commit, while it was under way, and from the file alone.
     private func check(_ reports: [Reported], _ file: LedgerFile, from first: CivilDate) throws {
         let after = try reported(by: file, from: first)
         for report in reports {
@@ -298,7 +298,7 @@ struct StoredWorld {
     }
 }
 
-/// What is stored, in an order of its own, so that it can be compared.
+/// Stored data in a fixed order, so that it can be compared.
 struct Normalized: Equatable {
     private var header: LedgerHeader?
     private var accounts: [AccountID: [AccountRecord: Total]] = [:]

@@ -10,13 +10,13 @@ final class TemporaryDirectory {
     }
 
     deinit {
-        try? FileManager.default.removeItem(atPath: path)  // What can't be removed is the next boot's to clean.
+        try? FileManager.default.removeItem(atPath: path)  // The next boot cleans up the rest.
     }
 
-    /// Where the ledger of the test lies.
+    /// The path of the test's ledger.
     var ledger: String { path + "/ledger.db" }
 
-    /// Takes a ledger over as it lies in another directory, also while it is open there: as a kill would leave it.
+    /// Copies a ledger from another directory, even if it is open there: as a kill would leave it.
     func copyLedger(from other: TemporaryDirectory) throws {
         for suffix in ["", "-wal", "-journal", ".lock"]
         where FileManager.default.fileExists(atPath: other.ledger + suffix) {

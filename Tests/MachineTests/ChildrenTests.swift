@@ -6,7 +6,7 @@ import Testing
 struct ChildrenTests {
     private let children = Children(isFirstProcess: false)
 
-    /// - Returns: What is wrong with how it ended.
+    /// - Returns: The problem of the program's status.
     private func run(_ command: String, environment: [[UInt8]] = []) async throws -> String? {
         let child = try children.start(["/bin/sh", "-c", command], environment: environment)
         for _ in 0..<2000 {
@@ -50,7 +50,7 @@ struct ChildrenTests {
         children.kill(child)
         for _ in 0..<2000 {
             children.takeEnded()
-            // Nobody may have taken its status yet (proc(5): Z).
+            // A zombie has ended, even if nobody has taken its status yet (proc(5): Z).
             let state = SmallFile.text("/proc/\(sleeper)/stat")?.split(separator: " ").dropFirst(2).first
             if state == nil || state == "Z" { return }
             try await Task.sleep(for: .milliseconds(5))

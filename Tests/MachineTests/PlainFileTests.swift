@@ -32,7 +32,7 @@ struct PlainFileTests {
         #expect(try openNew("new").isNew)
         let (mode, isNew) = try openNew("new")
         #expect(!isNew, "one that is there is taken as it is")
-        // The process's umask may take some of 0640 away, and adds nothing.
+        // The process's umask can only remove bits of 0640.
         #expect(mode & 0o600 == 0o600 && mode & ~0o640 == 0)
     }
 

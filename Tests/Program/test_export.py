@@ -166,7 +166,7 @@ def test_a_file_is_there_only_when_all_of_it_is(past, tmp_path):
                                f"--config.file={past.configuration}", "-o", tmp_path / "past.om"], stderr=subprocess.PIPE)
     eventually(lambda: len(list(tmp_path.iterdir())) == 2, every=0.001)
     writer.send_signal(signal.SIGINT)
-    assert b"broken off" in writer.communicate(timeout=60)[1] and writer.returncode == 1
+    assert b"interrupted" in writer.communicate(timeout=60)[1] and writer.returncode == 1
     assert sorted(each.name for each in tmp_path.iterdir()) == ["out.csv"]
 
 

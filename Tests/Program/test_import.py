@@ -158,7 +158,7 @@ def test_without_a_ledger_one_is_begun_as_serve_would(counted, cable, exporter, 
     assert "There is no ledger yet" in netusage(*order, "--dry-run", environment=counted.environment) and not ledger.exists()
     done = subprocess.run(["ip", "netns", "exec", near.name, BINARY, *order], capture_output=True, text=True, timeout=60,
                           env={**os.environ, **counted.environment})
-    assert done.returncode == 0 and "A new ledger was begun" in done.stdout, done.stderr
+    assert done.returncode == 0 and "A new ledger was created" in done.stdout, done.stderr
     assert pair(usage(counted, ledger, "summary", "--device", "wan0")["wan0"]) == (0, counted.vnstat_sent)
     # The import sets the baseline. Bytes between the import and the daemon's first start count.
     sent = near.send("10.0.0.2", 5)

@@ -253,7 +253,7 @@ def test_the_service_command_installs_and_takes_away_what_it_installed(booted, c
     assert "sunday" in booted.run("cat", "/etc/netusage/netusage.yaml")
     booted.run("useradd", "--create-home", "--uid", "4711", "anna")
     refused = booted.try_("runuser", "--user", "anna", "--", "netusage", "service", "install")
-    assert refused.returncode == 1 and "takes root" in refused.stderr
+    assert refused.returncode == 1 and "needs root" in refused.stderr
     refused = booted.try_("runuser", "--user", "anna", "--", "netusage", "service", "install", "--user")
     assert refused.returncode == 1 and "no systemd" in refused.stderr
     assert "The ledger stays" in booted.run("netusage", "service", "uninstall")
@@ -295,7 +295,7 @@ def test_the_service_command_leaves_the_packages_service_alone(booted, packages)
 def test_the_service_command_needs_systemd(root):
     shutil.copy(BINARY, root / "root" / "netusage")
     for verb in ("install", "uninstall", "start", "stop", "status"):
-        for flags, remedy in (((), "no systemd runs this system"), (("--user",), "this user has no systemd")):
+        for flags, remedy in (((), "this system doesn't run systemd"), (("--user",), "this user has no systemd")):
             done = subprocess.run(["chroot", root, "/root/netusage", "service", verb, *flags], capture_output=True, text=True)
             assert done.returncode == 1 and remedy in done.stderr and done.stdout == ""
 

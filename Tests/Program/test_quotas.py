@@ -686,7 +686,7 @@ def test_without_the_daemon_what_only_it_knows_is_not_told(tmp_path, cable, expo
     assert "busy" in run("quota")[1]
     assert run("quota", "correct", "home", "--used", "700 kB")[0] == 0
     code, out, _ = run("quota", "correct", "home", "--used", "10 kB", "--at", "00:00")
-    assert code == 0 and "Correction 1 goes on to hold" in out
+    assert code == 0 and "Correction 1 still applies" in out
     daemon.stop()
     assert "busy" not in run("quota")[1] and run("check")[0] == 1
     # A user who may only read the file.

@@ -380,7 +380,7 @@ def test_certificates_that_make_no_sense_end_with_78(cable, exporter, tmp_path):
             (PAIR + "  client_ca_file: cert.pem\n", "no client is asked for a certificate"),
             (PAIR.split("  key_file")[0] + f"  key_file: |\n{pasted}", "is not a file's path"),
             ("tls_server_config:\n  cert_file: cert.pem\n  key: |\n" + pasted.replace("A", "B"), "no private key as PEM"),
-            (key, "where keys and values should"), (f"basic_auth_users: |\n{pasted}", "basic_auth_users"),
+            (key, "is not a mapping"), (f"basic_auth_users: |\n{pasted}", "basic_auth_users"),
             ('http_server_config: { headers: { "X-\u00c4": a } }\n', "is not a known key")):
         log = refused(exporter, cable, path, text)
         assert expected in log, (text, log)

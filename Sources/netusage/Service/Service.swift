@@ -4,7 +4,7 @@ import Machine
 
 /// The daemon as a service of systemd: the system's, or a user's own.
 struct Service {
-    /// Why it can't be done, and what to do about it.
+    /// Why something can't be done, and the remedy.
     struct Refusal: Error {
         var text: String
     }
@@ -14,7 +14,7 @@ struct Service {
         "/lib/systemd/system/netusage.service", "/usr/lib/systemd/system/netusage.service",
     ]
     private static let sysusers = "/etc/sysusers.d/netusage.conf"
-    /// In a unit whose program was copied, so that it goes when the unit does.
+    /// Marks a unit whose program was copied, so that both are removed together.
     private static let copyMark = "# The program was copied there by netusage service install."
 
     private let isUsers: Bool
@@ -29,7 +29,7 @@ struct Service {
             if access("/run/systemd/system", F_OK) != 0 {
                 throw Refusal(
                     text:
-                        "no systemd runs this system; have netusage serve started by whatever starts programs here (see deploy/INSTALL.md)"
+                        "this system doesn't run systemd; start netusage serve with its own service manager (see deploy/INSTALL.md)"
                 )
             }
             unitPath = "/etc/systemd/system/\(Self.name)"
@@ -55,7 +55,7 @@ struct Service {
 
     // MARK: - Installing
 
-    /// - Throws: `Refusal`; what was written up to there stays, and the next try goes on.
+    /// - Throws: `Refusal`. Then the files written so far stay, and the next try goes on from there.
     func install(configurationFile: String?) throws(Refusal) {
         try checkRights()
         let configurationFile = try configurationFile.map(wholePath)
@@ -79,17 +79,17 @@ struct Service {
     private func checkRights() throws(Refusal) {
         if isUsers { return }
         if geteuid() != 0 {
-            throw Refusal(text: "the system's service takes root: use sudo, or --user for one of your own")
+            throw Refusal(text: "the system's service needs root: use sudo, or --user for a service of your own")
         }
         if let packaged = Self.packagedUnits.first(where: { access($0, F_OK) == 0 }) {
             throw Refusal(
                 text:
-                    "\(packaged) is there, from the package: use systemctl, and apt-get to install, upgrade and remove it"
+                    "\(packaged) comes from the package: use systemctl, and apt-get to install, upgrade and remove it"
             )
         }
     }
 
-    /// A file as the service finds it.
+    /// The absolute path of a file, if the service can see it.
     private func wholePath(_ path: String) throws(Refusal) -> String {
         guard let resolved = realpath(path, nil) else {
             throw Refusal(text: "\(path) can't be read: \(String(cString: strerror(errno))); create it first")
@@ -99,13 +99,13 @@ struct Service {
         if !isUsers, ["/home/", "/root/", "/run/user/"].contains(where: whole.hasPrefix) {
             throw Refusal(
                 text:
-                    "\(whole) is in a home directory, which the system's service doesn't see; put it below /etc/netusage"
+                    "\(whole) is in a home directory, which the system's service can't see; put it below /etc/netusage"
             )
         }
         return whole
     }
 
-    /// Copies this program to where it stays, unless it is in such a place already.
+    /// Copies this program to a permanent place, unless it is in one already.
     private func placeProgram() throws(Refusal) -> (path: String, isCopied: Bool) {
         guard let resolved = realpath("/proc/self/exe", nil) else {
             throw Refusal(text: "this program can't be found in /proc: mount it")
@@ -113,7 +113,7 @@ struct Service {
         let path = String(cString: resolved)
         free(resolved)
         if path == binaryPath {
-            // Copied before, if the unit says so.
+            // The unit says whether an earlier install copied it.
             let unit = (try? text(of: unitPath)) ?? ""  // There may be none yet.
             return (path, unit.contains(Self.copyMark))
         }
@@ -162,7 +162,7 @@ struct Service {
             }.joined(separator: "\n")
     }
 
-    /// As a unit's line wants it inside quotes: systemd.service(5), "Command lines", and systemd.unit(5), "Specifiers".
+    /// A path for quotes in a unit: systemd.service(5), "Command lines", and systemd.unit(5), "Specifiers".
     private static func escaped(_ path: String) -> String {
         path.unicodeScalars.reduce(into: "") { escaped, scalar in
             switch scalar {
@@ -173,14 +173,14 @@ struct Service {
         }
     }
 
-    // MARK: - Taking away
+    // MARK: - Removing
 
-    /// - Parameter purges: Whether the ledger and the configuration go, too.
+    /// - Parameter purges: Whether the ledger and the configuration are removed, too.
     /// - Throws: `Refusal`.
     func uninstall(purges: Bool) throws(Refusal) {
         try checkRights()
         guard access(unitPath, F_OK) == 0 else {
-            throw Refusal(text: "\(unitPath) isn't there: netusage service install hasn't been done")
+            throw Refusal(text: "\(unitPath) isn't there: the service isn't installed")
         }
         let isCopied = try text(of: unitPath).contains(Self.copyMark)
         try systemd(systemctl + ["disable", "--quiet", "--now", Self.name])
@@ -197,7 +197,7 @@ struct Service {
             show("removed \(path)")
         }
         if purges {
-            // Those that hold something else stay.
+            // A directory with other files stays.
             for path in [ledger, ConfigurationFile.defaultPath] { rmdir(Self.directory(of: path)) }
         } else if access(ledger, F_OK) == 0 {
             show("The ledger stays: \(ledger)")
@@ -209,7 +209,7 @@ struct Service {
 
     private var systemctl: [String] { isUsers ? ["systemctl", "--user"] : ["systemctl"] }
 
-    /// Becomes `systemctl`, so that its words and exit code are this program's.
+    /// Replaces this program by `systemctl`, so that its output and exit code are this program's.
     ///
     /// - Throws: `Refusal` when there is none.
     func control(_ verb: String) throws(Refusal) {
@@ -236,7 +236,7 @@ struct Service {
 
     // MARK: - Files
 
-    /// Says what was done; that nobody can read it undoes nothing.
+    /// Prints a line. A failure doesn't matter: what was done stays done.
     private func show(_ line: String) { _ = writeAll(Terminal.printableLines(line + "\n")) }
 
     private static func directory(of path: String) -> String {
@@ -249,7 +249,7 @@ struct Service {
         mkdir(path, 0o755)
     }
 
-    /// Puts a whole file in its place at once.
+    /// Replaces a file at once: it is never half written.
     private func write(_ bytes: [UInt8], to path: String, mode: mode_t = 0o644) throws(Refusal) {
         createDirectory(Self.directory(of: path))
         let part = "\(path).part-\(getpid())"

@@ -5,10 +5,10 @@ import Glibc
 /// `netusage service …`.
 struct ServiceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "service", abstract: "Have systemd run the daemon.",
+        commandName: "service", abstract: "Run the daemon as a service of systemd.",
         discussion: """
-            As root it is the system's service, under a user of its own and shut in; with --user it is yours, and runs while you \
-            are logged in (or always, after loginctl enable-linger). Where the Debian package is installed it brings the service along.
+            As root, this is the system's service, with its own user and few rights. With --user it is yours, and runs while you \
+            are logged in (or always, after loginctl enable-linger). The Debian package has its own service.
             """,
         subcommands: [Install.self, Uninstall.self, Start.self, Stop.self, Status.self])
 
@@ -31,7 +31,7 @@ struct ServiceCommand: ParsableCommand {
     struct Install: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Install this program as a service, and start it now and with the machine.",
-            discussion: "What is there already, such as the configuration and the ledger, stays.")
+            discussion: "An existing configuration and ledger stay.")
 
         @OptionGroup var options: Options
 
@@ -50,11 +50,11 @@ struct ServiceCommand: ParsableCommand {
     /// `netusage service uninstall`.
     struct Uninstall: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Stop the service and take it away; the ledger and the configuration stay.")
+            abstract: "Stop and remove the service; the ledger and the configuration stay.")
 
         @OptionGroup var options: Options
 
-        @Flag(help: "Delete the ledger, with all that was ever metered, and the configuration.")
+        @Flag(help: "Also delete the configuration and the ledger, with all bytes that were ever metered.")
         var purge = false
 
         mutating func run() throws {
@@ -85,7 +85,7 @@ struct ServiceCommand: ParsableCommand {
     /// `netusage service status`.
     struct Status: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Say how the service is; exits with 0 if it runs, as systemctl status does.")
+            abstract: "Show the state of the service; exits with 0 if it runs, like systemctl status.")
         @OptionGroup var options: Options
         mutating func run() throws {
             try orRefuse(try options.service) { service throws(Service.Refusal) in try service.control("status") }
