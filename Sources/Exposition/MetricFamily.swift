@@ -1,6 +1,6 @@
 /// What a family of series measures: its name, type and help, rendered once for both formats.
 ///
-/// A class, as every sample takes it in hand: one reference is counted instead of seven.
+/// A class, because every sample uses it: one reference is counted instead of seven.
 package final class MetricFamily: Sendable {
     package enum Kind: Sendable {
         case counter
