@@ -38,7 +38,7 @@ final class NetlinkSocket {
             if !set(SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20) { set(SOL_SOCKET, SO_RCVBUF, 8 << 20) }
         }
         for group in groups where !set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Int32(group.rawValue)) {
-            throw Self.systemError("the routing events of group \(group.rawValue) can't be had")
+            throw Self.systemError("the routing events of group \(group.rawValue) can't be received")
         }
         for group in optionalGroups { set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Int32(group.rawValue)) }
     }
