@@ -8,14 +8,14 @@ import Machine
 import Netlink
 import Reports
 
-/// Says in plain words what is metered here, what isn't, and what may be wrong with it.
+/// Reports in plain words what is metered here, what isn't, and what may be wrong.
 package struct Doctor {
-    /// How something is.
+    /// How serious a finding is.
     package enum Level: String, Codable, Sendable {
         case good
         /// Worth knowing; nothing has to be done.
         case advice
-        /// Something isn't as it should be.
+        /// Something is wrong.
         case problem
     }
 
@@ -217,8 +217,8 @@ package struct Doctor {
 
     // MARK: - Offload
 
-    /// What a flow table in hardware forwards, the counters of devices may never see (nf_flowtable of the kernel's
-    /// documentation); `/proc/net/nf_conntrack` marks such flows.
+    /// A flow table in hardware may forward packets past the devices' counters (nf_flowtable of the kernel's
+    /// documentation). `/proc/net/nf_conntrack` marks such flows.
     private static func offload() -> Finding {
         if Glibc.access("/sys/module/nf_flow_table", F_OK) != 0 {
             return Finding(level: .good, text: "no flow table is loaded, so all that is forwarded goes by the counters")
