@@ -14,7 +14,7 @@ struct Gzip: ~Copyable {
         libdeflate_free_compressor(compressor)
     }
 
-    /// The most that compressing so many bytes can give.
+    /// The largest output of `count` bytes.
     func bound(_ count: Int) -> Int { libdeflate_gzip_compress_bound(compressor, count) }
 
     /// - Parameter output: At least ``bound(_:)`` bytes.
