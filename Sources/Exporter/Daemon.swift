@@ -184,7 +184,7 @@ package struct Daemon: Sendable {
             logger.notice("netusage stops")
             loop.scheduleTask(in: Self.longestStop) { [logger] in
                 logger.error(
-                    "the disk doesn't answer, so netusage ends without its last commit; what was carried since the one before is booked at the next start"
+                    "the disk doesn't answer, so netusage ends without its last commit; bytes since the previous one are booked at the next start"
                 )
                 _exit(1)
             }
@@ -254,7 +254,7 @@ package struct Daemon: Sendable {
     }
 
     static let unknownBootProblem =
-        "the kernel's boot_id can't be read, so that the clocks alone tell one boot from another: let this program see /proc/sys/kernel/random/boot_id"
+        "the kernel's boot_id can't be read, so only the clocks distinguish one boot from another: let this program see /proc/sys/kernel/random/boot_id"
 
     /// How many programs of quotas may wait to be started.
     private static let maximumAnnouncements = 4096

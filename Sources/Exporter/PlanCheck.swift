@@ -178,7 +178,7 @@ struct PlanCheck {
             tunnels.removeAll { tunnel in doubled.contains { $0.part.index == tunnel.index } }
             if !tunnels.isEmpty, !uplink.isEmpty {
                 findings.append(
-                    "\(plan) counts the tunnel \(names(tunnels)) and the uplink \(names(uplink)), which may carry the tunnel's bytes once more, so twice: name one of them under count"
+                    "\(plan) counts the tunnel \(names(tunnels)) and the uplink \(names(uplink)), which may carry the tunnel's bytes, too, so they count twice: name one of them under count"
                 )
             }
             return findings

@@ -107,7 +107,7 @@ actor Reloader {
             await meter.logPlanProblems()
         } catch {
             await meter.reloadFailed()
-            logger.tell("the configuration has errors; the previous one goes on", error)
+            logger.tell("the configuration has errors; the previous one stays in use", error)
             problem = "\(error)\n"
         }
         manager.ready()
@@ -132,7 +132,7 @@ actor Reloader {
             if error == zoneProblem { return }
             zoneProblem = error
             logger.warning(
-                "the time zone's file can't be used; the previous zone holds", metadata: ["error": "\(error)"])
+                "the time zone's file can't be used; the previous zone stays in use", metadata: ["error": "\(error)"])
         }
     }
 
@@ -148,7 +148,7 @@ actor Reloader {
     private func noteLateness(of files: String) async {
         isLate = true
         logger.error(
-            "a file can't be read, as its file system doesn't answer; what was read before goes on",
+            "a file can't be read, as its file system doesn't answer; its previous contents stay in use",
             metadata: ["file": "\(files)"])
         answerAll(Self.lateProblem)
         guard isReloading else { return }

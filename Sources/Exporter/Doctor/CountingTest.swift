@@ -31,7 +31,7 @@ enum CountingTest {
         guard outside >= 0, netusage_enter_new_network() == 0 else {
             return [
                 .init(
-                    level: .advice, text: "no private network can be made here, so the error of each path can't be told"
+                    level: .advice, text: "no private network can be made here, so no error can be measured"
                 )
             ]
         }
@@ -149,11 +149,11 @@ enum CountingTest {
     /// Runs `ip` in this thread's network.
     private static func ip(_ arguments: [String]) throws(Failure) {
         guard case .success(let status) = runToEnd(["ip"] + arguments) else {
-            throw Failure(text: "the error of each path can't be told without ip: install iproute2")
+            throw Failure(text: "the error of each path can't be measured without ip: install iproute2")
         }
         if status != 0 {
             throw Failure(
-                text: "ip \(arguments.joined(separator: " ")) has failed, so the error of each path can't be told")
+                text: "ip \(arguments.joined(separator: " ")) has failed, so the error of each path can't be measured")
         }
     }
 }

@@ -148,7 +148,7 @@ struct QueryItems {
                 throw APIRequest.Problem(text: "there is no parameter \(name); \(known)")
             }
             if !seen.insert(name).inserted, !repeatable.contains(name) {
-                throw APIRequest.Problem(text: "\(name) stands there twice")
+                throw APIRequest.Problem(text: "\(name) is given twice")
             }
         }
     }

@@ -30,13 +30,13 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         if isBracketed {
             let inside = host.dropFirst().dropLast()
             guard host.hasSuffix("]"), inside.contains(":"), inside.utf8.allSatisfy(Self.isOfAddress) else {
-                throw Problem(description: "what stands in brackets isn't an IPv6 address; \(examples)")
+                throw Problem(description: "the text in brackets isn't an IPv6 address; \(examples)")
             }
             self.host = String(inside)
             return
         }
         if host == "*" { throw Problem(description: "* isn't an address; write :\(port) for every address") }
-        if host.contains(":") { throw Problem(description: "an IPv6 address stands in brackets; \(examples)") }
+        if host.contains(":") { throw Problem(description: "an IPv6 address needs brackets; \(examples)") }
         guard host.utf8.allSatisfy(Self.isOfName) else {
             throw Problem(description: "that is no name or address; \(examples)")
         }

@@ -140,7 +140,7 @@ final class WebSecurity {
             if !hasLoggedLongLook, .now() - lookBegan > Self.longestLook {
                 hasLoggedLongLook = true
                 logger.error(
-                    "the web configuration can't be read, as its file system doesn't answer; the previous one goes on",
+                    "the web configuration can't be read, as its file system doesn't answer; the previous one stays in use",
                     metadata: ["file": "\(path)"])
             }
             return
@@ -163,7 +163,7 @@ final class WebSecurity {
         case .nothing: break
         case .refuse(let problem):
             logger.error(
-                "the web configuration has errors; the previous one goes on", metadata: ["error": "\(problem)"])
+                "the web configuration has errors; the previous one stays in use", metadata: ["error": "\(problem)"])
         case .use(let contents, let weakenings):
             let limit = contents.configuration.rateLimit
             if limit != bucket?.limit { bucket = limit.map { TokenBucket($0, at: .now()) } }

@@ -71,7 +71,7 @@ extension ImportFile {
         // Spreadsheets begin files with a byte order mark.
         if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
         if text.hasPrefix("SQLite format 3") {
-            throw Problem(description: "\(file): a database; of vnStat's, use netusage import vnstat")
+            throw Problem(description: "\(file): a database; for one of vnStat, use netusage import vnstat")
         }
         if HistoryCSV.fields(text) == HistoryCSV.header.split(separator: ",").map(String.init) { return }
         let shown = String(String.UnicodeScalarView(text.unicodeScalars.prefix(80)))

@@ -271,7 +271,7 @@ package enum ImportFile {
         case DecodingError.keyNotFound(let key, let context):
             return "there is no \(key.stringValue) \(place(context.codingPath))"
         case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
-            return "something of another type stands \(place(context.codingPath))"
+            return "there is a value of the wrong type \(place(context.codingPath))"
         case DecodingError.dataCorrupted(let context):
             // At the top the error only says that it isn't JSON.
             if context.codingPath.isEmpty { return "the JSON is broken, or it ends too early" }

@@ -34,7 +34,7 @@ struct PageContent: Sendable {
         }
         if !status.kernel.readSuccess { problems.append("The kernel's counters can't be read now. See the log.") }
         if !status.configuration.lastReloadSuccessful {
-            problems.append("The configuration has errors; the previous one goes on. See netusage config check.")
+            problems.append("The configuration has errors; the previous one stays in use. See netusage config check.")
         }
         // All sums are of one moment, so they agree. Accounts that are there, or have bytes this month, are in memory.
         let basis = await api.ledger.basis()
