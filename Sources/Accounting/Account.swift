@@ -1,6 +1,6 @@
 import CivilTime
 
-/// Names an account for good, in memory and in the store.
+/// The permanent number of an account, in memory and in the store.
 package struct AccountID: Hashable, Comparable, Sendable {
     package let rawValue: Int64
 
@@ -16,7 +16,7 @@ package enum AccountKey: Hashable, Codable, Sendable {
     case device(DeviceName)
     /// A class of devices shown as one series, by its pattern.
     case collapsed(String)
-    /// Whatever device carries the default route.
+    /// The devices that carry the default route.
     case uplink
 
     /// Whether it may stand for several devices.
@@ -28,7 +28,7 @@ package enum AccountKey: Hashable, Codable, Sendable {
     }
 }
 
-/// What happened to an account that people should know when they trust its bytes.
+/// Events that limit the trust in an account's bytes.
 package struct AccountEvents: Hashable, Sendable, BitwiseCopyable {
     package var resets: UInt64 = 0
     package var gapBytes: UInt64 = 0
@@ -47,7 +47,7 @@ package struct AccountEvents: Hashable, Sendable, BitwiseCopyable {
     }
 }
 
-/// The open periods of an account and the ones before them.
+/// An account's bytes in the open periods, and in the previous day and month.
 package struct PeriodTotals: Hashable, Sendable, BitwiseCopyable {
     package var day = Total.zero
     package var week = Total.zero
@@ -66,7 +66,6 @@ package struct PeriodTotals: Hashable, Sendable, BitwiseCopyable {
         self.previousMonth = previousMonth
     }
 
-    /// Adds each period's bytes of other totals.
     package mutating func add(_ other: PeriodTotals) {
         day += other.day
         week += other.week
@@ -80,7 +79,7 @@ package struct PeriodTotals: Hashable, Sendable, BitwiseCopyable {
 struct Account {
     let id: AccountID
     var key: AccountKey
-    /// What `_total` shows: the sum of what the members' counters have shown in this boot. Wraps like a kernel counter.
+    /// The value of `_total`: what the members' counters have shown in this boot. It wraps like a kernel counter.
     var counter = Counters.zero
     var lifetime = Total.zero
     var days = DayTotals()
@@ -91,16 +90,16 @@ struct Account {
     var memberCount = 0
     /// Whether a device was booked to it at any time since the program started.
     var hadMembers = false
-    /// Whether no device has been counted here in this boot, so that the counter starts with what the first ones show.
+    /// Whether no device has been counted here in this boot. Then `counter` starts at what the first members show.
     var isFresh = false
-    /// Whether everything of this account has become part of another one.
+    /// Whether this account was merged into another one.
     var isFolded = false
-    /// The plans that count it.
+    /// The plans that count this account.
     var counting = PlanBook.Counting()
-    /// What the store has of this account, apart from its bytes; `nil` when it has nothing.
+    /// The store's record of this account; `nil` if it has none.
     var persisted: AccountRecord?
 
-    /// Whether the store has the account with these counters of its own.
+    /// Whether the store's record is up to date and has this counter offset.
     func isStored(_ counterOffset: Counters, _ offsetBoot: Int64) -> Bool {
         guard let persisted else { return false }
         return persisted.counterOffset == counterOffset && persisted.offsetBoot == offsetBoot
@@ -112,13 +111,12 @@ struct Account {
         counter.transmitted &+= delta.transmitted
     }
 
-    /// A member's readings are booked from these counters on.
+    /// Starts to count a member whose counters show this. The counter of a fresh account starts there.
     mutating func beginCounting(at counters: Counters) {
         if isFresh { countUp(Delta(sinceCreation: counters)) }
     }
 
-    /// What another ledger booked to the same account, after everything that is here. Its counter goes on, for it was
-    /// shown; its days come by other ways.
+    /// Adds what another ledger booked to this account later, except days. The later counter continues: it was exposed.
     mutating func absorb(_ later: Account) {
         counter = later.counter
         isFresh = later.isFresh
@@ -128,7 +126,7 @@ struct Account {
         hadMembers = hadMembers || later.hadMembers
     }
 
-    /// The account has given all it had to another one.
+    /// Empties the account after it was merged into another one.
     mutating func becomeFolded() {
         days = DayTotals()
         periods = PeriodTotals()

@@ -4,7 +4,7 @@ package struct AccountingRules: Codable, Hashable, Sendable {
     package var exclude: [DevicePattern]
     /// Classes of devices that share one account each; the first pattern that matches wins.
     package var collapse: [DevicePattern]
-    /// What plans count. A device has an account of its own where one of these fits it, but not all of its class.
+    /// Patterns that plans count. A device has its own account if one of these matches it but not its whole class.
     package var counted: [DevicePattern]
     /// How often readings are taken.
     package var samplingInterval: Span
@@ -18,10 +18,10 @@ package struct AccountingRules: Codable, Hashable, Sendable {
         self.samplingInterval = samplingInterval
     }
 
-    /// Where a device's bytes go, or `nil` if it isn't metered.
+    /// The account of a device's bytes; `nil` if it isn't metered.
     package func account(for name: DeviceName) -> AccountKey? {
         if exclude.contains(where: { $0.matches(name) }) { return nil }
-        // A pattern that only one name fits makes no class.
+        // A pattern that matches only one name is no class.
         guard let pattern = collapse.first(where: { $0.matches(name) }), !pattern.isLiteral,
             !counted.contains(where: { $0.matches(name) && !$0.covers(pattern) })
         else { return .device(name) }

@@ -1,6 +1,6 @@
 import CivilTime
 
-/// Five minutes of UTC, the finest grain that is stored, or the part of them from a cut on; named by when it starts.
+/// Five minutes of UTC, or the part of them after a cut. Buckets are the finest stored grain.
 package struct Bucket: Hashable, Comparable, Sendable {
     /// The length of every bucket in seconds.
     package static let seconds: Int64 = 300
@@ -14,18 +14,17 @@ package struct Bucket: Hashable, Comparable, Sendable {
         start = Timestamp(secondsSinceEpoch: seconds < .min + Self.seconds ? .min + Self.seconds : seconds - offset)
     }
 
-    /// The bucket that begins here.
     package init(start: Timestamp) {
         self.start = start
     }
 
-    /// The bucket that holds a moment, where buckets end at these moments too, which ascend.
+    /// The bucket that holds a moment, if buckets also end at `cuts`, which ascend.
     init(containing timestamp: Timestamp, cutAt cuts: [Timestamp]) {
         self.init(containing: timestamp)
         if let cut = cuts.last(where: { $0 <= timestamp }), cut > start { self.init(start: cut) }
     }
 
-    /// The first moment of the next five minutes; a cut may come before it.
+    /// The start of the next five minutes; a cut may come before it.
     package var end: Timestamp { Bucket(containing: start).start.adding(seconds: Self.seconds) }
 
     package static func < (a: Bucket, b: Bucket) -> Bool { a.start < b.start }

@@ -1,12 +1,12 @@
 import CivilTime
 
-/// What the store keeps of an account, apart from its bytes.
+/// The store's record of an account, without its bytes.
 package struct AccountRecord: Hashable, Sendable {
     package var id: AccountID
     package var key: AccountKey
     /// What the open counter shows beyond its members' kernel counters; it may be "negative", so it wraps.
     package var counterOffset: Counters
-    /// The boot that `counterOffset` belongs to; in any other it is 0.
+    /// The boot that `counterOffset` belongs to; in any other boot the offset is 0.
     package var offsetBoot: Int64
     package var events: AccountEvents
 
@@ -21,11 +21,11 @@ package struct AccountRecord: Hashable, Sendable {
     }
 }
 
-/// A device's baseline: what its counters showed when everything up to there was booked.
+/// A device's baseline: its counters, when everything up to there was booked.
 package struct DeviceRecord: Hashable, Sendable {
     package enum State: String, Hashable, Sendable {
         case metered
-        /// Not ours at the moment (in another namespace, or excluded): when it comes back it gets a new baseline.
+        /// In another namespace, or excluded. When it comes back it gets a new baseline.
         case away
     }
 
@@ -35,9 +35,9 @@ package struct DeviceRecord: Hashable, Sendable {
     package var counters: Counters
     package var state: State
     package var holdsUplink: Bool
-    /// Empty where it isn't known.
+    /// Empty if unknown.
     package var hardwareAddress: [UInt8]
-    /// Counters that show less than `counters`, of which it isn't clear yet whether they have restarted.
+    /// Counters that show less than `counters`; it isn't clear yet whether they have restarted.
     package var falls = FallenDirections<FallRecord>()
 
     package init(
@@ -65,15 +65,15 @@ package struct DeviceIndex: Hashable, Comparable, Sendable {
     package static func < (a: DeviceIndex, b: DeviceIndex) -> Bool { a.rawValue < b.rawValue }
 }
 
-/// The ledger as a whole, as of its last commit.
+/// The state of the ledger after its last commit.
 package struct LedgerHeader: Hashable, Sendable {
-    /// Counts commits, so that one that was carried out but not acknowledged isn't carried out again.
+    /// Counts commits, so that a commit that was carried out but not acknowledged isn't carried out again.
     package var sequence: Int64
     package var epoch: Epoch
     /// Counts the boots that the ledger has seen.
     package var boot: Int64
     package var lastReading: Moment
-    /// Whether the program ended with this commit, by itself.
+    /// Whether the program exited normally with this commit.
     package var isClean: Bool
 
     package init(sequence: Int64, epoch: Epoch, boot: Int64, lastReading: Moment, isClean: Bool) {
@@ -85,7 +85,7 @@ package struct LedgerHeader: Hashable, Sendable {
     }
 }
 
-/// What the store holds and the program needs at start.
+/// The part of the store that the program needs at start.
 package struct StoredLedger: Sendable {
     package struct StoredAccount: Sendable {
         package var record: AccountRecord
@@ -138,7 +138,7 @@ package struct StoredLedger: Sendable {
     }
 }
 
-/// What is carried over to the store in one transaction: bookings, and the baselines that they were counted from.
+/// One transaction for the store: bookings, and the counters up to which they are booked.
 ///
 /// Bytes are added to what is stored; records replace what is stored.
 package struct Commit: Sendable {
@@ -183,29 +183,28 @@ package struct Commit: Sendable {
     }
 
     package var header: LedgerHeader
-    /// Accounts that become part of another one; done before everything else.
+    /// Accounts to merge into others, before everything else.
     package var folds: [Fold] = []
     package var accounts: [AccountRecord] = []
     package var devices: [DeviceRecord] = []
     package var removedDevices: [DeviceIndex] = []
-    /// Accounts that never had a byte, of devices that are gone.
+    /// Accounts of departed devices that never had a byte.
     package var removedAccounts: [AccountID] = []
     package var buckets: [BucketKey: Total] = [:]
     package var days: [DayKey: Total] = [:]
     /// Bookings of gaps, which the store cuts into buckets; their days are in `days` already.
     package var spreads: [GapSpread] = []
-    /// What happened to quotas.
+    /// New events of quotas.
     package var events: [QuotaEvent] = []
-    /// Events whose programs are started once this is in the store. One that still awaits its program wasn't started
-    /// after all.
+    /// Events whose programs start once this is stored. If one still awaits its program, its start is taken back.
     package var starts: [QuotaEvent] = []
-    /// Corrections and top-ups, for a store that was begun again.
+    /// Corrections and top-ups, for a new file that replaces a damaged one.
     package var adjustments: [Adjustment] = []
-    /// What cycles of committed rates have given; it replaces what is stored.
+    /// Results of committed rates' cycles; they replace stored ones.
     package var committedCycles: [CommittedCycle] = []
     /// Time in which nothing was read.
     package var unread: [Range<Timestamp>] = []
-    /// Whether it has all that is known of its accounts, for a store that was begun again.
+    /// Whether it has everything that is known of its accounts, for a new file that replaces a damaged one.
     package var isWhole = false
 
     package init(header: LedgerHeader) {
@@ -213,9 +212,9 @@ package struct Commit: Sendable {
     }
 }
 
-/// What a commit brought to light: an account with this name had been in the store, unknown to the program.
+/// History that a commit found in the store, under the name of an account that was new to the program.
 ///
-/// Its history has become part of the program's account.
+/// It is part of the program's account now.
 package struct AdoptedHistory: Sendable {
     package var account: AccountID
     package var lifetime: Total

@@ -1,6 +1,6 @@
 import CivilTime
 
-/// One direction of what a device carries.
+/// One direction of a device's traffic.
 package enum TrafficDirection: String, CaseIterable, Sendable {
     case received
     case transmitted
@@ -22,23 +22,22 @@ extension Delta {
 
 /// One direction of a device whose counter shows less than before.
 ///
-/// Either the counter restarted, or the kernel showed a wrong number for a moment. The counter decides: if it comes back
-/// within a minute, and has grown by no more than the link can carry, it hadn't restarted. One that got there step by
-/// step from near 0, as a restarted one does on a fast link, isn't back: it has restarted. Until that is clear, what a
-/// restart would book is held.
+/// Either the counter restarted, or the kernel showed a wrong number for a moment. If the counter comes back within a
+/// minute, and has grown by no more than the link can carry, it didn't restart. If it climbed there step by step from
+/// near 0, as on a fast link, it did. Until this is clear, the bytes that a restart would book are held.
 struct CounterFall {
-    /// What is booked if the counter has restarted: bytes between two readings.
+    /// Bytes between two readings, which are booked if the counter has restarted.
     struct HeldBytes {
         let bytes: UInt64
         let isUplink: Bool
         var span: Ledger.BookingSpan
-        /// Whether the link can have carried that many; if not, no total shows them before they are booked.
+        /// Whether the link can have carried so many. If not, totals don't include them before they are booked.
         let isPlausible: Bool
     }
 
     /// How long a counter may take to come back.
     static let window = Span(seconds: 60)
-    /// What a link whose speed isn't known can carry in a second: 100 Gbit/s.
+    /// What a link of unknown speed is assumed to carry in a second: 100 Gbit/s.
     static let assumedBytesPerSecond: UInt64 = 12_500_000_000
 
     /// What the counter showed before it fell, and the moment of that reading.
@@ -51,7 +50,7 @@ struct CounterFall {
     /// What the counter showed last.
     private(set) var shown: UInt64 = 0
     private var shownAt: BootTime
-    /// What it showed first, and the fastest that it has grown since, in bytes a second.
+    /// What the counter showed first after the fall, and its fastest growth since, in bytes per second.
     private var firstShown: UInt64?
     private var fastestGrowth = 0.0
     private(set) var held: [HeldBytes] = []
@@ -64,7 +63,7 @@ struct CounterFall {
         self.heldUplink = heldUplink
     }
 
-    /// What a reading says of a fall.
+    /// What a reading says about a fall.
     enum Verdict {
         /// The counter may still come back.
         case open
@@ -74,14 +73,14 @@ struct CounterFall {
 
     /// - Parameters:
     ///   - value: What the counter shows now.
-    ///   - samplingInterval: Where readings are rarer than the window, the next one still counts.
-    ///   - linkBytesPerSecond: What the link can carry in a second; `nil` if that isn't known.
+    ///   - samplingInterval: If readings are rarer than ``window``, the next one still counts.
+    ///   - linkBytesPerSecond: What the link can carry in a second; `nil` if unknown.
     func verdict(
         on value: UInt64, at now: BootTime, samplingInterval: Span, linkBytesPerSecond: UInt64?
     ) -> Verdict {
         let rareReading = samplingInterval.adding(Span(nanoseconds: samplingInterval.nanoseconds / 2))
         let isLate = now.elapsed(since: seenAt) > max(Self.window, rareReading)
-        // Where nobody read for a while, it may have come back in time: then the first reading decides.
+        // After a pause without readings, the counter may have come back in time, so the first reading decides.
         let isAfterPause =
             now.elapsed(since: shownAt) > rareReading && shownAt.elapsed(since: seenAt) <= Self.window
         if isLate, !isAfterPause || value < before { return .restart }
@@ -92,8 +91,8 @@ struct CounterFall {
         return isLate ? .restart : .open
     }
 
-    /// Whether the counter came to `value` at the speed at which it grew all the while, from about 0. Two times that is
-    /// allowed for, as traffic is uneven; a counter that shows a wrong number comes back by a jump, or fell by little.
+    /// Whether the counter climbed to `value` from about 0, at no more than twice its fastest speed, because traffic is
+    /// uneven. A counter that showed a wrong number jumps back, or fell by little.
     private func hasClimbed(to value: UInt64, at now: BootTime) -> Bool {
         guard let firstShown, fastestGrowth > 0 else { return false }
         let seconds = max(now.elapsed(since: shownAt).seconds, 0)
@@ -104,7 +103,7 @@ struct CounterFall {
 
     /// Holds what a reading would book if the counter has restarted.
     ///
-    /// - Returns: The bytes; and whether the counter fell once more.
+    /// - Returns: The bytes, and whether the counter fell again.
     mutating func hold(
         _ value: UInt64, isUplink: Bool, over span: Ledger.BookingSpan, at now: BootTime, linkBytesPerSecond: UInt64?
     ) -> (bytes: UInt64, fell: Bool) {
@@ -133,12 +132,12 @@ struct CounterFall {
         }
     }
 
-    /// What the counter has shown since was booked elsewhere.
+    /// Continues at `value`: the bytes up to there are booked elsewhere.
     mutating func goOn(from value: UInt64, at now: BootTime) {
         (shown, shownAt) = (value, now)
     }
 
-    /// Two seconds are allowed for, as drivers refresh their counters that seldom.
+    /// Allows for two more seconds, because some drivers refresh their counters that rarely.
     private static func canCarry(_ bytes: UInt64, within elapsed: Span, _ linkBytesPerSecond: UInt64?) -> Bool {
         Double(bytes) <= Double(linkBytesPerSecond ?? assumedBytesPerSecond) * (elapsed.seconds + 2)
     }
@@ -164,18 +163,17 @@ extension FallenDirections: Hashable where Fall: Hashable {}
 
 typealias CounterFalls = FallenDirections<CounterFall>
 
-/// What the store keeps of a fall, so that a restart of the program or of the machine loses nothing of what is held. What
-/// the counter showed before is the device's baseline.
+/// The store's record of a fall, so that no restart loses held bytes. The counter's value before it is the baseline.
 package struct FallRecord: Hashable, Sendable {
     package var beforeAt: Moment
     package var seenAt: BootTime
     package var heldUplink: Bool
-    /// What the counter showed last, and what it showed first.
+    /// What the counter showed last, and first after the fall.
     package var shown: UInt64
     package var firstShown: UInt64
-    /// In bytes a second.
+    /// In bytes per second.
     package var fastestGrowth: UInt64
-    /// The bytes that are held, and how many of them belong to the uplink, too.
+    /// The held bytes, and how many of them belong to the uplink, too.
     package var held: UInt64
     package var heldOfUplink: UInt64
 
@@ -203,9 +201,9 @@ extension CounterFall {
             heldOfUplink: sum(held.filter(\.isUplink)))
     }
 
-    /// A fall that the store has kept.
+    /// A fall from its record.
     ///
-    /// - Parameter span: The time from the reading before the fall to the last one.
+    /// - Parameter span: The time from the reading before the fall to the last reading.
     init(
         _ record: FallRecord, from before: UInt64, over span: Ledger.BookingSpan, readAt lastReading: BootTime,
         linkBytesPerSecond: UInt64?

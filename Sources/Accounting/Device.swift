@@ -1,8 +1,8 @@
-/// What tells one device of the kernel from another.
+/// What distinguishes one device of the kernel from another.
 package struct Device: Hashable, Sendable {
     package var index: DeviceIndex
     package var name: DeviceName
-    /// What the link can carry in one direction, in bytes per second, where the kernel knows.
+    /// What the link can carry in one direction, in bytes per second, if the kernel knows.
     package var linkBytesPerSecond: UInt64?
     /// Its hardware address; empty if it has none. Most keep it in other namespaces.
     package var hardwareAddress: [UInt8]
@@ -16,7 +16,7 @@ package struct Device: Hashable, Sendable {
         self.hardwareAddress = Self.known(hardwareAddress)
     }
 
-    /// Nothing for an address of zeros, as devices have that need none.
+    /// Empty for an address of zeros, which devices have that need none.
     static func known(_ hardwareAddress: [UInt8]) -> [UInt8] {
         hardwareAddress.allSatisfy { $0 == 0 } ? [] : hardwareAddress
     }
@@ -40,11 +40,11 @@ struct MeteredDevice {
         case counting
         /// The next reading is the baseline; nothing of it is booked.
         case awaitingBaseline
-        /// The device may be one that went away with these counters: if the next reading goes on from them it is a
-        /// baseline, otherwise the device is new and all of it is booked.
+        /// The device may be one that left with these counters. If the next reading continues them, it is a baseline;
+        /// otherwise the device is new, and all of it is booked.
         ///
-        /// Each direction is judged by itself where its number or its hardware address says that it is the same device. The
-        /// entry of the one that left, with its number then, stays until that is clear.
+        /// `isSame`: its index or its hardware address says that it is the same device, so each direction is judged by
+        /// itself. The entry of the device that left, at its index then, stays until this is clear.
         case perhapsReturned(with: Counters, from: DeviceIndex, isSame: Bool)
     }
 
@@ -55,8 +55,8 @@ struct MeteredDevice {
     var linkBytesPerSecond: UInt64?
     var hardwareAddress: [UInt8] = []
     var phase = Phase.counting
-    /// Whether it came while the program runs and has carried nothing yet. Devices get their names soon after they come: the
-    /// past of the first name isn't theirs.
+    /// Whether it came while the program runs and has carried nothing yet. Devices get their names soon after they
+    /// come, so the past of the first name isn't theirs.
     var isNewcomer = false
 
     /// Whether it has carried nothing since it was read last.
@@ -64,13 +64,13 @@ struct MeteredDevice {
 
     /// More than this in one direction within `elapsed` is impossible.
     ///
-    /// Where the speed isn't known it is 1 Tbit/s, above every link there is (IEEE 802.3df ends at 800 Gbit/s). Two
-    /// seconds are allowed for, as drivers refresh their counters that seldom.
+    /// An unknown speed counts as 1 Tbit/s, above every link there is (IEEE 802.3df ends at 800 Gbit/s). Two more
+    /// seconds are allowed for, because some drivers refresh their counters that rarely.
     func plausibleBytes(within elapsed: Span) -> Double {
         Double(linkBytesPerSecond ?? 125_000_000_000) * (elapsed.seconds + 2)
     }
 
-    /// The bytes of `delta` in the directions that carried more than is possible.
+    /// The bytes of `delta` in directions that carried more than is possible.
     func suspectBytes(in delta: Delta, within elapsed: Span) -> UInt64 {
         let limit = plausibleBytes(within: elapsed)
         let received = Double(delta.received) > limit ? delta.received : 0
@@ -79,20 +79,20 @@ struct MeteredDevice {
     }
 }
 
-/// Devices that aren't metered, with what they had carried when they were last: those that left, so that they are known
-/// when they come back, and those that are there but excluded.
+/// Devices that aren't metered, with their last metered counters: those that left, so that they are known when they
+/// come back, and those that are there but excluded.
 struct AwayDevices {
-    /// A host that hands a device to every container would fill the memory: the oldest of those that left are forgotten.
+    /// How many devices that left are remembered: a host that gives a device to each container would fill the memory.
     static let maximumCount = 256
 
     struct Entry: Equatable {
         var name: DeviceName
         var counters: Counters
         var hardwareAddress: [UInt8] = []
-        /// Whether it may as well have been deleted: it went while nobody looked. Then its number must come back, which
-        /// the kernel gives to no new device; and it isn't remembered for longer than this run.
+        /// Whether it left unseen and may have been deleted. Then only its index identifies it, as the kernel gives
+        /// that to no new device. It isn't remembered beyond this run.
         var isMissing = false
-        /// Whether it is there, but excluded. There are no more of these than the kernel has devices.
+        /// Whether it is there, but excluded. The kernel's devices limit the number of these.
         var isHere = false
 
         /// Whether `device` is this one, by the hardware address of both.
@@ -100,18 +100,17 @@ struct AwayDevices {
             !hardwareAddress.isEmpty && hardwareAddress == device.hardwareAddress
         }
 
-        /// Whether `device`, which has the same number, is another one nevertheless. A name or an address alone may change
-        /// elsewhere.
+        /// Whether `device` is another one with the same index. A name or an address alone may change elsewhere.
         func isReplaced(by device: Device) -> Bool { isOther(than: device) && name != device.name }
 
-        /// Whether `device` is another one: both have a hardware address, and not the same.
+        /// Whether `device` is another one: both have hardware addresses, and they differ.
         func isOther(than device: Device) -> Bool {
             !hardwareAddress.isEmpty && !device.hardwareAddress.isEmpty && hardwareAddress != device.hardwareAddress
         }
     }
 
     private(set) var entries: [DeviceIndex: Entry] = [:]
-    /// Those that left, the one that left first at the beginning.
+    /// Devices that left, in the order in which they left.
     private var order: [DeviceIndex] = []
 
     mutating func insert(_ entry: Entry, at index: DeviceIndex) {
@@ -127,14 +126,12 @@ struct AwayDevices {
         if !entry.isHere { order.removeAll { $0 == index } }
     }
 
-    /// The device that may be back as `device`: it has the number that it left with, its hardware address, or its name.
+    /// The device that may be back as `device`: it had the same index, hardware address or name.
     ///
     /// - Parameters:
-    ///   - isAddressShared: Whether another device has the address, as VLANs have that of what they are on: then it says
-    ///     nothing.
-    ///   - isNameKnown: Whether its name has a past: then it is rather the next device of that name than another one that
-    ///     came back under it.
-    /// - Returns: Its number then; and whether it is surely the same device, if it isn't just another of that name.
+    ///   - isAddressShared: Whether another device has the address, as a VLAN has its parent's. Then it proves nothing.
+    ///   - isNameKnown: Whether its name has a past. Then a new device of that name is more likely than a return.
+    /// - Returns: Its index then, and whether it is certainly the same device, not just one with the same name.
     func candidate(
         for device: Device, isAddressShared: Bool, isNameKnown: Bool
     ) -> (index: DeviceIndex, isSame: Bool)? {

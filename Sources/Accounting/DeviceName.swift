@@ -1,4 +1,4 @@
-/// A device's name as the kernel has it: up to 15 bytes, which needn't be valid UTF-8.
+/// A device's name in the kernel: up to 15 bytes, which needn't be valid UTF-8.
 package struct DeviceName: Hashable, Comparable, Sendable {
     /// `IFNAMSIZ - 1` of `linux/if.h`.
     package static let maximumLength = 15
@@ -28,14 +28,14 @@ package struct DeviceName: Hashable, Comparable, Sendable {
 
     /// The name as valid UTF-8, different for different names.
     ///
-    /// A name that isn't valid UTF-8, or that would read like one of the `reserved` labels, comes out as `raw:` and its
-    /// bytes with `\xNN` for what can't be shown. The kernel allows no `:` in a name, so no other device looks like that.
+    /// A name that isn't valid UTF-8, or that reads like a `reserved` label, comes out as `raw:` and its bytes, with
+    /// `\xNN` for what can't be shown. The kernel allows no `:` in a name, so no other device looks like that.
     package func label(reserved: (String) -> Bool) -> String {
         if let text = String(validating: bytes, as: UTF8.self), !reserved(text) { return text }
         return rawLabel(bytes)
     }
 
-    /// The name of a label that ``label(reserved:)`` gave; `nil` if no device can have given it.
+    /// The name for a label made by ``label(reserved:)``; `nil` if that can't be its label.
     package init?(label: String) {
         var bytes = Array(label.utf8)
         if label.hasPrefix("raw:") {
@@ -71,7 +71,7 @@ extension DeviceName: Codable {
     package func encode(to encoder: any Encoder) throws { try bytes.encode(to: encoder) }
 }
 
-/// Bytes that aren't text, as text that is different for different bytes: `raw:caf\xe9`.
+/// Text for bytes that aren't valid text, different for different bytes: `raw:caf\xe9`.
 package func rawLabel(_ bytes: some Sequence<UInt8>) -> String {
     var label = "raw:"
     for byte in bytes {

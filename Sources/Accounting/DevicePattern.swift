@@ -45,10 +45,10 @@ package struct DevicePattern: Codable, Hashable, Sendable {
         try container.encode(text)
     }
 
-    /// Whether no more than one name fits.
+    /// Whether it matches only one name.
     package var isLiteral: Bool { literalBytes != nil }
 
-    /// The only name that fits, if there is one; no name is as long as some patterns.
+    /// The only name that matches; `nil` if there are more, or if the pattern is longer than any name.
     package var literalName: DeviceName? {
         guard let bytes = literalBytes, bytes.count <= DeviceName.maximumLength else { return nil }
         return DeviceName(bytes: bytes)
@@ -63,15 +63,15 @@ package struct DevicePattern: Codable, Hashable, Sendable {
         return bytes
     }
 
-    /// Whether the whole name fits. Takes at most (length of the name) × (length of the pattern) steps.
+    /// Whether the whole name matches. Takes at most (length of the name) × (length of the pattern) steps.
     package func matches(_ name: DeviceName) -> Bool { matches(name.bytes) { Self.fits($0, $1) } }
 
-    /// Whether every name that fits `other` fits this one. It may say no where only a close look would tell.
+    /// Whether every name that matches `other` matches this one. It may say no in complicated cases.
     package func covers(_ other: DevicePattern) -> Bool {
         matches(other.elements) { $0 == $1 || $0.isAny && $1 != .anyRun }
     }
 
-    /// Whether a row of items fits as a whole, item by item but for the runs of this pattern.
+    /// Whether a whole sequence of items matches: one element for each item, except for runs.
     private func matches<Item>(_ items: [Item], _ fits: (Element, Item) -> Bool) -> Bool {
         var position = 0
         var element = 0
@@ -102,7 +102,7 @@ package struct DevicePattern: Codable, Hashable, Sendable {
         }
     }
 
-    /// Reads a set behind its `[`; a `]` that comes first stands for itself.
+    /// Reads a set after its `[`; a `]` in the first place stands for itself.
     private static func takeSet(from rest: inout ArraySlice<UInt8>) -> Element? {
         let negated = rest.first == UInt8(ascii: "!") || rest.first == UInt8(ascii: "^")
         if negated { rest.removeFirst() }

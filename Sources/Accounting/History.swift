@@ -4,12 +4,12 @@ import CivilTime
 package struct DayHistory: Sendable {
     package struct Entry: Sendable {
         package var key: AccountKey
-        /// Whether it is shown even if it has carried nothing: its device is there, or may come back.
+        /// Whether reports show it even without bytes: its device is there, or may come back.
         package var isLive: Bool
         package var lifetime: Total
-        /// The first day with bytes that is known.
+        /// The first day that is known to have bytes.
         package var first: CivilDate?
-        /// Those that were asked for with bytes, ascending.
+        /// The requested days that have bytes, ascending.
         package var days: [(day: CivilDate, total: Total)]
 
         package init(
@@ -28,27 +28,27 @@ package struct DayHistory: Sendable {
     package var meteredFrom: Timestamp?
 }
 
-/// Days of the store at one of its commits.
+/// The store's days after one of its commits.
 package struct StoredDays: Sendable {
-    /// Which commit, see ``LedgerHeader/sequence``; 0 before the first.
+    /// The number of that commit, see ``LedgerHeader/sequence``; 0 before the first.
     package var sequence: Int64
     package var accounts: [AccountID: AccountKey]
     package var lifetimes: [AccountID: Total] = [:]
-    /// The first day with bytes of each account.
+    /// Each account's first day with bytes.
     package var firsts: [AccountID: CivilDate] = [:]
-    /// Those that were asked for, ascending.
+    /// The requested days, ascending.
     package var days: [StoredLedger.StoredDay] = []
     /// When metering began, if that is known.
     package var meteredFrom: Timestamp?
 
-    /// Nothing of these accounts yet.
+    /// These accounts, without bytes.
     package init(sequence: Int64, accounts: [AccountID: AccountKey]) {
         self.sequence = sequence
         self.accounts = accounts
     }
 }
 
-/// Buckets of the store at one of its commits, a page of them.
+/// A page of the store's buckets after one of its commits.
 package struct StoredBuckets: Sendable {
     package typealias Row = (bucket: Bucket, account: AccountID, total: Total)
 
@@ -56,13 +56,13 @@ package struct StoredBuckets: Sendable {
     package var accounts: [AccountID: AccountKey]
     /// Ascending by time.
     package var rows: [Row]
-    /// From where on the page holds all.
+    /// The start of the time that the page covers.
     package var from: Timestamp
-    /// Up to where, exclusive.
+    /// The end of that time, exclusive.
     package var until: Timestamp
-    /// Buckets that start before aren't kept any more, or not all.
+    /// Some or all earlier buckets are deleted.
     package var keptFrom: Timestamp
-    /// The first bucket there is; of the days before nothing finer was ever known.
+    /// The start of the oldest bucket; for earlier days only sums are known.
     package var first: Timestamp
 
     package init(
@@ -79,7 +79,7 @@ package struct StoredBuckets: Sendable {
     }
 }
 
-/// Bytes of one account from a moment on, in one bucket.
+/// Bytes of one account in one bucket.
 package struct BucketRow: Hashable, Sendable {
     package var start: Timestamp
     package var key: AccountKey
@@ -87,7 +87,7 @@ package struct BucketRow: Hashable, Sendable {
 }
 
 extension DayHistory {
-    /// What the store has, where no program has anything beside it.
+    /// The history of a store alone, when no program has bookings beside it.
     package init(_ stored: StoredDays) {
         meteredFrom = stored.meteredFrom
         var days: [AccountID: [(day: CivilDate, total: Total)]] = [:]
@@ -101,7 +101,7 @@ extension DayHistory {
 }
 
 extension StoredBuckets {
-    /// With their accounts' names, where no program has anything beside it.
+    /// The rows with their accounts' keys, when no program has bookings beside the store.
     package var named: [BucketRow] {
         rows.compactMap { row in
             accounts[row.account].map { BucketRow(start: row.bucket.start, key: $0, total: row.total) }
@@ -112,14 +112,13 @@ extension StoredBuckets {
 // MARK: - While the program runs
 
 extension Ledger {
-    /// Days before this one are in the store only, but for what waits to get there.
+    /// Earlier days are in the store only, except bookings that aren't stored yet.
     package var daysInMemoryFrom: CivilDate { isPersistent ? historyFrom : .earliest }
 
-    /// Whether there is more to read in the store.
+    /// Whether there is a store to read.
     package var hasStore: Bool { isPersistent && !isAwaitingStore }
 
-    /// Every account's days from ``daysInMemoryFrom`` on, as ``view(at:)`` shows their sums. Accounts that have carried
-    /// nothing since aren't among them.
+    /// Every account's days from ``daysInMemoryFrom`` on, with the sums of ``view(at:)``. Evicted accounts are missing.
     package func history() -> DayHistory {
         DayHistory(
             entries: views.map { index, key, view in
@@ -134,9 +133,9 @@ extension Ledger {
             }, meteredFrom: planBook.records.recordedFrom)
     }
 
-    /// Every account's days: what the store has, with what waits to be stored, as ``view(at:)`` shows their sums.
+    /// Every account's days, stored or waiting for the store, with the sums of ``view(at:)``.
     ///
-    /// - Returns: `nil` if `stored` isn't of the last commit: it must be read again.
+    /// - Returns: `nil` if `stored` is out of date; read it again then.
     package func history(with stored: StoredDays) -> DayHistory? {
         guard let uncommitted = uncommitted(since: stored.sequence) else { return nil }
         var keys = stored.accounts
@@ -145,7 +144,7 @@ extension Ledger {
             keys[account.id] = account.key
             places[account.key] = index
         }
-        // By name: an account that is new here is the next part of one that the store has under the same.
+        // By key: an account that is new here continues the store's account with the same key.
         var lifetimes = places.mapValues { _ in Total.zero }
         var days: [AccountKey: [CivilDate: Total]] = [:]
         for (id, key) in stored.accounts where uncommitted.foldTargets[id] == nil {
@@ -182,7 +181,7 @@ extension Ledger {
         return DayHistory(entries: entries, meteredFrom: planBook.records.recordedFrom)
     }
 
-    /// Days without what isn't shown yet, which counts as today's.
+    /// The days without hidden bytes. These are taken off today first, then off earlier days.
     private func shown(_ days: [(day: CivilDate, total: Total)], of index: Int) -> [(day: CivilDate, total: Total)] {
         guard var hidden = hiddenTotal(at: index), let last = days.lastIndex(where: { $0.day <= window.today }) else {
             return days
@@ -196,7 +195,7 @@ extension Ledger {
         return days
     }
 
-    /// The numbers under which the store may have what belongs to an account.
+    /// The account numbers under which the store may keep bytes of this key.
     package func numbers(of key: AccountKey) -> Set<AccountID> {
         var numbers = Set(accounts.lazy.filter { $0.key == key && !$0.isFolded }.map(\.id))
         for fold in (pending.folds + (inFlight?.folds ?? [])).reversed() where numbers.contains(fold.target) {
@@ -205,9 +204,9 @@ extension Ledger {
         return numbers
     }
 
-    /// A page of the store's buckets with what waits to be stored.
+    /// A page of the store's buckets, with the bookings that wait for the store.
     ///
-    /// - Returns: Ascending by time; `nil` if the page isn't of the last commit: it must be read again.
+    /// - Returns: Ascending by time; `nil` if the page is out of date; read it again then.
     package func buckets(with page: StoredBuckets) -> [BucketRow]? {
         guard let uncommitted = uncommitted(since: page.sequence) else { return nil }
         var keys = page.accounts
@@ -229,7 +228,7 @@ extension Ledger {
         }
     }
 
-    /// What a store at this commit doesn't have; `nil` if that is none of the last two.
+    /// Bookings that a store at this commit lacks; `nil` if it is neither of the last two commits.
     private func uncommitted(since sequence: Int64) -> Uncommitted? {
         let waiting = falls.isEmpty ? [pending] : [pending, heldBookings]
         if let inFlight, sequence == inFlight.header.sequence { return Uncommitted(waiting) }
@@ -244,7 +243,7 @@ extension Ledger {
     }
 }
 
-/// Bookings that a store doesn't have yet.
+/// Bookings that a store lacks.
 private struct Uncommitted {
     let foldTargets: [AccountID: AccountID]
     private(set) var days: [Commit.DayKey: Total] = [:]

@@ -1,8 +1,8 @@
 import CivilTime
 
-/// Which device belongs to which account, as devices come, go and change their names.
+/// Which device belongs to which account, while devices come, go and change their names.
 extension Ledger {
-    /// The place of the account with this key; a new account if there is none.
+    /// The place of the account with this key; creates the account if there is none.
     mutating func account(for key: AccountKey) -> Int {
         if let index = accountIndex[key] { return index }
         lastAccountID += 1
@@ -16,7 +16,7 @@ extension Ledger {
         return accounts.count - 1
     }
 
-    /// A device takes its place among the members of its account.
+    /// Adds a device to the members of its account.
     mutating func join(_ device: MeteredDevice, as index: DeviceIndex) {
         devices[index] = device
         accounts[device.account].memberCount += 1
@@ -25,14 +25,14 @@ extension Ledger {
         structureVersion += 1
     }
 
-    /// Accounts that have got members since the last time: what others show when they join isn't their counters' any more.
+    /// From here on, accounts that got members aren't fresh: the counters of later members aren't added to theirs.
     mutating func settleNewAccounts() {
         if settledVersion == structureVersion { return }
         settledVersion = structureVersion
         for device in devices.values where device.phase == .counting { accounts[device.account].isFresh = false }
     }
 
-    /// A device is no longer booked; its account keeps what it has.
+    /// Stops booking a device; its account keeps its bytes.
     mutating func leave(_ index: DeviceIndex) {
         settleFalls(of: index)
         guard let device = devices.removeValue(forKey: index) else { return }
@@ -45,7 +45,7 @@ extension Ledger {
         structureVersion += 1
     }
 
-    /// A device that wasn't ours becomes ours: its next reading is the baseline.
+    /// Starts to meter a device that was excluded: its next reading is the baseline.
     mutating func startMetering(_ device: Device) {
         guard let key = rules.account(for: device.name) else {
             excluded[device.index] = device.name
@@ -59,7 +59,7 @@ extension Ledger {
         join(metered, as: device.index)
     }
 
-    /// A device isn't ours any more, though it is still there.
+    /// Stops metering a device that is still there, but excluded now.
     mutating func stopMetering(_ index: DeviceIndex) {
         settleFalls(of: index)
         guard let device = devices[index] else { return }
@@ -71,8 +71,8 @@ extension Ledger {
         leave(index)
     }
 
-    /// Devices move to the accounts with these keys. One that has an account of its own takes it along; a newcomer doesn't
-    /// take another's, and is the next life of the device that had its new name.
+    /// Moves devices to the accounts with these keys. A device alone in its own account takes it along. A newcomer
+    /// leaves a past that belongs to its previous name, and continues the account of its new name.
     mutating func move(_ moves: [(index: DeviceIndex, key: AccountKey)]) {
         var detached: [(account: Int, key: AccountKey)] = []
         for (index, key) in moves {
@@ -95,7 +95,7 @@ extension Ledger {
         structureVersion += 1
     }
 
-    /// A member leaves a shared account, or joins one; the counters of both go on without a step.
+    /// Moves a member to another account; the counters of both continue without a step.
     private mutating func leaveFor(_ key: AccountKey, _ index: DeviceIndex, _ device: MeteredDevice) {
         var device = device
         accounts[device.account].memberCount -= 1
@@ -104,7 +104,7 @@ extension Ledger {
         join(device, as: index)
     }
 
-    /// A renamed account takes its new name's place; what was booked under that name before becomes part of it.
+    /// Gives a renamed account its new key. The account that had this key before is merged into it.
     mutating func attach(_ place: Int, as key: AccountKey) {
         guard let previous = accountIndex[key], previous != place else {
             accountIndex[key] = place
@@ -115,7 +115,6 @@ extension Ledger {
         accountIndex[key] = place
     }
 
-    /// Everything of one account becomes part of another.
     private mutating func fold(_ source: Int, into target: Int) {
         let folded = accounts[source]
         accounts[target].countUp(Delta(sinceCreation: folded.counter))
@@ -134,7 +133,7 @@ extension Ledger {
         pending.applyFolds()
     }
 
-    /// Other rules hold from now on. Bytes booked so far stay where they are.
+    /// Applies other rules from now on. Bytes booked so far stay where they are.
     package mutating func apply(_ rules: AccountingRules) {
         self.rules = rules
         for (index, name) in excluded.sorted(by: { $0.key < $1.key }) where rules.account(for: name) != nil {
@@ -153,18 +152,17 @@ extension Ledger {
         structureVersion += 1
     }
 
-    /// More names of devices that are gone and have carried nothing aren't kept until midnight: some hosts give each
-    /// container's device a name of its own.
+    /// More empty accounts of departed devices aren't kept until midnight: some hosts give each container a new device.
     private static let maximumEmptyDepartures = 256
 
-    /// Forgets accounts that no open period shows any more, if there may be many.
+    /// Evicts dormant accounts before midnight, if there may be many.
     mutating func evictEmptyAccounts() {
         if emptyDepartures > Self.maximumEmptyDepartures { evictDormantAccounts() }
     }
 
-    /// Forgets accounts that no open period shows any more; the store still has them.
+    /// Drops accounts without members that no open period shows; the store still has them.
     mutating func evictDormantAccounts() {
-        // Until the store is read, they say which names its accounts have by now.
+        // Until the store is read, these accounts carry the current names of the stored ones.
         if origin != nil { return }
         emptyDepartures = 0
         let busy = Set(pending.days.keys.map(\.account))
@@ -182,7 +180,7 @@ extension Ledger {
         }
         if isPersistent { historyFrom = max(historyFrom, window.previousMonthStart) }
         if keeps.allSatisfy({ $0 }) { return }
-        // Some hosts give each container's device a name of its own: nobody wants those that never carried anything.
+        // Accounts that never had a byte are removed from the store, too.
         for index in keeps.indices where !keeps[index] && isPersistent {
             let account = accounts[index]
             if !account.isFolded, !account.lifetime.isZero { planBook.storedAccounts.insert(account.key) }
@@ -203,7 +201,7 @@ extension Ledger {
     }
 }
 
-/// What is known of accounts by their places, at their new places.
+/// Totals by the places of accounts, moved to the new places.
 private func relocated(_ totals: [Int: Total], to newPlace: [Int: Int]) -> [Int: Total] {
     var relocated: [Int: Total] = [:]
     for (place, total) in totals {

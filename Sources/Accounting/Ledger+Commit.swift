@@ -2,11 +2,11 @@ import CivilTime
 
 /// What goes to the store and what comes back. At most one commit is under way.
 extension Ledger {
-    /// Everything that the store doesn't have yet; or the commit under way, unchanged, until it is acknowledged: whether it
-    /// failed or only seemed to, its number tells the store.
+    /// A commit of everything that the store lacks. Until it is acknowledged, the same commit is returned: by its
+    /// number the store knows whether it has it.
     ///
-    /// - Parameter isFinal: Whether the program ends with it, if it is a new one.
-    /// - Returns: `nil` when there is no store, or none yet.
+    /// - Parameter isFinal: Whether the program ends with this commit, if it is a new one.
+    /// - Returns: `nil` if there is no store, or it isn't read yet.
     package mutating func takeCommit(isFinal: Bool = false) -> Commit? {
         guard isPersistent, origin == nil else { return nil }
         if let inFlight { return inFlight }
@@ -37,10 +37,10 @@ extension Ledger {
         return commit
     }
 
-    /// Whether a commit was taken that isn't acknowledged yet.
+    /// Whether a commit isn't acknowledged yet.
     package var hasCommitUnderWay: Bool { inFlight != nil }
 
-    /// Whether accounts became part of others without the store knowing.
+    /// Whether accounts were merged, and no commit has that yet.
     package var hasFolds: Bool { !pending.folds.isEmpty }
 
     /// The commit under way is in the store for good.
@@ -60,10 +60,10 @@ extension Ledger {
         }
     }
 
-    /// The store has been begun again, because the old file was damaged: it needs everything that is known here.
+    /// Prepares a commit of everything that is known here, for a new file that replaces a damaged one.
     package mutating func recommitEverything() {
         let untold = ((inFlight?.events ?? []) + pending.events).filter(\.isNews)
-        // The book says of these that they are started, but they may be taken back.
+        // In the book their programs have started, but these starts may be taken back.
         let starts = (inFlight?.starts ?? []) + pending.starts
         inFlight = nil
         unexposed.merge(unexposedInFlight) { $0.adding($1) }
@@ -75,7 +75,7 @@ extension Ledger {
         pending.events = planBook.records.events.filter { event in !untold.contains { $0.isSame(as: event) } } + untold
         pending.adjustments = planBook.records.adjustments
         pending.committedCycles = planBook.records.committedCycles
-        // The finer grain of all that was before is lost.
+        // The buckets of all earlier time are lost.
         let known = planBook.records.meteredFrom ?? firstBooking
         let begin = max(known, calendar.start(of: window.previousMonthStart))
         pending.unread = [
@@ -95,16 +95,16 @@ extension Ledger {
         keepUse()
     }
 
-    /// When the first day with bytes that is known began; it may have been metered in part only.
+    /// A second after the first known day with bytes began, because it may have been metered only in part.
     private var firstBooking: Timestamp {
         let first = accounts.compactMap { $0.days.entries.first?.day }.min()
         return first.map { calendar.start(of: $0).adding(seconds: 1) } ?? lastReading.timestamp
     }
 
-    /// What quotas have used, and may use, goes on as corrections and top-ups where whole days don't tell it.
+    /// Keeps the use and the limit of quotas as corrections and top-ups, where whole days don't give them.
     private mutating func keepUse() {
         let now = lastReading.timestamp
-        // All that a day has is in its first slot: nothing of it must come after the correction.
+        // A day's bytes are all in its first slot. At the day's start, that would count after the correction.
         if now == calendar.start(of: calendar.day(containing: now)) { return }
         var told = planBook.emptied(unread: pending.unread, at: now)
         let keys = Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) })
@@ -117,16 +117,16 @@ extension Ledger {
         cut(at: now)
     }
 
-    /// A day's bytes for a new file, all in its first bucket: the finer grain is lost with the old one.
+    /// Books a day's bytes for a new file in the day's first bucket; the other buckets are lost.
     private mutating func recommit(_ total: Total, of account: AccountID, on day: CivilDate) {
         pending.days[.init(account: account, day: day), default: .zero] += total
         let bucket = Bucket(containing: calendar.start(of: day))
         pending.buckets[.init(account: account, bucket: bucket), default: .zero] += total
     }
 
-    /// An account's earlier history, found by the store under its name, becomes part of it.
+    /// Adds the earlier history that the store found under an account's name.
     package mutating func adopt(_ history: AdoptedHistory) {
-        // The account may have become part of another one since.
+        // The account may have been merged since.
         let account = pending.foldTargets[history.account] ?? history.account
         guard let index = accounts.firstIndex(where: { $0.id == account }) else { return }
         accounts[index].lifetime += history.lifetime
@@ -135,9 +135,9 @@ extension Ledger {
         accounts[index].periods = window.totals(of: accounts[index].days)
     }
 
-    /// Takes the days from the store again, under another calendar or from an earlier day on.
+    /// Takes the days from the store again, by another calendar or from an earlier day on.
     ///
-    /// - Precondition: No commit is under way, none was since `stored` was read, and no account became part of another.
+    /// - Precondition: No commit is under way, none was made since `stored` was read, and no account was merged.
     package mutating func replaceHistory(_ stored: StoredLedger, calendar: LocalCalendar, at now: Timestamp) {
         precondition(inFlight == nil && !hasFolds, "history can't be replaced while a commit is under way")
         self.calendar = calendar
@@ -153,7 +153,7 @@ extension Ledger {
         for entry in stored.accounts where place[entry.record.id] == nil && accountIndex[entry.record.key] == nil {
             place[entry.record.id] = restore(entry)
         }
-        // Imported bytes are a part of what an account has carried.
+        // Imported bytes are part of an account's lifetime.
         for entry in stored.accounts {
             if let index = place[entry.record.id] { accounts[index].lifetime = entry.lifetime }
         }
@@ -170,7 +170,7 @@ extension Ledger {
         recomputePeriods()
     }
 
-    /// Another calendar, for a ledger that has no store: days that were booked before keep their dates.
+    /// Sets another calendar if there is no store; days booked before keep their dates.
     package mutating func useWithoutStore(_ calendar: LocalCalendar, at now: Timestamp) {
         self.calendar = calendar
         rezoneFalls()
@@ -178,7 +178,7 @@ extension Ledger {
         recomputePeriods()
     }
 
-    /// Other plans, for a ledger that has no store: what it knows of the past are days.
+    /// Sets other plans if there is no store; of the past only days are known.
     package mutating func useWithoutStore(_ book: PlanBook) {
         begin(book)
         for account in accounts where !account.isFolded {
@@ -203,7 +203,7 @@ extension Ledger {
         return accounts.count - 1
     }
 
-    /// The waiting bookings by a calendar's days, from their buckets.
+    /// The days of the waiting bookings by another calendar, from their buckets.
     func daysOfPending(by calendar: LocalCalendar) -> [Commit.DayKey: Total] {
         var days: [Commit.DayKey: Total] = [:]
         for (key, total) in pending.buckets {
@@ -226,7 +226,7 @@ extension Ledger {
                 membersShow[place, default: .zero].transmitted &+= device.last.transmitted
             }
         }
-        // Most are as the store has them: each is looked at in place, for there may be thousands.
+        // Most records are stored already. There may be thousands, so each account is compared in place.
         var records: [AccountRecord] = []
         for index in accounts.indices where !accounts[index].isFolded {
             let shown = membersShow[index] ?? .zero

@@ -4,12 +4,12 @@ import CivilTime
 extension Ledger {
     /// Books what a device's counters show, each direction by itself.
     ///
-    /// A direction that shows more than before books the difference. One that shows less has fallen: see ``CounterFall``.
+    /// A direction that shows more than before books the difference. One that shows less falls, see ``CounterFall``.
     ///
     /// - Parameters:
     ///   - isUplink: Whether the bytes go to the uplink, too.
     ///   - previous: When the device was read last.
-    /// - Returns: Whether this must be committed at once: a fall began or ended, and after a crash nobody could see that.
+    /// - Returns: Whether to commit at once: a fall began or ended, and after a crash nobody could see that.
     mutating func count(
         _ counters: Counters, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan, since previous: Moment,
         at now: Moment
@@ -67,7 +67,7 @@ extension Ledger {
             linkBytesPerSecond: device.linkBytesPerSecond)
     }
 
-    /// - Returns: Whether the counter fell once more.
+    /// - Returns: Whether the counter fell again.
     private mutating func hold(
         _ value: UInt64, _ direction: TrafficDirection, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan,
         at now: BootTime
@@ -83,7 +83,7 @@ extension Ledger {
         return fell
     }
 
-    /// The counter is back: it is booked as if the fall hadn't been seen.
+    /// The counter came back: it is booked as if it hadn't fallen.
     private mutating func takeAsGlitch(
         _ fall: CounterFall, _ direction: TrafficDirection, of index: DeviceIndex, showing value: UInt64, at now: Moment
     ) {
@@ -92,13 +92,13 @@ extension Ledger {
         devices[index]?.last[direction] = value
         // Other devices were read meanwhile, so it is no gap.
         let span = bookingSpan(from: fall.beforeAt, until: now).withoutGap
-        // It was carried in up to a minute: that is no rate of the last interval.
+        // The bytes of up to a minute aren't a rate of the last interval.
         book(
             Delta(value - fall.before, direction), from: device, isUplink: fall.heldUplink, over: span,
             countsAsRate: false)
     }
 
-    /// The counter has restarted: what it has shown since the fall is booked to the time in which it was read.
+    /// The counter has restarted: what it has shown since the fall is booked to the times of the readings.
     mutating func takeAsRestart(_ direction: TrafficDirection, of index: DeviceIndex) {
         guard let device = devices[index], let fall = falls[index]?[direction] else { return }
         endFall(of: direction, of: index)
@@ -115,21 +115,21 @@ extension Ledger {
         if falls[index]?.isEmpty == true { falls[index] = nil }
     }
 
-    /// Nothing more is read of a device: its fallen counters have restarted.
+    /// Takes a device's falls as restarts, because it won't be read again.
     mutating func settleFalls(of index: DeviceIndex) {
         for direction in TrafficDirection.allCases { takeAsRestart(direction, of: index) }
     }
 
-    /// What is held gets its days by the calendar that holds now.
+    /// Puts held bytes on the days of the current calendar.
     mutating func rezoneFalls() {
         for index in falls.keys {
             for direction in TrafficDirection.allCases { falls[index]?[direction]?.rezone(by: calendar) }
         }
     }
 
-    /// A device is gone: a fallen counter that is back in its last message was a glitch, and any other has restarted.
+    /// A device is gone. A fallen counter that is back in its last message was a glitch; any other has restarted.
     ///
-    /// - Returns: What was booked by that besides what lies between the last reading and `final`.
+    /// - Returns: The held bytes that were booked, without those between the last reading and `final`.
     mutating func settleFalls(of index: DeviceIndex, final: Counters?, at now: Moment) -> (device: Delta, uplink: Delta)
     {
         var booked = (device: Delta.zero, uplink: Delta.zero)
@@ -149,12 +149,11 @@ extension Ledger {
         return booked
     }
 
-    // MARK: - What is shown of held bytes
+    // MARK: - Showing held bytes
 
-    /// Held bytes of an account that totals show already; see ``CounterFall/HeldBytes/isPlausible``.
+    /// Held bytes of an account that totals already include; see ``CounterFall/HeldBytes/isPlausible``.
     ///
-    /// Counters and quotas wait until it is clear whether they were carried: a counter can't take bytes back, and neither
-    /// can a notification.
+    /// Counters and quotas wait until it is clear whether they were carried: nobody can take back a notification.
     func heldDays(at place: Int) -> DayTotals {
         var days = DayTotals()
         forEachHeldPart { account, delta, span in
@@ -170,7 +169,7 @@ extension Ledger {
         return days
     }
 
-    /// The same of all accounts, as if it waited for the store.
+    /// The same of all accounts, as bookings that wait for the store.
     var heldBookings: Pending {
         var held = Pending()
         forEachHeldPart { place, delta, span in

@@ -1,10 +1,10 @@
 import CivilTime
 
-/// What plans count of the ledger.
+/// How plans count the ledger's bytes.
 extension Ledger {
-    /// Another book holds from now on, which has what the store has: what waits for the store is added here.
+    /// Replaces the plan book by one made from the store, and adds the bookings that wait for the store.
     ///
-    /// - Precondition: No commit is under way, and none was since the store was read for it.
+    /// - Precondition: No commit is under way, and none was made since the store was read.
     package mutating func use(_ book: PlanBook) {
         precondition(inFlight == nil, "a plan book can't be replaced while a commit is under way")
         begin(book)
@@ -14,12 +14,12 @@ extension Ledger {
         for event in pending.starts { planBook.setAwaitsProgram(as: event) }
     }
 
-    /// A book that needs nothing added.
+    /// Replaces the plan book without adding bookings.
     mutating func begin(_ book: PlanBook) {
         let previous = planBook
         planBook = book
         planBook.adoptRates(of: previous)
-        // What was counted by another name, or another clock, isn't what the quotas have.
+        // Hourly histories that were counted under another name or clock don't belong to the quotas.
         if !isPlanBookOutdated { planBook.adoptHistories(of: previous) }
         isPlanBookOutdated = false
         cutsSpan = .earliest ..< .earliest
@@ -27,7 +27,7 @@ extension Ledger {
         for index in accounts.indices {
             let account = accounts[index]
             accounts[index].counting = account.isFolded ? .init() : planBook.counting(account.key)
-            // The store doesn't know of a new name yet: what plans have of the account is by its previous one.
+            // The store doesn't know the new name yet, so the book counted the account under the previous one.
             guard let previous = book.keys[account.id], account.isFolded || previous != account.key else { continue }
             if accounts[index].counting != planBook.counting(previous) { isPlanBookOutdated = true }
         }
@@ -35,12 +35,12 @@ extension Ledger {
         planBook.keys = [:]
     }
 
-    /// Has the plans count what waits for the store.
+    /// Has the plans count bookings that wait for the store.
     mutating func replay(_ waiting: Pending) {
         replay(waiting, by: Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) }))
     }
 
-    /// Has the plans count what waits in another ledger.
+    /// Has the plans count bookings that wait in another ledger.
     mutating func replay(_ waiting: Pending, of other: Ledger) {
         replay(waiting, by: Dictionary(uniqueKeysWithValues: other.accounts.map { ($0.id, $0.key) }))
     }
@@ -56,7 +56,7 @@ extension Ledger {
         }
     }
 
-    /// Accounts learn which plans count them, if any has come or has another name.
+    /// Finds the plans that count accounts with a new key.
     mutating func refreshCountings() {
         if uncounted.isEmpty { return }
         defer { uncounted = [] }
@@ -64,12 +64,12 @@ extension Ledger {
             let counting = planBook.counting(accounts[index].key)
             if counting == accounts[index].counting { continue }
             accounts[index].counting = counting
-            // One that had bytes under another name: some plan has them that shouldn't, or hasn't that should.
+            // It has bytes from another name, so a plan has counted too much or too little.
             if !accounts[index].lifetime.isZero { isPlanBookOutdated = true }
         }
     }
 
-    /// How far ahead it is known where buckets are cut.
+    /// How far ahead cuts are known.
     private static let cutsAheadSeconds: Int64 = 86_400
 
     /// Finds out where buckets are cut, once a day.
@@ -77,33 +77,33 @@ extension Ledger {
         if cutsSpan.contains(now) { return }
         let first = now.adding(seconds: -3600)
         let known = planBook.cuts(in: first..<now.adding(seconds: 2 * Self.cutsAheadSeconds))
-        // A cut that was made stays, whatever plans there are now: bytes must not go back to before it.
+        // A past cut stays, whatever the plans are now: new bytes must not go before it.
         let made = cuts.filter { $0 >= first && $0 <= now && !known.contains($0) }
         cuts = made.isEmpty ? known : (known + made).sorted()
         cutsSpan = first..<now.adding(seconds: Self.cutsAheadSeconds)
     }
 
-    /// From this moment on bytes go to another bucket than before: everything up to it is booked.
+    /// Begins another bucket at this moment; everything up to it must be booked already.
     package mutating func cut(at moment: Timestamp) {
         if Bucket(containing: moment).start == moment || cuts.contains(moment) { return }
         cuts = (cuts + [moment]).sorted()
     }
 
-    /// Whether a slot begins at this moment, so that it may have bytes of this very second already.
+    /// Whether a slot begins at this moment. It may have bytes of this very second already.
     package func hasSlot(from moment: Timestamp) -> Bool {
         Bucket(containing: moment).start == moment || cuts.contains(moment)
     }
 
-    /// The book is to be made again.
+    /// Has the plan book rebuilt.
     package mutating func outdatePlanBook() { isPlanBookOutdated = true }
 
-    /// The first moment after this one at which a bucket is cut.
+    /// The first cut after this moment.
     package func nextCut(after moment: Timestamp) -> Timestamp? { cuts.first { $0 > moment } }
 
-    /// What happened to the quotas since the last time; it waits for the store until it is told to anybody.
+    /// Collects quota events since the last call. They are announced once they are stored.
     ///
-    /// - Parameter makesForecasts: Whether there is time for that.
-    /// - Returns: Whether there must be a commit at once: something did, or bytes count otherwise from here on.
+    /// - Parameter makesForecasts: Whether there is time for forecasts.
+    /// - Returns: Whether to commit at once: there are events, or a cycle or free window begins or ends here.
     package mutating func notePlanEvents(at now: Timestamp, makesForecasts: Bool = true) -> Bool {
         refreshCountings()
         let isTurning = planBook.isTurning(at: now)
@@ -115,17 +115,16 @@ extension Ledger {
         return isTurning || !events.isEmpty || !cycles.isEmpty
     }
 
-    /// Notes that nothing was read from one moment to another, if any five minutes lie in between. From the beginning of
-    /// all time it says when metering began.
+    /// Notes a time without readings, unless it lies in one bucket. One from `.earliest` on ends when metering began.
     mutating func noteUnread(from start: Timestamp, to end: Timestamp) {
         if start >= end || Bucket(containing: start).end >= end { return }
         if isPersistent { pending.unread.append(start..<end) }
         if planBook.noteUnread(start..<end) { isPlanBookOutdated = true }
     }
 
-    /// The clock was set: what it said until now of time in which nothing was read was wrong.
+    /// Corrects the noted times without readings after the wall clock was set.
     mutating func noteClockStep(at now: Moment) {
-        // Other cycles may be open by this clock than those that the book was made for.
+        // By this clock, other cycles may be open than those that the book was made for.
         isPlanBookOutdated = true
         let previous = now.timestamp(before: now.sinceBoot.elapsed(since: lastReading.sinceBoot))
         pending.unread = pending.unread.map { span in
@@ -139,27 +138,26 @@ extension Ledger {
         }
     }
 
-    /// A clock that is set so soon after metering began was wrong when it began.
+    /// A clock that is set this soon after metering began was wrong at its beginning.
     private static let longestStart = Span(seconds: 3600)
 
-    /// Takes what the quotas carried in the last weeks, as the store has it.
+    /// Takes the quotas' use of the last weeks that a scan found in the store.
     package mutating func adopt(_ scan: HistoryScan) { planBook.adopt(scan) }
 
-    /// The program of an event is to be started once the store knows.
+    /// Notes the start of an event's program, which starts once this is stored.
     package mutating func noteStart(for event: QuotaEvent) {
         let event = event.awaitingProgram(false)
         planBook.setAwaitsProgram(as: event)
         if isPersistent { pending.starts.append(event) }
     }
 
-    /// Programs whose start isn't on its way to the store yet aren't started now.
+    /// Takes back starts that no commit has taken yet.
     package mutating func withdrawStarts() {
         pending.starts = pending.starts.map { $0.awaitingProgram(true) }
         for event in pending.starts { planBook.setAwaitsProgram(as: event) }
     }
 
-    /// Nor are those of the commit under way, which failed. It may succeed when it is tried again, so the next one takes
-    /// them back.
+    /// Takes back starts of the commit under way, which failed. As it may succeed later, the next commit does it.
     package mutating func withdrawStartsUnderWay() {
         for event in (inFlight?.starts ?? []).map({ $0.awaitingProgram(true) }) {
             planBook.setAwaitsProgram(as: event)
@@ -167,10 +165,10 @@ extension Ledger {
         }
     }
 
-    /// Rate limits whose state has changed since this was asked last.
+    /// Rate limits whose state changed since the last call.
     package mutating func takeRateLimitNews() -> [RateLimitState] { planBook.takeRateLimitNews() }
 
-    /// What may be told because it is in the store by now; or because there is none.
+    /// Events that may be announced: they are stored, or there is no store.
     package mutating func takeNews() -> [QuotaEvent] {
         if !isPersistent {
             news += pending.events.filter(\.isNews)

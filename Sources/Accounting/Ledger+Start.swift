@@ -1,17 +1,17 @@
 import CivilTime
 
-/// How a ledger takes up where the last run of the program ended.
+/// How a ledger continues where the last run of the program ended.
 extension Ledger {
-    /// A device with what its counters show when the program starts.
+    /// A device with its counters when the program starts.
     package typealias Presence = (device: Device, counters: Counters)
 
-    /// Takes up what the store has and books what was carried since.
+    /// Continues a stored ledger and books what was carried since its last commit.
     ///
     /// - Parameters:
-    ///   - stored: What the store holds, with the accounts of all `devices` that it knows.
-    ///   - planBook: What plans have counted of it.
+    ///   - stored: The store's content, including the accounts of all `devices` that it knows.
+    ///   - planBook: What the plans counted of the stored bytes.
     ///   - devices: Every device of the kernel, all read at `now`.
-    ///   - isPersistent: Whether commits will be taken.
+    ///   - isPersistent: Whether a store takes commits.
     package init(
         stored: StoredLedger, planBook: PlanBook = .empty, devices present: [Presence], rules: AccountingRules,
         calendar: LocalCalendar, epoch: Epoch, now: Moment, isPersistent: Bool
@@ -36,14 +36,14 @@ extension Ledger {
         takeUp(present, from: stored, at: now)
         settleNewAccounts()
         for index in accounts.indices {
-            // The uplink's begins at 0. What a class of devices has shown in this month goes on whoever joins it.
+            // The uplink and classes begin at 0 or where they were in this boot, whatever their members show.
             if accounts[index].key.isShared { accounts[index].isFresh = false }
             accounts[index].rate = RateGauge()
         }
         recomputePeriods()
     }
 
-    /// A ledger whose store can't be read yet: what is booked waits until ``takeUp(_:calendar:)``.
+    /// A ledger whose store can't be read yet. Bookings wait for ``takeUp(_:planBook:calendar:wasShown:)``.
     package static func awaitingStore(
         devices: [Presence], planBook: PlanBook = .empty, rules: AccountingRules, calendar: LocalCalendar, epoch: Epoch,
         now: Moment
@@ -57,35 +57,34 @@ extension Ledger {
         return ledger
     }
 
-    /// What was there when a ledger began without knowing what its store has.
+    /// What a ledger began with before its store could be read.
     struct Origin {
         let devices: [Presence]
         let rules: AccountingRules
         let moment: Moment
-        /// The first account that came with each name, at the start or since: what the store has under it is its past.
+        /// The first account of each key. What the store has under that key is the account's past.
         var claims: [AccountKey: AccountID]
-        /// Which devices went away since: what has their numbers now is something else.
+        /// Devices that left since. Other devices may have their indices now.
         var gone: Set<DeviceIndex> = []
     }
 
-    /// Whether what the store has is still unknown.
+    /// Whether the store isn't read yet.
     package var isAwaitingStore: Bool { origin != nil }
 
-    /// The devices whose accounts are wanted of the store: those that are there, and the names that they came with.
+    /// The names whose accounts to load from the store: those of present devices, and all seen since the start.
     package var namesWanted: Set<DeviceName> {
         var names = Set(devices.values.map(\.name)).union(excluded.values)
         for case .device(let name) in origin?.claims.keys ?? [:].keys { names.insert(name) }
         return names
     }
 
-    /// The store can be read now: what it has, and what was carried until this ledger began, goes before what was booked
-    /// here since. A device that came back from another namespace meanwhile was taken for a new one: what the store knows
-    /// of it came too late.
+    /// Puts the store's history, and what was carried until this ledger began, before the bookings made here. A device
+    /// that came back from another namespace meanwhile counts as new: the store's record of it came too late.
     ///
     /// - Parameters:
-    ///   - planBook: What plans have counted of `stored`.
-    ///   - calendar: By which its days are booked.
-    ///   - wasShown: Whether anybody has seen this ledger: then its open counters go on. Nothing is booked in it otherwise.
+    ///   - planBook: What the plans counted of `stored`.
+    ///   - calendar: The calendar by which stored days are booked.
+    ///   - wasShown: Whether this ledger was exposed; then its counters continue. If it wasn't, it has no bookings.
     package mutating func takeUp(
         _ stored: StoredLedger, planBook: PlanBook = .empty, calendar: LocalCalendar, wasShown: Bool
     ) {
@@ -98,7 +97,7 @@ extension Ledger {
         self = whole
     }
 
-    /// There will be no store: everything is kept in memory only.
+    /// Continues without a store: everything is kept in memory only.
     package mutating func giveUpStore() {
         origin = nil
         isPersistent = false
@@ -143,10 +142,10 @@ extension Ledger {
         recomputePeriods()
     }
 
-    /// Counters that fell while nothing ran: `later` never saw what they had shown before. Those that are still below that
-    /// may come back; what any other showed at the start is booked.
+    /// Settles counters that fell while the program wasn't running: `later` doesn't know what they showed before. Those
+    /// that are still lower may come back; the others have restarted.
     ///
-    /// - Returns: Those that may come back.
+    /// - Returns: The falls of counters that may come back.
     private mutating func settleFalls(of later: Ledger) -> [DeviceIndex: CounterFalls] {
         var open: [DeviceIndex: CounterFalls] = [:]
         for (index, falls) in falls.sorted(by: { $0.key < $1.key }) {
@@ -183,7 +182,7 @@ extension Ledger {
         return verdict(on: fall, of: device, showing: device.last[direction], at: later.lastReading) == .open
     }
 
-    /// Accounts change their names, and devices leave, move and come, as they did in `later`.
+    /// Repeats what happened in `later`: accounts change their names, and devices leave, move and come.
     private mutating func follow(_ later: Ledger) {
         renameAccounts(as: later)
         let gone = later.origin?.gone ?? []
@@ -204,7 +203,7 @@ extension Ledger {
         for (index, entry) in later.away.entries.sorted(by: { $0.key < $1.key }) { away.insert(entry, at: index) }
     }
 
-    /// The past of each name goes where the account that claimed the name has gone.
+    /// Renames each stored account as `later` renamed the account that first had its name.
     private mutating func renameAccounts(as later: Ledger) {
         let target = later.pending.foldTargets
         let keys = Dictionary(uniqueKeysWithValues: later.accounts.map { ($0.id, $0.key) })
@@ -254,11 +253,11 @@ extension Ledger {
 
     /// What the store knows about a device of the kernel.
     private enum Past {
-        /// It is the very device of the record.
+        /// The record's device, in the same life.
         case same(DeviceRecord)
-        /// It is another life of the record's device.
+        /// Another life of the record's device, or another device with its name.
         case reborn(DeviceRecord)
-        /// Its name has an account, but no device was left of it.
+        /// The name has an account, but no record of a device.
         case remembered
         case unknown
     }
@@ -271,7 +270,7 @@ extension Ledger {
         noteUnread(from: stored.header?.lastReading.timestamp ?? .earliest, to: now.timestamp)
         if stored.header == nil { begunAt = now.sinceBoot }
         meteredUntil = max(stored.header?.lastReading.timestamp ?? .earliest, now.timestamp)
-        // The clock was ahead when the ledger was written; what it said is corrected by the first commit.
+        // The clock was ahead when the ledger was written. The first commit corrects the times.
         if let header = stored.header, header.lastReading.timestamp > now.timestamp { isPlanBookOutdated = true }
         let metered = Set(present.filter { rules.account(for: $0.device.name) != nil }.map(\.device.index))
         var stored = stored
@@ -288,13 +287,13 @@ extension Ledger {
         }
         let gone = stored.devices.filter { !isSameEpoch || !isStillHere($0) }
         let byName = Dictionary(grouping: gone, by: \.name)
-        // Numbers of devices that are away, which others have now.
+        // Indices of away devices that other devices have now.
         var reused: Set<DeviceIndex> = []
         for record in gone where isSameEpoch && record.state == .away {
             if here[record.index] != nil { reused.insert(record.index) }
             away.insert(entry(record), at: record.index)
         }
-        /// The record that the store has under a device's name: of the same device, by its address, or of the last one there.
+        /// The record under a device's name: of the same device by its address, else of a metered one, else the last.
         func previousRecord(for device: Device) -> DeviceRecord? {
             let records = byName[device.name] ?? []
             return records.first { entry($0).isSame(as: device) } ?? records.first { $0.state == .metered }
@@ -303,8 +302,7 @@ extension Ledger {
         var survivors: Set<DeviceIndex> = []
         var renames: [(index: DeviceIndex, key: AccountKey)] = []
         let sorted = present.sorted { $0.device.index < $1.device.index }
-        // Devices that are still there go first, and take their accounts along under their new names: another device may
-        // have one of the old ones by now.
+        // Devices that are still there take their accounts along first: another device may have one of their old names.
         for (device, counters) in sorted {
             guard isSameEpoch, let record = persistedDevices[device.index], !reused.contains(device.index) else {
                 continue
@@ -331,12 +329,12 @@ extension Ledger {
         if stored.header?.isClean == false, stored.header?.boot == boot { restartCounters(of: lost) }
     }
 
-    /// The time in which a fall that the store has kept was looked at: no gap.
+    /// The time in which a stored fall was observed. It is no gap.
     private func lookedAt(_ fall: FallRecord, until lastReading: Moment) -> BookingSpan {
         bookingSpan(from: fall.beforeAt, until: lastReading).withoutGap
     }
 
-    /// Nothing more will be read of a device whose counters had fallen: they have restarted.
+    /// Takes a device's falls as restarts, because it won't be read again.
     private mutating func settleFalls(of record: inout DeviceRecord, readAt lastReading: Moment) {
         for direction in TrafficDirection.allCases {
             guard let fall = record.falls[direction] else { continue }
@@ -415,7 +413,7 @@ extension Ledger {
         }
     }
 
-    /// The time in which nothing was read: since the last commit or, when the machine was started after it, since then.
+    /// The time without readings: since the last commit or, if the machine booted after it, since the boot.
     private func catchUpSpan(since header: LedgerHeader?, at now: Moment) -> BookingSpan {
         guard let header else { return bookingSpan(from: now, until: now) }
         if header.boot == boot { return bookingSpan(from: header.lastReading, until: now) }
@@ -427,9 +425,8 @@ extension Ledger {
         return bookingSpan(from: now.timestamp(before: elapsed), until: now, elapsed: elapsed)
     }
 
-    /// After a crash the last bytes of a device that is gone by now are in no counter and not in the store, though they
-    /// may have been shown. A counter that went on from the store would step back a little, which Prometheus takes for a
-    /// restart and adds the whole of it; so it starts again instead.
+    /// After a crash, the last bytes of a device that is gone are lost, though they may have been exposed. A counter
+    /// that continued from the store would step back a little, and Prometheus would add all of it. So it restarts.
     private mutating func restartCounters(of lost: [DeviceRecord]) {
         for record in lost {
             guard let id = record.account, let index = accounts.firstIndex(where: { $0.id == id }) else { continue }

@@ -1,9 +1,8 @@
 import CivilTime
 
-/// All accounts: which bytes were carried by which device, on which day. The rules of counting live here.
+/// All accounts: how many bytes each device carried on each day. The rules of counting are here.
 ///
-/// Pure: it is told what the kernel shows and what the clocks say, and hands out commits for the store. Whoever owns it
-/// calls it in the order in which things happened.
+/// Pure: readings and times are passed in, commits for the store come out. Call it in the order of events.
 package struct Ledger: Sendable {
     package internal(set) var rules: AccountingRules
     package internal(set) var calendar: LocalCalendar
@@ -21,11 +20,11 @@ package struct Ledger: Sendable {
     var devices: [DeviceIndex: MeteredDevice] = [:]
     var excluded: [DeviceIndex: DeviceName] = [:]
     var away = AwayDevices()
-    /// The devices that carry the default route: several where it leads over several links.
+    /// The devices that carry the default route; several if it leads over several links.
     var uplinkDevices: Set<DeviceIndex> = []
-    /// How many devices have left without ever having carried anything since accounts were forgotten last.
+    /// How many devices left without any bytes since ``evictDormantAccounts()`` last ran.
     var emptyDepartures = 0
-    /// Devices with counters that show less than before.
+    /// Counters that show less than before.
     var falls: [DeviceIndex: CounterFalls] = [:]
 
     var epoch: Epoch
@@ -36,42 +35,42 @@ package struct Ledger: Sendable {
     var pending = Pending()
     var inFlight: Commit?
     var persistedDevices: [DeviceIndex: DeviceRecord] = [:]
-    /// The last bytes of deleted devices by their account, kept out of sight until they are in the store: after a crash
-    /// they can't be read again, and no counter may step back.
+    /// The last bytes of departed devices, by account. They are hidden until they are stored: after a crash they can't
+    /// be read again, and no counter may step back.
     var unexposed: [Int: Total] = [:]
-    /// Those of them that are in the commit under way.
+    /// The hidden bytes in the commit under way.
     var unexposedInFlight: [Int: Total] = [:]
-    /// The structure whose new accounts have all got their first members.
+    /// ``structureVersion`` when ``settleNewAccounts()`` last ran.
     var settledVersion: UInt64 = 0
-    /// Days before this one are in the store only.
+    /// Earlier days are in the store only.
     var historyFrom: CivilDate
-    /// Whether there is a store at all; without one nothing waits for it.
+    /// Whether there is a store. Without one, bookings don't wait.
     package internal(set) var isPersistent: Bool
     /// What the plans have counted.
     package internal(set) var planBook = PlanBook.empty
-    /// Accounts that are new or have new names, and don't know yet which plans count them.
+    /// Accounts with a new key: it isn't known yet which plans count them.
     var uncounted: Set<Int> = []
-    /// Whether an account with a past has come under another plan's eyes, so that the book has to be made again.
+    /// Whether the plan book must be rebuilt, for example because an account with bytes got another name.
     package internal(set) var isPlanBookOutdated = false
-    /// Where buckets near the present end besides their five minutes, and of what time that is known.
+    /// Moments near the present at which buckets are cut, and the time for which they are known.
     var cuts: [Timestamp] = []
     var cutsSpan = Timestamp.earliest..<Timestamp.earliest
-    /// What has happened to quotas and is in the store, but was told to nobody yet.
+    /// Stored quota events that aren't announced yet.
     var news: [QuotaEvent] = []
-    /// When it began to meter, if the store had nothing then.
+    /// When metering began, if the store was empty then.
     var begunAt: BootTime?
-    /// The latest moment, by whatever clock, up to which anything was metered.
+    /// The latest wall-clock time of any reading, right or wrong.
     var meteredUntil = Timestamp.earliest
-    /// How it began, while what the store has isn't known yet.
+    /// How this ledger began, until the store is read.
     var origin: Origin?
-    /// Whether the last commit was the one that the program ended with.
+    /// Whether the last stored commit was the program's final one.
     package internal(set) var isClosed = false
 
     // MARK: - What happens to devices
 
-    /// A device was created while the program runs: all that it will show is booked.
+    /// A device was created while the program runs; everything that it will show is booked.
     ///
-    /// - Returns: Whether this must be committed at once, so that a crash doesn't turn it into a first sight.
+    /// - Returns: Whether to commit at once: after a crash, an unknown device gets a baseline and loses its bytes.
     @discardableResult
     package mutating func appear(_ device: Device) -> Bool {
         if devices[device.index] != nil || excluded[device.index] != nil {
@@ -79,7 +78,7 @@ package struct Ledger: Sendable {
         }
         guard let key = rules.account(for: device.name) else {
             excluded[device.index] = device.name
-            // Its name may have a history: should it be metered later, what it carries until then isn't part of that.
+            // The name may have a history. If the device is metered later, its bytes until then aren't part of that.
             away.insert(
                 .init(name: device.name, counters: .zero, hardwareAddress: device.hardwareAddress, isHere: true),
                 at: device.index)
@@ -111,7 +110,7 @@ package struct Ledger: Sendable {
         devices[index]?.linkBytesPerSecond = bytesPerSecond
     }
 
-    /// A device has another hardware address. netusage knows it by that one if it leaves and comes back.
+    /// A device got another hardware address. netusage knows it by this one if it leaves and comes back.
     package mutating func setHardwareAddress(_ address: [UInt8], of index: DeviceIndex) {
         let address = Device.known(address)
         devices[index]?.hardwareAddress = address
@@ -121,13 +120,13 @@ package struct Ledger: Sendable {
         }
     }
 
-    /// A device has another name: its history goes on under it. See ``rename(_:)``.
+    /// A device got another name; its history continues under it. See ``rename(_:)``.
     @discardableResult
     package mutating func rename(_ index: DeviceIndex, to name: DeviceName) -> Bool {
         rename([index: name])
     }
 
-    /// Devices have other names, all at the same moment, so that two may have swapped theirs.
+    /// Devices got other names at the same moment, so two may have swapped theirs.
     ///
     /// - Returns: Whether anything changed.
     @discardableResult
@@ -154,10 +153,9 @@ package struct Ledger: Sendable {
         return changed
     }
 
-    /// A device is gone, by deletion or to another namespace; `final` is what its counters showed last, if known.
+    /// A device was deleted or moved to another namespace; `final` is what its counters showed last, if known.
     ///
-    /// A direction that is lower than the last reading says nothing (a veth's receive side reads 0 once its peer is cut
-    /// off): then the last reading stands.
+    /// A direction below the last reading is ignored: a veth's receive side reads 0 once its peer is cut off.
     package mutating func depart(_ index: DeviceIndex, final: Counters?, movedAway: Bool, at now: Moment) {
         if excluded.removeValue(forKey: index) != nil, var entry = away.entries[index], entry.isHere {
             away.remove(at: index)
@@ -193,8 +191,7 @@ package struct Ledger: Sendable {
 
     /// These devices are the uplink from now on; everything up to now must be booked already.
     ///
-    /// - Returns: Whether others were before: then this must be committed at once, so that after a crash the bytes since
-    ///   go where they belong.
+    /// - Returns: Whether the uplink changed. Commit at once then, or a crash could book bytes to the wrong account.
     @discardableResult
     package mutating func setUplink(_ indices: Set<DeviceIndex>) -> Bool {
         let previous = uplinkDevices
@@ -206,12 +203,11 @@ package struct Ledger: Sendable {
 
     /// Books what the kernel's counters show.
     ///
-    /// Within one bucket the bytes go to the one in which the time since the last reading began: a reading at a boundary
-    /// closes what lies before it. Devices that the ledger doesn't know are passed over.
+    /// The bytes go to the bucket of the last reading, so a reading at a boundary closes what lies before it. Bytes of
+    /// a late reading are spread. Unknown devices are skipped.
     ///
-    /// - Parameter endsInterval: Whether a sampling interval ends here, so that rates are taken.
-    /// - Returns: Whether this must be committed at once: a counter began again, and what it showed before is nowhere but
-    ///   here, or a device got its first baseline.
+    /// - Parameter endsInterval: Whether a sampling interval ends here, so that rates are computed.
+    /// - Returns: Whether to commit at once: a counter fell, or a fall ended, or a device got its first baseline.
     @discardableResult
     package mutating func record(_ readings: [Reading], at now: Moment, endsInterval: Bool) -> Bool {
         refreshCuts(at: now.timestamp)
@@ -228,9 +224,9 @@ package struct Ledger: Sendable {
         return isUrgent
     }
 
-    /// Books what one device's counters show, between two readings of all: before it goes on under another name.
+    /// Books one device's counters between two full readings, before the device continues under another name.
     ///
-    /// - Returns: Whether this must be committed at once.
+    /// - Returns: Whether to commit at once.
     @discardableResult
     package mutating func record(_ reading: Reading, at now: Moment) -> Bool {
         record(reading, over: bookingSpan(until: now), at: now)
@@ -260,11 +256,11 @@ package struct Ledger: Sendable {
         recomputePeriods()
     }
 
-    /// Whether the open periods reach back to days that are in the store only.
+    /// Whether the open periods include days that are in the store only.
     package var needsHistory: Bool { isPersistent && origin == nil && window.previousMonthStart < historyFrom }
 
-    /// A reading may come early, at the end of a bucket or because the clock was set; what is shorter than half an
-    /// interval becomes part of the next one, for a rate over next to no time says nothing.
+    /// A reading may come early, at the end of a bucket or because the clock was set. Less than half an interval is too
+    /// short for a rate, so it becomes part of the next one.
     private mutating func sampleRates(at time: BootTime) {
         let elapsed = time.elapsed(since: previousSample)
         guard elapsed.times(2) >= rules.samplingInterval else { return }
@@ -279,7 +275,7 @@ package struct Ledger: Sendable {
         planBook.sample(rates, over: elapsed)
     }
 
-    /// Decides what a device's first reading means, when that isn't clear from how it came.
+    /// Decides what a device's first reading means, if its arrival left that open.
     private mutating func settlePhase(
         of device: MeteredDevice, at index: DeviceIndex, counters: Counters
     ) -> MeteredDevice {
@@ -302,10 +298,10 @@ package struct Ledger: Sendable {
 
     // MARK: - Booking
 
-    /// Where the bytes read at one moment belong.
+    /// The time to which the bytes of a reading belong.
     enum BookingSpan {
         case within(Bucket, CivilDate, elapsed: Span)
-        /// More than one bucket, by time.
+        /// More than one bucket; bytes are spread evenly over the time.
         case spread(from: Timestamp, to: Timestamp, cuts: [Timestamp], elapsed: Span, isGap: Bool)
 
         var elapsed: Span {
@@ -314,7 +310,7 @@ package struct Ledger: Sendable {
             }
         }
 
-        /// The same where something was read meanwhile.
+        /// The same time, but something was read in it.
         var withoutGap: BookingSpan {
             switch self {
             case .within: self
@@ -333,7 +329,7 @@ package struct Ledger: Sendable {
 
     func bookingSpan(until now: Moment) -> BookingSpan { bookingSpan(from: lastReading, until: now) }
 
-    /// The time between two moments of one boot, as the wall clock goes now.
+    /// The time between two moments of one boot, by the wall clock as it is set now.
     func bookingSpan(from previous: Moment, until now: Moment) -> BookingSpan {
         let elapsed = now.sinceBoot.elapsed(since: previous.sinceBoot)
         let start = now.isStepped(since: previous) ? now.timestamp(before: elapsed) : previous.timestamp
@@ -347,7 +343,7 @@ package struct Ledger: Sendable {
         let isOpen = window.daySpan.contains(start)
         let day = isOpen ? window.today : calendar.day(containing: start)
         let dayEnd = isOpen ? window.daySpan.upperBound : calendar.span(ofDay: day).upperBound
-        // The second of a boundary still closes what lies before it; one that comes later is late.
+        // A reading in the second of a boundary still closes what lies before it; a later one is late.
         let bucketEnd = cuts.first { $0 > start } ?? .latest
         if end > min(bucket.end, bucketEnd, dayEnd) {
             return spread(from: start, to: end, elapsed: elapsed, isGap: false)
@@ -356,9 +352,9 @@ package struct Ledger: Sendable {
     }
 
     private func spread(from start: Timestamp, to end: Timestamp, elapsed: Span, isGap: Bool) -> BookingSpan {
-        // Also one before, in the same five minutes: the slot that it began is the first one.
+        // A cut before `start` in the same five minutes counts, too: the first slot begins with it.
         let first = Bucket(containing: start).start
-        // Those that the book doesn't know yet wait for the store.
+        // `self.cuts` also has cuts of corrections that aren't stored yet.
         let known = first < end ? planBook.cuts(in: first..<end) : []
         let cuts = Set(known + cuts.filter { $0 > first && $0 < end }).sorted()
         return .spread(from: start, to: end, cuts: cuts, elapsed: elapsed, isGap: isGap)

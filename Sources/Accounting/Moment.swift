@@ -1,6 +1,6 @@
 import CivilTime
 
-/// A point on the clock that counts from boot and goes on through suspend (`CLOCK_BOOTTIME`); durations come from it.
+/// A point on the clock that counts from boot and continues through suspend (`CLOCK_BOOTTIME`); durations come from it.
 package struct BootTime: Hashable, Comparable, Sendable {
     package var nanoseconds: Int64
 
@@ -10,7 +10,7 @@ package struct BootTime: Hashable, Comparable, Sendable {
 
     package static func < (a: BootTime, b: BootTime) -> Bool { a.nanoseconds < b.nanoseconds }
 
-    /// The time from `earlier` to here; zero if `earlier` is later, whatever a clock may claim.
+    /// The time since `earlier`; zero if `earlier` is later.
     package func elapsed(since earlier: BootTime) -> Span {
         let (difference, overflow) = nanoseconds.subtractingReportingOverflow(earlier.nanoseconds)
         return Span(nanoseconds: overflow ? 0 : max(0, difference))
@@ -62,14 +62,14 @@ package struct Moment: Hashable, Sendable {
     /// The wall clock's second that this moment lies in.
     package var timestamp: Timestamp { Self.timestamp(atNanoseconds: wallNanoseconds) }
 
-    /// The wall clock's second `span` before this moment, as the wall clock goes now.
+    /// The wall clock's second `span` before this moment, by the wall clock as it is set now.
     package func timestamp(before span: Span) -> Timestamp {
         let (earlier, overflow) = wallNanoseconds.subtractingReportingOverflow(span.nanoseconds)
         return Self.timestamp(atNanoseconds: overflow ? .min : earlier)
     }
 
-    /// Whether the wall clock was set since `earlier`, a moment of the same boot: the two clocks run side by side
-    /// otherwise (NTP bends both), but for the time between reading one and the other.
+    /// Whether the wall clock was set since `earlier`, a moment of the same boot. Otherwise both clocks run alike (NTP
+    /// bends both), except for the time between reading one and the other.
     package func isStepped(since earlier: Moment) -> Bool { abs(step(since: earlier)) >= 0.5 }
 
     /// By how many seconds the wall clock was set since `earlier`.
@@ -85,7 +85,7 @@ package struct Moment: Hashable, Sendable {
     }
 }
 
-/// One life of the machine's counters: counters of different epochs have nothing to do with each other.
+/// One life of the machine's counters. Counters of different epochs can't be compared.
 package struct Epoch: Hashable, Sendable {
     /// `/proc/sys/kernel/random/boot_id`.
     package var bootID: String
@@ -97,13 +97,12 @@ package struct Epoch: Hashable, Sendable {
         self.networkNamespace = networkNamespace
     }
 
-    /// Stands for the boot where the kernel doesn't say which one it is.
+    /// Stands for the boot if the kernel doesn't name it.
     package static let unknownBoot = "unknown"
 
     /// Whether a ledger was written in this boot.
     ///
-    /// Where one of the two boots isn't known the clocks decide: the time since boot only grows, and a boot after the
-    /// ledger's last reading is another one.
+    /// If either boot is unknown, the clocks decide: time since boot only grows, and a boot begins before its readings.
     func isSameBoot(as header: LedgerHeader, at now: Moment) -> Bool {
         if bootID != Self.unknownBoot, header.epoch.bootID != Self.unknownBoot { return bootID == header.epoch.bootID }
         if now.sinceBoot < header.lastReading.sinceBoot { return false }

@@ -1,7 +1,7 @@
 import CivilTime
 
-/// Bookings that wait for the store. While the disk fails they merge here, and become coarser before they can fill the
-/// memory: what is left grows with accounts × days.
+/// Bookings that wait for the store. While the disk fails they merge here, and become coarser before they fill the
+/// memory. In the end they grow with accounts × days only.
 struct Pending {
     /// Above this many buckets the older ones are merged.
     static let maximumBuckets = 400_000
@@ -13,7 +13,7 @@ struct Pending {
     var spreads: [Commit.GapSpread] = []
     var folds: [Commit.Fold] = []
     var events: [QuotaEvent] = []
-    /// Events whose programs are about to be started; or not after all, if they still await it.
+    /// See ``Commit/starts``.
     var starts: [QuotaEvent] = []
     var adjustments: [Adjustment] = []
     var committedCycles: [CommittedCycle] = []
@@ -30,7 +30,7 @@ struct Pending {
         if buckets.count > Self.maximumBuckets { coarsen() }
     }
 
-    /// - Parameter days: What of `spread` falls to each local day.
+    /// - Parameter days: The share of `spread` on each local day.
     mutating func add(_ spread: Spread, to account: AccountID, days shares: [Spread.DayShare]) {
         for part in shares { days[.init(account: account, day: part.day), default: .zero] += part.share }
         if spreads.count < Self.maximumSpreads {
@@ -44,7 +44,7 @@ struct Pending {
         if buckets.count > Self.maximumBuckets { coarsen() }
     }
 
-    /// Takes over what waits elsewhere, for accounts that have other numbers here.
+    /// Adds the bookings of `other`, whose accounts have other numbers here.
     mutating func absorb(_ other: Pending, numberedAs number: [AccountID: AccountID]) {
         for (key, total) in other.buckets {
             guard let account = number[key.account] else { continue }
@@ -60,14 +60,14 @@ struct Pending {
         }
     }
 
-    /// What each folded account has become part of in the end.
+    /// The account that each folded account is part of in the end.
     var foldTargets: [AccountID: AccountID] {
         var target: [AccountID: AccountID] = [:]
         for fold in folds.reversed() { target[fold.source] = target[fold.target] ?? fold.target }
         return target
     }
 
-    /// Books what waits for folded accounts to the ones that they became part of.
+    /// Moves bookings of folded accounts to the accounts that they are part of.
     mutating func applyFolds() {
         if folds.isEmpty { return }
         let target = foldTargets
@@ -86,8 +86,7 @@ struct Pending {
         }
     }
 
-    /// Moves what waits to coarser starts: the first bucket of each hour or, if that isn't enough, of each UTC day.
-    /// Days, and sums over whole days, stay as they are.
+    /// Moves bookings to the first bucket of each hour or, if that isn't enough, of each UTC day. Keeps `days`.
     private mutating func coarsen() {
         for grainSeconds: Int64 in [3600, 86400] {
             var coarse: [Commit.BucketKey: Total] = [:]

@@ -1,6 +1,6 @@
 import CivilTime
 
-/// The calendar's open periods at one moment: which dates count as today, this week, this month and the ones before.
+/// The calendar's open periods at one moment: the dates of today, this week, this month and the previous ones.
 package struct PeriodWindow: Hashable, Sendable {
     package let today: CivilDate
     package let weekStart: CivilDate

@@ -22,13 +22,13 @@ struct RateGauge {
     private var slots: [Rate] = []
     private var newestSecond: Int64 = 0
 
-    /// Takes what was booked in the open sampling interval.
+    /// Adds bytes that were booked in the open sampling interval.
     mutating func add(_ delta: Delta) {
         carried.received = saturatingSum(carried.received, delta.received)
         carried.transmitted = saturatingSum(carried.transmitted, delta.transmitted)
     }
 
-    /// Takes over what another account has carried in the open sampling interval.
+    /// Adds another account's bytes of the open sampling interval.
     mutating func add(_ other: RateGauge) { add(other.carried) }
 
     /// Ends a sampling interval of the length `elapsed`, which isn't zero.
@@ -40,7 +40,7 @@ struct RateGauge {
         remember(current, inSecond: time.nanoseconds / 1_000_000_000)
     }
 
-    /// The account has no device any more: its rate is nothing until one comes back.
+    /// The account has no device any more: its rate is 0 until one comes back.
     mutating func stop() {
         self = RateGauge()
     }

@@ -2,8 +2,7 @@ import CivilTime
 
 /// Bytes of a gap, or of a reading that came late, spread evenly over its time so that each byte is counted once.
 ///
-/// The share of any part of the gap is a difference of ``bytes(until:)``, so parts that tile the gap add up to the
-/// delta exactly, wherever they are cut.
+/// The share of a part is a difference of ``bytes(until:)``, so parts that tile the gap add up to the delta exactly.
 package struct Spread: Hashable, Sendable {
     package let delta: Delta
     package let start: Timestamp
@@ -19,16 +18,16 @@ package struct Spread: Hashable, Sendable {
         self.end = end
     }
 
-    /// What falls to `[from, to)`. What is read at the very end of the gap belongs to the part that holds that moment.
+    /// The bytes of `[from, to)`. If the gap has no length, they belong to the part that holds its end.
     package func share(from: Timestamp, to: Timestamp) -> Delta {
         let upper = bytes(until: to)
         let lower = bytes(until: from)
         return Delta(received: upper.received - lower.received, transmitted: upper.transmitted - lower.transmitted)
     }
 
-    /// The gap's buckets, in order, with what falls to each; those without bytes are left out.
+    /// Calls `body` with each bucket of the gap that has bytes, in order.
     ///
-    /// - Parameter horizon: Buckets that end before it aren't made: nobody keeps them.
+    /// - Parameter horizon: Earlier buckets are left out, because they aren't kept.
     package func forEachBucket(since horizon: Timestamp, _ body: (Bucket, Delta) throws -> Void) rethrows {
         var bucket = Bucket(containing: max(start, horizon), cutAt: cuts)
         var rest = cuts[(cuts.firstIndex { $0 > bucket.start } ?? cuts.endIndex)...]
@@ -44,10 +43,10 @@ package struct Spread: Hashable, Sendable {
         }
     }
 
-    /// What of the gap falls to one local day, which began at `start`.
+    /// The gap's bytes on one local day, which began at `start`.
     package typealias DayShare = (day: CivilDate, start: Timestamp, share: Delta)
 
-    /// The gap's local days, in order, with what falls to each; those without bytes are left out.
+    /// The gap's bytes by local day, in order; days without bytes are left out.
     package func days(by calendar: LocalCalendar) -> [DayShare] {
         var shares: [DayShare] = []
         var day = calendar.day(containing: start)

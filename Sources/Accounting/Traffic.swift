@@ -15,10 +15,10 @@ package struct Counters: Hashable, Sendable, BitwiseCopyable {
         received >= earlier.received && transmitted >= earlier.transmitted
     }
 
-    /// Where a device goes on from that left with the counters `carried` and may be back: what it carried elsewhere isn't
-    /// booked, and all of another device is.
+    /// The baseline of a device that may be the one that left with the counters `carried`. If it is, bytes carried
+    /// elsewhere aren't booked. If it is another device, all its bytes are.
     ///
-    /// - Parameter isSame: Whether it surely is the same device: then one direction's counter may have restarted alone.
+    /// - Parameter isSame: Whether it is certainly the same device. Then one direction may have restarted alone.
     func baseline(leftWith carried: Counters, isSame: Bool) -> Counters {
         if continues(carried) { return self }
         guard isSame else { return .zero }
@@ -27,7 +27,7 @@ package struct Counters: Hashable, Sendable, BitwiseCopyable {
             transmitted: carried.transmitted > 0 && transmitted >= carried.transmitted ? transmitted : 0)
     }
 
-    /// What was carried since `earlier` in each direction; 0 in a direction that is lower.
+    /// The bytes since `earlier`; 0 in a direction that is lower.
     package func growth(since earlier: Counters) -> Delta {
         Delta(
             received: received >= earlier.received ? received - earlier.received : 0,
@@ -94,7 +94,7 @@ package struct Total: Hashable, Sendable, BitwiseCopyable {
         return sum
     }
 
-    /// What is left when `other` is taken out; never below 0.
+    /// The total minus `other`, never below 0.
     package func without(_ other: Total) -> Total {
         Total(
             received: received >= other.received ? received - other.received : 0,

@@ -39,14 +39,14 @@ int netusage_signal_pipe(void) {
     return ends[0];
 }
 
-// ld(1) defines both: the first byte of the executable, and the first behind its code. All between is read-only.
+// ld(1) defines both: the first byte of the executable, and the first after its code. All between is read-only.
 extern const char __executable_start[], etext[];
 
 void netusage_release_startup_code(void) {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t start = (uintptr_t)__executable_start & ~(page - 1);
     uintptr_t end = (uintptr_t)etext & ~(page - 1);
-    // Should it fail, the pages just stay.
+    // If it fails, the pages just stay.
     madvise((void *)start, end - start, MADV_DONTNEED);
 }
 

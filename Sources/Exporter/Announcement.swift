@@ -5,11 +5,11 @@ import Glibc
 import Logging
 import Machine
 
-/// A quota's program that is to be started, and what it is told.
+/// A quota's program to start, with its environment.
 struct Announcement: Sendable {
     let event: QuotaEvent
     let command: [String]
-    /// What is added to the environment.
+    /// Variables that are added to the environment.
     let variables: [(name: String, value: String)]
 
     init(_ event: QuotaEvent, of quota: Quota, calendar: LocalCalendar) {
@@ -25,22 +25,21 @@ struct Announcement: Sendable {
     }
 }
 
-/// Starts the programs of quotas and looks after them: of each quota one after the other, of all a few at a time.
+/// Starts the programs of quotas and waits for them: one after the other for each quota, and a few at a time.
 struct Announcer: Sendable {
     let logger: Logger
     let children: Children
-    /// Told before a program is started; says whether it is to be.
+    /// Called before a program starts; answers whether to start it.
     let willStart: @Sendable (QuotaEvent) async -> Bool
 
-    /// A program that takes longer is ended.
+    /// A program that takes longer is killed.
     private static let timeLimit = Duration.seconds(60)
-    /// How many of a quota's may wait; the ledger knows of more.
+    /// How many programs of one quota may wait; the ledger remembers the others.
     private static let maximumWaiting = 256
-    /// How many run at a time: more than anybody has quotas whose programs hang, and far from what `TasksMax=` of the unit
-    /// allows.
+    /// How many run at a time: more than anybody's hanging programs, and far below `TasksMax=` of the unit.
     private static let maximumPrograms = 64
-    /// How long a program that is being started holds up the daemon's end, for the ledger says already that it was started.
-    /// Where its file system takes longer, the kernel goes on with the start by itself.
+    /// How long the daemon's exit waits for a program that is being started: the ledger already has it as started. If
+    /// its file system takes longer, the kernel completes the start alone.
     private static let startGrace = Duration.seconds(2)
 
     /// Runs until the stream ends.
@@ -77,7 +76,7 @@ struct Announcer: Sendable {
         guard await willStart(announcement.event) else { return }
         var metadata: Logger.Metadata = [
             "quota": "\(announcement.event.quota)", "program": "\(shownProgram(announcement.command.first ?? ""))",
-            // What they say may be secret.
+            // The arguments may be secret.
             "arguments": "\(announcement.command.count - 1)",
         ]
         do {
@@ -87,11 +86,11 @@ struct Announcer: Sendable {
             }
             metadata["error"] = "\(problem)"
             logger.error("a quota's program failed", metadata: metadata)
-        } catch {}  // The daemon stops; the program goes on by itself.
+        } catch {}  // The daemon stops; the program continues alone.
     }
 
     /// - Returns: What went wrong, or `nil`.
-    /// - Throws: `CancellationError` when nobody waits any more.
+    /// - Throws: `CancellationError` when the daemon stops.
     private func end(of announcement: Announcement) async throws -> String? {
         let start = try await onOwnThread(grace: Self.startGrace) { [children] in
             Result { () throws(Children.Failure) in
@@ -126,7 +125,7 @@ struct Announcer: Sendable {
         }
     }
 
-    /// The daemon's own environment, the bytes of a `name=value` each.
+    /// The daemon's own environment: the bytes of `name=value` lines.
     private static func inherited() -> [[UInt8]] {
         var lines: [[UInt8]] = []
         var entry = environ
@@ -137,8 +136,8 @@ struct Announcer: Sendable {
         return lines
     }
 
-    /// What a service manager gives the daemon and nobody else: its sockets, its credentials, where its log goes. See
-    /// systemd.exec(5), "Environment Variables in Spawned Processes".
+    /// Variables of the service manager for the daemon alone: its sockets, credentials and log. See systemd.exec(5),
+    /// "Environment Variables in Spawned Processes".
     private static let ownVariables: Set<String> = [
         "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
         "LISTEN_PIDFDID",
@@ -146,7 +145,7 @@ struct Announcer: Sendable {
         "SYSTEMD_EXEC_PID", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE",
     ]
 
-    /// A program's environment: the daemon's, without what is the daemon's alone, and what the announcement says.
+    /// A program's environment: the daemon's without ``ownVariables``, and the announcement's variables.
     static func environment(of announcement: Announcement, inherited: [[UInt8]]) -> [[UInt8]] {
         let others = ownVariables.union(announcement.variables.map(\.name))
         let kept = inherited.filter { line in
@@ -156,7 +155,7 @@ struct Announcer: Sendable {
     }
 }
 
-/// How many may do something at a time.
+/// Limits how many tasks do something at a time.
 private actor Permits {
     private var free: Int
     private var waiting: [CheckedContinuation<Void, Never>] = []

@@ -6,11 +6,10 @@ import LedgerStore
 import Logging
 import Machine
 
-/// Writes down once a minute what the day has come to, a file a day: `network_usage_2026-11-21.csv`.
+/// Writes the day's bytes so far once a minute, to a file for each day: `network_usage_2026-11-21.csv`.
 ///
-/// Lines are appended whole, so a crash of the program leaves none in halves; one that a power cut left in halves is
-/// taken off when the file is opened again. Each line is written on a thread of its own: a slow disk makes lines late,
-/// never a scrape or a commit.
+/// Lines are appended whole, so a crash leaves no partial line. One that a power cut left is cut off when the file is
+/// opened again. Each line is written on its own thread: a slow disk delays lines, never a scrape or a commit.
 actor CSVLog {
     private let meter: Meter
     private let logger: Logger
@@ -25,7 +24,7 @@ actor CSVLog {
         self.logger = logger
     }
 
-    /// What a line is made of.
+    /// The values of a line.
     struct Sample: Sendable {
         var setting: Configuration.CSVLog
         var now: Timestamp
@@ -85,11 +84,11 @@ actor CSVLog {
         }
     }
 
-    /// Writes what the day before came to, told at the moment that ended it, unless it stands there; also if netusage was
-    /// off then.
+    /// Writes the final bytes of the day before, with the moment that ended it, unless that line is there. It works
+    /// even if netusage was off at that moment.
     private static func close(_ day: CivilDate, _ sample: Sample) throws(Failure) {
         let midnight = sample.calendar.start(of: sample.today)
-        // A day has 1500 lines at most, of some sixty bytes.
+        // A day has 1500 lines at most, of about 60 bytes.
         guard let bytes = try? SmallFile.read(path(of: day, sample), limit: 1 << 20),
             !String(decoding: bytes, as: UTF8.self).contains(sample.calendar.rfc3339(midnight))
         else { return }
@@ -147,12 +146,12 @@ actor CSVLog {
         }
     }
 
-    /// Takes off what stands behind the last whole line.
+    /// Cuts off a partial last line.
     ///
-    /// - Returns: Whether nothing is left.
+    /// - Returns: Whether the file is empty now.
     private static func isEmptyOrMended(_ descriptor: CInt) -> Bool {
         var end = lseek(descriptor, 0, SEEK_END)
-        // A line has some sixty bytes; what a power cut leaves may be a page of zeros.
+        // A line has about 60 bytes; a power cut may leave a page of zeros.
         var byte: UInt8 = 0
         let previous = end
         while end > 0, pread(descriptor, &byte, 1, end - 1) == 1, byte != UInt8(ascii: "\n") { end -= 1 }

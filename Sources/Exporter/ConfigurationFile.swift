@@ -11,13 +11,13 @@ package enum ConfigurationFile {
     /// Files larger than this aren't configurations.
     private static let maximumBytes = 1024 * 1024
 
-    /// Whether there is anything at a path; what can't be looked at, or a link that leads nowhere, isn't absent.
+    /// Whether something is at a path. A file that can't be looked at, or a dangling link, isn't absent.
     package static func exists(_ path: String) -> Bool {
         var status = stat()
         return lstat(path, &status) == 0 || errno != ENOENT
     }
 
-    /// The names of the devices that there are now; none where that can't be told.
+    /// The names of the present devices; empty if they can't be listed.
     private static func presentDevices() -> [DeviceName] {
         guard let names = if_nameindex() else { return [] }
         defer { if_freenameindex(names) }
@@ -32,7 +32,7 @@ package enum ConfigurationFile {
 
     /// Reads and checks a file, with the zone that it names.
     ///
-    /// - Parameter isRequired: Whether the file must be there; without one, the defaults hold.
+    /// - Parameter isRequired: Whether the file must be there; otherwise a missing file means the defaults.
     /// - Throws: `ConfigurationErrors` with everything that is wrong.
     package static func load(_ path: String, isRequired: Bool) throws(ConfigurationErrors) -> Configuration {
         guard exists(path) else {
@@ -54,7 +54,7 @@ package enum ConfigurationFile {
                 _ = try SystemZone.load(.named(name))
                 return nil
             } catch {
-                // It ends its sentence; here it goes on with the remedy.
+                // The remedy follows, so the full stop goes.
                 return "\(error)".hasSuffix(".") ? String("\(error)".dropLast()) : "\(error)"
             }
         } isPresent: { pattern in

@@ -11,10 +11,10 @@ import Netlink
 
 /// The program as a service: meter, store and server, from start to end.
 package struct Daemon: Sendable {
-    /// What the command line says.
+    /// The options of the command line.
     package struct Options: Sendable {
         package var configurationPath = ConfigurationFile.defaultPath
-        /// Whether the configuration was named, so that it must be there.
+        /// Whether the configuration was named, so the file must be there.
         package var isConfigurationRequired = false
         package var storagePath = ""
         package var listenAddresses = [ListenAddress.standard]
@@ -58,7 +58,7 @@ package struct Daemon: Sendable {
             return 78
         }
         do {
-            // Before signals are caught: they end a start that waits for a file system which doesn't answer.
+            // Before signals are caught, so that they end a start that waits for a file system which doesn't answer.
             web = try WebSecurity.Start(path: options.webConfigurationPath)
         } catch {
             logger.tell("the web configuration has errors", error)
@@ -88,7 +88,7 @@ package struct Daemon: Sendable {
             logger.error("netusage ends", metadata: ["error": "\(error)"])
             code = 1
         }
-        // The threads end with the process; that this takes a moment longer concerns nobody.
+        // An error doesn't matter: the threads end with the process.
         try? await group.shutdownGracefully()
         return code
     }
@@ -123,7 +123,7 @@ package struct Daemon: Sendable {
                         metadata: ["quota": "\($0.event.quota)"])
                 }
             })
-        // Only now: until here a signal ends a start that waits for the kernel, and there is nothing to lose.
+        // Signals are caught only now: until here one ends a start that waits for the kernel, and nothing is lost.
         let signals = netusage_signal_pipe()
         let store = Store(on: storeLoop, path: options.storagePath, logger: logger)
         let ledger = LiveLedger(meter: meter, store: store)
@@ -157,7 +157,7 @@ package struct Daemon: Sendable {
             tasks.addTask {
                 for await _ in statisticsSeconds.wakeups { await meter.take(ProcessStatistics.now()) }
             }
-            // A disk that takes longer than this makes the ledger wait, not those who look at the metrics.
+            // If the disk takes longer than this, the ledger waits for it; the metrics don't.
             if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
             await meter.begin()
             let server = try await startServer(
@@ -184,7 +184,7 @@ package struct Daemon: Sendable {
             logger.notice("netusage stops")
             loop.scheduleTask(in: Self.longestStop) { [logger] in
                 logger.error(
-                    "the disk doesn't answer, so netusage ends without its last commit; what was carried since the one before is booked at the next start"
+                    "the disk doesn't answer, so netusage ends without its last commit; bytes since the previous one are booked at the next start"
                 )
                 _exit(1)
             }
@@ -201,8 +201,8 @@ package struct Daemon: Sendable {
         await control.finish()
     }
 
-    /// How long the end may take. A service manager's patience is 90 s (`TimeoutStopSec=` of systemd.service(5)); then it
-    /// kills, and nobody knows why.
+    /// How long the exit may take. A service manager kills after 90 s (`TimeoutStopSec=` of systemd.service(5)), and
+    /// then the log has no reason.
     private static let longestStop = TimeAmount.seconds(60)
 
     /// The first element of a stream, if it comes in time.
@@ -254,7 +254,7 @@ package struct Daemon: Sendable {
     }
 
     static let unknownBootProblem =
-        "the kernel's boot_id can't be read, so that the clocks alone tell one boot from another: let this program see /proc/sys/kernel/random/boot_id"
+        "the kernel's boot_id can't be read, so only the clocks distinguish one boot from another: let this program see /proc/sys/kernel/random/boot_id"
 
     /// How many programs of quotas may wait to be started.
     private static let maximumAnnouncements = 4096

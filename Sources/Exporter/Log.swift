@@ -6,7 +6,7 @@ import Machine
 import Reports
 import Synchronization
 
-/// How log lines look.
+/// The format of log lines.
 package enum LogFormat: String, CaseIterable, Sendable {
     case logfmt
     case json
@@ -44,11 +44,11 @@ package struct Log: LogHandler {
         Self.write(line)
     }
 
-    /// Lines that nobody took.
+    /// How many lines were dropped.
     private static let dropped = Mutex(0)
 
-    /// Writes a line, in one call unless it is very long, so that lines don't mix; or drops it if standard error is a pipe that nobody reads, for
-    /// the log must not hold up the program. How many were dropped is told with the next one that isn't.
+    /// Writes a line, in one call unless it is very long, so that lines don't mix. If standard error is a pipe that
+    /// nobody reads, the line is dropped: the log must not hold up the program. The next line says how many were lost.
     private static func write(_ line: String) {
         dropped.withLock { dropped in
             let note = dropped == 0 ? "" : "(\(dropped) lines before this one were lost: nobody read them)\n"
@@ -59,7 +59,7 @@ package struct Log: LogHandler {
                     dropped += 1
                     return
                 }
-                // A pipe that takes anything takes 4 KiB (PIPE_BUF). Nobody can be told that standard error is broken.
+                // A pipe that takes anything takes 4 KiB (PIPE_BUF). If standard error is broken, nobody can log that.
                 let part = rest.prefix(4096)
                 _ = part.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
                 rest = rest.dropFirst(4096)
@@ -76,7 +76,7 @@ package struct Log: LogHandler {
 }
 
 extension Logger {
-    /// Tells what is wrong with the configuration, a line for each error.
+    /// Logs what is wrong with the configuration, a line for each error.
     func tell(_ message: Logger.Message, _ error: any Error) {
         guard let errors = error as? ConfigurationErrors else {
             return self.error(message, metadata: ["error": "\(error)"])
@@ -84,7 +84,7 @@ extension Logger {
         for entry in errors.entries { self.error(message, metadata: ["error": "\(entry)"]) }
     }
 
-    /// Tells what isn't wrong with the configuration but may not be meant.
+    /// Logs what isn't wrong with the configuration but may not be meant.
     func note(_ notes: [ConfigurationErrors.Entry]) {
         for note in notes { info("a note on the configuration", metadata: ["note": "\(note)"]) }
     }

@@ -2,22 +2,22 @@ import Accounting
 import Configuration
 import Netlink
 
-/// What plans would count that their owner doesn't expect: nothing at all, or some bytes twice.
+/// Finds plans that count what their owner doesn't expect: nothing at all, or some bytes twice.
 struct PlanCheck {
     private let links: [Link]
     private let uplink: [UInt32]
-    /// Of each device that is metered, where its bytes go.
+    /// The account of each metered device.
     private let accounts: [DeviceName: AccountKey]
-    /// The accounts that there are: of devices that are metered now, and in the ledger; `nil` while that isn't read.
+    /// All accounts: of devices that are metered now, and in the ledger; `nil` while the ledger isn't read.
     private let known: Set<AccountKey>?
     /// The links of the uplink, if none of them is metered.
     private let excludedUplink: [Link]
-    /// Most plans name single devices: those are looked up, as a thousand plans can't look at a thousand links each.
+    /// Most plans name single devices. They are looked up here: a thousand plans can't each search a thousand links.
     private let linksByName: [DeviceName: [Link]]
 
     /// - Parameters:
     ///   - uplink: The links that the default route leads over.
-    ///   - accounts: What the ledger has, of devices that are gone, too; `nil` if it can't be read.
+    ///   - accounts: The ledger's accounts, including those of gone devices; `nil` if it can't be read.
     init(links: [Link], uplink: [UInt32], rules: AccountingRules, accounts: Set<AccountKey>?) {
         self.links = links
         self.uplink = uplink
@@ -29,7 +29,7 @@ struct PlanCheck {
         excludedUplink = unmetered.count == uplink.count ? unmetered : []
     }
 
-    /// The links that any of these patterns fits.
+    /// The links that match any of these patterns.
     private func links(fitting patterns: [DevicePattern]) -> [Link] {
         if patterns.contains(where: { $0.literalName == nil }) {
             return links.filter { link in patterns.contains { $0.matches(link.deviceName) } }
@@ -38,7 +38,7 @@ struct PlanCheck {
         return names.flatMap { linksByName[$0] ?? [] }.sorted { $0.index < $1.index }
     }
 
-    /// Whether one of these accounts is what a plan of these patterns counts.
+    /// Whether a plan with these patterns counts one of these accounts.
     private static func isAny(of known: Set<AccountKey>, includedBy patterns: [DevicePattern]) -> Bool {
         for pattern in patterns {
             guard let name = pattern.literalName else {
@@ -49,7 +49,7 @@ struct PlanCheck {
         return false
     }
 
-    /// One device's bytes are part of another's.
+    /// A device whose bytes are part of another's.
     struct Stack {
         let part: Link
         let whole: Link
@@ -78,7 +78,7 @@ struct PlanCheck {
         }
     }
 
-    /// Why nothing would be written for a device by the name that `csv_log` gives; `nil` if something would be.
+    /// Why `csv_log` writes nothing for its device; `nil` if it writes something.
     func problem(withCSVDevice name: String) -> String? {
         if name == "uplink" { return problem(with: .uplink) }
         guard let known else { return nil }
@@ -96,7 +96,7 @@ struct PlanCheck {
 
     // MARK: - Twice
 
-    /// Which links carry what others carry: parts of bridges and bonds, and VLANs, macvlans and others on a carrier.
+    /// Links whose bytes another link carries, too: parts of bridges and bonds, and VLANs and others on a carrier.
     static func stacks(of links: [Link]) -> [Stack] {
         let byIndex = Dictionary(links.map { ($0.index, $0) }, uniquingKeysWith: { $1 })
         var stacks: [Stack] = []
@@ -123,7 +123,7 @@ struct PlanCheck {
         }
     }
 
-    /// Of links that a plan counts, those with the nearest links that carry their bytes once more and are counted, too.
+    /// Counted links whose bytes another counted link carries again, with the nearest such links.
     ///
     /// - Parameter wholes: ``stacks(of:)`` by the number of the part.
     private func doubled(
@@ -146,7 +146,7 @@ struct PlanCheck {
         }
     }
 
-    /// Tunnels that a plan counts beside the uplink. The kernel doesn't tell which link carries a tunnel.
+    /// Tunnels that a plan counts beside the uplink. The kernel doesn't say which link carries a tunnel.
     private func tunnelsBesideUplink(_ counted: [Link]) -> (tunnels: [Link], uplink: [Link]) {
         (counted.filter(\.isTunnel), counted.filter { uplink.contains($0.index) && !$0.isTunnel })
     }
@@ -178,7 +178,7 @@ struct PlanCheck {
             tunnels.removeAll { tunnel in doubled.contains { $0.part.index == tunnel.index } }
             if !tunnels.isEmpty, !uplink.isEmpty {
                 findings.append(
-                    "\(plan) counts the tunnel \(names(tunnels)) and the uplink \(names(uplink)), which may carry the tunnel's bytes once more, so twice: name one of them under count"
+                    "\(plan) counts the tunnel \(names(tunnels)) and the uplink \(names(uplink)), which may carry the tunnel's bytes, too, so they count twice: name one of them under count"
                 )
             }
             return findings
@@ -197,7 +197,7 @@ struct PlanCheck {
 }
 
 extension PlanCheck {
-    /// With the kernel as it is now, and the ledger as of its last commit where it can be read.
+    /// Checks against the kernel as it is now and the accounts of the last commit.
     ///
     /// - Throws: `NetlinkError` when the kernel can't be read.
     init(rules: AccountingRules, accounts: Set<AccountKey>?) throws(NetlinkError) {

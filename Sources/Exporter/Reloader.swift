@@ -5,10 +5,9 @@ import Logging
 import Machine
 import Synchronization
 
-/// Reads the configuration and the zones' files again, when somebody asks or a file changes.
+/// Reads the configuration again on request, and zone files when they change.
 ///
-/// It looks at files one time after the other, on a thread of its own: a file system that doesn't answer holds up nothing
-/// else.
+/// It reads one after the other, on its own thread, so a file system that doesn't answer holds up nothing else.
 actor Reloader {
     private let path: String
     private let isRequired: Bool
@@ -20,12 +19,12 @@ actor Reloader {
     private var zoneProblem: ZoneError?
     private let looks = PeriodicWakeup(after: Reloader.period())
     private let isReloadWanted = Atomic(false)
-    /// Those who asked for a reload that hasn't begun yet.
+    /// Callers that wait for a reload that hasn't begun yet.
     private var waiting: [CheckedContinuation<String?, Never>] = []
-    /// Those who asked for the reload that is under way.
+    /// Callers that wait for the reload under way.
     private var served: [CheckedContinuation<String?, Never>] = []
     private var isReloading = false
-    /// Whether the files that are looked at haven't answered for long.
+    /// Whether the file system hasn't answered for long.
     private var isLate = false
     private var hasEnded = false
 
@@ -42,14 +41,14 @@ actor Reloader {
         self.logger = logger
     }
 
-    /// How often it is looked whether a zone's file has changed: each look costs a thread.
+    /// How often zone files are checked for changes: each check costs a thread.
     private static let zoneInterval = Span(seconds: 5)
 
     private static let lateProblem =
         "the file system of the configuration or of a zone file doesn't answer; the files are read when it does\n"
     private static let endProblem = "netusage ends\n"
 
-    /// Looks at files whenever somebody wants it, until the task is cancelled.
+    /// Reads files whenever it is woken, until the task is cancelled.
     func run() async {
         do throws(CancellationError) {
             for await _ in looks.wakeups {
@@ -63,7 +62,7 @@ actor Reloader {
         answerAll(Self.endProblem)
     }
 
-    /// Has the zones' files looked at now and then. Never waits.
+    /// Has the zone files checked now and then. Never waits.
     nonisolated func tick() { looks.tick(Self.period()) }
 
     private static func period() -> Int64 { SystemClock.now().sinceBoot.nanoseconds / zoneInterval.nanoseconds }
@@ -74,7 +73,7 @@ actor Reloader {
         looks.wake()
     }
 
-    /// Takes up what the file says now; an error in it leaves everything as it was.
+    /// Reloads the configuration; if the file has an error, nothing changes.
     ///
     /// - Returns: What is wrong with the file, for people, or `nil`.
     func reload() async -> String? {
@@ -108,7 +107,7 @@ actor Reloader {
             await meter.logPlanProblems()
         } catch {
             await meter.reloadFailed()
-            logger.tell("the configuration has errors; the previous one goes on", error)
+            logger.tell("the configuration has errors; the previous one stays in use", error)
             problem = "\(error)\n"
         }
         manager.ready()
@@ -117,7 +116,7 @@ actor Reloader {
         served = []
     }
 
-    /// Takes up the zones' files if they have changed. The last good ones hold while one is missing or makes no sense.
+    /// Uses the zone files if they have changed. If one is missing or makes no sense, the last good ones stay in use.
     private func followZoneFiles() async throws(CancellationError) {
         let result = try await look(at: zones.paths.joined(separator: ", ")) { [zones, configuration] in
             Result { () throws(ZoneError) in try zones.changed(configuration) }
@@ -133,7 +132,7 @@ actor Reloader {
             if error == zoneProblem { return }
             zoneProblem = error
             logger.warning(
-                "the time zone's file can't be used; the previous zone holds", metadata: ["error": "\(error)"])
+                "the time zone's file can't be used; the previous zone stays in use", metadata: ["error": "\(error)"])
         }
     }
 
@@ -149,7 +148,7 @@ actor Reloader {
     private func noteLateness(of files: String) async {
         isLate = true
         logger.error(
-            "a file can't be read, as its file system doesn't answer; what was read before goes on",
+            "a file can't be read, as its file system doesn't answer; its previous contents stay in use",
             metadata: ["file": "\(files)"])
         answerAll(Self.lateProblem)
         guard isReloading else { return }

@@ -22,13 +22,13 @@ actor Store {
         self.logger = logger
     }
 
-    /// Which state of which ledger was read.
+    /// The identity and state of the ledger that was read.
     private struct Look {
         let identity: Int64
         let sequence: Int64
-        /// By which the days go that were read.
+        /// The calendar of the days that were read.
         let calendar: LocalCalendar
-        /// The file in memory, with its days by that calendar, while somebody needs it.
+        /// The file in memory, with its days by that calendar, while reports need it.
         var image: LedgerFile?
     }
 
@@ -76,7 +76,7 @@ actor Store {
         _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar, _ plans: PlanRequest
     ) throws(StoreError) -> (stored: StoredLedger, book: PlanBook, sizeBytes: Int64)? {
         let seen = try LedgerFile(reading: path)
-        // One whose schema isn't there yet, as on a full disk, has nothing to read.
+        // A file without a schema, as on a full disk, has nothing to read.
         guard seen.isInUse else { return nil }
         let stored = try seen.load(rezonedTo: calendar, daysFrom: daysFrom, names: names)
         let book = try plans.book(of: seen)
@@ -86,7 +86,7 @@ actor Store {
 
     /// The file; `nil` when it was lost.
     ///
-    /// - Parameter calendar: By which its days are booked from here on, if it could only be read until now.
+    /// - Parameter calendar: The calendar of its days from here on, if it could only be read until now.
     private func writableFile(_ calendar: LocalCalendar?) throws(StoreError) -> LedgerFile? {
         if let file { return file }
         look?.image = nil
@@ -140,7 +140,7 @@ actor Store {
             return .history(stored, try plans.book(of: file), calendar, sizeBytes: file.sizeBytes)
         }
         guard case .failed(let failure) = outcome, look != nil,
-            // What is wrong with reading it is wrong with writing it, too.
+            // If it can't be read either, the reason is the same.
             let seen = try? lookOnce(daysFrom, [], calendar, plans)
         else { return outcome }
         return .seenHistory(seen.stored, seen.book, calendar, sizeBytes: seen.sizeBytes, failure)
@@ -148,12 +148,12 @@ actor Store {
 
     // MARK: - For reports
 
-    /// Every account with its days from a date on, as of the last commit.
+    /// Every account's days from a date on, after the last commit.
     func days(from first: CivilDate) throws(StoreError) -> StoredDays {
         try look { file throws(StoreError) in try file.days(from: first) }
     }
 
-    /// Some buckets, as of the last commit; see ``LedgerFile/buckets(from:before:rowsPerPage:only:)``.
+    /// Some buckets, after the last commit; see ``LedgerFile/buckets(from:before:rowsPerPage:only:)``.
     func buckets(
         from start: Timestamp, before end: Timestamp, only: (key: AccountKey, numbers: Set<AccountID>)?
     ) throws(StoreError) -> StoredBuckets {
@@ -162,14 +162,14 @@ actor Store {
         }
     }
 
-    /// Whatever is wrong with the file, the next commit finds it too and does something about it.
+    /// Reports leave a broken file to the next commit, which finds and handles it.
     private func look<Value>(_ body: (LedgerFile) throws(StoreError) -> Value) throws(StoreError) -> Value {
         let file = try readableFile()
         defer { file.rest() }
         return try body(file)
     }
 
-    /// Books what of another meter's history is new.
+    /// Books the new part of another meter's history.
     private func importPiece(_ piece: ImportPiece, calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp)
         -> StoreOutcome
     {
@@ -182,12 +182,12 @@ actor Store {
 
     // MARK: - For plans
 
-    /// Goes on with reading what quotas carried in the last weeks.
+    /// Continues to read the quotas' use of the last weeks.
     private func scan(_ scan: HistoryScan) -> StoreOutcome {
         withFile { file throws(StoreError) in .scanned(try file.continueScan(scan)) }
     }
 
-    /// Keeps what the owner tells.
+    /// Stores a correction or a top-up, or takes one back.
     private func adjust(_ order: QuotaOrder, enteredAt moment: Timestamp, plans: PlanRequest) -> StoreOutcome {
         let outcome = withFile { file throws(StoreError) in
             let adjustment: Adjustment
@@ -200,7 +200,7 @@ actor Store {
                 if case .store(let failure) = error { throw failure }
                 return .adjusted(.failure(error), nil)
             }
-            // It is kept, whatever becomes of reading the rest; that is tried again then.
+            // The adjustment is stored, even if reading the rest fails; that is tried again.
             do throws(StoreError) {
                 return .adjusted(.success(adjustment), try plans.book(of: file))
             } catch {
@@ -211,7 +211,7 @@ actor Store {
         return outcome
     }
 
-    /// Leaves one tidy file behind.
+    /// Closes the file, and leaves one tidy file behind.
     func close() {
         do throws(StoreError) {
             try file?.tidy()

@@ -3,13 +3,13 @@ import Configuration
 import Glibc
 import Machine
 
-/// A time zone as the machine's files have it now, and how to notice that they changed.
+/// A time zone from the machine's files, which knows whether they have changed.
 struct SystemZone: Sendable {
     let zone: Zone
     let path: String?
     private let stamp: FileStamp?
 
-    /// Where a machine says what its time zone is.
+    /// Where a machine states its time zone.
     struct Places {
         /// `TZ`, as for any C program; `nil` if it isn't set.
         var variable = getenv("TZ").map { String(cString: $0) }
@@ -20,8 +20,8 @@ struct SystemZone: Sendable {
 
     /// The zone of a setting.
     ///
-    /// `local` is what `TZ` names, as for any C program, or else `/etc/localtime`; UTC when neither is there. A name or a
-    /// link that leads nowhere isn't UTC but an error: days would be booked by the wrong clock, and nobody would know.
+    /// `local` is what `TZ` names, as for any C program, or else `/etc/localtime`; UTC when neither is there. An
+    /// unknown name or a dangling link is an error, not UTC, because days would be booked by the wrong clock unnoticed.
     ///
     /// - Throws: `ZoneError` when the zone's file is missing or makes no sense.
     static func load(_ setting: TimeZoneSetting, from places: Places = Places()) throws(ZoneError) -> SystemZone {
@@ -34,13 +34,13 @@ struct SystemZone: Sendable {
         }
     }
 
-    /// Whether the zone's file isn't the one that was read.
+    /// Whether the zone's file has changed since it was read.
     var hasChanged: Bool {
         guard let path else { return false }
         return FileStamp(path: path) != stamp
     }
 
-    /// Whether the file that was read isn't there now, as happens for a moment while it is replaced.
+    /// Whether the file is missing now, as happens for a moment while it is replaced.
     var isFileMissing: Bool {
         guard let path, stamp != nil else { return false }
         return FileStamp(path: path) == nil
@@ -55,7 +55,7 @@ struct SystemZone: Sendable {
         return SystemZone(zone: .utc, path: path, stamp: nil)
     }
 
-    /// Where a link leads, whether that is there or not; `nil` for what isn't a link.
+    /// A link's target, which may be missing; `nil` if the path isn't a link.
     private static func target(ofLink path: String) -> String? {
         var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = readlink(path, &bytes, bytes.count)
@@ -72,8 +72,8 @@ struct SystemZone: Sendable {
         return try named(name, in: directory)
     }
 
-    /// Whether a text is written as a rule of POSIX, such as `CET-1CEST,M3.5.0/2,M10.5.0`, which has a digit at least and
-    /// a slash only behind a comma; otherwise it is a name.
+    /// Whether a text is a POSIX rule, such as `CET-1CEST,M3.5.0/2,M10.5.0`, and not a name: it has a digit, and
+    /// slashes only after a comma.
     private static func isRule(_ text: String) -> Bool {
         text.utf8.contains(where: \.isDigit)
             && !text.utf8.prefix { $0 != UInt8(ascii: ",") }.contains(UInt8(ascii: "/"))
@@ -89,7 +89,7 @@ struct SystemZone: Sendable {
     private static func fromFile(_ path: String) throws(ZoneError) -> SystemZone {
         let stamp = FileStamp(path: path)
         guard let bytes = try? SmallFile.read(path, limit: 256 * 1024) else {
-            throw ZoneError.unreadable(path: path)  // Whatever the reason is, the remedy is the same.
+            throw ZoneError.unreadable(path: path)  // All reasons have the same remedy.
         }
         return SystemZone(zone: try Zone(tzif: bytes), path: path, stamp: stamp)
     }

@@ -5,15 +5,15 @@ import Glibc
 import Machine
 import NIOCore
 
-/// Waits, on a thread of its own, for whatever makes the meter read: kernel events, the next sampling moment, midnight,
-/// a wall clock that is set; and for signals.
+/// Waits, on its own thread, for everything that makes the meter read: kernel events, the next sampling moment,
+/// midnight, a wall clock that is set; and for signals.
 actor Watch {
     nonisolated let unownedExecutor: UnownedSerialExecutor
 
-    /// What the watch tells of, besides what it tells the meter.
+    /// What the watch reports, besides its calls to the meter.
     enum Occurrence: Sendable, Equatable {
         case reloadRequested
-        /// As often as readings are due, and as often as somebody wants to hear.
+        /// Comes with each reading, and at least as often as `longestWaitMicroseconds` says.
         case tick
     }
 
@@ -24,15 +24,15 @@ actor Watch {
     private let longestWaitMilliseconds: CInt
 
     /// - Parameters:
-    ///   - signals: Where signals come out of; see `netusage_signal_pipe`.
+    ///   - signals: The pipe of signals; see `netusage_signal_pipe`.
     ///   - eventDescriptors: The kernel's event sockets.
-    ///   - longestWaitMicroseconds: How long it may go without telling of a tick; `nil` when nobody minds.
+    ///   - longestWaitMicroseconds: The longest time without a tick; `nil` for no limit.
     init(on loop: any EventLoop, signals: CInt, eventDescriptors: [CInt], longestWaitMicroseconds: Int64?) {
         longestWaitMilliseconds = longestWaitMicroseconds.map { CInt(clamping: max(1, $0 / 1000)) } ?? -1
         unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.signals = signals
         epoll = epoll_create1(CInt(EPOLL_CLOEXEC))
-        // The boot-time clock goes on in suspend: after it a reading is due at once.
+        // The boot-time clock continues in suspend, so a reading is due right after it.
         tickTimer = timerfd_create(CLOCK_BOOTTIME, CInt(TFD_CLOEXEC | TFD_NONBLOCK))
         wallTimer = timerfd_create(CLOCK_REALTIME, CInt(TFD_CLOEXEC | TFD_NONBLOCK))
         let all = [epoll, tickTimer, wallTimer, signals]
@@ -49,7 +49,7 @@ actor Watch {
 
     /// Runs until SIGTERM or SIGINT comes.
     ///
-    /// - Parameter occurred: Told of everything else, in order. It mustn't wait for anything.
+    /// - Parameter occurred: Called with everything else, in order. It mustn't wait for anything.
     func run(_ meter: Meter, _ occurred: @Sendable (Occurrence) -> Void) async {
         var powerCheckedAt: BootTime?
         var isOnBattery = false
@@ -58,7 +58,7 @@ actor Watch {
             arm(plan)
             let ready = wait()
             if ready.isEmpty {
-                occurred(.tick)  // Nothing is due but a sign of life.
+                occurred(.tick)  // Only a sign of life is due.
                 plan = await meter.plan  // Its times count from now.
                 continue
             }
@@ -92,11 +92,11 @@ actor Watch {
         var when = itimerspec()
         when.it_value = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
         timerfd_settime(tickTimer, 0, &when, nil)
-        // A moment in the past would fire at once, again and again; the tick timer looks after that day's end.
+        // A moment in the past would fire at once, again and again; the tick timer handles that day's end.
         netusage_arm_wall_timer(wallTimer, max(plan.nextDay.secondsSinceEpoch, Int64(time(nil)) + 1))
     }
 
-    /// - Returns: The descriptors that have something.
+    /// - Returns: The descriptors that are ready.
     private func wait() -> Set<CInt> {
         var events = [epoll_event](repeating: epoll_event(), count: 8)
         let count = epoll_wait(epoll, &events, CInt(events.count), longestWaitMilliseconds)

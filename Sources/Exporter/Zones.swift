@@ -1,7 +1,7 @@
 import CivilTime
 import Configuration
 
-/// Local time, and the zones of plans, as the machine's files have them now.
+/// The local zone and the zones of plans, from the machine's files.
 struct Zones: Sendable {
     let local: SystemZone
     private let others: [TimeZoneSetting: SystemZone]
@@ -18,9 +18,9 @@ struct Zones: Sendable {
     /// The files that the zones come from.
     var paths: [String] { all.compactMap(\.path) }
 
-    /// The zones as the files have them now.
+    /// Reads the zones again if their files have changed.
     ///
-    /// - Returns: `nil` when they are the ones that were read.
+    /// - Returns: `nil` if they haven't.
     /// - Throws: `ZoneError` when a file makes no sense or isn't there, as happens for a moment while it is replaced.
     func changed(_ configuration: Configuration) throws(ZoneError) -> Zones? {
         guard all.contains(where: \.hasChanged) else { return nil }
@@ -30,7 +30,7 @@ struct Zones: Sendable {
 
     private var all: [SystemZone] { [local] + others.values }
 
-    /// The calendars that plans go by; their `local` is the ledger's own.
+    /// The calendars of plans; their `local` is the ledger's own.
     func calendars(weekStart: Weekday) -> [TimeZoneSetting: LocalCalendar] {
         var zones = others
         zones[.local] = local

@@ -13,21 +13,21 @@ package enum ExpositionFormat: CaseIterable, Hashable, Sendable {
         }
     }
 
-    /// The format that a client likes best, by its `Accept` header (RFC 9110 §12.5.1).
+    /// The format that a client prefers, by its `Accept` header (RFC 9110 §12.5.1).
     ///
     /// A client that wants neither gets the classic text: that is what every exporter gives.
     package init(accept: String?) {
         let ranges = (accept ?? "").utf8.split(separator: UInt8(ascii: ",")).map { MediaRange($0) }
         var best = (format: ExpositionFormat.prometheusText, quality: 0, place: Int.max)
         for format in Self.allCases {
-            // What is said of the format itself goes before what is said of all.
+            // A range that names the format takes precedence over one that covers all.
             let places = ranges.indices.filter { ranges[$0].specificity(for: format) != nil }
             let place = places.max { a, b in
                 let (first, second) = (ranges[a].specificity(for: format) ?? 0, ranges[b].specificity(for: format) ?? 0)
                 return (first, ranges[a].quality, b) < (second, ranges[b].quality, a)
             }
             guard let place, ranges[place].quality > 0 else { continue }
-            // Of two that are liked the same, the one that is named first.
+            // Of two with equal quality, the one named first.
             let quality = ranges[place].quality
             if quality > best.quality || quality == best.quality && place < best.place {
                 best = (format, quality, place)
@@ -71,18 +71,18 @@ private struct MediaRange {
         }
     }
 
-    /// How closely it describes a format; `nil` if it doesn't.
+    /// How specifically it describes a format; `nil` if it doesn't.
     func specificity(for format: ExpositionFormat) -> Int? {
         switch (name, format) {
         case ("application/openmetrics-text", .openMetrics): version == nil || version == "1.0.0" ? 2 : nil
         case ("text/plain", .prometheusText): version == nil || version == "0.0.4" ? 2 : nil
         case ("text/*", .prometheusText): 1
-        case ("*/*", .prometheusText): 0  // Who takes anything gets what every exporter gives.
+        case ("*/*", .prometheusText): 0  // A client that takes anything gets the classic text.
         default: nil
         }
     }
 
-    /// A quality value such as `0.75`; what isn't one counts as 0 (not wanted).
+    /// A quality value such as `0.75`; anything else counts as 0 (not wanted).
     private static func thousandths(_ text: String) -> Int {
         guard let quality = Double(text), quality >= 0, quality <= 1 else { return 0 }
         return Int(quality * 1000)

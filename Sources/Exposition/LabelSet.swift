@@ -22,7 +22,7 @@ package struct LabelSet: Hashable, Sendable {
         self.bytes = bytes
     }
 
-    /// The order in which series stand: by their bytes.
+    /// The order of series: by bytes.
     package func precedes(_ other: LabelSet) -> Bool { bytes.lexicographicallyPrecedes(other.bytes) }
 
     /// Works on bytes: on `Character` a quote with a combining accent would slip through.

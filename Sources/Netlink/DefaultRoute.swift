@@ -5,15 +5,15 @@ package struct DefaultRoute: Hashable, Sendable {
     package var family: InterfaceAddress.Family
     /// `RT_TABLE_…` of linux/rtnetlink.h, or a number of the owner's.
     package var table: UInt32
-    /// Lower goes first.
+    /// The lower wins.
     package var metric: UInt32
-    /// The links that it leads out of: several where the kernel spreads packets over them (ECMP). Empty for a route that
-    /// refuses packets (blackhole, unreachable, prohibit): it hides those of its table behind it.
+    /// The links that it leads out of; several if the kernel spreads packets over them (ECMP). Empty for a route that
+    /// refuses packets (blackhole, unreachable, prohibit), which hides later routes of its table.
     package var links: [UInt32]
-    /// The nexthop object that it leads to, where that leads nowhere now: it isn't there, or all of its links are down.
-    /// Nobody takes such a route, and it hides none.
+    /// The nexthop object of a route that leads nowhere now: the object is missing, or all of its links are down. No
+    /// packet takes such a route, and it hides none.
     package var lostNexthop: UInt32?
-    /// Of IPv6 routes of one metric the kernel takes the higher: -1, 0 or 1 (RFC 4191 §2.1).
+    /// Among IPv6 routes of equal metric the kernel takes the highest: -1, 0 or 1 (RFC 4191 §2.1).
     package var preference: Int
 
     package init(
@@ -30,13 +30,13 @@ package struct DefaultRoute: Hashable, Sendable {
     /// `RT_TABLE_MAIN` of linux/rtnetlink.h.
     package static let mainTable: UInt32 = 254
 
-    /// What is known of links when a route is chosen, by their numbers.
+    /// What the choice of a route needs to know about links, by their numbers.
     package struct LinkRoles: Sendable {
-        /// Links whose bytes another link carries once more.
+        /// Links whose bytes another link carries again.
         package var tunnels: Set<UInt32>
         /// Links that lead nowhere.
         package var loopbacks: Set<UInt32>
-        /// By link, those that carry its bytes, too: the parent of a VLAN, the bond of a port.
+        /// The links that carry a link's bytes, too: the parent of a VLAN, the bond of a port.
         package var carriers: [UInt32: Set<UInt32>]
 
         package init(
@@ -57,7 +57,7 @@ package struct DefaultRoute: Hashable, Sendable {
             }
         }
 
-        /// Whether one of `others` carries what `link` carries, directly or by links between them.
+        /// Whether one of `others` carries the bytes of `link`, directly or through links between them.
         func isCarried(_ link: UInt32, byOneOf others: Set<UInt32>) -> Bool {
             var seen: Set<UInt32> = [link]
             var next = carriers[link] ?? []
@@ -70,8 +70,8 @@ package struct DefaultRoute: Hashable, Sendable {
         }
     }
 
-    /// The route without links that lead nowhere, and without those whose bytes another of its links carries once more;
-    /// `nil` if no link is left.
+    /// The route without links that lead nowhere, and without those whose bytes another of its links carries again;
+    /// `nil` if none is left.
     func leadingOut(_ roles: LinkRoles) -> DefaultRoute? {
         var route = self
         route.links.removeAll { roles.loopbacks.contains($0) }
@@ -83,10 +83,10 @@ package struct DefaultRoute: Hashable, Sendable {
 
     func isTunnel(_ roles: LinkRoles) -> Bool { links.allSatisfy { roles.tunnels.contains($0) } }
 
-    /// The route that traffic takes: one that isn't a tunnel, if there is any; then the main table's; then the lowest
-    /// metric; then IPv4. In each table the first route of the lowest metric hides what comes behind one that refuses.
+    /// The route that traffic takes: one that isn't a tunnel, if possible; then the main table's; then the lowest
+    /// metric; then IPv4. In each table, a route that refuses packets hides those after it.
     ///
-    /// - Parameter routes: In the order in which the kernel lists them, which decides between equal ones.
+    /// - Parameter routes: In the kernel's order, which decides between equal ones.
     package static func best(of routes: [DefaultRoute], _ roles: LinkRoles) -> DefaultRoute? {
         struct Table: Hashable {
             let table: UInt32
@@ -115,18 +115,18 @@ package struct DefaultRoute: Hashable, Sendable {
     }
 }
 
-/// A route as `RTM_NEWROUTE` describes it, with what it leads to still to be looked up, perhaps.
+/// A route as `RTM_NEWROUTE` describes it. The links of its nexthop object may still be unknown.
 struct RouteMessage {
     /// A prefix of 0 is everywhere.
     let destinationLength: UInt8
     private(set) var route: DefaultRoute
-    /// Where the route names a nexthop object instead of links.
+    /// Set if the route names a nexthop object instead of links.
     private(set) var nexthop: UInt32?
 
     /// From a route message's payload: `struct rtmsg` and attributes.
     ///
-    /// `nil` for one that ordinary packets of this machine don't take: another type of service or source, the table of
-    /// local addresses, a cached answer, `throw`, or a link that is down.
+    /// `nil` for a route that ordinary packets of this machine don't take: another type of service or source, the table
+    /// of local addresses, a cached answer, `throw`, or a link that is down.
     init?(payload: UnsafeRawBufferPointer) {
         guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self),
             let destinationLength = payload.loadInteger(at: 1, as: UInt8.self),
@@ -165,11 +165,11 @@ struct RouteMessage {
             // ICMPV6_ROUTER_PREF_… of linux/icmpv6.h: 1 is high, 3 is low.
             route.preference = value.first == 1 ? 1 : value.first == 3 ? -1 : 0
         case RouteAttribute.nexthop: nexthop = value.loadInteger(at: 0, as: UInt32.self)
-        default: break  // Gateways, preferred sources and metrics don't say which link it is.
+        default: break  // Gateways, preferred sources and metrics don't name a link.
         }
     }
 
-    /// Names the links of the nexthop object that the route leads to, or the object if that leads nowhere.
+    /// Adds the links of the route's nexthop object, or notes the object if it leads nowhere.
     func resolved(_ nexthops: [UInt32: Nexthop]) -> RouteMessage {
         guard route.links.isEmpty, let nexthop else { return self }
         var message = self
@@ -178,13 +178,13 @@ struct RouteMessage {
         return message
     }
 
-    /// Whether its links are still to be found among the nexthop objects.
+    /// Whether its links must be looked up among the nexthop objects.
     var needsNexthops: Bool { route.links.isEmpty && nexthop != nil }
 
     /// `RTM_F_CLONED` of linux/rtnetlink.h: a cached answer, no route.
     private static let clonedFlag: UInt32 = 0x200
 
-    /// The links of next hops that work, by `struct rtnexthop` of linux/rtnetlink.h.
+    /// The links of working next hops, by `struct rtnexthop` of linux/rtnetlink.h.
     private static func links(ofHops hops: UnsafeRawBufferPointer) -> [UInt32] {
         var rest = hops
         var links: [UInt32] = []

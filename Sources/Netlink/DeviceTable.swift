@@ -3,14 +3,14 @@ import Glibc
 
 /// Counters from `/proc/net/dev`, which the kernel shows without its RTNL lock.
 ///
-/// It is slower than the routing socket, and names links instead of numbering them: numbers are asked for before and after,
-/// so that a link that changes its name meanwhile is left out.
+/// It is slower than the routing socket, and has names of links instead of numbers. The numbers are looked up before
+/// and after, to leave out a link that changes its name meanwhile.
 struct DeviceTable: ~Copyable {
     private let descriptor: CInt
 
-    /// `nil` when there is no `/proc`.
+    /// `nil` if there is no `/proc`.
     init?() {
-        // Of the thread's namespace, which may be another than the process' in tests.
+        // The thread's namespace; in tests it may differ from the process's.
         descriptor = open("/proc/thread-self/net/dev", O_RDONLY | O_CLOEXEC)
         if descriptor < 0 { return nil }
     }
@@ -20,7 +20,7 @@ struct DeviceTable: ~Copyable {
     }
 
     /// - Parameter socket: Any socket of the same namespace.
-    /// - Returns: `nil` when the file can't be read.
+    /// - Returns: `nil` if the file can't be read.
     func counters(_ socket: CInt) -> [LinkCounters]? {
         guard let before = rows() else { return nil }
         let indices = Dictionary(
@@ -46,11 +46,11 @@ struct DeviceTable: ~Copyable {
         }
     }
 
-    /// The rows of the table: behind each name and a colon 16 numbers, of which the first is bytes received and the ninth
-    /// bytes sent (`dev_seq_printf_stats` of net/core/net-procfs.c). The two lines of the head have no colon.
+    /// The rows of the table. Each has a name, a colon and 16 numbers: the first is bytes received, the ninth bytes
+    /// sent (`dev_seq_printf_stats` of net/core/net-procfs.c). The two lines of the head have no colon.
     static func rows(of text: [UInt8]) -> [Row] {
         text.split(separator: UInt8(ascii: "\n")).compactMap { line in
-            // A name may have colons of its own, from the time of alias devices; numbers have none.
+            // A name may have colons, from the time of alias devices; numbers have none.
             guard let colon = line.lastIndex(of: UInt8(ascii: ":")) else { return nil }
             let numbers = line[line.index(after: colon)...].split(separator: UInt8(ascii: " ")).map {
                 UInt64(String(decoding: $0, as: UTF8.self))

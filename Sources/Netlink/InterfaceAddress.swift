@@ -12,7 +12,7 @@ package struct InterfaceAddress: Hashable, Sendable {
     package var family: Family
     /// In text form, without a prefix length: `192.0.2.7`, `2001:db8::7`.
     package var text: String
-    /// What else tells it from others of its link: a link may have the same address with several prefixes, and peers.
+    /// With `peer`, it distinguishes addresses of a link: one may be there with several prefixes and peers.
     package var prefixLength: UInt8
     package var peer: [UInt8]
 
@@ -26,7 +26,7 @@ package struct InterfaceAddress: Hashable, Sendable {
 
     /// From an address message's payload: `struct ifaddrmsg` and attributes. `nil` for other families.
     ///
-    /// On a point-to-point link `IFA_ADDRESS` is the peer's, so `IFA_LOCAL` goes before it (linux/if_addr.h).
+    /// On a point-to-point link `IFA_ADDRESS` is the peer's, so `IFA_LOCAL` takes precedence (linux/if_addr.h).
     package init?(payload: UnsafeRawBufferPointer) {
         guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self),
             let prefixLength = payload.loadInteger(at: 1, as: UInt8.self),

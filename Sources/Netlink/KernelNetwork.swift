@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// The kernel's view of the network: links and their counters, addresses, default routes, and what happens to them.
+/// The kernel's view of the network: links and their counters, addresses, default routes, and events.
 ///
 /// Used by one thread at a time. No call waits longer for the kernel than ``patienceMilliseconds``.
 package final class KernelNetwork {
@@ -14,13 +14,13 @@ package final class KernelNetwork {
         case links
     }
 
-    /// How often messages were lost or a list changed while it was read, so that it was read again.
+    /// How often messages were lost, or a list was read again because it changed during the reading.
     package var overruns: UInt64 { eventOverruns + listOverruns }
     /// How long an answer may take.
     package var patienceMilliseconds = 30_000
     /// The namespace that is read; see `Epoch`.
     package let networkNamespace: UInt64
-    /// Whether the counters that were read last came from `/proc/net/dev`, as the kernel had no time for another answer.
+    /// Whether the last counters came from `/proc/net/dev`, because the kernel was too busy for another answer.
     package private(set) var isBusy = false
 
     private let worker: KernelWorker
@@ -38,9 +38,9 @@ package final class KernelNetwork {
     package init(counterSource: CounterSource = .statistics) throws(NetlinkError) {
         linkEvents = try NetlinkSocket(groups: [RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])
         routeEvents = try NetlinkSocket(groups: [RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE])
-        // Routers learn thousands of routes; only default ones matter. Without the filter they are passed over later.
+        // Routers learn thousands of routes; only default ones matter. Without the filter, others are skipped later.
         _ = netusage_filter_default_routes(routeEvents.descriptor)
-        // What else decides where packets go. Nexthop objects take routes with them that no event reports.
+        // Other things decide about routes, too. Nexthop objects remove routes that no event reports.
         decisionEvents = try NetlinkSocket(
             groups: [RTNLGRP_IPV4_RULE], optionalGroups: [RTNLGRP_IPV6_RULE, RTNLGRP_NEXTHOP])
         let queries = try KernelQueries()
@@ -56,11 +56,10 @@ package final class KernelNetwork {
 
     // MARK: - Lists
 
-    /// Reads the counters of all links, the namespace's own and no others, into `counters`.
+    /// Reads the counters of all links of the namespace into `counters`; from `/proc/net/dev` if the kernel is busy.
     ///
-    /// Where the kernel is busy they come from `/proc/net/dev`.
     ///
-    /// - Throws: `NetlinkError`; then `counters` is as before.
+    /// - Throws: `NetlinkError`; then `counters` is unchanged.
     package func readCounters(into counters: inout [LinkCounters]) throws(NetlinkError) {
         do {
             counters = try readCounters()
@@ -100,23 +99,23 @@ package final class KernelNetwork {
         try ask(.addresses) { queries throws(NetlinkError) in try queries.addresses() }
     }
 
-    /// The route that packets to the rest of the world take; `nil` if there is none.
+    /// The route of packets to the rest of the world; `nil` if there is none.
     ///
     /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
     package func defaultRoute(_ roles: DefaultRoute.LinkRoles) throws(NetlinkError) -> DefaultRoute? {
         try ask(.route) { queries throws(NetlinkError) in try queries.defaultRoute(roles) }
     }
 
-    /// The default routes of all tables and both families, those that refuse packets among them.
+    /// The default routes of all tables and both families, including those that refuse packets.
     ///
     /// - Throws: `NetlinkError`; `.busy` when the kernel doesn't answer in time.
     package func defaultRoutes() throws(NetlinkError) -> [DefaultRoute] {
         try ask(.route) { queries throws(NetlinkError) in try queries.defaultRoutes() }
     }
 
-    /// Does something that needs the kernel's lock, too, on the thread that waits for it.
+    /// Does something else that needs the kernel's lock, on the thread that waits for it.
     ///
-    /// - Returns: `nil` when it takes too long.
+    /// - Returns: `nil` if it takes too long.
     package func behindTheLock<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value? {
         // The only error is that it takes too long.
         try? ask(.other) { _ throws(NetlinkError) in body() }
@@ -126,13 +125,13 @@ package final class KernelNetwork {
         case counters, links, addresses, route, other
     }
 
-    /// What the kernel's work for each question took last: long lists take longer than anybody waits for a lock.
+    /// How long the kernel last worked for each question: long lists take longer than the patience for a lock.
     private final class Effort: Sendable {
         private let milliseconds = Mutex<[Question: Int]>([:])
 
         func of(_ question: Question) -> Int { milliseconds.withLock { $0[question] ?? 0 } }
 
-        /// Measures by the thread's own time: to wait for a lock takes none of it.
+        /// Measures the thread's own time, without waiting for a lock.
         func measure<Value>(_ question: Question, _ body: () -> Value) -> Value {
             let before = Self.threadMilliseconds()
             defer {
@@ -149,7 +148,7 @@ package final class KernelNetwork {
         }
     }
 
-    /// Longer than this nothing is waited for, however long it took before.
+    /// The longest wait, however long an answer took before.
     private static let longestPatienceMilliseconds = 2000
 
     private func ask<Value: Sendable>(
@@ -176,7 +175,7 @@ package final class KernelNetwork {
 
     // MARK: - Events
 
-    /// Something that happened to the network.
+    /// An event of the network.
     package enum Event: Sendable {
         /// A link is new, or something about it changed. Its counters are no reading.
         case linkChanged(Link)
@@ -184,13 +183,13 @@ package final class KernelNetwork {
         case linkRemoved(Link)
         case addressAdded(InterfaceAddress)
         case addressRemoved(InterfaceAddress)
-        /// A default route changed, or what else decides where packets go.
+        /// A default route changed, or something else that decides where packets go.
         case defaultRouteChanged
-        /// Events were lost: what the lists say now is all that can be known.
+        /// Events were lost, so the lists must be read again.
         case lost
     }
 
-    /// Hands over what has happened since the last call, in order; routes come last. Doesn't wait.
+    /// Hands over the events since the last call, in order; routes come last. Doesn't wait.
     ///
     /// - Throws: `NetlinkError` when the socket itself fails.
     package func drainEvents(_ body: (Event) -> Void) throws(NetlinkError) {
@@ -205,7 +204,7 @@ package final class KernelNetwork {
             }
         }
         try drain(routeEvents, body) { message in
-            // struct rtmsg: the second byte is the length of the destination's prefix.
+            // The second byte of struct rtmsg is the length of the destination's prefix.
             message.payload.loadInteger(at: 1, as: UInt8.self) == 0 ? .defaultRouteChanged : nil
         }
         try drain(decisionEvents, body) { _ in .defaultRouteChanged }

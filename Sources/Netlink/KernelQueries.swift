@@ -3,10 +3,10 @@ import Glibc
 
 /// Asks the kernel through the routing socket, and waits for its answers. Used by one thread at a time.
 ///
-/// Most answers need the kernel's lock of all network configuration (RTNL), which another program may hold for seconds:
+/// Most answers need the kernel's lock of all network configuration (RTNL). Another program may hold it for seconds,
 /// see ``KernelWorker``.
 final class KernelQueries {
-    /// How often a list changed while it was read, so that it was read again.
+    /// How often a list was read again, because it changed during the reading.
     private(set) var overruns: UInt64 = 0
     private let socket: NetlinkSocket
 
@@ -18,7 +18,7 @@ final class KernelQueries {
     /// The namespace that is read; see `Epoch`.
     var networkNamespace: UInt64 { socket.networkNamespace }
 
-    /// The counters of all links, the namespace's own and no others.
+    /// The counters of all links of the namespace.
     func counters(from source: KernelNetwork.CounterSource, capacity: Int) throws(NetlinkError) -> [LinkCounters] {
         switch source {
         case .statistics:
@@ -52,11 +52,11 @@ final class KernelQueries {
 
     // MARK: - Routes
 
-    /// The route that packets to the rest of the world take.
+    /// The route of packets to the rest of the world.
     ///
-    /// The kernel itself is asked: its answer goes by rules, tables, metrics, preferences, types of service, nexthop
-    /// objects and whether routers answer. Only where that leads into a tunnel, or nowhere, the lists of routes tell
-    /// which link carries the tunnel, or which one special packets take.
+    /// It asks the kernel, which considers rules, tables, metrics, preferences, types of service, nexthop objects and
+    /// whether routers answer. Only if that leads into a tunnel, or nowhere, it reads the lists of routes, to find the
+    /// link that carries the tunnel, or the one that special packets take.
     func defaultRoute(_ roles: DefaultRoute.LinkRoles) throws(NetlinkError) -> DefaultRoute? {
         var answers: [DefaultRoute] = []
         var isClear = true
@@ -74,9 +74,9 @@ final class KernelQueries {
         return DefaultRoute.best(of: try defaultRoutes() + answers, roles)
     }
 
-    /// Addresses that stand for the internet, those of each half together: the kernel is asked for the route to each, and
-    /// nothing is sent there. Hardly anybody has a route for those of documentation (RFC 5737, 3849, 9637) alone; some
-    /// others follow, as a router may refuse the first ones. All of IPv6's are in one half.
+    /// Addresses that stand for the internet, grouped by half of the address space. It asks the kernel for the route to
+    /// each, and sends nothing. Hardly anybody routes documentation addresses (RFC 5737, 3849, 9637) on their own; some
+    /// others follow, because a router may refuse the first ones. IPv6 has one half only.
     private static let farAddresses: [CInt: [[[UInt8]]]] = [
         AF_INET: [
             [[192, 0, 2, 1], [198, 51, 100, 1], [203, 0, 113, 1], [193, 0, 0, 1]], [[12, 0, 0, 1], [17, 0, 0, 1]],
@@ -95,8 +95,8 @@ final class KernelQueries {
         case linkDown
     }
 
-    /// The route that the kernel takes for addresses far away, if that is one for everywhere. Some tunnels take everything by
-    /// two routes, each for half of all addresses; and each half may lead over another link.
+    /// The kernel's route to far addresses, if it is one to everywhere. Some tunnels have two routes, one for each half
+    /// of all addresses, and the halves may lead over different links.
     private func answer(for family: CInt) throws(NetlinkError) -> Answer {
         var halves: [DefaultRoute] = []
         for addresses in Self.farAddresses[family] ?? [] {
@@ -127,11 +127,12 @@ final class KernelQueries {
                 }
             } catch {
                 guard case .refused(let reason) = error.code else { throw error }
-                // Most likely there is no route at all, unless a rule or a `throw` is for this address: one more tells.
+                // Most likely there is no route at all. One more is tried, because a rule or a `throw` may be for this
+                // one.
                 if reason == ENETUNREACH { remaining = remaining.suffix(1) }
-                continue  // Refused by a route of its own; or a kernel without this family.
+                continue  // A route of its own refuses it, or the kernel lacks the family.
             }
-            if isLocal { continue }  // This machine has the address itself, as in a network for tests.
+            if isLocal { continue }  // The machine itself has the address, as in test networks.
             guard let message, let resolved = try resolved([message]).first, resolved.route.lostNexthop == nil else {
                 return .linkDown
             }
@@ -141,7 +142,7 @@ final class KernelQueries {
         return .none
     }
 
-    /// The default routes of all tables and both families, those that refuse packets or lead nowhere among them.
+    /// The default routes of all tables and both families, including those that refuse packets or lead nowhere.
     func defaultRoutes() throws(NetlinkError) -> [DefaultRoute] {
         var messages: [RouteMessage] = []
         for family in [AF_INET, AF_INET6] {
@@ -149,7 +150,8 @@ final class KernelQueries {
             let request = [UInt8(family)] + [UInt8](repeating: 0, count: 11)
             do {
                 messages += try dump(RTM_GETROUTE, request) {
-                    // The second byte of struct rtmsg: of a router's many routes only few are decoded.
+                    // The second byte of struct rtmsg is the prefix's length: few of a router's many routes are
+                    // decoded.
                     guard $0.type == UInt16(RTM_NEWROUTE), $0.payload.loadInteger(at: 1, as: UInt8.self) == 0 else {
                         return nil
                     }
@@ -194,7 +196,7 @@ final class KernelQueries {
         }
     }
 
-    /// `struct ifinfomsg` and, to be spared the counters, `IFLA_EXT_MASK` with `RTEXT_FILTER_SKIP_STATS`.
+    /// `struct ifinfomsg`; to leave out counters, `IFLA_EXT_MASK` with `RTEXT_FILTER_SKIP_STATS`.
     private static func linkRequest(withStatistics: Bool) -> [UInt8] {
         let header = [UInt8](repeating: 0, count: 16)
         return withStatistics ? header : header + [8, 0, 29, 0, 8, 0, 0, 0]

@@ -2,19 +2,18 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// A thread that asks the kernel, so that whoever needs the answer waits no longer than it wants to.
+/// A thread that asks the kernel, so that callers can limit how long they wait for an answer.
 ///
-/// The kernel answers most requests under one lock (RTNL) for all network configuration of the machine. While it takes
-/// down a namespace with hundreds of links, it holds that lock for seconds, and a thread that waits for it can't be
-/// interrupted.
+/// The kernel answers most requests under one lock (RTNL) for the whole network configuration. It holds this lock for
+/// seconds while it removes a namespace with hundreds of links. A thread that waits for the lock can't be interrupted.
 final class KernelWorker: Sendable {
     private let exchange = Exchange()
     private let threadID: pthread_t
-    /// The processor that the thread was last kept to; -1 when it was let go since, or never kept.
+    /// The processor that the thread is pinned to; -1 if it isn't pinned.
     private let processor = Atomic<CInt>(-1)
 
-    /// - Parameter queries: For the worker's thread alone from here on.
-    /// - Throws: `NetlinkError` when there is no thread to be had.
+    /// - Parameter queries: Only the worker's thread uses them from here on.
+    /// - Throws: `NetlinkError` if no thread can be started.
     init(_ queries: sending KernelQueries) throws(NetlinkError) {
         let thread = Unmanaged.passRetained(Body(queries, exchange))
         var id = pthread_t()
@@ -38,10 +37,10 @@ final class KernelWorker: Sendable {
         exchange.wake.signal()
     }
 
-    /// Has the thread do something, and waits for that.
+    /// Runs `body` on the thread and waits for the result.
     ///
-    /// - Throws: `NetlinkError`: what `body` throws; `.busy` when it takes longer than `milliseconds`, or the thread still
-    ///   waits for an earlier answer.
+    /// - Throws: `NetlinkError`: what `body` throws; `.busy` if it takes longer than `milliseconds`, or if the thread
+    ///   still waits for an earlier answer.
     func ask<Value: Sendable>(
         within milliseconds: Int, _ body: @escaping @Sendable (KernelQueries) throws(NetlinkError) -> Value
     ) throws(NetlinkError) -> Value {
@@ -61,20 +60,20 @@ final class KernelWorker: Sendable {
             return true
         }
         guard isFree else { throw busy() }
-        // The asking thread sleeps until the answer comes, so its processor is free and awake, with all of it in its caches.
-        // Left to itself the scheduler wakes another processor, which costs more than the answer.
+        // The asking thread sleeps until the answer comes, so its processor is free, awake, and has the data in its
+        // caches. The scheduler alone would wake another processor, which costs more than the answer.
         let last = processor.load(ordering: .relaxed)
         processor.store(netusage_keep_beside_me(threadID, last), ordering: .relaxed)
         exchange.wake.signal()
         let deadline = Self.now(plus: milliseconds)
         while true {
-            // A signal may be that of an earlier request, for which nobody waited.
+            // The signal may belong to an earlier request whose caller gave up.
             if let result = answer.result.withLock({ $0 }) { return try result.get() }
             if !exchange.done.wait(until: deadline) { throw busy() }
         }
     }
 
-    /// The processor that the thread is kept to may have no time for it, so it may run anywhere until the next question.
+    /// Unpins the thread until the next question, because its processor may have no time for it.
     private func busy() -> NetlinkError {
         processor.store(-1, ordering: .relaxed)
         netusage_keep_nowhere(threadID)
@@ -96,7 +95,7 @@ final class KernelWorker: Sendable {
     }
 
     private struct State {
-        /// Asks, and returns how to hand the answer over.
+        /// Asks, and returns a closure that hands over the answer.
         var job: (@Sendable (KernelQueries) -> () -> Void)?
         var isBusy = false
         var isEnding = false
@@ -108,7 +107,7 @@ final class KernelWorker: Sendable {
         let done = Semaphore()
     }
 
-    /// What the thread runs. A class, for it is handed over as a pointer.
+    /// What the thread runs. A class, because it is passed as a pointer.
     private final class Body {
         private let queries: KernelQueries
         private let exchange: Exchange
@@ -126,10 +125,10 @@ final class KernelWorker: Sendable {
                     return (state.job, state.isEnding)
                 }
                 if isEnding { return }
-                // A signal without a job: an earlier round took both it and the job.
+                // The signal has no job: an earlier round took both.
                 guard let job else { continue }
                 let handOver = job(queries)
-                // Who has the answer may ask again at once.
+                // The caller may ask again as soon as it has the answer.
                 exchange.state.withLock { $0.isBusy = false }
                 handOver()
                 exchange.done.signal()
@@ -138,9 +137,9 @@ final class KernelWorker: Sendable {
     }
 }
 
-/// A semaphore (sem_overview(7)): what one thread signals, another waits for.
+/// A semaphore (sem_overview(7)): one thread signals, another waits.
 private final class Semaphore: Sendable {
-    /// It is made for several threads at a time.
+    /// Several threads may use it at a time.
     nonisolated(unsafe) private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
     init() {

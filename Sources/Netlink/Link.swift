@@ -16,13 +16,13 @@ package struct Link: Hashable, Sendable {
     package var flags: UInt32
     /// `IF_OPER_…` of linux/if.h.
     package var operationalState: UInt8
-    /// The bridge, bond or other device that this one is a part of (`IFLA_MASTER`).
+    /// The bridge, bond or other device that this link is part of (`IFLA_MASTER`).
     package var master: UInt32?
-    /// The device of this namespace that carries what this one carries, as a VLAN's does (`IFLA_LINK`).
+    /// The device of this namespace that carries this link's bytes, as for a VLAN (`IFLA_LINK`).
     package var carrier: UInt32?
     /// `IFLA_PERM_ADDRESS` or `IFLA_ADDRESS`: arbitrary bytes, six for Ethernet. Some devices have none.
     package var hardwareAddress: [UInt8]
-    /// The counters in the message; a reading only in `RTM_DELLINK`.
+    /// The counters in the message; only in `RTM_DELLINK` they are a reading.
     package var counters: LinkCounters?
     /// Whether the link left for another network namespace; in `RTM_DELLINK` only.
     package var movedAway: Bool
@@ -61,7 +61,7 @@ package struct Link: Hashable, Sendable {
             take(type, value)
         }
         if name.isEmpty || index == 0 { return nil }
-        // A veth names its peer there, which carries nothing for it; others their own number, or one of another namespace.
+        // A veth names its peer, which doesn't carry its bytes. Others name themselves, or a link elsewhere.
         if isCarrierElsewhere || carrier == index || carrier == 0 || driverKind == "veth" { carrier = nil }
     }
 
@@ -82,11 +82,11 @@ package struct Link: Hashable, Sendable {
                 // IFLA_INFO_KIND of linux/if_link.h.
                 if type == 1 { driverKind = String(decoding: value.cString, as: UTF8.self) }
             }
-        default: break  // What else the kernel tells of a link isn't needed here.
+        default: break  // Other attributes aren't needed.
         }
     }
 
-    /// Whether the link can carry traffic: `IF_OPER_UP`, or running where the driver doesn't say (RFC 2863).
+    /// Whether the link can carry traffic: `IF_OPER_UP`, or running if the driver doesn't say (RFC 2863).
     package var isUp: Bool {
         let running = UInt32(IFF_UP.rawValue | IFF_RUNNING.rawValue)
         return operationalState == 6 || operationalState == 0 && flags & running == running
@@ -106,9 +106,9 @@ package struct Link: Hashable, Sendable {
         }
     }
 
-    /// Whether what the link carries is carried once more, inside other packets, by another link.
+    /// Whether another link carries this link's bytes again, inside other packets.
     ///
-    /// PPP isn't among them: it is how DSL and modems reach the provider.
+    /// PPP isn't a tunnel here: DSL and modems reach the provider with it.
     package var isTunnel: Bool { Self.tunnelKinds.contains(kind) }
 
     private static let tunnelKinds: Set<String> = [

@@ -1,6 +1,6 @@
 import CLinux
 
-/// What one link's 64-bit byte counters show.
+/// The values of one link's 64-bit byte counters.
 package struct LinkCounters: Hashable, Sendable {
     /// The link's number (`ifindex`).
     package var index: UInt32
@@ -15,7 +15,7 @@ package struct LinkCounters: Hashable, Sendable {
 
     /// From the payload of an `RTM_NEWSTATS` message: `struct if_stats_msg` and `IFLA_STATS_LINK_64`.
     ///
-    /// `nil` when the message holds no such counters.
+    /// `nil` if the message has no such counters.
     package init?(statsPayload payload: UnsafeRawBufferPointer) {
         guard let index = payload.loadInteger(at: 4, as: UInt32.self) else { return nil }
         var attributes = AttributeReader(payload, behind: 12)

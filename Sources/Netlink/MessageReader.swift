@@ -1,6 +1,6 @@
 import CLinux
 
-/// One message from the kernel's routing socket, as it stands in the receive buffer.
+/// One message from the kernel's routing socket, in the receive buffer.
 package struct NetlinkMessage {
     package let type: UInt16
     package let flags: UInt16
@@ -39,14 +39,14 @@ package struct MessageReader {
 
 /// Walks the attributes of a message. `struct rtattr` of linux/rtnetlink.h; attributes are aligned to 4 bytes.
 ///
-/// A length that leads outside ends the walk, as in the kernel's own `RTA_OK`.
+/// A length that leads outside the message ends the walk, as in the kernel's own `RTA_OK`.
 struct AttributeReader {
     private static let headerLength = 4
     /// `NLA_TYPE_MASK` of linux/netlink.h: the upper two bits are flags.
     private static let typeMask: UInt16 = 0x3FFF
     private var rest: UnsafeRawBufferPointer
 
-    /// - Parameter offset: The length of the fixed part that the attributes stand behind.
+    /// - Parameter offset: The length of the fixed part before the attributes.
     init(_ payload: UnsafeRawBufferPointer, behind offset: Int = 0) {
         let start = min(payload.count, aligned(offset))
         rest = UnsafeRawBufferPointer(rebasing: payload[start...])

@@ -1,4 +1,4 @@
-/// A failure of the kernel's routing socket, for people.
+/// A failure of the kernel's routing socket, with a message for people.
 package struct NetlinkError: Error, CustomStringConvertible, Sendable {
     package enum Code: Sendable, Equatable {
         /// A system call failed with this `errno`.
@@ -9,7 +9,7 @@ package struct NetlinkError: Error, CustomStringConvertible, Sendable {
         case overrun
         /// The list changed while it was dumped, again and again.
         case interrupted
-        /// The kernel sent what isn't a message.
+        /// The kernel sent something that isn't a message.
         case malformed
         /// The kernel doesn't answer in time: another program holds its lock.
         case busy

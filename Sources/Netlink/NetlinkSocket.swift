@@ -1,9 +1,9 @@
 import CLinux
 import Glibc
 
-/// A routing socket in the network namespace that the process was in when it was opened. Used by one thread at a time.
+/// A routing socket in the network namespace of the thread that opens it. Used by one thread at a time.
 final class NetlinkSocket {
-    /// What the kernel fills at most with one message of a dump (`netlink_dump` of net/netlink/af_netlink.c).
+    /// The most that the kernel puts into one message of a dump (`netlink_dump` of net/netlink/af_netlink.c).
     private static let bufferLength = 32 * 1024
 
     let descriptor: CInt
@@ -12,8 +12,8 @@ final class NetlinkSocket {
     private var sequence: UInt32 = 0
 
     /// - Parameters:
-    ///   - groups: The multicast groups (`RTNLGRP_…`) to listen to; then receiving doesn't block.
-    ///   - optionalGroups: Groups that older kernels don't have.
+    ///   - groups: The multicast groups (`RTNLGRP_…`) to listen to. With any, receiving doesn't block.
+    ///   - optionalGroups: Groups that old kernels lack.
     /// - Throws: `NetlinkError`.
     init(groups: [rtnetlink_groups] = [], optionalGroups: [rtnetlink_groups] = []) throws(NetlinkError) {
         let mode =
@@ -29,7 +29,7 @@ final class NetlinkSocket {
             }
         }
         if bound != 0 { throw Self.systemError("a routing socket can't be bound") }
-        // Both may be missing in old kernels, which then check less and send more.
+        // Old kernels lack it; they check less and send more.
         set(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         if groups.isEmpty {
             setReceiveTimeout(seconds: 5)
@@ -38,7 +38,7 @@ final class NetlinkSocket {
             if !set(SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20) { set(SOL_SOCKET, SO_RCVBUF, 8 << 20) }
         }
         for group in groups where !set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Int32(group.rawValue)) {
-            throw Self.systemError("the routing events of group \(group.rawValue) can't be had")
+            throw Self.systemError("the routing events of group \(group.rawValue) can't be received")
         }
         for group in optionalGroups { set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Int32(group.rawValue)) }
     }
@@ -54,7 +54,7 @@ final class NetlinkSocket {
         return setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<CInt>.size)) == 0
     }
 
-    /// The kernel answers a request at once. That it takes long to take one is another matter: see ``KernelWorker``.
+    /// The kernel answers a request at once when it has taken it. That may take long, see ``KernelWorker``.
     private func setReceiveTimeout(seconds: Int) {
         var timeout = timeval(tv_sec: seconds, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
@@ -62,8 +62,8 @@ final class NetlinkSocket {
 
     /// Sends a request for a dump and hands each message of the answer to `body`.
     ///
-    /// - Parameter payload: What stands behind the message header.
-    /// - Throws: `NetlinkError`; `.interrupted` when the list changed meanwhile: what `body` got is incomplete then.
+    /// - Parameter payload: The bytes after the message header.
+    /// - Throws: `NetlinkError`; `.interrupted` if the list changed meanwhile, so that `body` got an incomplete one.
     func dump(type: UInt16, payload: [UInt8], _ body: (NetlinkMessage) -> Void) throws(NetlinkError) {
         sequence &+= 1
         try send(type: type, flags: UInt16(NLM_F_REQUEST) | UInt16(NLM_F_DUMP), payload: payload)
@@ -89,10 +89,10 @@ final class NetlinkSocket {
         }
     }
 
-    /// Sends a request for one thing, and decodes the answer.
+    /// Sends a request for one object, and decodes the answer.
     ///
-    /// - Returns: What `decode` makes of it.
-    /// - Throws: `NetlinkError`; `.refused` when there is no such thing.
+    /// - Returns: The result of `decode`.
+    /// - Throws: `NetlinkError`; `.refused` if there is no such object.
     func ask<Value>(
         type: UInt16, payload: [UInt8], _ decode: (NetlinkMessage) -> Value?
     ) throws(NetlinkError) -> Value? {
@@ -129,7 +129,7 @@ final class NetlinkSocket {
         }
     }
 
-    /// The next datagram from the kernel, valid until the next call; `nil` if there is none now, for a listening socket.
+    /// The next datagram from the kernel, valid until the next call; `nil` if a listening socket has none now.
     ///
     /// - Throws: `NetlinkError`; `.overrun` when messages were lost.
     func receive() throws(NetlinkError) -> UnsafeRawBufferPointer? {
@@ -149,7 +149,7 @@ final class NetlinkSocket {
                 default: throw Self.systemError("the kernel's answer can't be read")
                 }
             }
-            // Any process may send to a routing socket; only the kernel is number 0.
+            // Any process may send to a routing socket; only the kernel has number 0.
             if sender.nl_pid != 0 { continue }
             if count > buffer.count {
                 throw NetlinkError(
@@ -159,7 +159,7 @@ final class NetlinkSocket {
         }
     }
 
-    /// The namespace's number: its cookie, unique until the next boot, or before Linux 5.14 its inode.
+    /// The namespace's number: its cookie, which is unique until the next boot; before Linux 5.14, its inode.
     var networkNamespace: UInt64 {
         var cookie: UInt64 = 0
         var length = socklen_t(MemoryLayout<UInt64>.size)

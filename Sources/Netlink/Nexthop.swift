@@ -1,12 +1,12 @@
-/// A nexthop object: where routes that name it lead (linux/nexthop.h, since Linux 5.3).
+/// A nexthop object: the destination of routes that name it (linux/nexthop.h, since Linux 5.3).
 struct Nexthop: Hashable {
     let id: UInt32
-    /// The link that it leads out of; `nil` for a group, and for one that refuses packets.
+    /// The link that it leads out of; `nil` for a group, and for an object that refuses packets.
     private(set) var link: UInt32?
     /// The numbers of a group's members.
     private(set) var members: [UInt32] = []
 
-    /// From the payload of an `RTM_NEWNEXTHOP` message: `struct nhmsg` and attributes. `nil` for one whose link is down.
+    /// From the payload of an `RTM_NEWNEXTHOP` message: `struct nhmsg` and attributes. `nil` if its link is down.
     init?(payload: UnsafeRawBufferPointer) {
         guard let flags = payload.loadInteger(at: 4, as: UInt32.self), !RouteMessage.isDead(flags) else { return nil }
         var id: UInt32?
@@ -18,7 +18,7 @@ struct Nexthop: Hashable {
             case 2: members = Self.members(of: value)  // NHA_GROUP
             case 4: refuses = true  // NHA_BLACKHOLE
             case 5: link = value.loadInteger(at: 0, as: UInt32.self)  // NHA_OIF
-            default: break  // Gateways and encapsulations don't say which link it is.
+            default: break  // Gateways and encapsulations don't name a link.
             }
         }
         guard let id else { return nil }
@@ -31,7 +31,7 @@ struct Nexthop: Hashable {
         stride(from: 0, to: group.count, by: 8).compactMap { group.loadInteger(at: $0, as: UInt32.self) }
     }
 
-    /// The links that an object leads out of, each once. Groups have no groups among their members.
+    /// The links that an object leads out of, each once. A group has no groups as members.
     static func links(of id: UInt32, among nexthops: [UInt32: Nexthop]) -> [UInt32] {
         guard let nexthop = nexthops[id] else { return [] }
         var links: [UInt32] = []

@@ -1,15 +1,15 @@
 import Accounting
 
-/// What accounts are called.
+/// The names of accounts.
 package struct AccountNames {
-    /// The `device` label of the sum of all gone devices but the largest.
+    /// The `device` label of the sum of all gone devices except the largest.
     package static let otherLabel = "(other)"
 
     private let patterns: Set<String>
 
     /// - Parameters:
-    ///   - keys: The accounts that there are.
-    ///   - collapse: Under `devices` in the configuration.
+    ///   - keys: All accounts.
+    ///   - collapse: `devices.collapse` of the configuration.
     package init(_ keys: some Sequence<AccountKey>, collapse: [DevicePattern]) {
         patterns = keys.reduce(into: Set(collapse.lazy.filter { !$0.isLiteral }.map(\.text))) { patterns, key in
             if case .collapsed(let pattern) = key { patterns.insert(pattern) }
@@ -30,7 +30,7 @@ package struct AccountNames {
 }
 
 extension AccountKey {
-    /// For programs.
+    /// The kind of account, for programs.
     package var kind: String {
         switch self {
         case .uplink: "uplink"

@@ -2,7 +2,7 @@ import Accounting
 import CivilTime
 import FoundationEssentials
 
-/// Writes out what was carried, entry by entry, in memory that doesn't grow with it.
+/// Writes the history out, entry by entry. Its memory doesn't grow with the history.
 package struct Export<Reader: LedgerReader> {
     private let reader: Reader
     private let query: ExportQuery
@@ -10,7 +10,7 @@ package struct Export<Reader: LedgerReader> {
     private let span: UsageSpan
     private let accounts: [UsageBuilder.Chosen]
 
-    /// Takes a piece of what is written, and how much of all that is, from 0 to 1.
+    /// Takes a piece of output, and how much of the export is done, from 0 to 1.
     package typealias Sink = (_ bytes: [UInt8], _ share: Double) async throws -> Void
 
     /// - Throws: `UsageError` when the query makes no sense, `StoreError` when the ledger can't be read.
@@ -19,19 +19,19 @@ package struct Export<Reader: LedgerReader> {
         self.query = query
         basis = try await reader.basis()
         var span = try query.usage.span(by: basis.calendar, at: basis.now)
-        // Month and lifetime of a moment are sums of all days before.
+        // Month and lifetime at a moment are sums of all days before.
         let history = try await reader.days(from: .earliest, everybody: true)
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
         accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
         if span.isEmpty {
-            // Nothing; a whole day would be something.
+            // An empty span must not become a whole day.
         } else if query.grain == .day, !span.isWholeDays {
-            // Days are told whole.
+            // Days are exported whole.
             span.until = span.calendar.span(ofDay: span.lastDay).upperBound
             span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
             span.isWholeDays = true
         } else if query.format == .openmetrics {
-            // The first day's totals are of all of it.
+            // The first day's totals need the whole day.
             span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
         }
         span.begin(with: accounts.compactMap(\.entry.first).min(), meteredFrom: history.meteredFrom)
@@ -84,7 +84,7 @@ package struct Export<Reader: LedgerReader> {
 
     private typealias EntryBody = (_ entry: Entry, _ share: Double) async throws -> Void
 
-    /// Entries with bytes, by time, then the uplink, then devices by name.
+    /// Entries with bytes, by time; at the same time the uplink first, then devices by name.
     private func forEachEntry(_ body: EntryBody) async throws {
         guard let since = span.since, !span.isEmpty else { return }
         if span.isWholeDays { return try await forEachDay(body) }
@@ -106,7 +106,7 @@ package struct Export<Reader: LedgerReader> {
             guard let place = order[row.key] else { return }
             if !slot.contains(row.start) {
                 try await close()
-                // It begins where the previous one ended, also where the clock goes on or back by half an hour.
+                // It begins where the previous one ended, even if the clock is set by half an hour.
                 let start = max(slots.start(ofSlotAt: row.start), slot.upperBound)
                 slot = start..<min(slots.end(ofSlotAt: row.start), max(span.until, row.start.adding(seconds: 1)))
             }

@@ -1,7 +1,7 @@
 import Accounting
 import CivilTime
 
-/// What is to be written out for other programs.
+/// What to export for other programs.
 package struct ExportQuery: Codable, Sendable {
     package enum Format: String, Codable, CaseIterable, Sendable {
         /// RFC 4180.
@@ -23,9 +23,9 @@ package struct ExportQuery: Codable, Sendable {
         package var name: String
         package var value: String
 
-        /// `name=value`; `nil` if it isn't a label's name, or one that is taken: `device`, and those that begin with `__`.
+        /// `name=value`; `nil` if the name isn't a label's, or is taken: `device`, and names that begin with `__`.
         package init?(_ text: String) {
-            // By bytes: a mark may stand on the sign.
+            // By bytes: a combining mark may follow the sign.
             let parts = text.utf8.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
             let name = Array(parts[0])
             func isLetter(_ byte: UInt8) -> Bool { (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7A || byte == 0x5F }
@@ -42,7 +42,7 @@ package struct ExportQuery: Codable, Sendable {
             self.value = value
         }
 
-        /// Those of the scrape configuration in the README, so that exported series go on where scraped ones begin.
+        /// The labels of the scrape configuration in the README, so that scraped series continue the exported ones.
         package static let standard = [Label("instance", "localhost:10073"), Label("job", "netusage")]
     }
 
@@ -52,12 +52,12 @@ package struct ExportQuery: Codable, Sendable {
     package var until: String?
     /// Names or patterns; all if there are none.
     package var devices: [String] = []
-    /// Whether a span without any time in it is an error.
+    /// Whether an empty span is an error.
     package var refusesNoTime = false
-    /// Of each series, for OpenMetrics.
+    /// The labels of each series.
     package var labels = Label.standard
 
-    /// Sets a label; one of the same name goes.
+    /// Sets a label, and removes one of the same name.
     package mutating func set(_ label: Label) {
         labels.removeAll { $0.name == label.name }
         labels.append(label)
@@ -68,7 +68,7 @@ package struct ExportQuery: Codable, Sendable {
         self.grain = grain
     }
 
-    /// How finely a format is cut unless something else is asked for.
+    /// The grain of a format unless another one is asked for.
     package static func standardGrain(of format: Format) -> UsageQuery.Grain {
         format == .openmetrics ? .fiveMinutes : .day
     }

@@ -1,12 +1,11 @@
 import Accounting
 import CivilTime
 
-/// The CSV that `netusage export` writes and `netusage import csv` reads (RFC 4180): a row for what an account carried in a
-/// span of time.
+/// The CSV of `netusage export` and `netusage import csv` (RFC 4180). A row has an account's bytes in a span of time.
 package enum HistoryCSV {
     package static let header = "start,end,device,kind,received_bytes,transmitted_bytes"
 
-    /// In seconds. Rows are local days at most; where a zone left a date out, or had one twice, two.
+    /// In seconds. A row is at most a local day, or two if a zone skipped or repeated a date.
     private static let longestRow: Int64 = 49 * 3600
 
     /// Why a row makes no sense, for people.
@@ -25,7 +24,7 @@ package enum HistoryCSV {
         "\(start),\(end),\(field(name)),\(kind),\(total.received),\(total.transmitted)\r\n"
     }
 
-    /// A field, in quotes where it has to be.
+    /// A field, in quotes if it needs them.
     private static func field(_ text: String) -> String {
         let isPlain = text.utf8.allSatisfy { ![UInt8(ascii: ","), UInt8(ascii: "\""), 13, 10].contains($0) }
         if isPlain { return text }
@@ -35,7 +34,7 @@ package enum HistoryCSV {
 
     // MARK: - Reading
 
-    /// The fields of a line; no name has the end of a line in it.
+    /// The fields of a line. No name contains a line end.
     package static func fields(_ line: String) -> [String] {
         var fields: [[UInt8]] = [[]]
         var isQuoted = false
@@ -43,7 +42,7 @@ package enum HistoryCSV {
         for byte in line.utf8 {
             switch byte {
             case UInt8(ascii: "\""):
-                // A second one right behind the first stands for itself.
+                // A quote right after another one stands for itself.
                 if !isQuoted, previous == byte { fields[fields.count - 1].append(byte) }
                 isQuoted.toggle()
             case UInt8(ascii: ",") where !isQuoted: fields.append([])
@@ -54,14 +53,14 @@ package enum HistoryCSV {
         return fields.map { String(decoding: $0, as: UTF8.self) }
     }
 
-    /// The account of a row, and what it carried.
+    /// The account of a row, and its bytes.
     ///
     /// - Throws: `RowError`.
     package static func row(_ fields: [String]) throws(RowError) -> (AccountKey, ImportedAccount.Slot) {
         func problem(_ text: String) -> RowError { RowError(description: text) }
         func time(_ place: Int, _ name: String) throws(RowError) -> Timestamp {
             let text = fields[place]
-            // Without the offset nobody knows when it was: a spreadsheet may have dropped it.
+            // Without an offset the time is ambiguous. A spreadsheet may have dropped it.
             let hasOffset = text.dropFirst(11).contains { "+-Zz".contains($0) }
             let moment = hasOffset ? LocalCalendar.utc.moment(text, at: .earliest) : nil
             if let moment, moment >= Timestamp(secondsSinceEpoch: 0) { return moment }

@@ -9,7 +9,7 @@ package func sizeText(_ bytes: UInt64) -> String {
     return "\(bytes) B"
 }
 
-/// A number that isn't negative, rounded to so many decimals; one that is larger than can be counted is cut.
+/// A non-negative number, rounded to this many decimals; a larger one than fits is cut.
 package func decimalText(_ number: Double, decimals: Int = 2) -> String {
     var scale = 1.0
     for _ in 0..<decimals { scale *= 10 }

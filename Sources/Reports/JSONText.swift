@@ -1,13 +1,13 @@
 import Accounting
 import FoundationEssentials
 
-/// Reports as programs get them: keys in snake case and in order, on one line unless `isPretty`.
+/// A report for programs: keys in snake case and in order, on one line unless `isPretty`.
 package func json(_ report: some Encodable, isPretty: Bool = false) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
-    // Their values are all representable.
+    // All values of reports can be encoded.
     let encoded = (try? encoder.encode(report)).map(Array.init) ?? []
     return escapingInvisible(encoded)
 }
@@ -28,8 +28,8 @@ package func jsonString(_ text: String) -> String {
     return quoted + "\""
 }
 
-/// The same JSON with escapes for all that a terminal shows nothing for, or acts on. `JSONEncoder` has escapes for the
-/// control characters of ASCII only; outside of strings JSON is ASCII.
+/// The same JSON with escapes for everything that a terminal shows nothing for, or acts on. `JSONEncoder` escapes the
+/// control characters of ASCII only. Outside of strings JSON is ASCII.
 private func escapingInvisible(_ json: [UInt8]) -> [UInt8] {
     if json.allSatisfy({ $0 < 0x7F }) { return json }
     var text = ""
@@ -43,7 +43,7 @@ private func escapingInvisible(_ json: [UInt8]) -> [UInt8] {
     return Array(text.utf8)
 }
 
-/// `\u001b`; beyond 16 bits two of them, for the halves of UTF-16.
+/// `\u001b`; two of them beyond 16 bits, as in UTF-16.
 private func jsonEscape(_ scalar: Unicode.Scalar) -> String {
     UTF16.encode(scalar)?.map { unit in
         let hexadecimal = String(unit, radix: 16)

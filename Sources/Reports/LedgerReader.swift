@@ -1,29 +1,29 @@
 import Accounting
 import CivilTime
 
-/// Where reports get what the ledger has: from the daemon's meter and store, or from the file alone.
+/// The source of reports: the daemon's meter and store, or the ledger's file alone.
 package protocol LedgerReader {
-    /// The moment, and by which calendar reports go.
+    /// The moment of reports, and their calendar.
     func basis() async throws -> ReportBasis
 
     /// Every account's days from a date on.
     ///
-    /// - Parameter everybody: Whether accounts are wanted that have carried nothing for long.
+    /// - Parameter everybody: Whether to include accounts that have carried nothing for long.
     func days(from first: CivilDate, everybody: Bool) async throws -> DayHistory
 
-    /// Some buckets of a span of time, the first of it.
+    /// The first page of a span's buckets.
     ///
-    /// - Parameter only: Of this account alone; `nil` for all.
+    /// - Parameter only: The only account that is wanted; `nil` for all.
     func buckets(from start: Timestamp, before end: Timestamp, only: AccountKey?) async throws -> BucketPage
 }
 
-/// What a report goes by.
+/// The moment, calendar and classes that a report is made with.
 package struct ReportBasis: Sendable {
     package var now: Timestamp
-    /// Up to when everything is counted; `nil` if nothing was ever.
+    /// The moment up to which everything is counted; `nil` if nothing ever was.
     package var asOf: Timestamp?
     package var calendar: LocalCalendar
-    /// Under `devices` in the configuration.
+    /// `devices.collapse` of the configuration.
     package var collapse: [DevicePattern]
 
     package init(
@@ -40,11 +40,11 @@ package struct ReportBasis: Sendable {
 package struct BucketPage: Sendable {
     /// Ascending by time.
     package var rows: [BucketRow]
-    /// Up to where it goes, exclusive.
+    /// The end of the time that the page covers, exclusive.
     package var until: Timestamp
-    /// Buckets that start before aren't kept any more, or not all.
+    /// Some or all earlier buckets are deleted.
     package var keptFrom: Timestamp
-    /// The first bucket there is; of the days before nothing finer was ever known.
+    /// The start of the oldest bucket; for earlier days only sums are known.
     package var first: Timestamp
 
     /// How many rows are read at a time: some milliseconds' work, so that commits don't wait for long.
@@ -87,14 +87,14 @@ extension LedgerReader {
     }
 
     private func builder(_ query: UsageQuery, _ span: UsageSpan, _ basis: ReportBasis) async throws -> UsageBuilder {
-        // The sum of all days is known without any of them.
+        // The sum of all days needs no single day.
         let first = query.isLifetime ? .latest : span.firstDay
         let history = try await days(from: first, everybody: query.period == .all)
         do throws(UsageError) {
             return try UsageBuilder(query, span, history, collapse: basis.collapse)
         } catch {
             guard case .unknownDevice = error else { throw error }
-            // A device that is named may have carried nothing for long.
+            // The named device may have carried nothing for long.
             let everybody = try await days(from: first, everybody: true)
             return try UsageBuilder(query, span, everybody, collapse: basis.collapse)
         }

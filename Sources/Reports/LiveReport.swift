@@ -1,4 +1,4 @@
-/// What devices carry at this moment. Rates are those of the last sampling interval.
+/// What devices carry now. Rates are those of the last sampling interval.
 package struct LiveReport: Codable, Sendable {
     package struct Today: Codable, Sendable {
         package var receivedBytes: UInt64
@@ -19,12 +19,12 @@ package struct LiveReport: Codable, Sendable {
         package var name: String
         /// `uplink`, `device`, or `collapsed` for a class of devices.
         package var kind: String
-        /// What the kernel says the link is: `physical`, `bridge`, `wireguard` …; absent for what isn't one link.
+        /// The kind of link by the kernel: `physical`, `bridge`, `wireguard` …; absent if the account isn't one link.
         package var link: String?
         package var up: Bool
         /// Whether it carries the default route now.
         package var uplink: Bool
-        /// Empty where the configuration switches them off.
+        /// Empty if the configuration switches them off.
         package var addresses: [String]
         package var receiveBytesPerSecond: Double
         package var transmitBytesPerSecond: Double
@@ -57,7 +57,7 @@ package struct LiveReport: Codable, Sendable {
     package var online: Bool
     /// The uplink, then devices by name; only those that are there.
     package var accounts: [Account]
-    /// Why it isn't what a daemon says, if so.
+    /// Why the figures aren't from a daemon, if so.
     package var note: String?
 
     package init(asOf: String, online: Bool, accounts: [Account]) {

@@ -4,12 +4,12 @@ import Exposition
 
 /// The past as Prometheus would have scraped it, family by family and series by series, as OpenMetrics wants it.
 ///
-/// There are rates and the totals of periods, under the names and labels of `/metrics`. There are no counters: theirs are
-/// the kernel's, nobody knows what they were, and where others end and the real ones begin Prometheus would see a reset,
-/// and take all that the real ones show for carried in that moment.
+/// It has rates and the totals of periods, under the names and labels of `/metrics`. It has no counters: the kernel's
+/// past values aren't known. Where made-up ones ended and the real ones began, Prometheus would see a reset and add all
+/// that the real ones show.
 ///
-/// Rates come at every entry; totals at every full hour at the finest, for dashboards ask for them over hours. A day
-/// whose finer records aren't kept has its totals at its last second.
+/// Rates come at every entry; totals once an hour at most, because dashboards ask for them over hours. A day whose
+/// finer records aren't kept has its totals at its last second.
 struct OpenMetricsExport<Reader: LedgerReader> {
     let reader: Reader
     let basis: ReportBasis
@@ -18,11 +18,11 @@ struct OpenMetricsExport<Reader: LedgerReader> {
     let labels: [ExportQuery.Label]
     let accounts: [UsageBuilder.Chosen]
 
-    /// What series show of an account at a moment.
+    /// The values of an account at a moment.
     private struct Sample {
         var periods: PeriodTotals
         var lifetime: Total
-        /// The mean since the sample before; `nil` where that isn't known.
+        /// The mean since the previous sample; `nil` if it isn't known.
         var rate: Rate?
         var isFullHour: Bool
     }
@@ -74,22 +74,22 @@ struct OpenMetricsExport<Reader: LedgerReader> {
 
     // MARK: - Moments
 
-    /// A moment at which something is told, and since when.
+    /// A moment of samples, and the start of the time that they cover.
     private struct Tick {
         var start: Timestamp
         var end: Timestamp
         var isFullHour: Bool
-        /// Whether what was carried in it is known by its own records, not by its day.
+        /// Whether its bytes are known from buckets, not from the day.
         var isFine: Bool
     }
 
-    /// All moments in order: the last second of each day whose records aren't kept, then the ends of all entries.
+    /// All moments in order: the last second of each day whose finer records aren't kept, then the ends of all entries.
     private func moments(keptFrom: Timestamp) -> some Sequence<Tick> {
-        // The open five minutes aren't over: what they have is another thing for each series.
+        // The open five minutes still grow, so each series would show something else.
         let complete = basis.asOf.map { Bucket(containing: $0).start } ?? span.until
         let (calendar, end) = (span.calendar, min(span.until, complete))
         let slots = Slots(grain, calendar)
-        // The first day of which all is kept.
+        // The first day whose buckets are all kept.
         var fine = span.isWholeDays ? Timestamp.latest : calendar.start(of: calendar.day(containing: keptFrom))
         if fine < keptFrom { fine = calendar.span(ofDay: calendar.day(containing: keptFrom)).upperBound }
         return sequence(state: span.since ?? span.until) { (start: inout Timestamp) -> Tick? in
@@ -97,7 +97,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
             let from = start
             if from < fine {
                 start = calendar.span(ofDay: calendar.day(containing: from)).upperBound
-                // What the open day has by now isn't what it had then.
+                // The bytes of an open day aren't those of its end.
                 if start > end { return nil }
                 return Tick(start: from, end: start.adding(seconds: -1), isFullHour: true, isFine: false)
             }
@@ -120,7 +120,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
             if window?.daySpan.contains(tick.end) != true {
                 window = PeriodWindow(span.calendar, at: tick.end)
                 carried = .zero
-                // An entry that ends with its day belongs to that one.
+                // An entry that ends at midnight belongs to the day before.
                 if let window { days.open(window) }
             }
             guard let window else { continue }
@@ -152,7 +152,7 @@ private struct DaySums {
     private(set) var month = Total.zero
     private(set) var previousDay = Total.zero
     private(set) var previousMonth = Total.zero
-    /// All of them.
+    /// All days before the open one.
     private(set) var before = Total.zero
     private var next = 0
 
@@ -195,7 +195,7 @@ private struct BucketRows<Reader: LedgerReader> {
         self.until = until
     }
 
-    /// What was carried in a span; spans come in order.
+    /// The bytes of a span; spans come in order.
     mutating func total(from start: Timestamp, before end: Timestamp) async throws -> Total {
         var total = Total.zero
         while true {
@@ -213,7 +213,7 @@ private struct BucketRows<Reader: LedgerReader> {
     }
 }
 
-/// Gathers what is written into pieces. A class, for closures that wait fill it.
+/// Gathers the output in pieces. A class, because asynchronous closures fill it.
 private final class PieceWriter<Reader: LedgerReader> {
     private var writer = ExpositionWriter()
     private let sink: Export<Reader>.Sink
@@ -237,7 +237,7 @@ private final class PieceWriter<Reader: LedgerReader> {
         writer.sample(labels, value)
     }
 
-    /// Passes on what was written if it is enough for a piece.
+    /// Passes the output on if it is enough for a piece.
     func passOn(_ share: Double) async throws {
         if writer.byteCount >= Self.pieceBytes { try await passOnAll(share) }
     }
@@ -255,7 +255,7 @@ private final class PieceWriter<Reader: LedgerReader> {
 }
 
 extension TrafficFamily {
-    /// Whether it is known what it was.
+    /// Whether its past is known.
     fileprivate var hasPast: Bool {
         switch value {
         case .rate, .total: true

@@ -1,19 +1,18 @@
 import Accounting
 import CivilTime
 
-/// The plans as they are at one moment, for commands and programs. Bytes are integers, times RFC 3339 with the offset of
-/// the plan's zone.
+/// The plans at one moment, for commands and programs. Times are RFC 3339 with the offset of the plan's zone.
 package struct PlansReport: Codable, Sendable {
     package var quotas: [QuotaReport]
     package var rateLimits: [RateLimitReport]
     package var committedRates: [CommittedRateReport]
-    /// Up to when everything is counted; absent if nothing was ever.
+    /// The moment up to which everything is counted; absent if nothing ever was.
     package var meteredUntil: String?
-    /// Why it is the ledger's last commit and not what a daemon says now, if so.
+    /// Why the figures are from the ledger's last commit and not from a daemon, if so.
     package var note: String?
-    /// Whether no daemon does, and the figures are old.
+    /// Whether no daemon runs, and the figures are old.
     package var isStale = false
-    /// Where the plans are from, for people.
+    /// The source of the plans, for people.
     package var configuration = daemonsConfiguration
 
     /// Notes which plans count nothing.
@@ -33,10 +32,10 @@ package struct PlansReport: Codable, Sendable {
 
     package static let daemonsConfiguration = "the daemon's configuration"
 
-    /// Whether there is nothing to tell of.
+    /// Whether there are no plans.
     package var isEmpty: Bool { quotas.isEmpty && rateLimits.isEmpty && committedRates.isEmpty }
 
-    /// - Parameter calendars: For the zones of all cycles.
+    /// - Parameter calendars: The calendars of all cycles' zones.
     package init(_ book: PlanBook, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp) {
         quotas = book.quotaStates(at: now).map { state in
             QuotaReport(state, calendar: calendars[state.quota.cycle.timezone] ?? .utc, at: now)
@@ -49,7 +48,7 @@ package struct PlansReport: Codable, Sendable {
     }
 }
 
-/// A rate limit as it is now; it is known to a running daemon only.
+/// The state of a rate limit. Only a running daemon knows it.
 package struct RateLimitReport: Codable, Sendable {
     package var name: String
     package var count: [String]
@@ -72,7 +71,7 @@ package struct RateLimitReport: Codable, Sendable {
     }
 }
 
-/// A committed rate as it is now, and what its cycles before have given.
+/// The figures of a committed rate now, and of its earlier cycles.
 package struct CommittedRateReport: Codable, Sendable {
     package struct Cycle: Codable, Sendable {
         package var cycleStart: String
@@ -90,7 +89,7 @@ package struct CommittedRateReport: Codable, Sendable {
     package var cycle: String
     package var open: Cycle
     package var burstRemainingSeconds: Int64
-    /// The cycles before, the last one first.
+    /// Earlier cycles, the last one first.
     package var closed: [Cycle]
     /// Why it counts nothing, if so.
     package var problem: String?
@@ -115,7 +114,7 @@ package struct CommittedRateReport: Codable, Sendable {
     }
 }
 
-/// A quota as it is at one moment.
+/// The figures of a quota at one moment.
 package struct QuotaReport: Codable, Sendable {
     package struct Threshold: Codable, Sendable {
         /// The share of the limit, as `0.8`.
@@ -127,7 +126,7 @@ package struct QuotaReport: Codable, Sendable {
     }
 
     package struct Cost: Codable, Sendable {
-        /// Rounded to what the currency has, as `"514.00"`.
+        /// Rounded to the currency's decimals, as `"514.00"`.
         package var amount: String
         package var currency: String
     }
@@ -141,17 +140,17 @@ package struct QuotaReport: Codable, Sendable {
     package var cycleStart: String
     package var cycleEnd: String
     package var cycleSecondsLeft: Int64
-    /// How long it is until the cycle begins, for one that comes once.
+    /// The time until a one-time cycle begins.
     package var cycleSecondsAhead: Int64
     package var limitBytes: UInt64
     package var rolloverBytes: UInt64
     package var topUpBytes: UInt64
-    /// Absent, as all that depends on it, where nothing is counted, so that it isn't known.
+    /// Absent if nothing is counted, and so is everything that depends on it.
     package var usedBytes: UInt64?
     package var leftBytes: UInt64?
-    /// What was metered in the cycle, whatever the provider said.
+    /// The bytes metered in the cycle, whatever the provider counted.
     package var measuredBytes: UInt64?
-    /// By how much the last correction was above what was metered until then.
+    /// The last correction minus the bytes metered until then.
     package var driftBytes: Int64?
     package var breached: Bool?
     package var breachedAt: String?
@@ -165,7 +164,7 @@ package struct QuotaReport: Codable, Sendable {
     package var cost: Cost?
     package var adjustments: [AdjustmentReport]
 
-    /// Why it counts nothing, if so: then what is used isn't known, unless it was counted before.
+    /// Notes why it counts nothing, if so. Then its use isn't known, unless there are bytes from before.
     mutating func note(_ problem: String?) {
         self.problem = problem
         defer { noteCondition() }

@@ -1,7 +1,7 @@
-/// How a quota is: the first of these that holds. Terminal, page, `netusage check` and JSON show the same.
+/// The condition of a quota: the first of these that applies. Terminal, page, `netusage check` and JSON show the same.
 package enum QuotaCondition: String, Codable, CaseIterable, Sendable {
     case breached
-    /// It counts nothing now, so nobody knows.
+    /// It counts nothing now, so its use isn't known.
     case unknown
     /// Its only cycle hasn't begun.
     case notBegun = "not_begun"
@@ -13,7 +13,7 @@ package enum QuotaCondition: String, Codable, CaseIterable, Sendable {
     case breachExpected = "breach_expected"
     case ok
 
-    /// How much it matters: the states of a monitoring system, and colours.
+    /// How serious it is: the states of a monitoring system, and colours.
     package enum Severity: Sendable {
         case ok, warning, critical, unknown
     }
@@ -42,7 +42,7 @@ extension QuotaReport {
         }
     }
 
-    /// As it was written: without decimals where there are none.
+    /// As in the configuration: without decimals if there are none.
     private static func percentText(_ share: Double) -> String {
         let text = decimalText(share * 100, decimals: 2)
         return text.hasSuffix(".00") ? String(text.dropLast(3)) : text.hasSuffix("0") ? String(text.dropLast()) : text

@@ -1,4 +1,4 @@
-/// How the program is.
+/// The state of the program.
 package struct StatusReport: Codable, Sendable {
     package struct Ledger: Codable, Sendable {
         package var up: Bool
@@ -48,9 +48,9 @@ package struct StatusReport: Codable, Sendable {
     package var startedAt: String
     /// Whether there is a usable default route.
     package var online: Bool
-    /// The device that carries it; the first of several.
+    /// The device that carries the default route; the first of several.
     package var uplinkDevice: String?
-    /// All devices that carry it: more than one where it leads over several links (ECMP).
+    /// All devices that carry the default route: several if it leads over several links (ECMP).
     package var uplinkDevices: [String]
     package var dayStart: String
     package var weekStart: String

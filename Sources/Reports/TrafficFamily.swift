@@ -2,15 +2,15 @@ import Accounting
 import CivilTime
 import Exposition
 
-/// A family of what devices and the uplink carry. `/metrics` shows its value now, an export shows what it was.
+/// A metric family of traffic. `/metrics` shows its value now, an export shows its past.
 package struct TrafficFamily: Sendable {
     /// Where the value comes from.
     package enum Value: Sendable {
-        /// The kernel's counter. Nobody knows what it was in the past.
+        /// The kernel's counter. Its past isn't known.
         case counter(@Sendable (Counters) -> UInt64)
         /// The mean of the last sampling interval.
         case rate(@Sendable (Rate) -> Double)
-        /// The highest rate of the last minute. Nobody knows what it was in the past.
+        /// The highest rate of the last minute. Its past isn't known.
         case peak(@Sendable (Rate) -> Double)
         /// The bytes of a period, and since metering began.
         case total(@Sendable (_ periods: PeriodTotals, _ lifetime: Total) -> UInt64)

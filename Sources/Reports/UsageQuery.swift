@@ -1,7 +1,7 @@
 import Accounting
 import CivilTime
 
-/// What somebody wants to know about what was carried: which time, cut how finely, of which devices.
+/// A question about usage: which time, how finely divided, which devices.
 package struct UsageQuery: Codable, Sendable {
     /// The open period of the local calendar.
     package enum Period: String, Codable, CaseIterable, Sendable {
@@ -17,7 +17,7 @@ package struct UsageQuery: Codable, Sendable {
         case fiveMinutes = "5m"
         case hour, day, month, year
 
-        /// Whether it is cut finer than days are kept.
+        /// Whether it is finer than days, which are kept for ever.
         var isFine: Bool { self == .fiveMinutes || self == .hour }
     }
 
@@ -27,13 +27,13 @@ package struct UsageQuery: Codable, Sendable {
     package var since: String?
     /// A date, which stands for its end, or a moment.
     package var until: String?
-    /// The last so many entries only.
+    /// Only the last entries, as many as this.
     package var last: Int?
     /// Names or patterns; all if there are none.
     package var devices: [String] = []
-    /// Whether a span without any time in it is an error: people don't mean it.
+    /// Whether an empty span is an error: people don't mean it.
     package var refusesNoTime = false
-    /// Whether the uplink is enough, if no devices are named and it has ever carried something.
+    /// Whether to report the uplink alone, if no devices are named and it has bytes.
     package var prefersUplink = false
 
     package init(_ period: Period? = nil, grain: Grain = .total) {
@@ -41,10 +41,10 @@ package struct UsageQuery: Codable, Sendable {
         self.grain = grain
     }
 
-    /// As many entries of all accounts are in one report; `export` has no such limit.
+    /// The most entries of all accounts in one report; `export` has no such limit.
     package static let maximumEntries = 20_000
 
-    /// Whether it asks for one sum of all that was ever metered.
+    /// Whether it asks for one sum of everything metered.
     var isLifetime: Bool { period == .all && grain == .total && since == nil && until == nil }
 
     /// Checks what can be checked without the ledger.
@@ -57,7 +57,7 @@ package struct UsageQuery: Codable, Sendable {
         _ = try query.span(by: .utc, at: Timestamp(secondsSinceEpoch: 253_402_000_000))
     }
 
-    /// The time that is meant.
+    /// The span that the query asks for.
     ///
     /// - Throws: `UsageError` when it makes no sense.
     func span(by calendar: LocalCalendar, at now: Timestamp) throws(UsageError) -> UsageSpan {
@@ -97,16 +97,16 @@ package struct UsageQuery: Codable, Sendable {
             since: start, until: limit, grain: grain,
             isWholeDays: !grain.isFine && (start.map(isMidnight) ?? true) && isMidnight(limit),
             calendar: calendar, now: now)
-        // Of a time that ends before it begins nothing is asked; rounded, it would be some.
+        // An empty span isn't rounded, or it would get some time.
         if !span.isWholeDays, !span.isEmpty {
-            // Nothing finer is known.
+            // Nothing finer than buckets is known.
             span.since = span.since.map { Bucket(containing: $0).start }
             span.until = Bucket(containing: span.until.adding(seconds: -1)).end
         }
         return span
     }
 
-    /// 0001-01-01: what lies before has no form in RFC 3339.
+    /// 0001-01-01: earlier moments have no form in RFC 3339.
     private static let firstMoment = Timestamp(secondsSinceEpoch: -62_135_596_800)
 
     private func moment(_ text: String, isEnd: Bool, by calendar: LocalCalendar, at now: Timestamp)
@@ -131,12 +131,12 @@ struct UsageSpan: Sendable {
     var since: Timestamp?
     var until: Timestamp
     var grain: UsageQuery.Grain
-    /// Whether local days tell all of it, which are kept for ever; otherwise buckets tell its ``edges``.
+    /// Whether local days, which are kept for ever, cover all of it. Otherwise its ``edges`` need buckets.
     var isWholeDays: Bool
     var calendar: LocalCalendar
     var now: Timestamp
 
-    /// It begins when metering did, if it would begin before and ends after.
+    /// Moves the start to when metering began, if that lies in the span.
     ///
     /// - Parameters:
     ///   - first: The first day on which anything was metered, as far as that is known.
@@ -147,13 +147,13 @@ struct UsageSpan: Sendable {
             return
         }
         var start = grain.isFine ? Bucket(containing: meteredFrom).start : meteredFrom
-        // A clock that was set back, or an import, has bytes on days before.
+        // An import, or a clock that was set back, may have bytes on earlier days.
         if let first, first < calendar.day(containing: meteredFrom) { start = calendar.start(of: first) }
         if start < until { since = max(since ?? start, start) }
         if since == nil, first != nil { since = start }
     }
 
-    /// The parts of it that only buckets tell: all of it for fine entries, otherwise what isn't a whole day at its ends.
+    /// The parts that need buckets: all of it for fine entries, otherwise the partial days at its ends.
     var edges: [Range<Timestamp>] {
         guard let since, since < until else { return [] }
         if isWholeDays { return [] }
@@ -165,10 +165,10 @@ struct UsageSpan: Sendable {
         return (isBegun ? [] : [since..<firstEnd]) + (isEnded ? [] : [lastStart..<until])
     }
 
-    /// Whether there is no time in it: it ends before it begins.
+    /// Whether it has no time: it ends before it begins.
     var isEmpty: Bool { since.map { $0 >= until } ?? false }
 
-    /// Whether a day is told by its own record: all of it lies in here, but for what was before metering began.
+    /// Whether a day's own record is enough: all of the day lies in the span, except what was before metering began.
     func hasWhole(_ day: CivilDate) -> Bool {
         if isEmpty || grain.isFine || day < firstDay || day > lastDay { return false }
         let span = calendar.span(ofDay: day)
@@ -181,7 +181,7 @@ struct UsageSpan: Sendable {
     var lastDay: CivilDate { calendar.day(containing: until.adding(seconds: -1)) }
 }
 
-/// How time is cut into the entries of a report; they tile it.
+/// Divides time into the entries of a report, which tile it.
 struct Slots {
     private let grain: UsageQuery.Grain
     private let calendar: LocalCalendar
@@ -195,7 +195,7 @@ struct Slots {
         switch grain {
         case .total: .earliest
         case .fiveMinutes: Bucket(containing: moment).start
-        // By the wall clock, whose offset may not be of whole hours.
+        // By the wall clock: its offset may not be whole hours.
         case .hour: moment.adding(seconds: -Int64(calendar.localTime(at: moment).secondsOfDay % 3600))
         case .day: calendar.start(of: calendar.day(containing: moment))
         case .month: calendar.start(of: calendar.day(containing: moment).firstOfMonth)
@@ -227,11 +227,11 @@ struct Slots {
 package enum UsageError: Error, Sendable, CustomStringConvertible {
     case notACount(Int)
     case notATime(String)
-    /// Nothing lies in it.
+    /// The span is empty.
     case isEmpty(since: String, until: String?)
     case tooLong(entries: Int)
     case unknownDevice(String, known: [String])
-    /// There are no 5-minute records: they are in the store only.
+    /// There are no 5-minute records, because there is no store.
     case noLedger
 
     package var description: String {
@@ -240,7 +240,7 @@ package enum UsageError: Error, Sendable, CustomStringConvertible {
         case .notATime(let text):
             "\(text) is not a time; write 2026-11-20, \"2026-11-20 09:00\", 09:00, today, yesterday, or RFC 3339 such as 2026-11-20T09:00:00+01:00"
         case .isEmpty(let since, let until):
-            "there is no time between \(since) and \(until ?? "now"); the first must be the earlier one"
+            "there is no time between \(since) and \(until ?? "now"); since must be before until"
         case .tooLong(let entries):
             "that would be \(entries) entries, more than \(UsageQuery.maximumEntries); ask for less time, for coarser entries or for one device, or export it"
         case .unknownDevice(let name, let known):

@@ -1,8 +1,8 @@
 import Accounting
 import CivilTime
 
-/// What accounts carried in a span of time, whole or cut into entries; for commands and programs. Bytes are integers, times
-/// RFC 3339 with the offset of the local zone.
+/// The usage of accounts in a span of time, as sums or in entries; for commands and programs. Times are RFC 3339 with
+/// the offset of the local zone.
 package struct UsageReport: Codable, Sendable {
     package struct Account: Codable, Sendable {
         /// What `/metrics` shows as `device`; `uplink` for the uplink.
@@ -12,42 +12,42 @@ package struct UsageReport: Codable, Sendable {
         package var receivedBytes: UInt64
         package var transmittedBytes: UInt64
         package var totalBytes: UInt64
-        /// All of the span of which something is known, in order, also those without bytes; absent in a report of sums.
+        /// All entries of the known part of the span, in order, even those without bytes; absent in a report of sums.
         package var entries: [Entry]?
     }
 
     package struct Entry: Codable, Sendable {
         package var start: String
         package var end: String
-        /// How long it has been so far.
+        /// Its length so far.
         package var seconds: Int64
         package var receivedBytes: UInt64
         package var transmittedBytes: UInt64
         package var totalBytes: UInt64
     }
 
-    /// Up to when everything is counted; absent if nothing was ever.
+    /// The moment up to which everything is counted; absent if nothing ever was.
     package var asOf: String?
     /// Absent if nothing was metered yet.
     package var since: String?
     package var until: String
-    /// How long it has been so far.
+    /// The length of the span so far.
     package var seconds: Int64
     /// `total`, `5m`, `hour`, `day`, `month` or `year`.
     package var grain: String
     /// The uplink, then devices by name.
     package var accounts: [Account]
-    /// What a reader should know: why it is the ledger's last commit and not what a daemon says now, or what isn't kept.
+    /// For people: why the figures are from the ledger's last commit and not from a daemon, or what isn't kept.
     package var note: String?
     /// Whether no daemon runs, and the figures are old.
     package var isStale = false
 }
 
 extension UsageReport {
-    /// Of nothing.
+    /// Without accounts.
     package static var empty: UsageReport { UsageReport(until: "", seconds: 0, grain: "total", accounts: []) }
 
-    /// Of whole days alone.
+    /// From whole days alone.
     ///
     /// - Throws: `UsageError` when the query makes no sense.
     package init(_ query: UsageQuery, of days: DayHistory, _ basis: ReportBasis) throws(UsageError) {
@@ -56,13 +56,13 @@ extension UsageReport {
     }
 }
 
-/// Makes a report of days or of buckets.
+/// Makes a report from days and buckets.
 struct UsageBuilder {
     private let span: UsageSpan
     private let starts: [Timestamp]
     private var accounts: [Account] = []
     private var places: [AccountKey: Int] = [:]
-    /// Of fine entries, what lies before isn't told: its buckets aren't kept.
+    /// Fine entries begin here, because earlier buckets aren't kept.
     private var toldFrom = Timestamp.earliest
 
     private struct Account {
@@ -75,9 +75,9 @@ struct UsageBuilder {
     }
 
     /// - Parameters:
-    ///   - history: With the days of the span; its ``edges`` come by ``add(_:)``.
-    ///   - collapse: Under `devices` in the configuration.
-    /// - Throws: `UsageError` when there is no such device, or too much is wanted.
+    ///   - history: The days of the span; ``add(_:)`` takes the buckets of its ``edges``.
+    ///   - collapse: `devices.collapse` of the configuration.
+    /// - Throws: `UsageError` when there is no such device, or there are too many entries.
     init(_ query: UsageQuery, _ span: UsageSpan, _ history: DayHistory, collapse: [DevicePattern]) throws(UsageError) {
         var span = span
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: collapse)
@@ -94,7 +94,7 @@ struct UsageBuilder {
 
     typealias Chosen = (entry: DayHistory.Entry, name: String)
 
-    /// Those that are asked for, the uplink first, then by name. If none is, those that are there or carried something.
+    /// The requested accounts, the uplink first, then by name. Without a request, those that are there or have bytes.
     static func chosen(
         of history: DayHistory, for query: UsageQuery, _ span: UsageSpan, _ names: AccountNames
     ) throws(UsageError) -> [Chosen] {
@@ -123,7 +123,7 @@ struct UsageBuilder {
         while start < span.until {
             starts.append(start)
             start = slots.end(ofSlotAt: start)
-            // Far above the limit: that it is too much is all that matters.
+            // Far above the limit, the exact number doesn't matter.
             if starts.count > 100 * UsageQuery.maximumEntries { break }
         }
         let entries = starts.count * max(1, accounts)
@@ -131,13 +131,13 @@ struct UsageBuilder {
         return starts
     }
 
-    /// - Parameter isEverything: Whether lifetimes say it all, also days that are yet to come by a clock that was wrong.
+    /// - Parameter isEverything: Whether lifetimes are the sums, including days ahead from a clock that was wrong.
     private mutating func add(_ entries: [DayHistory.Entry], isEverything: Bool) {
-        // Of a span of many days only those at its ends may be told by buckets.
+        // Only the days at the span's ends may need buckets.
         let ends = Set([span.firstDay, span.lastDay].filter { !span.hasWhole($0) })
         for (place, entry) in entries.enumerated() where !span.grain.isFine {
             for (day, total) in entry.days where day >= span.firstDay && day <= span.lastDay && !ends.contains(day) {
-                // Metering may have begun in the midst of it.
+                // Metering may have begun during the day.
                 add(total, to: place, at: max(span.calendar.start(of: day), starts.first ?? .earliest))
             }
             if isEverything { accounts[place].sum = entry.lifetime }
@@ -147,18 +147,18 @@ struct UsageBuilder {
     /// The first day with bytes.
     var firstDay: CivilDate? { accounts.compactMap(\.firstDay).min() }
 
-    /// Which buckets are wanted, and of which account alone, if of one.
+    /// The spans whose buckets are needed, and the account, if it is only one.
     var edges: [Range<Timestamp>] { span.edges }
     var only: AccountKey? { accounts.count == 1 ? accounts[0].key : nil }
 
-    /// Takes a bucket.
+    /// Adds a bucket.
     mutating func add(_ row: BucketRow) {
         if row.start < toldFrom { return }
-        // The first one may have begun before.
+        // The first bucket may begin before the span.
         if let place = places[row.key] { add(row.total, to: place, at: max(row.start, starts.first ?? .earliest)) }
     }
 
-    /// Buckets that begin before a moment aren't kept, or not all.
+    /// Leaves out fine entries before a moment, because some or all of their buckets are deleted.
     mutating func leaveOut(before moment: Timestamp) {
         if span.grain.isFine { toldFrom = max(toldFrom, moment) }
     }
@@ -204,7 +204,7 @@ struct UsageBuilder {
             transmittedBytes: account.sum.transmitted, totalBytes: account.sum.bytes, entries: entries)
     }
 
-    /// Of an open entry it is the end that it will have.
+    /// The end of an entry; for an open one, the end that it will have.
     private func slotEnd(of start: Timestamp) -> Timestamp {
         let end = Slots(span.grain, span.calendar).end(ofSlotAt: start)
         return span.until > span.now ? end : min(end, span.until)
@@ -216,7 +216,7 @@ struct UsageBuilder {
 }
 
 extension AccountKey {
-    /// Whether a name or pattern of the command line means it.
+    /// Whether a name or pattern of a query means the account.
     fileprivate func isMeant(by text: String, name: String) -> Bool {
         if text == name { return true }
         guard case .device(let device) = self else { return false }

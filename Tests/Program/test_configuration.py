@@ -152,9 +152,9 @@ def test_a_zone_file_that_is_gone_is_told_once_and_its_zone_goes_on(cable, expor
     (tmp_path / "fast.yaml").write_text("sampling: { interval: 100ms }\n")
     netusage = exporter(near, f"--config.file={tmp_path}/fast.yaml", environment={"TZ": f":{zone}"})
     zone.unlink()
-    eventually(lambda: "the previous zone holds" in netusage.log)
+    eventually(lambda: "the previous zone stays in use" in netusage.log)
     time.sleep(6)  # netusage looks at the file every five seconds.
-    assert netusage.log.count("the previous zone holds") == 1
+    assert netusage.log.count("the previous zone stays in use") == 1
     assert netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 15 * 3600
     zone.write_bytes(open(database + "Asia/Kathmandu", "rb").read())
     eventually(lambda: netusage.metrics()["netusage_day_start_timestamp_seconds"] % 86400 == 18 * 3600 + 15 * 60)

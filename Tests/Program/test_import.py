@@ -566,7 +566,7 @@ def test_sums_that_do_not_agree_are_said(place):
     (b'{"jsonversion": "3", "interfaces": []}', "jsonversion 3"),
     (b'{"jsonversion": "2", "interfaces": [{"name": "eth0"}]}', "there is no created"),
     (b'{"jsonversion": "2", "interfaces": [', "the JSON is broken, or it ends too early"),
-    (b'{"jsonversion": "2", "interfaces": [{"name": 7}]}', "another type stands at interfaces[0].name"),
+    (b'{"jsonversion": "2", "interfaces": [{"name": 7}]}', "a value of the wrong type at interfaces[0].name"),
     (b"interface,rx,tx\n", "neither a database of vnStat 2"),
 ])
 def test_each_cause_has_its_own_message(place, text, message):

@@ -201,10 +201,10 @@ def test_a_file_that_is_emptied_or_half_written_opens_nothing(cable, exporter, t
         path.write_text(text)
         time.sleep(1.2)  # The file is good again, so netusage logs the next error, even if it is the same one.
         path.write_text(wrong)
-        errors = netusage.log.count("the previous one goes on")
-        eventually(lambda: netusage.log.count("the previous one goes on") > errors)
+        errors = netusage.log.count("the previous one stays in use")
+        eventually(lambda: netusage.log.count("the previous one stays in use") > errors)
         time.sleep(1.2)
-        assert netusage.log.count("the previous one goes on") == errors + 1  # Logged once.
+        assert netusage.log.count("the previous one stays in use") == errors + 1  # Logged once.
         assert netusage.get("/metrics").status == 401
         assert netusage.get("/metrics", headers=basic("prom", "p")).status == 200
     os.remove(path)
@@ -221,8 +221,8 @@ def test_tls_is_neither_switched_off_nor_on_by_a_change(cable, exporter, tmp_pat
         path.write_text(PAIR)
         time.sleep(1.2)
         path.write_text(text)
-        errors = netusage.log.count("the previous one goes on")
-        eventually(lambda: netusage.log.count("the previous one goes on") > errors)
+        errors = netusage.log.count("the previous one stays in use")
+        eventually(lambda: netusage.log.count("the previous one stays in use") > errors)
         refuses_in_plain(netusage)
         assert scrape(netusage, tmp_path / "cert.pem").status == 200
     assert "restart netusage" in netusage.log

@@ -1,11 +1,11 @@
 import CivilTime
 
-/// When local days begin. A day that has bytes begins where it began when they were booked, whatever the zone is now.
+/// When local days begin. A day with bytes begins where it began when they were booked, even if the zone has changed.
 package struct BookedDays {
     package let calendar: LocalCalendar
     private let starts: [CivilDate: Timestamp]
 
-    /// - Parameter starts: Of the days that have bytes.
+    /// - Parameter starts: The starts of the days that have bytes.
     package init(_ calendar: LocalCalendar, starts: [CivilDate: Timestamp]) {
         self.calendar = calendar
         self.starts = starts
@@ -16,7 +16,7 @@ package struct BookedDays {
         return start..<max(start, self.start(of: calendar.nextDay(after: day)))
     }
 
-    /// The last second of the day in which a part of a day lies.
+    /// The last second of the day that holds `part`.
     func lastSecond(of part: Range<Timestamp>) -> Timestamp {
         span(of: calendar.day(containing: part.lowerBound)).upperBound.adding(seconds: -1)
     }

@@ -1,6 +1,6 @@
 import CivilTime
 
-/// What a ledger has booked so far, as far as an import needs it.
+/// The part of a ledger's past that an import needs.
 ///
 /// A store answers row by row, because the whole past of a large ledger doesn't fit into memory.
 package protocol BookedPast {
@@ -13,7 +13,7 @@ package protocol BookedPast {
     /// When the ledger read counters first; `nil` before that.
     func meteredFrom() throws -> Timestamp?
 
-    /// `nil` for an account that isn't there.
+    /// `nil` if there is no such account.
     func key(of account: AccountID) throws -> AccountKey?
 
     /// The accounts that may have a device's bytes: its own first, then the classes that it belongs to.
@@ -36,25 +36,25 @@ package protocol BookedPast {
     /// The days of an account, ascending.
     func dayRows(of account: AccountID, _ days: ClosedRange<CivilDate>) throws -> [StoredLedger.StoredDay]
 
-    /// What was imported whose slot, or whose booked time, overlaps a span of time; by when the slots begin.
+    /// Imported rows whose slot, or booked time, overlaps a span of time; sorted by the slots' starts.
     func importedRows(_ owner: ImportOwner, in span: Range<Timestamp>) throws -> [ImportedRow]
 
-    /// Spans without a reading that overlap a span of time, without the time before the first reading; ascending.
+    /// Spans without readings that overlap a span of time, except the time before the first reading; ascending.
     func gaps(in span: Range<Timestamp>) throws -> [Range<Timestamp>]
 }
 
-/// The accounts and sources whose imported rows are meant.
+/// Selects imported rows by account and source.
 package enum ImportOwner {
     case account(AccountID)
     case source(String, in: AccountID)
     /// A source's rows in other accounts, except the uplink.
     case sourceElsewhere(String, than: AccountID)
-    /// Rows of other accounts, except the uplink, of which a part was the ledger's own.
+    /// Rows of other accounts, except the uplink, that the ledger's own bytes explained in part.
     case ownElsewhere(than: AccountID)
 }
 
 extension BookedPast {
-    /// For a class of devices: rows in other accounts of which the class's own bytes were a part.
+    /// For a class of devices: rows in other accounts that the class's own bytes explained in part.
     func rowsExplained(by account: AccountID, in span: Range<Timestamp>) throws -> [ImportedRow] {
         guard case .collapsed(let text)? = try key(of: account), let pattern = DevicePattern(text) else { return [] }
         return try importedRows(.ownElsewhere(than: account), in: span).filter {

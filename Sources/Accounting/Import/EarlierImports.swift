@@ -2,7 +2,7 @@ import CivilTime
 
 /// What earlier imports have booked. Slots of a new import use it up, so that each byte explains one slot.
 struct EarlierImports {
-    /// By when they begin; they may overlap.
+    /// Sorted by their starts; they may overlap.
     private var rows: [ImportedRow]
     private var places: [Range<Timestamp>: [Int]] = [:]
     /// The latest end of the rows up to each one.
@@ -28,8 +28,7 @@ struct EarlierImports {
         }
     }
 
-    /// Uses up rows that overlap a span, of the same source or of one that may have had the same bytes (`""` is all of the
-    /// account).
+    /// Uses up rows that overlap a span and may have the same bytes: of this source, or of the whole account (`""`).
     mutating func explain(
         _ rest: inout Total, of span: Range<Timestamp>, from source: String,
         where isMeant: (Range<Timestamp>) -> Bool
@@ -52,7 +51,7 @@ struct EarlierImports {
 
 /// The time that a file reports on.
 struct ReportedTime {
-    /// Ascending, and apart from each other.
+    /// Ascending and disjoint.
     private var spans: [Range<Timestamp>] = []
 
     init(_ slots: [ImportedAccount.Slot]) {

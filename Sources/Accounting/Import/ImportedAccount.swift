@@ -1,14 +1,14 @@
 import CivilTime
 
-/// What another meter has counted for one account.
+/// Another meter's history of one account.
 package struct ImportedAccount: Codable, Sendable {
-    /// Nothing carries more than this in a second: a hundred terabits. A bucket of ours may hold a whole day's bytes, where
-    /// the finer grain was lost.
+    /// No slot holds more than this in a second: a hundred terabits. It is so much because a bucket of ours may hold a
+    /// whole day's bytes, if the finer grain was lost.
     package static let mostBytesPerSecond: UInt64 = 12_500_000_000_000
     /// No link carries more than this in a second: a terabit. IEEE 802.3df ends at 800 Gbit/s.
     package static let mostLinkBytesPerSecond: UInt64 = 125_000_000_000
 
-    /// Bytes of a span of time; how they lie within it isn't known.
+    /// Bytes of a span of time. How they are distributed in it isn't known.
     package struct Slot: Codable, Hashable, Sendable {
         /// POSIX seconds.
         package let start: Int64
@@ -17,7 +17,7 @@ package struct ImportedAccount: Codable, Sendable {
         package let received: UInt64
         package let transmitted: UInt64
 
-        /// - Parameter span: A second at least is made of it.
+        /// - Parameter span: An empty span becomes one second.
         package init(_ span: Range<Timestamp>, _ total: Total) {
             start = span.lowerBound.secondsSinceEpoch
             end = max(start + 1, span.upperBound.secondsSinceEpoch)
@@ -49,20 +49,20 @@ package struct ImportedAccount: Codable, Sendable {
 
         package var total: Total { Total(received: received, transmitted: transmitted) }
 
-        /// Whether so many bytes a second can carry it.
+        /// Whether a link of this speed can carry it in each direction.
         package func isPossible(at bytesPerSecond: UInt64) -> Bool {
             max(received, transmitted) / UInt64(end - start) <= bytesPerSecond
         }
     }
 
     package let key: AccountKey
-    /// The device that it was counted for, as several may share an account; `""` if it is all of the account.
+    /// The device that was counted, because several may share an account; `""` for the whole account.
     package let source: String
-    /// Each byte is in one of them.
+    /// Each byte is in one slot.
     package var slots: [Slot]
-    /// Whether earlier imports of this source are forgotten first.
+    /// Whether earlier imports of this source are removed first.
     package let replaces: Bool
-    /// The wall clock that tells its times, if these have no offsets of their own; see ``LocalCalendar/clockText``.
+    /// The wall clock of its times, if they have no offsets; see ``LocalCalendar/clockText``.
     package let clock: String?
 
     package init(
@@ -75,7 +75,7 @@ package struct ImportedAccount: Codable, Sendable {
         self.clock = clock
     }
 
-    /// The sources of each account, in the order in which accounts come first.
+    /// The sources of each account; accounts keep the order in which they first appear.
     package static func byKey(_ accounts: [ImportedAccount]) -> [[ImportedAccount]] {
         var places: [AccountKey: Int] = [:]
         var groups: [[ImportedAccount]] = []
@@ -90,8 +90,8 @@ package struct ImportedAccount: Codable, Sendable {
         return groups
     }
 
-    /// Accounts in pieces of about so many slots, each to be imported by itself: no slot reaches into the time of another
-    /// piece of its account, whatever its source, and days are whole unless they have too many slots.
+    /// Divides accounts into pieces of about `count` slots, each to be imported by itself. Pieces of one account don't
+    /// overlap in time, and a day is divided only if it has too many slots.
     package static func pieces(
         of accounts: [ImportedAccount], ofSlots count: Int, by calendar: LocalCalendar
     ) -> [[ImportedAccount]] {
@@ -120,14 +120,14 @@ package struct ImportedAccount: Codable, Sendable {
                 size += 1
                 end = max(end, slot.span.upperBound)
             }
-            // Also one without any slots is told of.
+            // A source without slots is in the report, too.
             piece += parts.filter { !$0.slots.isEmpty || slots.isEmpty }
         }
         return pieces + [piece]
     }
 }
 
-/// What became of an import, account by account.
+/// The outcome of an import for one account.
 package struct ImportOutcome: Codable, Sendable {
     package struct Bytes: Codable, Sendable {
         package var received: UInt64
@@ -142,27 +142,27 @@ package struct ImportOutcome: Codable, Sendable {
     }
 
     package let key: AccountKey
-    /// What the ledger has of it now that it hadn't.
+    /// Bytes that are new to the ledger.
     package var taken = Bytes(.zero)
-    /// What the ledger has already, metered by itself or imported before.
+    /// Bytes that the ledger already had, metered by itself or imported before.
     package var known = Bytes(.zero)
-    /// What the ledger doesn't have of the time in which it was to meter it itself.
+    /// Bytes that the ledger lacks from the time in which it was to meter them itself.
     package var missed = Bytes(.zero)
-    /// What the ledger may yet read itself: it was carried after its last reading, or perhaps so.
+    /// Bytes that the ledger may yet read itself: they may have been carried after its last reading.
     package var late = Bytes(.zero)
-    /// POSIX seconds; absent if nothing was taken.
+    /// POSIX seconds; absent if nothing was new.
     package var from: Int64?
     package var until: Int64?
-    /// What was imported before and is forgotten.
+    /// Bytes of earlier imports that were removed.
     package var forgotten = Bytes(.zero)
-    /// The clock of an earlier import. It is another one, so nothing was imported.
+    /// The clock of an earlier import, if it is another one. Then nothing was imported.
     package var otherClock: String?
 
     package init(_ key: AccountKey) {
         self.key = key
     }
 
-    /// The outcome of two pieces of one account.
+    /// Adds the outcome of another piece of the same account.
     package mutating func add(_ other: ImportOutcome) {
         taken = Bytes(taken.total.adding(other.taken.total))
         known = Bytes(known.total.adding(other.known.total))

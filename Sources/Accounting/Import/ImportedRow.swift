@@ -4,7 +4,7 @@ import CivilTime
 package struct ImportedRow: Hashable, Sendable {
     /// The time that the other meter reported.
     package let slot: Range<Timestamp>
-    /// Where the time ends over which the bytes are booked evenly.
+    /// The end of the time over which the bytes are booked evenly.
     package let bookedUntil: Timestamp
     /// What was booked.
     package var total: Total

@@ -1,14 +1,13 @@
 import CivilTime
 
-/// The bytes of an account that the ledger has metered itself. Slots of an import use them up, so that each byte explains
-/// one slot.
+/// The bytes of an account that the ledger has metered itself. Slots of an import use them up: each byte explains one.
 package struct OwnBytes {
     /// Bytes of a span of time.
     package typealias Row = (span: Range<Timestamp>, total: Total)
 
-    /// The end of the time for which bytes may be imported. It is the account's first reading, if that is known; otherwise
-    /// the beginning of the first bucket, or the last second of the first day. It is the ledger's last reading if the
-    /// account has nothing of its own, and the beginning of time if everything in it counts as its own.
+    /// The end of the time for which bytes may be imported. It is the account's first reading, if that is known;
+    /// otherwise the beginning of the first bucket, or the last second of the first day. It is the ledger's last
+    /// reading if the account has nothing of its own, and the beginning of time if everything in it counts as its own.
     private(set) var openUntil: Timestamp
     /// Whether the ledger has metered anything of the account.
     private(set) var hasOwn = false
@@ -19,7 +18,7 @@ package struct OwnBytes {
     private let account: AccountID
     private let days: BookedDays
     private let kept: Timestamp
-    /// What isn't used up yet. Beginnings ascend, and so do ends. A gap's row may overlap the rows beside it.
+    /// Bytes that aren't used up yet. Starts ascend, and so do ends. A gap's row may overlap the rows beside it.
     private var rows: [Row] = []
 
     /// - Parameters:
@@ -71,7 +70,7 @@ package struct OwnBytes {
         end = gaps.reduce(end) { max($0, $1.upperBound) }
         if start < kept {
             for (span, own) in try ownDays(in: past, days.days(of: start..<min(end, kept))) {
-                // A day at whose last second the own bytes begin is all that is known of them.
+                // If the own bytes begin at a day's last second, only the day is known.
                 let isInside = span.contains(openUntil) && openUntil != days.lastSecond(of: span)
                 rows.append((isInside ? openUntil..<span.upperBound : span, own))
             }
@@ -82,7 +81,7 @@ package struct OwnBytes {
             rows.append((seam..<span.upperBound, own))
         }
         for gap in gaps { unite(gap) }
-        // Own bytes that explained another source can't explain these parts: that source may now be in an account of its own.
+        // Own bytes that explained another source can't explain these parts. That source may have its own account now.
         let sources = parts.map(\.source)
         for row in try past.importedRows(.account(account), in: start..<end)
             + past.rowsExplained(by: account, in: start..<end)
@@ -92,14 +91,14 @@ package struct OwnBytes {
         }
     }
 
-    /// Makes one row of those over which a gap's bytes were spread.
+    /// Merges the rows over which a gap's bytes were spread.
     private mutating func unite(_ gap: Range<Timestamp>) {
         let first = rows.firstPlace { $0.span.lowerBound >= gap.lowerBound }
         let end = rows.firstPlace { $0.span.upperBound > gap.upperBound }
         if end <= first { return }
         let inside = rows[first].span.lowerBound..<rows[end - 1].span.upperBound
         let known = rows[first..<end].reduce(into: Total.zero) { $0 += $1.total }
-        // They were spread evenly: the buckets at the gap's ends have a share for the time that lies in the gap.
+        // The buckets at the gap's ends have an even share for the time that lies in the gap.
         let rate = Spread(
             Delta(received: known.received, transmitted: known.transmitted), from: inside.lowerBound,
             to: inside.upperBound)
@@ -119,7 +118,7 @@ package struct OwnBytes {
         rows.replaceSubrange(first..<end, with: [(gap, total)])
     }
 
-    /// Days that have more than what was imported, with the rest; of the time whose buckets aren't kept.
+    /// Days with more bytes than were imported, and the rest; only from the time whose buckets aren't kept.
     private func ownDays(in past: some BookedPast, _ days: ClosedRange<CivilDate>) throws -> [Row] {
         let stored = try past.dayRows(of: account, days).map { (self.days.span(of: $0.day), $0.total) }
             .prefix { $0.0.lowerBound < kept }
@@ -130,7 +129,7 @@ package struct OwnBytes {
         return try withoutImports(own, in: past, first.lowerBound..<last.upperBound)
     }
 
-    /// Buckets that have more than what was imported, with the rest.
+    /// Buckets with more bytes than were imported, and the rest.
     private func ownBuckets(in past: some BookedPast, from start: Timestamp, before end: Timestamp) throws -> [Row] {
         if start >= end { return [] }
         return try withoutImports(
@@ -150,12 +149,12 @@ package struct OwnBytes {
         return rows.filter { !$0.total.isZero }
     }
 
-    /// Uses up rows for a slot: first those within the slot, then those after the first reading, which no earlier slot can
-    /// mean, then the others that overlap the slot.
+    /// Uses up rows for a slot: first rows within the slot, then rows after the first reading, which no earlier slot
+    /// can claim, then other rows that overlap the slot.
     ///
     /// - Parameters:
     ///   - slack: How many seconds a row may lie outside of the slot.
-    ///   - hull: Rows that reach out of it aren't used.
+    ///   - hull: Rows that reach beyond it aren't used.
     mutating func explain(
         _ rest: inout Total, of span: Range<Timestamp>, slack: Int64 = 0, within hull: Range<Timestamp>? = nil
     ) {

@@ -1,22 +1,22 @@
 import CivilTime
 
-/// Finds what is new in an import: it adds only traffic from before the ledger's first reading of a device. You can import
-/// the same history again, and nothing is counted twice.
+/// Finds what is new in an import: it adds only traffic from before the ledger's first reading of a device. You can
+/// import the same history again, and nothing is counted twice.
 ///
-/// Three things explain the bytes of a slot: earlier imports of the same source, the ledger's own bytes of the same time,
-/// and, near the first reading, own bytes beside it, because two meters don't read at the same moment. The shortest slots
-/// come first. The rest was carried before the first reading if the slot begins before it, or right after it.
+/// Three things explain the bytes of a slot: earlier imports of the same source, the ledger's own bytes of the same
+/// time, and, near the first reading, own bytes beside it, because two meters don't read at the same moment. The
+/// shortest slots come first. The rest was carried before the first reading if the slot begins before it or just after.
 package struct Reconciliation {
-    /// What is to be booked, and to be kept as imported.
+    /// Rows to book, and to keep as imported.
     package private(set) var rows: [ImportedRow] = []
     package private(set) var outcome: ImportOutcome
     private let days: BookedDays
     private let isUplink: Bool
     /// The ledger's last reading. Bytes that were carried later are booked when netusage runs.
     private let readUntil: Timestamp
-    /// The own bytes of the account, and then those of other accounts that the same devices may have been in.
+    /// The own bytes of the account, then those of other accounts that the same devices may have been in.
     private var own: [OwnBytes] = []
-    /// The places in ``own`` where a source's bytes may be. Single devices come first, because classes have others' bytes, too.
+    /// The places in ``own`` where a source's bytes may be. Single devices come first: classes have others' bytes, too.
     private var homes: [String: [Int]] = [:]
 
     /// - Parameters:
@@ -94,9 +94,9 @@ package struct Reconciliation {
         /// The day that it lies in; `nil` if it crosses midnight.
         let day: CivilDate?
         let seam: Seam
-        /// What isn't explained yet.
+        /// Bytes that aren't explained yet.
         var rest: Total
-        /// What the own bytes of a class or of the uplink have explained.
+        /// Bytes that the own bytes of a class or of the uplink have explained.
         var own = Total.zero
 
         var isEarly: Bool { span.lowerBound < seam.earlyUntil }
@@ -129,7 +129,7 @@ package struct Reconciliation {
             earlyUntil: earlyUntil ?? first.openUntil, hull: hull.wholeBuckets)
     }
 
-    /// The parts' slots after everything that is known has explained what it can of them.
+    /// The parts' slots, after known bytes have explained what they can.
     private mutating func explained(_ parts: [ImportedAccount], by earlier: inout EarlierImports) -> [Item] {
         var items: [Item] = []
         var reported: [String: ReportedTime] = [:]
@@ -155,8 +155,7 @@ package struct Reconciliation {
             explain(&items[place])
             earlier.explain(&items[place].rest, of: span, from: source) { _ in true }
         }
-        // Meters differ in when they read, and files in how fine they are: a day that a file reports on gets what it lacks,
-        // and no more.
+        // Meters read at different times, and files differ in grain. So a day in a file gets only bytes that it lacks.
         for place in items.indices where !items[place].rest.isZero {
             guard let day = items[place].day, let reported = reported[items[place].source] else { continue }
             earlier.explain(&items[place].rest, of: days.span(of: day), from: items[place].source) {
@@ -172,7 +171,7 @@ package struct Reconciliation {
         for slack in [Bucket.seconds, 3 * Bucket.seconds] {
             for place in items.indices {
                 let seam = items[place].seam
-                // If only the bucket of the first reading is known, its bytes may have been carried in the bucket before.
+                // If only the bucket of the first reading is known, the bucket before may have carried its bytes.
                 let near = seam.openUntil.adding(seconds: seam.openUntil == seam.edge?.start ? -Bucket.seconds : 0)
                 if items[place].span.upperBound > near { explain(&items[place], slack: slack) }
             }
@@ -185,10 +184,10 @@ package struct Reconciliation {
         return (item.isEarly ? 1 : 0, item.day == nil ? 1 : 0, length, item.span.lowerBound)
     }
 
-    /// What is to be booked of a slot; `nil` if nothing of it is to be kept.
+    /// The row to keep for a slot; `nil` if there is nothing to keep.
     private mutating func row(for item: Item) -> ImportedRow? {
         let (span, seam) = (item.span, item.seam)
-        // Where both may have metered the same bytes, the report is kept, as long as buckets tell the two apart.
+        // If both meters may have counted the same bytes, the report is kept while buckets can separate the two.
         let isOfBoth =
             seam.edge != nil && item.isEarly && span.upperBound > seam.openUntil && !item.total.isZero
         let own = item.isEarly ? item.own : .zero
@@ -230,7 +229,7 @@ package struct Reconciliation {
 }
 
 extension Range<Timestamp> {
-    /// With all of the buckets at its ends.
+    /// Extended to whole buckets.
     fileprivate var wholeBuckets: Self {
         Bucket(containing: lowerBound).start..<Bucket(containing: upperBound.adding(seconds: -1)).end
     }

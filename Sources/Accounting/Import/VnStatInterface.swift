@@ -1,9 +1,9 @@
 import CivilTime
 
-/// What vnStat has counted for one interface, by the wall clock of its machine.
+/// vnStat's history of one interface, by the wall clock of its machine.
 ///
 /// Source: the schema that vnstatd 2.10 makes (`sqlite3 vnstat.db .schema`), and its `--json` output, version 2.
-/// Each of its tables holds the same bytes by other periods, for as long as its configuration says.
+/// vnStat's tables hold the same bytes by different periods, each for as long as its configuration says.
 package struct VnStatInterface: Sendable {
     /// A row of one of its tables.
     package struct Record: Sendable {
@@ -26,11 +26,11 @@ package struct VnStatInterface: Sendable {
     package var days: [Record] = []
     package var months: [Record] = []
     package var years: [Record] = []
-    /// Of all time, if it makes sense.
+    /// The bytes of all time; `nil` if the number makes no sense.
     package var total: Total?
-    /// What is known to be wrong, for people, a line each.
+    /// Known problems, a line of text each.
     package private(set) var problems: [String] = []
-    /// The dates of what is left out for it.
+    /// The rows that are left out because of them.
     fileprivate var leftOut: [(table: String, date: String)] = []
 
     package init(name: [UInt8], created: String, updated: String) {
@@ -44,27 +44,27 @@ package struct VnStatInterface: Sendable {
         leftOut.append((table, date))
     }
 
-    /// What remains where SQLite's integers overflowed: nobody knows what it was.
+    /// The value where SQLite's integers overflowed; the true one is lost.
     package static let overflow = UInt64(Int64.max)
 
-    /// When the wall clock shows a date and time, from the first time to the last, where it does so twice.
+    /// When the wall clock shows a date and time: from the first time to the last, if it does so twice.
     package static func moment(_ text: String, by calendar: LocalCalendar) -> ClosedRange<Timestamp>? {
         let reader = VnStatReader(calendar: calendar, now: .latest)
         return reader.moment(text).map { $0...(reader.again($0) ?? $0) }
     }
 
-    /// The same as spans of time with their bytes.
+    /// The tables as spans of time with bytes.
     ///
-    /// A day's hours stand for the day if they don't say more than it does, an hour's five minutes for the hour likewise.
-    /// What is left over is spread over the time of which nothing finer is kept: a day's before its first hour, a
-    /// month's before its first day, and so on. So the sum is vnStat's total, unless something is left out.
+    /// A day is divided into its hours, unless they have more bytes than the day; an hour into its five minutes
+    /// likewise. The rest is spread over the time without finer rows: a day's before its first hour, a month's before
+    /// its first day, and so on. So the sum is vnStat's total, unless something is left out.
     ///
-    /// Months begin on the day that vnStat's `MonthRotate` says, which is in none of its files: on the day by which what it
-    /// tells of months is what it tells of their days. Nothing more is taken of them than its total has.
+    /// Months begin on the day of vnStat's `MonthRotate`, which none of its files holds. It is the day by which the
+    /// months' rows equal the sums of their days. Months add no more than the total has.
     ///
     /// - Parameters:
     ///   - calendar: The zone that vnStat counted in.
-    ///   - now: Nothing is later.
+    ///   - now: Later rows are left out.
     package func slots(by calendar: LocalCalendar, at now: Timestamp) -> (
         slots: [ImportedAccount.Slot], problems: [String]
     ) {
@@ -81,19 +81,19 @@ package struct VnStatInterface: Sendable {
 private struct VnStatReader {
     let calendar: LocalCalendar
     let now: Timestamp
-    /// From when on it was counted, and up to when.
+    /// When counting began and ended.
     var created: Timestamp
     var end: Timestamp
     var slots: [ImportedAccount.Slot] = []
     var problems: [String] = []
 
-    /// What the total has besides days, as far as it isn't spread yet.
+    /// The part of the total that is in no day and isn't spread yet.
     private var unknown: Total?
-    /// The dates of what is left out because it lies ahead.
+    /// Rows that are left out because they lie in the future.
     private var ahead: [(table: String, start: Timestamp)] = []
 
     private typealias Row = (start: Timestamp, total: Total)
-    /// What a period has with its parts, and from when on these are told.
+    /// The bytes of a period with its parts, and when the first part begins.
     private typealias Told = (total: Total, from: Timestamp)
 
     /// From the finest to the coarsest.
@@ -124,7 +124,7 @@ private struct VnStatReader {
             problems.append("total: \(total.bytes) bytes, fewer than the \(ofDays.bytes) of its days, which are taken")
         }
         let (monthRows, yearRows) = (rows(interface.months, "month"), rows(interface.years, "year"))
-        // What a day lacks of its hours its own row has.
+        // A day's own row covers its left-out hours, too.
         let leftOut = (interface.leftOut.compactMap { entry in moment(entry.date).map { (entry.table, $0) } } + ahead)
             .filter { !["hour", "fiveminute"].contains($0.0) || !dayRows.contains(calendar.day(containing: $0.1)) }
         let rotation = rotation(of: monthRows, leftOut, by: days)
@@ -139,7 +139,7 @@ private struct VnStatReader {
         if rotation != 1, interface.total == nil, !yearRows.isEmpty {
             problems.append("year: months that begin on day \(rotation) aren't parts of years, and there is no total")
         }
-        // Those that reach over the turn of a year are no parts of years.
+        // Months that cross the end of a year aren't parts of years.
         let years = addRests("year", rotation == 1 ? yearRows : [], leftOut, of: months) {
             ($0.firstOfYear, $0.firstOfYear.adding(days: 366).firstOfYear)
         }
@@ -148,7 +148,7 @@ private struct VnStatReader {
         _ = addRests("total", [(created, total)], leftOut, of: years) { _ in (first, .latest) }
     }
 
-    /// On which day months begin: the first one by which each whose days are all kept has what they have.
+    /// The day on which months begin: the first by which every month with all its days kept equals their sum.
     private func rotation(
         of months: [Row], _ leftOut: [(table: String, start: Timestamp)], by days: [CivilDate: Told]
     ) -> Int {
@@ -173,7 +173,7 @@ private struct VnStatReader {
         } ?? 1
     }
 
-    /// In order; those that lie ahead, or whose date there isn't, are left out.
+    /// In order; rows in the future, or at times that don't exist, are left out.
     private mutating func rows(_ records: [VnStatInterface.Record], _ table: String) -> [Row] {
         var rows: [Row] = []
         var late: [String] = []
@@ -196,7 +196,7 @@ private struct VnStatReader {
         return rows.sorted { $0.start < $1.start }
     }
 
-    /// The place of the first row that doesn't start before a moment.
+    /// The place of the first row that starts at `moment` or later.
     private func lowerBound(of moment: Timestamp, in rows: [Row]) -> Int {
         rows.firstPlace { $0.start >= moment }
     }
@@ -226,7 +226,7 @@ private struct VnStatReader {
         let span = hour.start..<max(hour.start.adding(seconds: 1), hourEnd)
         let parts = fives[lowerBound(of: span.lowerBound, in: fives)..<lowerBound(of: span.upperBound, in: fives)]
         let known = sum(parts)
-        // Five minutes that the wall clock shows twice are of both hours.
+        // Five minutes that the wall clock shows twice belong to both hours.
         guard !parts.isEmpty, again(span.lowerBound) == nil else { return add(hour.total, span) }
         guard isWithin(known, hour.total) else {
             problems.append(
@@ -238,9 +238,9 @@ private struct VnStatReader {
         add(hour.total.without(known), kept > span.lowerBound ? span.lowerBound..<kept : span)
     }
 
-    /// Books what periods have besides their parts: it was carried before the first part that is kept.
+    /// Adds the bytes of periods that are in none of their parts: they were carried before the first part that is kept.
     ///
-    /// - Parameter period: The first day of the period that a date is in, and that of the next one.
+    /// - Parameter period: The first day of the period that holds a date, and of the next one.
     /// - Returns: By each period's first day.
     private mutating func addRests(
         _ table: String, _ rows: [Row], _ leftOut: [(table: String, start: Timestamp)], of parts: [CivilDate: Told],
@@ -256,7 +256,7 @@ private struct VnStatReader {
             let (first, next) = period(calendar.day(containing: row.start))
             let span = calendar.start(of: first)..<calendar.start(of: next)
             let told = known[first] ?? (.zero, span.upperBound)
-            // The total's is said before.
+            // For the total, this problem is reported before.
             if table != "total", !isWithin(told.total, row.total) {
                 problems.append(
                     "\(table) \(first): \(row.total.bytes) bytes, fewer than the \(told.total.bytes) of its parts, which are taken"
@@ -266,7 +266,7 @@ private struct VnStatReader {
             let begin = max(span.lowerBound, calendar.start(of: calendar.day(containing: min(created, end))))
             known[first] = (told.total, min(told.from, begin))
             if rest.isZero { continue }
-            // A month's own row says nothing of its days.
+            // Only left-out rows of finer tables can be part of the rest.
             let isFiner = Self.tables.prefix { $0 != table }.contains
             if leftOut.contains(where: { isFiner($0.table) && span.contains($0.start) }) {
                 problems.append(
@@ -278,7 +278,7 @@ private struct VnStatReader {
                 }
                 let taken = rest.without(isMore)
                 unknown = unknown?.without(taken)
-                // Where nothing lies before the first part, it can't be told which of them lack it.
+                // If no time lies before the first part, any of the parts may lack these bytes.
                 add(taken, begin < told.from ? begin..<told.from : span)
                 known[first]?.total += taken
             }
@@ -292,14 +292,14 @@ private struct VnStatReader {
         slots.append(.init(span.lowerBound..<last, total))
     }
 
-    /// The end of the hour of the wall clock that begins then: where it is set back, that of the second.
+    /// The end of the wall clock's hour that begins then; where the clock is set back, the end of the second one.
     private func hourEnd(_ start: Timestamp) -> Timestamp {
         let local = calendar.localTime(at: start)
         let next = (local.secondsOfDay / 3600 + 1) * 3600
         return calendar.firstInstant(on: local.date, secondsOfDay: next)
     }
 
-    /// When the wall clock shows the same for the second time, as where it is set back.
+    /// When the wall clock shows the same for the second time, because it is set back.
     func again(_ moment: Timestamp) -> Timestamp? {
         let local = calendar.localTime(at: moment)
         return [1800, 3600].lazy.map { moment.adding(seconds: $0) }.first {
@@ -308,7 +308,7 @@ private struct VnStatReader {
         }
     }
 
-    /// The first instant at which the wall clock shows this date or time; none is before 1971.
+    /// The first instant at which the wall clock shows this date or time; `nil` before 1971.
     func moment(_ text: String) -> Timestamp? {
         guard let date = CivilDate(text.prefix(10)), date.daysSinceEpoch >= 365 else { return nil }
         let rest = text.dropFirst(10)

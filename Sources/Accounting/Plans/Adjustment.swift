@@ -1,23 +1,23 @@
 import CivilTime
 
-/// What the owner tells the ledger about a quota, kept for good.
+/// The owner's correction or top-up of a quota, kept for good.
 package struct Adjustment: Hashable, Sendable {
     package enum Kind: Hashable, Sendable {
-        /// The provider counted so much in the cycle up to then.
+        /// The provider counted this much in the cycle up to ``at``.
         case correction(usedBytes: UInt64)
-        /// The limit of the cycle is so much higher.
+        /// The limit of the cycle is this much higher.
         case topUp(bytes: UInt64)
     }
 
     package var id: Int64
     package var quota: String
     package var kind: Kind
-    /// When it holds from; it belongs to the cycle that holds this moment.
+    /// The moment from which it applies. It belongs to the cycle that holds this moment.
     package var at: Timestamp
     package var enteredAt: Timestamp
     /// When it was taken back, if it was.
     package var undoneAt: Timestamp?
-    /// When the cycle began that a correction speaks of; `nil` where that wasn't noted.
+    /// The start of the cycle that a correction is about; `nil` if it wasn't noted.
     package var cycleStart: Timestamp?
 
     package init(
@@ -35,7 +35,7 @@ package struct Adjustment: Hashable, Sendable {
 }
 
 extension Adjustment {
-    /// Whether bytes from before and after it weren't told apart when they were carried.
+    /// Whether it was entered later than ``at``, when bytes before and after it were already booked together.
     var isOfThePast: Bool { isCorrection && at != enteredAt }
 
     var isCorrection: Bool {

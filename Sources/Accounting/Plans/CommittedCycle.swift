@@ -1,6 +1,6 @@
 import CivilTime
 
-/// What a cycle of a committed rate has given in the end, kept for good.
+/// The final figures of a committed rate's cycle, kept for good.
 package struct CommittedCycle: Hashable, Sendable {
     package var name: String
     package var cycle: Range<Timestamp>

@@ -1,12 +1,12 @@
 import CivilTime
 
-/// A rate that is bought, billed by the 95th percentile.
+/// A rate that the owner buys, billed by the 95th percentile.
 package struct CommittedRate: Hashable, Sendable {
-    /// What a sample counts as that isn't there, because nothing was read in its time.
+    /// How a missing sample counts: one in whose time nothing was read.
     package enum MissingSamples: String, Hashable, Sendable, CaseIterable {
-        /// A rate of zero.
+        /// As a rate of zero.
         case zero
-        /// Nothing: it is left out.
+        /// It is left out.
         case skip
     }
 

@@ -2,17 +2,16 @@ import CivilTime
 
 /// The samples of a committed rate: the bytes of each aligned five minutes of its cycle.
 ///
-/// A sample belongs to the cycle in which it begins. Samples are of UTC, so an hour that the clocks repeat has its own.
+/// A sample belongs to the cycle in which it begins. Samples are in UTC, so an hour that the clocks repeat has its own.
 struct CommittedRateBook: Sendable {
     /// One cycle's samples.
     private struct Cycle: Sendable {
         let span: Range<Timestamp>
         /// The first aligned moment of the cycle.
         let first: Timestamp
-        /// For each rate that is looked at, which is one or, for the greater of two, both; by place. What lies behind the
-        /// end is 0.
+        /// The samples by place; two series for ``ByteDirection/greater``. Places after the end are 0.
         var series: [[UInt64]]
-        /// Whether it has changed since it was last told, after its end.
+        /// Whether it changed since ``CommittedRateBook/advance(to:computes:)`` last returned its figures.
         var isChanged = false
 
         init(_ span: Range<Timestamp>, seriesCount: Int) {
@@ -29,7 +28,7 @@ struct CommittedRateBook: Sendable {
         }
     }
 
-    /// The open cycle, the one before and, should the clock have been wrong, one after.
+    /// The open cycle, the one before and, if the clock was wrong, one after.
     private static let rememberedCycles = 3
 
     let committedRate: CommittedRate
@@ -39,15 +38,15 @@ struct CommittedRateBook: Sendable {
     /// Time in which nothing was read; ascending.
     private var unread: [Range<Timestamp>] = []
     private var meteredFrom: Timestamp
-    /// The cycles that are over, as they were told; ascending.
+    /// The figures of cycles that are over; ascending.
     private(set) var closed: [CommittedCycle]
-    /// From when on all samples are here: an earlier cycle can't be told.
+    /// All samples from here on are known; an earlier cycle gets no figures.
     private let knownFrom: Timestamp
-    /// The cycle that was open when it was looked last.
+    /// The cycle that was open at the last ``advance(to:computes:)``.
     private var open: Range<Timestamp>
-    /// What the open cycle's complete samples give, and of how many of them.
+    /// The figures of the open cycle, and how many complete samples they cover.
     private var known: (samples: Int, figures: Figures)?
-    /// Whether one of these samples has changed since.
+    /// Whether ``known`` is out of date.
     private var isStale = false
 
     private struct Figures {
@@ -55,7 +54,7 @@ struct CommittedRateBook: Sendable {
         var missing = 0
         /// The 95th percentile in bytes of five minutes.
         var percentile: UInt64 = 0
-        /// How many samples are over the limit.
+        /// How many samples exceed the limit.
         var over = 0
     }
 
@@ -74,10 +73,10 @@ struct CommittedRateBook: Sendable {
         committedRate.cycle.rule.cycle(containing: moment, in: calendar)
     }
 
-    /// From when on the store's buckets are wanted: those of the cycle before too, unless it is known what they gave.
+    /// The first moment whose stored buckets are needed: also the previous cycle's, unless its figures are known.
     func historyFrom(at now: Timestamp) -> Timestamp { Self.historyFrom(committedRate, calendar, closed, at: now) }
 
-    /// From when on the store's buckets must be kept. What came once and is over has had a day to be told.
+    /// The first moment whose buckets the store must keep. A one-time cycle needs none a day after its end.
     func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
         let rule = committedRate.cycle.rule
         return rule.isOver(at: now.adding(seconds: -86_400), in: calendar) ? .latest : historyFrom(at: now)
@@ -107,7 +106,7 @@ struct CommittedRateBook: Sendable {
             cycles[index].series[number][place] = sum
         }
         cycles[index].isChanged = true
-        // The open sample isn't among those that are known.
+        // The open sample isn't part of the figures.
         if let known, cycles[index].span == open, place < known.samples { isStale = true }
     }
 
@@ -123,7 +122,7 @@ struct CommittedRateBook: Sendable {
         unread.removeAll { $0.upperBound <= oldest }
     }
 
-    /// The place of the cycle that holds a moment; `nil` if it is older than those that are remembered, or in none.
+    /// The place of the cycle that holds a moment; `nil` if that is too old, or in no cycle.
     private mutating func index(ofCycleAt moment: Timestamp) -> Int? {
         if let index = cycles.lastIndex(where: { $0.span.contains(moment) }) { return index }
         let span = cycle(at: moment)
@@ -171,7 +170,7 @@ struct CommittedRateBook: Sendable {
 
     private static func rank(of count: Int) -> Int { (19 * count + 19) / 20 }
 
-    /// Whether each sample is missing: nothing was read in its time, and nothing was carried that could be told later.
+    /// Whether each sample is missing: nothing was read in its time, and it has no bytes.
     private func missingSamples(of cycle: Cycle, count: Int) -> [Bool] {
         var isMissing = Array(repeating: false, count: count)
         for span in unread where span.upperBound > cycle.first {
@@ -189,10 +188,10 @@ struct CommittedRateBook: Sendable {
 
     // MARK: - State
 
-    /// Goes on to the cycle that holds this moment.
+    /// Advances to the cycle that holds this moment.
     ///
-    /// - Parameter computes: Whether there is time to look for the percentile, if it is due.
-    /// - Returns: Cycles that are over and whose figures aren't told yet, or have changed.
+    /// - Parameter computes: Whether there is time to compute the percentile, if it is due.
+    /// - Returns: The figures of cycles that are over, if they are new or have changed.
     mutating func advance(to now: Timestamp, computes: Bool) -> [CommittedCycle] {
         let span = cycle(at: Bucket(containing: now).start)
         if span != open {
@@ -200,14 +199,14 @@ struct CommittedRateBook: Sendable {
             known = nil
         }
         if let index = index(ofCycleAt: Bucket(containing: now).start), !closed.contains(where: { $0.cycle == span }) {
-            cycles[index].isChanged = true  // Also if nothing will be carried in it.
+            cycles[index].isChanged = true  // Without bytes, too, it gets figures.
         }
         var news: [CommittedCycle] = []
         for index in cycles.indices where cycles[index].isChanged && cycles[index].span.upperBound <= now {
             cycles[index].isChanged = false
             let span = cycles[index].span
             if span.lowerBound < knownFrom || span.upperBound <= meteredFrom { continue }
-            // What it has given was said by the clock of then.
+            // By another clock, the cycle has its figures already.
             if closed.contains(where: { $0.cycle != span && $0.cycle.isMostly(span) }) { continue }
             let figures = figures(of: cycles[index], before: cycles[index].span.upperBound)
             let cycle = CommittedCycle(
@@ -223,7 +222,7 @@ struct CommittedRateBook: Sendable {
         return news
     }
 
-    /// Looks for the percentile of the open cycle's complete samples, unless it is known.
+    /// Computes the percentile of the open cycle's complete samples, unless it is known.
     mutating func refreshFigures(at now: Timestamp) {
         guard isDue(at: now), let cycle = cycles.last(where: { $0.span == open }) else { return }
         let end = Bucket(containing: now).start
@@ -231,17 +230,17 @@ struct CommittedRateBook: Sendable {
         isStale = false
     }
 
-    /// Whether there are samples that the figures don't have yet.
+    /// Whether the figures are out of date.
     func isDue(at now: Timestamp) -> Bool {
         guard let cycle = cycles.last(where: { $0.span == open }) else { return false }
         return isStale || known?.samples != cycle.sampleCount(before: Bucket(containing: now).start)
     }
 
-    /// The committed rate as it was when ``advance(to:)`` was called last.
+    /// The committed rate's figures at the last ``advance(to:computes:)``.
     var state: CommittedRateState {
         var figures = known?.figures ?? Figures()
         if let told = closed.last(where: { $0.cycle == open }) {
-            // It came once and is over: what it gave then counts, not what is left of its samples.
+            // A one-time cycle that is over: its final figures count, not the samples that are left.
             figures = Figures(
                 samples: told.samples, missing: told.missing, percentile: told.percentileBytes, over: .max / 2)
         }
@@ -256,7 +255,7 @@ struct CommittedRateBook: Sendable {
     }
 }
 
-/// What can be seen of a committed rate at one moment.
+/// The figures of a committed rate at one moment.
 package struct CommittedRateState: Sendable {
     package var committedRate: CommittedRate
     package var cycle: Range<Timestamp>
@@ -264,7 +263,7 @@ package struct CommittedRateState: Sendable {
     package var percentileBytesPerSecond: Double
     package var samples: Int
     package var missing: Int
-    /// How much longer the rate may be over the limit before the cycle's percentile is.
+    /// How much longer the rate may exceed the limit before the cycle's percentile does.
     package var burstRemainingSeconds: Int64
     /// The cycles that are over; ascending.
     package var closed: [CommittedCycle]

@@ -5,7 +5,7 @@ package struct Currency: Hashable, Sendable {
     /// How many decimals its amounts are written with.
     package let decimals: Int
 
-    /// `nil` for what isn't an active code of ISO 4217.
+    /// `nil` if it isn't an active code of ISO 4217.
     package init?(code: String) {
         guard let decimals = Self.decimals[code] else { return nil }
         self.code = code

@@ -1,20 +1,20 @@
 import CivilTime
 
-/// What will be carried from now on, by what was carried before.
+/// Predicts bytes from the bytes of the past.
 ///
-/// Several estimates are made, each of which is best for some kind of traffic: the straight line of the cycle, the means of
-/// a week and of four, the profile of the week at the level of either or of two days, a damped trend, and the median day.
-/// Each is tried on the past: what it would have said on earlier days is compared with what came. They are blended by how
-/// well they did (after Bates and Granger, "The Combination of Forecasts", 1969, but by the inverse cube of relative absolute
-/// errors: single bursts distort them less, and what does badly counts less).
+/// Several estimates are made; each is best for some kind of traffic: the straight line of the cycle, the means of a
+/// week and of four, the weekly profile at the level of one week, four weeks or two days, a damped trend, and the
+/// median day. Each is tested on the past: what it predicted for earlier days is compared with what came. These errors
+/// give the weights (after Bates and Granger, "The Combination of Forecasts", 1969, but by the inverse cube of relative
+/// absolute errors, so that single bursts and bad estimates count less).
 package struct Forecast: Sendable {
     static let hoursPerWeek = 168
 
-    /// In bytes an hour, whatever the hour.
+    /// In bytes per hour, whatever the hour.
     private let flatRate: Double
-    /// What the profile's hours are multiplied by.
+    /// The factor for the profile's hours.
     private let profileScale: Double
-    /// What the hours of the profile's week have together, from the first one on; empty where there is no profile.
+    /// Running sums of the profile's hours; empty if there is no profile.
     private let profileSums: [Double]
 
     /// Nothing is known.
@@ -59,13 +59,13 @@ package struct Forecast: Sendable {
 
     // MARK: - Estimates
 
-    /// A rate in bytes an hour, or what the profile is multiplied by.
+    /// A rate in bytes per hour, or a factor for the profile.
     struct Estimate {
         var rate: Double
         var usesProfile = false
     }
 
-    /// How an estimate is likely to do before it was tried, relative to the others.
+    /// The expected error of each estimate before it was tried, relative to the others.
     private static let priors = [1.1, 1, 0.95, 0.9, 0.9, 1.4, 1.4, 1.4]
 
     private static func estimates(
@@ -86,15 +86,15 @@ package struct Forecast: Sendable {
 
     /// How far ahead the estimates are tried: far enough to see a day's pattern, near enough to see a new level soon.
     private static let trialHours = 72
-    /// On how many days they are tried.
+    /// On how many days estimates are tried.
     private static let trialCount = 42
     /// How many trials the priors are worth.
     private static let doubt = 2.0
 
-    /// How much each estimate counts, by what it would have said on earlier days: the sum is 1.
+    /// The weight of each estimate, from its errors on earlier days; the sum is 1.
     private static func weights(_ past: Past, elapsed: Int, remaining: Int) -> [Double] {
         let horizon = min(max(remaining, 24), trialHours)
-        // Of quiet times a small error isn't a large one.
+        // In quiet times a small error must not count as a large one.
         let usual = past.mean(before: past.count, hours: past.count) * Double(horizon) * 0.1 + 1
         var errors = Array(repeating: 0.0, count: priors.count)
         var trials = 0.0
@@ -131,7 +131,7 @@ package struct Forecast: Sendable {
     }
 }
 
-/// Bytes by the hour, with sums that are looked up.
+/// Bytes by the hour, with running sums.
 private struct Past {
     let firstHour: Int64
     let values: [Float]
@@ -157,7 +157,7 @@ private struct Past {
         return length == 0 ? 0 : sum(end - length, end) / Double(length)
     }
 
-    /// By how much the last hours were above the profile, as a factor.
+    /// How far the last hours were above the profile, as a factor.
     func profileLevel(_ profile: Profile, before end: Int, hours: Int) -> Double {
         let length = min(hours, end)
         let start = Double(firstHour) + Double(end - length)
@@ -166,7 +166,7 @@ private struct Past {
         return usual > 0 ? sum(end - length, end) / usual : 0
     }
 
-    /// By how much the rate grows in an hour: from the weeks before, by least squares, halved, as trends seldom last.
+    /// How much the rate grows per hour: from the weeks before, by least squares, halved because trends seldom last.
     func trend(before end: Int) -> Double {
         let weeks = min(end / Forecast.hoursPerWeek, 6)
         if weeks < 2 { return 0 }
@@ -197,7 +197,7 @@ private struct Profile {
     private var totals = [Double](repeating: 0, count: Forecast.hoursPerWeek)
     private var counts = [Int](repeating: 0, count: Forecast.hoursPerWeek)
     private var end = 0
-    /// What the week's hours have together, from the first one on: one more than there are hours. Empty before two days.
+    /// Running sums of the week's hours: one more than there are hours. Empty before two days.
     private(set) var sums: [Double] = []
 
     init(_ past: Past, before end: Int) {
@@ -245,7 +245,7 @@ private struct Profile {
         hasDays && level > 0 ? .init(rate: level, usesProfile: true) : .init(rate: rate)
     }
 
-    /// What a profile has from 1970 until an hour, in steps of whole weeks and a part of one.
+    /// The bytes of a profile from 1970 until an hour: whole weeks and a part of one.
     static func bytes(_ sums: [Double], until hour: Double) -> Double {
         guard let week = sums.last else { return 0 }
         let length = Double(Forecast.hoursPerWeek)

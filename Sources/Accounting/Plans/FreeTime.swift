@@ -5,11 +5,10 @@ package struct FreeTime: Hashable, Sendable {
     package static let minutesPerWeek = 7 * 24 * 60
     package static let none = FreeTime([])
 
-    /// Minutes since Monday 00:00; ascending, apart from each other.
+    /// Minutes since Monday 00:00; ascending and disjoint.
     package let windows: [Range<Int>]
 
-    /// - Parameter windows: Minutes since Monday 00:00; one that ends beyond the week goes on at its beginning. They may
-    ///   overlap.
+    /// - Parameter windows: Minutes since Monday 00:00; they may overlap, and may go beyond the end of the week.
     package init(_ windows: [Range<Int>]) {
         let week = Self.minutesPerWeek
         let parts = windows.flatMap { window -> [Range<Int>] in
@@ -29,7 +28,7 @@ package struct FreeTime: Hashable, Sendable {
 
     package var isEmpty: Bool { windows.isEmpty }
 
-    /// Whether bytes that were carried from this moment on are free.
+    /// Whether bytes carried at this moment are free.
     func contains(_ moment: Timestamp, in calendar: LocalCalendar) -> Bool {
         if windows.isEmpty { return false }
         let local = calendar.localTime(at: moment)

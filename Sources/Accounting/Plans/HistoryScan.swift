@@ -1,13 +1,13 @@
 import CivilTime
 
-/// What the quotas carried by the hour in the last weeks, read from the store bit by bit after the start.
+/// The quotas' hourly use of the last weeks, read from the store bit by bit after the start.
 package struct HistoryScan: Sendable {
-    /// How far it has come.
+    /// How far the scan has come.
     package private(set) var next: Timestamp
     package let end: Timestamp
     private var book: PlanBook
 
-    /// - Parameter book: Of whose quotas; its own histories begin with `now`.
+    /// - Parameter book: The book with the quotas; its own histories begin at `now`.
     package init(_ book: PlanBook, at now: Timestamp) {
         end = Bucket(containing: now).start
         next = end.adding(seconds: -Int64(UseHistory.hours) * 3600)
@@ -17,7 +17,7 @@ package struct HistoryScan: Sendable {
 
     package var isDone: Bool { next >= end }
 
-    /// Which quotas want an account's bytes; `nil` when none does.
+    /// The quotas that count an account; `nil` if none does.
     package mutating func counting(_ key: AccountKey) -> PlanBook.Counting? {
         let counting = book.counting(key)
         return counting.quotas.isEmpty ? nil : counting
@@ -29,9 +29,9 @@ package struct HistoryScan: Sendable {
 
     package mutating func advance(to moment: Timestamp) { next = min(moment, end) }
 
-    /// Whether it is about the quotas of this book.
+    /// Whether it scans for the quotas of this book.
     package func isOf(_ book: PlanBook) -> Bool { book.plans.quotas == self.book.plans.quotas }
 
-    /// The quotas with what was found.
+    /// The quotas with the hourly use that was found.
     var quotas: [QuotaBook] { book.quotas }
 }

@@ -1,31 +1,31 @@
 import CivilTime
 
-/// What all plans have counted: kept up to date booking by booking, and made again from the ledger when it must be.
+/// What all plans have counted. Each booking updates it; it can be rebuilt from the ledger.
 package struct PlanBook: Sendable {
     package let plans: Plans
-    /// Whether all is in it that the store has; until then it shows nothing.
+    /// Whether it has counted everything in the store. Until then it shows nothing.
     package internal(set) var isComplete = false
     private let calendars: [TimeZoneSetting: LocalCalendar]
-    /// What the store has about plans, and what has happened since.
+    /// The store's records about plans, and what has happened since.
     package private(set) var records: PlanRecords
     var quotas: [QuotaBook]
     private(set) var rateLimits: [RateLimitBook]
     var committedRates: [CommittedRateBook]
-    /// By which names the store's accounts were counted, until the ledger has taken note.
+    /// The keys under which the store's accounts were counted, until the ledger has checked them.
     package var keys: [AccountID: AccountKey] = [:]
-    /// The store's accounts when the book was made, also of devices that went long ago.
+    /// The store's accounts when the book was made, including those of devices long gone.
     package internal(set) var storedAccounts: Set<AccountKey> = []
     private let selections: (quotas: SelectionIndex, rateLimits: SelectionIndex, committedRates: SelectionIndex)
-    /// Which plans count each account that was asked for.
+    /// The plans that count each account: a cache.
     private var countings: [AccountKey: Counting] = [:]
 
     package static let empty = PlanBook(
         .none, calendars: [:], records: .none, meteredFrom: .latest, at: Timestamp(secondsSinceEpoch: 0))
 
     /// - Parameters:
-    ///   - calendars: For the zones of all cycles.
-    ///   - records: What the store has about these plans, and others.
-    ///   - meteredFrom: When the first byte was booked; `.latest` when none was.
+    ///   - calendars: The calendars of all cycles' zones.
+    ///   - records: The store's records about these and other plans.
+    ///   - meteredFrom: When the first byte was booked; `.latest` if none was.
     package init(
         _ plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], records: PlanRecords, meteredFrom: Timestamp,
         at now: Timestamp
@@ -54,7 +54,7 @@ package struct PlanBook: Sendable {
         for place in quotas.indices { quotas[place].divisions = found }
     }
 
-    /// Where slots begin within a bucket, by what is known of corrections, cycles and free windows.
+    /// Where slots begin within a bucket, according to corrections, cycles and free windows.
     private func divisions(of bucket: Bucket) -> [QuotaBook.Division] {
         let span = bucket.start.adding(seconds: 1)..<bucket.end
         var edges: Set<Timestamp> = []
@@ -62,7 +62,7 @@ package struct PlanBook: Sendable {
         let corrections = records.adjustments.filter { $0.isCorrection && span.contains($0.at) }
         return edges.map { ($0, $0) }
             + corrections.map { correction in
-                // What was found after a gap, when the correction was known, was told apart.
+                // A gap that ended after the correction was entered was booked in two parts.
                 let isGap = records.unread.contains {
                     $0.contains(bucket.start) && $0.upperBound >= max(bucket.end, correction.enteredAt)
                 }
@@ -70,13 +70,13 @@ package struct PlanBook: Sendable {
             }
     }
 
-    /// Places of the plans that count an account.
+    /// The places of the plans that count an account.
     package struct Counting: Hashable, Sendable {
         var quotas: [Int] = []
         var rateLimits: [Int] = []
         var committedRates: [Int] = []
 
-        /// Whether none of them counts bytes.
+        /// Whether no plan counts bytes.
         var isEmpty: Bool { quotas.isEmpty && committedRates.isEmpty }
     }
 
@@ -105,7 +105,7 @@ package struct PlanBook: Sendable {
         spread.forEachBucket(since: .earliest) { bucket, delta in book(Total(delta), at: bucket.start, for: counting) }
     }
 
-    /// Takes one of the store's bookings, which is no news.
+    /// Counts one of the store's bookings, without events.
     package mutating func restore(_ total: Total, of key: AccountKey, at slot: Timestamp) {
         let counting = counting(key)
         for place in counting.quotas { quotas[place].restore(total, at: slot) }
@@ -114,7 +114,7 @@ package struct PlanBook: Sendable {
 
     /// Nothing was read in this time.
     ///
-    /// - Returns: Whether bytes that are booked already count otherwise now, so that the book has to be made again.
+    /// - Returns: Whether bytes that are already booked count differently now, so that the book must be rebuilt.
     @discardableResult
     package mutating func noteUnread(_ span: Range<Timestamp>) -> Bool {
         if span.isEmpty { return false }
@@ -125,14 +125,14 @@ package struct PlanBook: Sendable {
         return isAffected
     }
 
-    /// Buckets from before this moment may be gone: there are no samples.
+    /// Samples from before this moment are missing, because their buckets may be gone.
     package mutating func omitSamples(before moment: Timestamp) {
-        // It isn't the beginning of all time, which is when metering began.
+        // A span from `.earliest` on would say when metering began.
         let span = Timestamp.earliest.adding(seconds: 1)..<max(moment, Timestamp.earliest.adding(seconds: 1))
         if !span.isEmpty { for place in committedRates.indices { committedRates[place].noteUnread(span) } }
     }
 
-    /// Takes the mean rates of an interval, by the accounts' plans.
+    /// Adds the mean rates of an interval to the rate limits.
     mutating func sample(_ rates: [(rate: Rate, counting: Counting)], over elapsed: Span) {
         if rateLimits.isEmpty { return }
         var sums = Array(repeating: Rate.zero, count: rateLimits.count)
@@ -145,7 +145,7 @@ package struct PlanBook: Sendable {
         for place in rateLimits.indices { rateLimits[place].sample(sums[place], over: elapsed) }
     }
 
-    /// Rate limits go on as they were in another book; they are of the moment and can't be made again.
+    /// Takes the state of rate limits from another book, because it can't be rebuilt.
     mutating func adoptRates(of previous: PlanBook) {
         for place in rateLimits.indices {
             if let known = previous.rateLimits.first(where: { $0.rateLimit == rateLimits[place].rateLimit }) {
@@ -154,7 +154,7 @@ package struct PlanBook: Sendable {
         }
     }
 
-    /// A book of the same plans, with nothing booked.
+    /// A book of the same plans without bytes.
     ///
     /// - Parameter unread: Time in which nothing was read.
     func emptied(unread: [Range<Timestamp>], at now: Timestamp) -> PlanBook {
@@ -163,7 +163,7 @@ package struct PlanBook: Sendable {
         return PlanBook(plans, calendars: calendars, records: records, meteredFrom: .latest, at: now)
     }
 
-    /// Corrections and top-ups by which a book of the same plans comes to show what this one does.
+    /// Corrections and top-ups that make another book of the same plans show what this one shows.
     func adjustments(of other: PlanBook, at now: Timestamp) -> [Adjustment] {
         if !isComplete { return [] }
         var adjustments: [Adjustment] = []
@@ -187,10 +187,10 @@ package struct PlanBook: Sendable {
 
     // MARK: - What is usual
 
-    /// Whether the past of some quota by the hour isn't known: it is to be read from the store.
+    /// Whether the hourly past of a quota must still be read from the store.
     package var needsHistories: Bool { quotas.contains { !$0.knowsPast } }
 
-    /// There is no store that knows more of the past.
+    /// Takes the hourly past as complete, because there is no store.
     package mutating func takePastAsKnown() {
         for place in quotas.indices { quotas[place].takePastAsKnown() }
     }
@@ -203,7 +203,7 @@ package struct PlanBook: Sendable {
         for place in quotas.indices { quotas[place].forgetHistories() }
     }
 
-    /// Quotas take their past by the hour from another book, where it knows it.
+    /// Takes the quotas' hourly past from another book that knows it.
     mutating func adoptHistories(of previous: PlanBook) {
         let byName = Dictionary(previous.quotas.map { ($0.quota.name, $0) }, uniquingKeysWith: { first, _ in first })
         for place in quotas.indices {
@@ -213,33 +213,33 @@ package struct PlanBook: Sendable {
         }
     }
 
-    /// Takes what was found in the store.
+    /// Takes the hourly past that a scan found in the store.
     package mutating func adopt(_ scan: HistoryScan) {
         let found = scan.quotas
-        guard found.map(\.quota) == quotas.map(\.quota) else { return }  // Of other plans, by now.
+        guard found.map(\.quota) == quotas.map(\.quota) else { return }  // The plans have changed since.
         for place in quotas.indices where !quotas[place].knowsPast {
             quotas[place].prependHistories(of: found[place], before: scan.end)
         }
     }
 
-    /// From when on the store's buckets must be kept: where days don't tell what a cycle has used.
+    /// The first moment whose buckets the store must keep, because days don't give the use of a cycle.
     package func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
         let ofQuotas = quotas.map { $0.bucketsNeededFrom(at: now, local: calendars[.local]) }
         return (ofQuotas + committedRates.map { $0.bucketsNeededFrom(at: now) }).min() ?? .latest
     }
 
-    /// Whether it is about these plans, in these zones.
+    /// Whether it counts these plans, in these zones.
     package func isOf(_ plans: Plans, _ calendars: [TimeZoneSetting: LocalCalendar]) -> Bool {
         self.plans == plans && (plans == .none || self.calendars == calendars)
     }
 
     // MARK: - Cuts
 
-    /// The moments in a span, ascending, at which a slot must end: where a cycle or a free window begins or ends within
-    /// five minutes that are stored as one otherwise, and where a correction holds from.
+    /// The cuts in a span, ascending: where a cycle or a free window begins or ends, or a correction applies from,
+    /// unless a bucket begins there anyway.
     func cuts(in span: Range<Timestamp>) -> [Timestamp] {
         var cuts: Set<Timestamp> = []
-        // Also those of quotas that the configuration hasn't now: they may come back.
+        // Also those of quotas that aren't configured now: they may come back.
         for adjustment in records.adjustments where adjustment.isCorrection && span.contains(adjustment.at) {
             cuts.insert(adjustment.at)
         }
@@ -249,14 +249,14 @@ package struct PlanBook: Sendable {
 
     // MARK: - State
 
-    /// Whether bytes count otherwise for any plan from here on; to be asked before ``takeEvents(at:)``.
+    /// Whether a cycle or free window of a quota begins or ends here. Call it before ``takeEvents(at:)``.
     mutating func isTurning(at now: Timestamp) -> Bool {
         var isTurning = false
         for place in quotas.indices where quotas[place].isTurning(at: now) { isTurning = true }
         return isTurning
     }
 
-    /// What happened to the quotas since the last time.
+    /// Quota events since the last call.
     mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {
         if !isComplete { return [] }
         var events: [QuotaEvent] = []
@@ -265,7 +265,7 @@ package struct PlanBook: Sendable {
         return events
     }
 
-    /// How many forecasts are made in a reading: a few milliseconds, however many quotas there are.
+    /// How many forecasts a reading makes: a few milliseconds, however many quotas there are.
     private static let forecastsPerReading = 16
 
     /// Makes some of the forecasts that are due.
@@ -288,10 +288,10 @@ package struct PlanBook: Sendable {
         }
     }
 
-    /// How many percentiles are looked for in a reading: a millisecond or two.
+    /// How many percentiles a reading computes: a millisecond or two.
     private static let percentilesPerReading = 4
 
-    /// Cycles of committed rates that are over, with what they have given.
+    /// The figures of committed rates' cycles that are over.
     mutating func takeCommittedCycles(at now: Timestamp) -> [CommittedCycle] {
         if !isComplete { return [] }
         var cycles: [CommittedCycle] = []
@@ -305,55 +305,55 @@ package struct PlanBook: Sendable {
         return cycles
     }
 
-    /// Takes what happened since the store was read.
+    /// Adds events since the store was read.
     mutating func note(_ events: [QuotaEvent]) {
         records.note(events)
         for place in quotas.indices { quotas[place].note(events) }
     }
 
-    /// Whether the event's program awaits its start is now as in `event`.
+    /// Copies `awaitsProgram` of `event` to the recorded event.
     mutating func setAwaitsProgram(as event: QuotaEvent) { records.setAwaitsProgram(as: event) }
 
     /// Events whose programs are yet to be started.
     package var waitingEvents: [QuotaEvent] { records.events.filter(\.awaitsProgram) }
 
-    /// All is in it that the store has.
+    /// Everything in the store is counted now.
     package mutating func complete(at now: Timestamp) {
         isComplete = true
         for place in committedRates.indices { committedRates[place].refreshFigures(at: now) }
     }
 
-    /// Goes on to this moment without telling anybody: for whoever looks only once.
+    /// Advances to this moment and drops the events, for a single look.
     package mutating func advance(to now: Timestamp) {
         _ = takeEvents(at: now)
         _ = takeCommittedCycles(at: now)
         makeForecasts(at: now)
     }
 
-    /// The quotas as they are now, in the order of the configuration; none while it isn't complete.
+    /// The quotas as they are now, in the order of the configuration; empty until the book is complete.
     package func quotaStates(at now: Timestamp) -> [QuotaState] { isComplete ? quotas.map { $0.state(at: now) } : [] }
 
     /// The rate limits as they are now, in the order of the configuration.
     package var rateLimitStates: [RateLimitState] { rateLimits.map(\.state) }
 
-    /// Rate limits whose state has changed since this was asked last.
+    /// Rate limits whose state changed since the last call.
     mutating func takeRateLimitNews() -> [RateLimitState] {
         rateLimits.indices.compactMap { rateLimits[$0].takeNews() }
     }
 
-    /// The committed rates as they are now, in the order of the configuration; none while it isn't complete.
+    /// The committed rates as they are now, in the order of the configuration; empty until the book is complete.
     package var committedRateStates: [CommittedRateState] { isComplete ? committedRates.map(\.state) : [] }
 }
 
 extension QuotaBook {
-    /// As far as edges are looked for; nothing is spread over more.
+    /// How far back edges are searched; nothing is spread over more.
     private static let longestSearchSeconds: Int64 = 400 * 86_400
 
-    /// Where its cycles and free windows begin and end.
+    /// Adds the moments within buckets at which its cycles and free windows begin or end.
     func addEdges(in span: Range<Timestamp>, to edges: inout Set<Timestamp>) {
         let first = max(span.lowerBound, span.upperBound.adding(seconds: -Self.longestSearchSeconds))
         let minutes = quota.free.edges
-        // Most begin and end with a bucket: then there is nothing to look for.
+        // Most begin and end with a bucket, so there is nothing to search.
         let isAligned = calendar.zone.offsetSeconds(at: first) % Int(Bucket.seconds) == 0
         if !isAligned || quota.cycle.rule.secondsOfDay % Int(Bucket.seconds) != 0 {
             var cycle = cycle(at: first)

@@ -1,20 +1,20 @@
 import CivilTime
 
-/// What the store keeps for plans besides bytes.
+/// The store's records for plans, besides bytes.
 package struct PlanRecords: Sendable {
     package var adjustments: [Adjustment]
-    /// Of cycles that aren't long past.
+    /// Events of recent cycles.
     package var events: [QuotaEvent]
     /// How many breaches each quota has had.
     package var breaches: [String: UInt64]
-    /// What earlier cycles of committed rates have given.
+    /// Figures of earlier cycles of committed rates.
     package var committedCycles: [CommittedCycle]
-    /// Time in which nothing was read. What begins with all time ends when metering began.
+    /// Time without readings. A span from `.earliest` on ends when metering began.
     package var unread: [Range<Timestamp>]
 
-    /// The first moment of the time that was imported; `nil` if nothing was.
+    /// The first moment of the imported time; `nil` if nothing was imported.
     package var importedFrom: Timestamp?
-    /// The beginning of the last bucket that there is.
+    /// The start of the last bucket.
     package var meteredUntil = Timestamp.earliest
 
     package static let none = PlanRecords(
@@ -34,7 +34,7 @@ package struct PlanRecords: Sendable {
     /// When metering began, if that was noted.
     package var meteredFrom: Timestamp? { unread.last { $0.lowerBound == .earliest }?.upperBound }
 
-    /// When the first byte was carried that may be in the ledger, if that is known.
+    /// When the first byte in the ledger may have been carried, if that is known.
     package var recordedFrom: Timestamp? {
         meteredFrom.map { min($0, importedFrom ?? $0) }
     }
@@ -44,10 +44,10 @@ package struct PlanRecords: Sendable {
         unread.append(span)
     }
 
-    /// As many events as are remembered: each quota has a few in a cycle.
+    /// How many events are kept; each quota has a few in a cycle.
     private static let maximumEvents = 20_000
 
-    /// Whether the event's program awaits its start is now as in `event`.
+    /// Copies `awaitsProgram` of `event` to the recorded event.
     mutating func setAwaitsProgram(as event: QuotaEvent) {
         for index in events.indices where events[index].isSame(as: event) {
             events[index].awaitsProgram = event.awaitsProgram

@@ -1,15 +1,15 @@
 import CivilTime
 
-/// From where in the store each plan takes its past: whole local days where they tell all, buckets where they don't.
+/// How each plan restores its past from the store: from whole local days if these are enough, else from buckets.
 ///
-/// A day's row tells all of a quota if the day lies in one cycle, on one side of each correction, and has no free time.
-/// That keeps a start from reading months of buckets for every device.
+/// A day's row is enough for a quota if the day lies in one cycle, on one side of each correction, and has no free
+/// time. So a start needn't read months of buckets for every device.
 package struct PlanRestore: Sendable {
-    /// A local day that the store has bytes of.
+    /// A local day with bytes in the store.
     package struct Day: Sendable {
         package var day: CivilDate
         package var span: Range<Timestamp>
-        /// Whether its buckets are there, all of them.
+        /// Whether all its buckets are kept.
         package var hasBuckets: Bool
 
         package init(day: CivilDate, span: Range<Timestamp>, hasBuckets: Bool) {
@@ -20,9 +20,9 @@ package struct PlanRestore: Sendable {
     }
 
     package let days: [Day]
-    /// The time whose buckets must be read; ascending, apart from each other.
+    /// The time whose buckets must be read; ascending and disjoint.
     package let bucketSpans: [Range<Timestamp>]
-    /// For each quota the first of the days that it needs at all, and of these which it takes as a whole.
+    /// For each quota, the first day that it needs, and which days from there on it takes as a whole.
     private let wholeDays: [(first: Int, isWhole: [Bool])]
     private let committedFrom: Timestamp
 
@@ -80,9 +80,9 @@ extension QuotaBook {
 }
 
 extension PlanBook {
-    /// Takes what the store has of one of the days, by its place.
+    /// Counts the stored bytes of the day at this place.
     ///
-    /// - Parameter withoutBuckets: What of it isn't in buckets.
+    /// - Parameter withoutBuckets: The part of them that is in no bucket.
     package mutating func restore(
         _ total: Total, withoutBuckets rest: Total, of key: AccountKey, onDay place: Int, _ source: PlanRestore
     ) {
@@ -93,7 +93,7 @@ extension PlanBook {
         }
     }
 
-    /// Takes one of the store's buckets, which lies on the day at this place.
+    /// Counts one of the store's buckets, on the day at this place.
     package mutating func restore(
         _ total: Total, of key: AccountKey, at slot: Timestamp, onDay place: Int, _ source: PlanRestore
     ) {

@@ -1,6 +1,6 @@
 import CivilTime
 
-/// Everything that the owner has agreed upon with a provider, or with themselves.
+/// Everything that the owner agreed upon with a provider, or decided alone.
 package struct Plans: Hashable, Sendable {
     package var quotas: [Quota]
     package var rateLimits: [RateLimit]
@@ -18,10 +18,10 @@ package struct Plans: Hashable, Sendable {
         quotas.map(\.count) + rateLimits.map(\.count) + committedRates.map(\.count)
     }
 
-    /// All that they name.
+    /// All patterns that the plans name.
     package var patterns: [DevicePattern] { Array(Set(selections.flatMap(\.patterns))) }
 
-    /// The calendar that a quota's cycles go by; `nil` where there is no such quota.
+    /// The calendar of a quota's cycles; `nil` if there is no such quota.
     package func calendar(
         ofQuota name: String, among calendars: [TimeZoneSetting: LocalCalendar]
     ) -> LocalCalendar? {

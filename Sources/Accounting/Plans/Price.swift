@@ -1,13 +1,12 @@
 /// An amount of money, exact: a whole number of 10⁻¹⁵ units of a currency.
 package struct Money: Hashable, Comparable, Sendable {
-    /// How many of the smallest parts make one unit. A price of up to six decimals for 10⁹ bytes is a whole number of
-    /// them for each byte.
+    /// How many parts make one unit. A price of up to six decimals for 10⁹ bytes is a whole number of parts per byte.
     package static let partsPerUnit: Int128 = 1_000_000_000_000_000
 
     package var parts: Int128
 
     package static let zero = Money(parts: 0)
-    /// Sums stop here instead of overflowing; so does whatever is rounded.
+    /// Sums stop here instead of overflowing, with room for rounding.
     private static let largest = Money(parts: .max / 4)
 
     package init(parts: Int128) {
@@ -27,13 +26,13 @@ package struct Money: Hashable, Comparable, Sendable {
         return overflow ? Self.largest : min(Money(parts: sum), Self.largest)
     }
 
-    /// So many times the amount, or the largest there is.
+    /// `count` times the amount, or the largest there is.
     func times(_ count: UInt64) -> Money {
         let (product, overflow) = parts.multipliedReportingOverflow(by: Int128(count))
         return overflow ? Self.largest : min(Money(parts: product), Self.largest)
     }
 
-    /// The amount rounded half up to so many decimals, as "514.00".
+    /// The amount rounded half up to this many decimals, as "514.00".
     package func text(decimals: Int) -> String {
         var step = Self.partsPerUnit
         for _ in 0..<decimals { step /= 10 }
@@ -53,7 +52,7 @@ package struct Money: Hashable, Comparable, Sendable {
 
 /// What a quota's bytes cost.
 package struct Price: Hashable, Sendable {
-    /// What is charged over the limit: so much for each block that was begun.
+    /// The charge over the limit: the price of each block that was begun.
     package struct Blocks: Hashable, Sendable {
         package var blockBytes: UInt64
         package var price: Money
@@ -68,7 +67,7 @@ package struct Price: Hashable, Sendable {
 
     package var currency: Currency
     package var base: Money
-    /// For 10⁹ bytes; of a part of them, that part.
+    /// For 10⁹ bytes; less is charged in proportion.
     package var perGigabyte: Money
     package var overLimit: Blocks?
 
@@ -79,7 +78,7 @@ package struct Price: Hashable, Sendable {
         self.overLimit = overLimit
     }
 
-    /// What a cycle costs in which so much was used.
+    /// The cost of a cycle in which `used` bytes were used.
     package func cost(ofUsed used: UInt64, limit: UInt64) -> Money {
         // Prices have no more than six decimals, so this division leaves nothing.
         var cost = base.adding(Money(parts: perGigabyte.parts / 1_000_000_000).times(used))

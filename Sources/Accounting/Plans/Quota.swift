@@ -10,10 +10,10 @@ package struct Quota: Hashable, Sendable {
     /// Shares of the limit that are worth a warning, ascending.
     package var warnAt: [Share]
     package var free: FreeTime
-    /// At most so much of what was left over goes on to the next cycle; `nil` when nothing does.
+    /// At most this many unused bytes go over to the next cycle; `nil` if none do.
     package var rolloverMaximumBytes: UInt64?
     package var price: Price?
-    /// A program with its arguments, told of warnings and breaches; empty when nobody is.
+    /// A program with its arguments that runs at warnings and breaches; empty if there is none.
     package var run: [String]
 
     package init(
@@ -34,7 +34,7 @@ package struct Quota: Hashable, Sendable {
     }
 }
 
-/// The cycles of a plan: their rule, and the zone whose wall clocks it means.
+/// The cycles of a plan: their rule, and the zone of its wall clock.
 package struct Cycle: Hashable, Sendable {
     package var rule: CycleRule
     package var timezone: TimeZoneSetting

@@ -2,10 +2,10 @@ import CivilTime
 
 /// What one quota has counted, cycle by cycle.
 ///
-/// Bytes come in slots (``Bucket``), each of which lies in one cycle, is free or isn't, and lies before or after each
-/// correction: the sums here are what adding up the ledger gives, whenever that is done.
+/// Bytes come in slots (``Bucket``). Each slot lies in one cycle, is free or not, and lies before or after each
+/// correction. So adding up the ledger gives the same sums at any time.
 struct QuotaBook: Sendable {
-    /// A cycle's bytes; a correction divides what was carried before it from what was carried since.
+    /// A cycle's bytes, with a new segment at each correction.
     struct CycleUse: Sendable {
         let span: Range<Timestamp>
         /// Ascending; the first begins with the cycle.
@@ -16,54 +16,54 @@ struct QuotaBook: Sendable {
             segments[index].total += total
         }
 
-        /// What was carried from one moment to another, both of them the cycle's ends or corrections.
+        /// The bytes between two moments, each of which is a correction or an end of the cycle.
         func total(from start: Timestamp, before end: Timestamp = .latest) -> Total {
             segments.reduce(into: .zero) { if $1.start >= start && $1.start < end { $0 += $1.total } }
         }
     }
 
-    /// Of how many cycles the bytes are remembered, and what is left over goes on.
+    /// How many past cycles are kept, and so how far rollover reaches.
     private static let rememberedCycles = 12
 
     let quota: Quota
     let calendar: LocalCalendar
     /// Ascending; cycles without bytes may be missing.
     private(set) var cycles: [CycleUse] = []
-    /// Those that count, in the order of their moments: of corrections the last one of each cycle.
+    /// The adjustments that count, by their moments: each cycle's last correction, and all top-ups.
     let adjustments: [Adjustment]
-    /// All that hold, in this order.
+    /// All adjustments that weren't undone, by their moments.
     let heldAdjustments: [Adjustment]
-    /// Where a slot begins within its five minutes, and since when bytes have gone there.
+    /// Where a slot begins within its five minutes, and from when on bytes went to it.
     typealias Division = (slot: Timestamp, moment: Timestamp)
 
-    /// Those in which a correction of the past lies, by their beginnings.
+    /// The divisions of each bucket that holds a correction of the past, by the bucket's start.
     var divisions: [Timestamp: [Division]] = [:]
-    /// From when on the ledger has all: what it has of an earlier cycle isn't all that was used.
+    /// The ledger has all bytes from here on; for an earlier cycle it lacks some.
     private var meteredFrom: Timestamp
-    /// Time in which nothing was read, where a whole cycle may lie in it.
+    /// Time without readings, if it is long enough for a whole cycle.
     private var unread: [Range<Timestamp>]
     private(set) var log: QuotaLog
-    /// The cycle that holds the moment up to which it has been looked at what happened.
+    /// The cycle that ``takeEvents(at:)`` last looked at.
     private(set) var current: Range<Timestamp>
-    /// Whether what is carried now isn't counted.
+    /// Whether bytes are free now.
     private var isFree: Bool
-    /// What was left over for it, and since when that is counted.
+    /// The rollover into ``current``, and the first moment that it counts from.
     private(set) var rollover: UInt64?
     private var countedFrom: Timestamp?
-    /// Cycles that were over when they got bytes, by their starts.
+    /// Starts of cycles that got bytes after their end.
     private var lateCycles: Set<Timestamp> = []
-    /// What was counted by the hour, for each of the direction's series.
+    /// Counted bytes by the hour, for each of the direction's series.
     private var histories: [UseHistory]
-    /// Whether that goes back as far as the ledger does.
+    /// Whether ``histories`` go back as far as the ledger.
     private(set) var knowsPast = false
-    /// What is expected of each, if that was looked for yet, and since which hour.
+    /// A forecast for each series, whether it was made yet, and in which hour.
     private var forecasts: [Forecast]
     private(set) var hasForecast = false
     private var forecastHour: Int64?
-    /// When the limit will be reached in this cycle, and since which minute that is known.
+    /// When the limit will be reached in this cycle, and in which minute that was computed.
     private(set) var exhaustion: Timestamp?
     private var exhaustionMinute: Int64?
-    /// The last slot that was looked at, as most come many times.
+    /// The slot that was looked up last, because most come many times in a row.
     private var known: (slot: Timestamp, cycle: Int?)?
 
     init(
@@ -91,14 +91,14 @@ struct QuotaBook: Sendable {
         rollover = nil
     }
 
-    /// A day has 23 hours at least, but where a zone moves over the date line; a day that is skipped has none.
+    /// Whether a span may hold a whole cycle. A day has at least 23 hours, unless its zone crosses the date line.
     private static func mayHoldCycle(_ span: Range<Timestamp>) -> Bool {
         span.upperBound.adding(seconds: -20 * 3600) > span.lowerBound
     }
 
     func cycle(at moment: Timestamp) -> Range<Timestamp> { quota.cycle.rule.cycle(containing: moment, in: calendar) }
 
-    /// From when on the store's bytes are wanted: of the open cycle and, for what was left over, of those before.
+    /// The first moment whose stored bytes are needed: of the open cycle and, for rollover, of the cycles before.
     func historyFrom(at now: Timestamp) -> Timestamp {
         let open = cycle(at: now)
         if quota.rolloverMaximumBytes == nil { return open.lowerBound }
@@ -108,9 +108,9 @@ struct QuotaBook: Sendable {
     /// Whether its only cycle is over.
     func isOver(at now: Timestamp) -> Bool { quota.cycle.rule.isOver(at: now, in: calendar) }
 
-    /// From when on the store's buckets must be kept: where local days don't tell what has been used.
+    /// The first moment whose buckets the store must keep, because local days don't give the use.
     ///
-    /// - Parameter local: By which days are booked.
+    /// - Parameter local: The calendar by which days are booked.
     func bucketsNeededFrom(at now: Timestamp, local: LocalCalendar?) -> Timestamp {
         if isOver(at: now) { return .latest }
         let from = countedFrom ?? historyFrom(at: now)
@@ -126,13 +126,13 @@ struct QuotaBook: Sendable {
         if count(total, at: slot) { remember(total, at: slot) }
     }
 
-    /// Takes what the store has: it counts, but isn't remembered by the hour.
+    /// Counts stored bytes, but doesn't remember them by the hour.
     mutating func restore(_ total: Total, at slot: Timestamp) {
         _ = count(total, at: slot)
-        lateCycles = []  // What was so before the program started is no news.
+        lateCycles = []  // Events from before the start are no news.
     }
 
-    /// Remembers by the hour what has been counted already.
+    /// Remembers bytes by the hour that are counted already.
     mutating func rememberOnly(_ total: Total, at slot: Timestamp) {
         if quota.free.isEmpty || place(of: slot) != nil { remember(total, at: slot) }
     }
@@ -141,13 +141,13 @@ struct QuotaBook: Sendable {
 
     mutating func takePastAsKnown() { knowsPast = true }
 
-    /// Whether both remember the same bytes.
+    /// Whether both books remember the same bytes by the hour.
     func remembersLike(_ other: QuotaBook) -> Bool {
         quota.count == other.quota.count && quota.direction == other.quota.direction && quota.free == other.quota.free
             && calendar == other.calendar
     }
 
-    /// Takes the past from a book that remembers the same bytes.
+    /// Takes the hourly past from a book that remembers the same bytes.
     mutating func adoptHistories(of other: QuotaBook) {
         histories = other.histories
         knowsPast = true
@@ -157,7 +157,7 @@ struct QuotaBook: Sendable {
         exhaustion = other.exhaustion
     }
 
-    /// Puts what was found in the store before what has been remembered since.
+    /// Puts the past that a scan found before what was remembered since.
     mutating func prependHistories(of other: QuotaBook, before moment: Timestamp) {
         for number in histories.indices { histories[number].prepend(other.histories[number], before: moment) }
         knowsPast = true
@@ -168,7 +168,7 @@ struct QuotaBook: Sendable {
         for (number, bytes) in quota.direction.series(of: total).enumerated() { histories[number].add(bytes, at: slot) }
     }
 
-    /// A slot that holds a moment which was corrected afterwards is divided there by time, as its bytes weren't told apart.
+    /// Divides a slot at a correction that was entered later, in proportion to time.
     private func parts(of total: Total, at slot: Timestamp) -> [(start: Timestamp, total: Total)] {
         guard let divisions = divisions[Bucket(containing: slot).start] else { return [(slot, total)] }
         let end = divisions.filter { $0.slot > slot }.map(\.moment).reduce(Bucket(start: slot).end, min)
@@ -182,7 +182,7 @@ struct QuotaBook: Sendable {
         ]
     }
 
-    /// - Returns: Whether it isn't free.
+    /// - Returns: Whether the bytes count.
     private mutating func count(_ total: Total, at slot: Timestamp) -> Bool {
         if total.isZero { return false }
         guard let place = place(of: slot) else { return false }
@@ -198,13 +198,13 @@ struct QuotaBook: Sendable {
         return true
     }
 
-    /// - Returns: The place of the slot's cycle; `nil` if what is carried in it isn't counted.
+    /// - Returns: The place of the slot's cycle; `nil` if its bytes don't count.
     private mutating func place(of slot: Timestamp) -> Int? {
         if let known, known.slot == slot { return known.cycle }
         var place = cycles.lastIndex { $0.span.contains(slot) }
         if place == nil {
             let span = cycle(at: slot)
-            // A cycle that comes once has a before and an after, which aren't counted.
+            // Time before and after a one-time cycle doesn't count.
             if span.contains(slot) { place = index(ofCycle: span) }
         }
         if quota.free.contains(slot, in: calendar) { place = nil }
@@ -212,7 +212,7 @@ struct QuotaBook: Sendable {
         return place
     }
 
-    /// The place of a cycle; `nil` if it is older than those that are remembered.
+    /// The place of a cycle; `nil` if it is too old to be kept.
     private mutating func index(ofCycle span: Range<Timestamp>) -> Int? {
         var index = cycles.lastIndex { $0.span.lowerBound <= span.lowerBound } ?? -1
         if index >= 0, cycles[index].span == span { return index }
@@ -220,7 +220,7 @@ struct QuotaBook: Sendable {
             span.contains($0) && $0 > span.lowerBound
         }
         let starts = [span.lowerBound] + Set(divisions).sorted()
-        // The open one, those before, and one after, should the clock have been wrong.
+        // The open one, those before, and one after, in case the clock was wrong.
         if cycles.count > Self.rememberedCycles + 1 {
             if index < 0 { return nil }
             cycles.removeFirst()
@@ -232,17 +232,16 @@ struct QuotaBook: Sendable {
 
     // MARK: - State
 
-    /// The bytes of a cycle, as they are known.
     private func use(in span: Range<Timestamp>) -> CycleUse? { cycles.last { $0.span == span } }
 
-    /// What was used in a cycle: what the last correction said, and by how much all that was metered in the cycle has
-    /// grown since. The direction counts the cycle as a whole, so which one is the greater may change.
+    /// The use of a cycle: its last correction, plus how much the metered bytes have grown since. The greater direction
+    /// is that of the whole cycle, so it may change.
     func usedBytes(in span: Range<Timestamp>) -> UInt64 {
         guard let (told, metered) = correction(of: span) else { return measuredBytes(in: span) }
         return saturatingSum(told, measuredBytes(in: span) - metered)
     }
 
-    /// What the last correction of a cycle said, and what was metered until then.
+    /// The last correction of a cycle, and the bytes metered before it.
     private func correction(of span: Range<Timestamp>) -> (told: UInt64, metered: UInt64)? {
         guard let correction = adjustments.last(where: { $0.isCorrection && span.contains($0.at) }),
             case .correction(let told) = correction.kind
@@ -250,14 +249,14 @@ struct QuotaBook: Sendable {
         return (told, measuredBytes(in: span, before: correction.at))
     }
 
-    /// What was metered in a cycle, whatever the provider said.
+    /// The bytes metered in a cycle, whatever the provider counted.
     func measuredBytes(in span: Range<Timestamp>, from start: Timestamp = .earliest, before end: Timestamp = .latest)
         -> UInt64
     {
         use(in: span).map { quota.direction.bytes(of: $0.total(from: start, before: end)) } ?? 0
     }
 
-    /// The limit of a cycle, with what was left over before and top-ups.
+    /// The limit of a cycle, with rollover and top-ups.
     func limitBytes(in span: Range<Timestamp>) -> UInt64 {
         let carried = span == current ? rollover : nil
         return saturatingSum(ownLimitBytes(in: span), carried ?? rolloverBytes(into: span))
@@ -272,7 +271,7 @@ struct QuotaBook: Sendable {
         }
     }
 
-    /// What was left over in the cycles before: of each that was metered as a whole, or corrected.
+    /// The unused bytes of the cycles before that were metered as a whole, or corrected.
     func rolloverBytes(into span: Range<Timestamp>) -> UInt64 {
         guard let maximum = quota.rolloverMaximumBytes else { return 0 }
         return cycles(before: span).reduce(0) { carried, past in
@@ -285,7 +284,7 @@ struct QuotaBook: Sendable {
         }
     }
 
-    /// As many cycles before this one as are remembered, in order; none for one that comes once.
+    /// The kept cycles before this one, in order; none before a one-time cycle.
     private func cycles(before span: Range<Timestamp>) -> [Range<Timestamp>] {
         var spans: [Range<Timestamp>] = []
         var next = span
@@ -300,7 +299,7 @@ struct QuotaBook: Sendable {
 
     // MARK: - Forecast
 
-    /// Whether there is more to go by than when the forecast was made.
+    /// Whether there is a newer hour than when the forecast was made.
     func isForecastDue(at now: Timestamp) -> Bool { knowsPast && forecastHour != UseHistory.hour(of: now) }
 
     /// Makes the forecast again, which takes about a tenth of a millisecond.
@@ -326,7 +325,7 @@ struct QuotaBook: Sendable {
         exhaustionMinute = nil
     }
 
-    /// The hours of the open cycle before anything was metered, and what each has had by what the provider said since.
+    /// The hours of the open cycle before metering began, and the bytes of each hour according to a correction.
     private var before: (hours: Range<Int64>, bytes: Float)? {
         guard let correction = adjustments.last(where: { $0.isCorrection && current.contains($0.at) }),
             case .correction(let used) = correction.kind
@@ -356,7 +355,7 @@ struct QuotaBook: Sendable {
         exhaustion = late
     }
 
-    /// What is expected to be used at a moment of the open cycle.
+    /// The use that is expected at a moment of the open cycle.
     func projectedBytes(until end: Timestamp, from now: Timestamp) -> UInt64 {
         let (told, before) = correction(of: current) ?? (0, 0)
         let metered = use(in: current)?.total(from: .earliest) ?? .zero
@@ -367,12 +366,12 @@ struct QuotaBook: Sendable {
         return max(usedBytes(in: current), saturatingSum(told, UInt64(grown)))
     }
 
-    /// What each series of the direction is expected to carry from one moment to a later one, in hours since 1970.
+    /// The bytes expected in each series from one moment to a later one, in hours since 1970.
     private func expectedBytes(from start: Double, to end: Double, now: Timestamp) -> [Double] {
         if UseHistory.hour(of: now) - UseHistory.hour(of: meteredFrom) >= 2 || before != nil {
             return forecasts.map { $0.bytes(from: start, to: end) }
         }
-        // No hour is complete yet, so there is the mean so far. Of some minutes nobody should make too much.
+        // No hour is complete yet, so the mean so far is used; over 15 minutes at least, because less means little.
         let begin = max(current.lowerBound, meteredFrom)
         let seconds = max(now.secondsSinceEpoch - begin.secondsSinceEpoch, Self.leastSecondsOfMean)
         let soFar = use(in: current)?.total(from: .earliest) ?? .zero
@@ -385,26 +384,25 @@ struct QuotaBook: Sendable {
 
     mutating func note(_ events: [QuotaEvent]) { log.note(events, of: quota.name) }
 
-    /// Whether bytes count otherwise from here on than the last time: another cycle has begun, or a free window has begun
-    /// or ended. Should the program be killed, what was counted until then is told from what came later only if it is
-    /// in the store.
+    /// Whether another cycle has begun since the last call, or a free window has begun or ended. If the program is
+    /// killed, only the store can separate the bytes before from those after.
     mutating func isTurning(at now: Timestamp) -> Bool {
         let wasFree = isFree
         isFree = quota.free.contains(now, in: calendar)
         return isFree != wasFree || hasTurned(at: now)
     }
 
-    /// Whether another cycle is open now; one that comes once stays, before and after.
+    /// Whether another cycle is open now. A one-time cycle stays open before and after its time.
     private func hasTurned(at now: Timestamp) -> Bool { !current.contains(now) && cycle(at: now) != current }
 
-    /// What happened since the last time, each only once for a cycle, whatever was forgotten meanwhile.
+    /// The events since the last call, each only once for a cycle, even if its bytes were forgotten meanwhile.
     mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {
-        // What came once has been told; of its past only whole days may be left.
+        // A one-time cycle has had its events; of its bytes only whole days may be left.
         if isOver(at: now.adding(seconds: -86_400)) { return [] }
         var spans = lateCycles.isEmpty ? [] : cycles.map(\.span).filter { lateCycles.contains($0.lowerBound) }
         lateCycles = []
         if hasTurned(at: now) {
-            // The last bytes of a cycle are read when the next one has begun; after a gap there may be some between.
+            // A cycle's last bytes are read when the next has begun; after a gap there may be some between.
             let previous = current
             current = cycle(at: now)
             spans.append(previous)
@@ -430,18 +428,17 @@ struct QuotaBook: Sendable {
 }
 
 extension Quota {
-    /// A correction still holds for a cycle whose beginning has moved by this much, as a change of the zone moves it. Zones
-    /// are up to 26 hours apart (UTC-12 to UTC+14), but a move by more than this may as well be another billing day.
+    /// A correction still applies if a change of zone moved its cycle's start by up to this much. Zones are up to 26
+    /// hours apart (UTC-12 to UTC+14), but a larger move may be another billing day.
     private static let widestMoveSeconds: Int64 = 14 * 3600
 
-    /// Whether a correction says something of this cycle: of one with another billing day nobody knows what the provider
-    /// counted.
+    /// Whether a correction is about this cycle. For another billing day, nobody knows what the provider counted.
     private func isMeant(_ correction: Adjustment, _ cycle: Range<Timestamp>) -> Bool {
         guard let start = correction.cycleStart else { return true }
         return abs(start.secondsSinceEpoch - cycle.lowerBound.secondsSinceEpoch) <= Self.widestMoveSeconds
     }
 
-    /// Without the corrections that later ones of the same cycle have replaced, and those that meant another one.
+    /// Leaves out corrections that a later one of the same cycle replaced, and those that are about another cycle.
     fileprivate func counting(_ held: [Adjustment], in calendar: LocalCalendar) -> [Adjustment] {
         var counting: [Adjustment] = []
         var last: (place: Int, cycle: Range<Timestamp>)?

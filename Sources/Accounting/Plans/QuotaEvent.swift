@@ -1,6 +1,6 @@
 import CivilTime
 
-/// Something that happened to a quota, kept for good: it can't be told from the bytes alone.
+/// Something that happened to a quota, kept for good because bytes alone don't show it.
 package struct QuotaEvent: Hashable, Sendable {
     package enum Kind: String, Hashable, Sendable {
         /// A threshold was reached.
@@ -19,11 +19,11 @@ package struct QuotaEvent: Hashable, Sendable {
     package var at: Timestamp
     package var usedBytes: UInt64
     package var limitBytes: UInt64
-    /// Whether it hasn't been told yet. Not kept.
+    /// Whether it isn't announced yet. Not kept.
     package var isNews: Bool
     /// Whether it is the first of its kind in its cycle. Not kept.
     package var isFirst: Bool
-    /// Whether a program is to be started for it, and hasn't been.
+    /// Whether a program must still be started for it.
     package var awaitsProgram: Bool
 
     package init(
@@ -49,14 +49,14 @@ package struct QuotaEvent: Hashable, Sendable {
         return event
     }
 
-    /// The same, which is no news any more.
+    /// The same, announced.
     var asNoted: QuotaEvent {
         var event = self
         event.isNews = false
         return event
     }
 
-    /// Whether both are the same event, whatever has become of it.
+    /// Whether both are the same event, whatever its progress.
     func isSame(as other: QuotaEvent) -> Bool {
         quota == other.quota && cycle == other.cycle && kind == other.kind && share == other.share && at == other.at
     }

@@ -6,12 +6,12 @@ struct QuotaLog: Sendable {
         /// When each threshold was reached first.
         var reached: [Share: Timestamp] = [:]
         var isBreached = false
-        /// When the breach that is in force began.
+        /// When the current breach began.
         var breachedAt: Timestamp?
         var wasEverBreached = false
     }
 
-    /// By the cycles in which they happened first.
+    /// By cycle, with the span that it had at its first event.
     private var cycles: [Range<Timestamp>: CycleLog] = [:]
     private(set) var breaches: UInt64
 
@@ -20,7 +20,7 @@ struct QuotaLog: Sendable {
         for event in records.events where event.quota == quota { note(event) }
     }
 
-    /// Takes what happened to this quota since the records were read.
+    /// Adds this quota's events since the records were read.
     mutating func note(_ events: [QuotaEvent], of quota: String) {
         for event in events where event.quota == quota {
             note(event)
@@ -44,17 +44,17 @@ struct QuotaLog: Sendable {
         cycles[span] = log
     }
 
-    /// The same cycle by whatever clock: in another zone it begins and ends some hours earlier or later, and nothing that
-    /// has happened in it happens once more.
+    /// The logged span of the same cycle. In another zone a cycle begins and ends some hours earlier or later, but its
+    /// events don't happen again.
     private func key(of span: Range<Timestamp>) -> Range<Timestamp> {
         if cycles[span] != nil { return span }
         return cycles.keys.filter { $0.isMostly(span) }.max { $0.lowerBound < $1.lowerBound } ?? span
     }
 
-    /// When a threshold was reached first in a cycle.
+    /// When a threshold was first reached in a cycle.
     func reachedAt(_ share: Share, in span: Range<Timestamp>) -> Timestamp? { cycles[key(of: span)]?.reached[share] }
 
-    /// When the breach of a cycle began that is in force.
+    /// When the current breach of a cycle began.
     func breachedAt(in span: Range<Timestamp>) -> Timestamp? { cycles[key(of: span)]?.breachedAt }
 
     mutating func takeEvents(
@@ -78,7 +78,7 @@ struct QuotaLog: Sendable {
 }
 
 extension Range<Timestamp> {
-    /// Whether more than half of either is in the other: the same cycle by two clocks.
+    /// Whether more than half of the longer span is in the other: the same cycle by two clocks.
     func isMostly(_ other: Range<Timestamp>) -> Bool {
         func length(_ span: Range<Timestamp>) -> Int64 {
             let (length, overflow) = span.upperBound.secondsSinceEpoch.subtractingReportingOverflow(

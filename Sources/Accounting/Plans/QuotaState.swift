@@ -1,51 +1,51 @@
 import CivilTime
 
-/// What can be seen of a quota at one moment.
+/// The figures of a quota at one moment.
 package struct QuotaState: Sendable {
     package struct Threshold: Sendable {
         package var share: Share
         package var isReached: Bool
-        /// When it was reached first in this cycle.
+        /// When it was first reached in this cycle.
         package var reachedAt: Timestamp?
     }
 
     package var quota: Quota
     package var cycle: Range<Timestamp>
     package var usedBytes: UInt64
-    /// What was metered in the cycle, whatever the provider said.
+    /// The bytes metered in the cycle, whatever the provider counted.
     package var measuredBytes: UInt64
     package var limitBytes: UInt64
     package var rolloverBytes: UInt64
     package var topUpBytes: UInt64
     package var isBreached: Bool
-    /// When the breach that is in force began.
+    /// When the current breach began.
     package var breachedAt: Timestamp?
     package var breaches: UInt64
     package var thresholds: [Threshold]
-    /// What is expected to be used at the end of the cycle; `nil` while it isn't known what is usual.
+    /// The use that is expected at the end of the cycle; `nil` before there is a forecast.
     package var projectedBytes: UInt64?
-    /// When the limit will be reached, if it will in this cycle and isn't already.
+    /// When the limit will be reached, if that is in this cycle and still ahead.
     package var exhaustion: Timestamp?
     package var cost: Money?
     /// Corrections and top-ups of this cycle, in the order of their moments.
     package var adjustments: [Adjustment]
-    /// By how much the last correction was above what was metered until then; negative where it was below.
+    /// The last correction minus the bytes metered until then.
     package var driftBytes: Int64?
 
     package var leftBytes: UInt64 { limitBytes > usedBytes ? limitBytes - usedBytes : 0 }
 
-    /// How much may be used each day from now on so that the limit isn't reached before the cycle ends.
+    /// How much may be used each day so that the limit isn't reached before the cycle ends.
     package func safeBytesPerDay(at now: Timestamp) -> UInt64 {
         let left = cycle.upperBound.secondsSinceEpoch - max(now, cycle.lowerBound).secondsSinceEpoch
         if left <= 0 { return 0 }
-        // What is left of the cycle may be less than a day: then all of it is safe.
+        // If less than a day is left of the cycle, all of it is safe.
         let (high, low) = leftBytes.multipliedFullWidth(by: 86_400)
         return left <= 86_400 ? leftBytes : UInt64(left).dividingFullWidth((high, low)).quotient
     }
 }
 
 extension QuotaBook {
-    /// The quota as it is now; see ``takeEvents(at:)``, which must have been called for this moment.
+    /// The figures now; ``takeEvents(at:)`` must have been called for this moment.
     func state(at now: Timestamp) -> QuotaState {
         let used = usedBytes(in: current)
         let limit = limitBytes(in: current)

@@ -1,7 +1,7 @@
 /// Whether a rate has been over its limit for too long.
 ///
-/// A breach begins when each interval's mean has been over the limit for as long as the plan says, and ends when each has
-/// been at or below nine tenths of it for as long: what wavers around the limit begins no second breach.
+/// A breach begins when every interval's mean was over the limit for the `hold` of the plan. It ends when every mean
+/// was at or below nine tenths of the limit for as long, so a rate near the limit begins no second breach.
 struct RateLimitBook: Sendable {
     /// The share of the limit below which a rate is no longer near it.
     private static let calmShare = 0.9
@@ -9,9 +9,9 @@ struct RateLimitBook: Sendable {
     let rateLimit: RateLimit
     private(set) var isBreached = false
     private(set) var breaches: UInt64 = 0
-    /// Whether the state has changed since that was told.
+    /// Whether the state changed since ``takeNews()`` was last called.
     private var isNews = false
-    /// For how long it has been what would change the state.
+    /// How long the rate has been such that the state would change.
     private var sustained = Span.zero
 
     init(_ rateLimit: RateLimit) {
@@ -20,7 +20,7 @@ struct RateLimitBook: Sendable {
 
     var state: RateLimitState { RateLimitState(rateLimit: rateLimit, isBreached: isBreached, breaches: breaches) }
 
-    /// The state, if it has changed since this was asked last.
+    /// The state, if it changed since the last call.
     mutating func takeNews() -> RateLimitState? {
         defer { isNews = false }
         return isNews ? state : nil
@@ -44,7 +44,7 @@ struct RateLimitBook: Sendable {
     }
 }
 
-/// What can be seen of a rate limit at one moment.
+/// The state of a rate limit at one moment.
 package struct RateLimitState: Sendable {
     package var rateLimit: RateLimit
     package var isBreached: Bool

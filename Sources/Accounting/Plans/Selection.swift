@@ -1,7 +1,7 @@
-/// Whose bytes a plan counts.
+/// The accounts whose bytes a plan counts.
 package enum Selection: Hashable, Sendable {
     case uplink
-    /// Devices by name or pattern; a class of devices where a pattern fits all of it.
+    /// Devices by name or pattern, and classes that a pattern covers as a whole.
     case devices([DevicePattern])
 
     /// Whether bytes booked to this account count.
@@ -15,7 +15,7 @@ package enum Selection: Hashable, Sendable {
         }
     }
 
-    /// As the configuration has it.
+    /// As in the configuration.
     package var texts: [String] {
         switch self {
         case .uplink: ["uplink"]
@@ -37,10 +37,10 @@ package enum ByteDirection: String, Hashable, Sendable, CaseIterable {
     case transmit
     /// Both together.
     case total
-    /// The one that has carried more.
+    /// The direction that has carried more.
     case greater
 
-    /// What counts of both directions' bytes.
+    /// The bytes that count.
     package func bytes(of total: Total) -> UInt64 {
         switch self {
         case .receive: total.received
@@ -50,7 +50,7 @@ package enum ByteDirection: String, Hashable, Sendable, CaseIterable {
         }
     }
 
-    /// The sums that have to be kept to tell what counts: one, or for the greater of two both. The largest of them counts.
+    /// The sums to keep: one, or both directions for ``greater``. The largest sum counts.
     func series(of total: Total) -> [UInt64] {
         switch self {
         case .receive: [total.received]
@@ -72,10 +72,10 @@ package enum ByteDirection: String, Hashable, Sendable, CaseIterable {
     }
 }
 
-/// Which of many selections include an account, without asking each: most name single devices.
+/// Finds the selections that include an account without asking each: most name single devices.
 struct SelectionIndex: Sendable {
     private var byName: [DeviceName: [Int]] = [:]
-    /// Those that a name's place in a list doesn't tell of.
+    /// Selections that aren't just names.
     private var others: [(place: Int, selection: Selection)] = []
 
     init(_ selections: [Selection]) {

@@ -11,13 +11,13 @@ package struct Share: Hashable, Comparable, Sendable {
 
     package static func < (a: Share, b: Share) -> Bool { a.millionths < b.millionths }
 
-    /// So much of a limit, rounded up: what is reached when the share is.
+    /// This share of a limit, rounded up to bytes.
     package func bytes(of limit: UInt64) -> UInt64 {
         let product = Int128(limit) * Int128(millionths)
         return UInt64(min((product + 999_999) / 1_000_000, Int128(saturationLimit)))
     }
 
-    /// Whether so much is this share of the limit, or more.
+    /// Whether `used` is this share of the limit, or more.
     func isReached(by used: UInt64, of limit: UInt64) -> Bool {
         let part = used.multipliedFullWidth(by: 1_000_000)
         let whole = limit.multipliedFullWidth(by: millionths)

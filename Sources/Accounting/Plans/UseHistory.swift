@@ -1,12 +1,12 @@
 import CivilTime
 
-/// What was carried in each hour of UTC of the last eight weeks: what a forecast goes by.
+/// The bytes of each UTC hour of the last eight weeks, from which forecasts are made.
 struct UseHistory: Sendable {
     static let hours = 56 * 24
 
-    /// The number of the hour behind the last one, counted from 1970.
+    /// The number of the hour after the last one, counted from 1970.
     private var end: Int64 = 0
-    /// The last of these hours that there are, up to ``hours``; in single precision, as it is only for estimates.
+    /// The bytes of the last hours, up to ``hours``; in single precision, as they are only for estimates.
     private var values: [Float] = []
 
     static func hour(of moment: Timestamp) -> Int64 {
@@ -38,7 +38,8 @@ struct UseHistory: Sendable {
         end = newEnd
     }
 
-    /// Takes what was carried before a moment. What is here of earlier hours is there too; the moment's hour is in both.
+    /// Prepends a history that ends at `moment`. It replaces the earlier hours here; in the moment's own hour both add
+    /// up.
     mutating func prepend(_ earlier: UseHistory, before moment: Timestamp) {
         var sum = earlier
         for (place, value) in values.enumerated() where value != 0 {
@@ -49,7 +50,7 @@ struct UseHistory: Sendable {
         self = sum
     }
 
-    /// The hours that are complete at this moment, from the first one in which anything was carried on.
+    /// The hours that are complete at this moment, from the first one with bytes on.
     func complete(at now: Timestamp) -> (firstHour: Int64, values: [Float]) {
         let hour = Self.hour(of: now)
         var copy = self

@@ -44,7 +44,7 @@ struct netusage_tcp_info {
     uint64_t bytes_acked;
 };
 
-/// The clock that counts from boot, by the kernel itself: programs that fake the wall clock don't reach it.
+/// The clock that counts from boot, read from the kernel itself: programs that fake clocks can't change it.
 static inline int64_t netusage_boot_nanoseconds(void) {
     struct timespec time = {0, 0};
     syscall(SYS_clock_gettime, CLOCK_BOOTTIME, &time);
@@ -56,13 +56,13 @@ static inline int64_t netusage_boot_nanoseconds(void) {
 /// Returns 0, or -1 with `errno`: ETIMEDOUT, EINTR.
 int netusage_semaphore_wait(void *semaphore, const struct timespec *deadline);
 
-/// Keeps a thread (a `pthread_t`) to the processor that the caller runs on, unless that is `last`, to which it was kept before.
+/// Pins a thread (a `pthread_t`) to the caller's processor, unless it is pinned to that already (`last`).
 ///
-/// Returns the processor's number; `last` where the thread stays as it was, because the system doesn't allow it
+/// Returns the processor's number, or `last` if nothing changed, because the system doesn't allow it
 /// (sched_setaffinity(2)) or the processor isn't known.
 int netusage_keep_beside_me(unsigned long thread, int last);
 
-/// Lets a thread run wherever the caller may.
+/// Unpins a thread: it may run wherever the caller may.
 void netusage_keep_nowhere(unsigned long thread);
 
 /// `TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET` of sys/timerfd.h, an enumeration that Swift imports as two types.
@@ -77,10 +77,10 @@ int netusage_lock_byte(int descriptor, int64_t place);
 /// Renames unless the new name is taken (`RENAME_NOREPLACE` of rename(2)); -1 with errno.
 int netusage_rename_new(const char *from, const char *to);
 
-/// Opens what a path names, a link itself, too, for looking only (`O_PATH | O_NOFOLLOW` of open(2)); -1 with errno.
+/// Opens the entry of a path, even a link itself, only to look at it (`O_PATH | O_NOFOLLOW` of open(2)); -1 with errno.
 int netusage_open_entry(const char *path);
 
-/// Only messages about default routes come through: `rtm_dst_len`, the second byte of `struct rtmsg`, is 0.
+/// Lets only messages about default routes through: `rtm_dst_len`, the second byte of `struct rtmsg`, is 0.
 static inline int netusage_filter_default_routes(int descriptor) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, sizeof(struct nlmsghdr) + 1),
@@ -92,13 +92,13 @@ static inline int netusage_filter_default_routes(int descriptor) {
     return setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
-/// From here on SIGTERM, SIGINT and SIGHUP come as bytes, their numbers, out of a pipe.
+/// Turns SIGTERM, SIGINT and SIGHUP into bytes, their numbers, that a pipe delivers.
 ///
-/// A signalfd(2) would need them blocked in every thread, and libdispatch waits on the main thread with none blocked.
-/// To be called once. Returns the end to read from, or -1 with errno.
+/// A signalfd(2) would need them blocked in every thread, but libdispatch waits on the main thread with none blocked.
+/// Call it once. Returns the end to read from, or -1 with errno.
 int netusage_signal_pipe(void);
 
-/// Gives back the pages of code that were needed at start only; what is needed again is mapped again from the page cache.
+/// Gives back pages of code that only the start needed; pages that are needed again are mapped from the page cache.
 void netusage_release_startup_code(void);
 
 /// Whether a password gives this hash, in any of the methods of crypt(5); bcrypt takes a tenth of a second or more.
@@ -114,17 +114,17 @@ pid_t netusage_spawn(char *const arguments[], char *const environment[]);
 /// The commit that the program was built from, as the package manager saw it.
 const char *netusage_revision(void);
 
-/// The thread that calls it has a network namespace of its own from then on; 0, or why not (`errno`).
+/// Moves the calling thread to a new network namespace. Returns 0 or an `errno`.
 int netusage_enter_new_network(void);
 
-/// The thread that calls it goes to the network namespace of a descriptor; 0, or why not (`errno`).
+/// Moves the calling thread to the network namespace of a descriptor. Returns 0 or an `errno`.
 int netusage_enter_network(int descriptor);
 
 /// Sends frames of the local experimental type (IEEE 802, 0x88B5) of this size, with their Ethernet headers, out of a
-/// link; 0, or why not (`errno`).
+/// link. Returns 0 or an `errno`.
 int netusage_send_frames(unsigned ifindex, int count, int size);
 
-/// Whether somebody keeps the wall clock right: `STA_UNSYNC` of adjtimex(2) is off.
+/// Whether the wall clock is synchronised: `STA_UNSYNC` of adjtimex(2) is off.
 int netusage_clock_is_synchronised(void);
 
 #endif

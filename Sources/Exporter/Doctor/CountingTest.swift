@@ -5,8 +5,7 @@ import Glibc
 import Machine
 import Netlink
 
-/// Sends a known number of bytes through a cable of its own, in a network that nobody else sees, and compares what each
-/// way of reading counters says.
+/// Sends a known number of bytes through a virtual cable in a private network, and compares what each reader shows.
 enum CountingTest {
     private static let frames = 1000
     private static let frameBytes = 1000
@@ -16,7 +15,7 @@ enum CountingTest {
         var text: String
     }
 
-    /// - Returns: The error of each path in bytes, or why it couldn't be told.
+    /// - Returns: The error of each path in bytes, or why it can't be measured.
     static func findings() -> [Doctor.Finding] {
         if geteuid() != 0 {
             return [
@@ -32,7 +31,7 @@ enum CountingTest {
         guard outside >= 0, netusage_enter_new_network() == 0 else {
             return [
                 .init(
-                    level: .advice, text: "no private network can be made here, so the error of each path can't be told"
+                    level: .advice, text: "no private network can be made here, so no error can be measured"
                 )
             ]
         }
@@ -49,9 +48,9 @@ enum CountingTest {
         }
     }
 
-    /// Everything in one thread, whose network it is.
+    /// Runs in one thread, because the network belongs to a thread.
     private static func measure() throws -> [Doctor.Finding] {
-        // Nothing but what is sent here may be on the cable.
+        // Only bytes of this test may be on the cable.
         if let file = fopen("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w") {
             fputs("1", file)
             fclose(file)
@@ -72,7 +71,7 @@ enum CountingTest {
         var before: [[UInt32: Counters]] = []
         for path in paths { before.append(try path.read()) }
         var ledger = ledger(of: links, showing: before[0])
-        // A cable whose ends have just come up drops what is sent.
+        // A cable drops frames while its ends come up.
         for _ in 0..<100 where try !KernelNetwork().links().filter({ $0.driverKind == "veth" }).allSatisfy(\.isUp) {
             usleep(10_000)
         }
@@ -81,7 +80,7 @@ enum CountingTest {
             throw Failure(text: "nothing can be sent over the cable: \(String(cString: strerror(code)))")
         }
         var findings: [Doctor.Finding] = []
-        // They are taken on the other side a moment later.
+        // They arrive on the other side a moment later.
         for _ in 0..<100 where growth(far.index, before[0], try paths[0].read()).received < sentBytes { usleep(10_000) }
         for (path, previous) in zip(paths, before) {
             let after = try path.read()
@@ -130,7 +129,7 @@ enum CountingTest {
         }
     }
 
-    /// Names and two rows of numbers a line: bytes received first, bytes sent ninth (net/core/net-procfs.c).
+    /// Each line has a name and numbers: bytes received first, bytes sent ninth (net/core/net-procfs.c).
     private static func readProcFile() throws -> [UInt32: Counters] {
         guard let text = SmallFile.text("/proc/thread-self/net/dev") else {
             throw Failure(text: "/proc/net/dev can't be read: mount /proc")
@@ -150,11 +149,11 @@ enum CountingTest {
     /// Runs `ip` in this thread's network.
     private static func ip(_ arguments: [String]) throws(Failure) {
         guard case .success(let status) = runToEnd(["ip"] + arguments) else {
-            throw Failure(text: "the error of each path can't be told without ip: install iproute2")
+            throw Failure(text: "the error of each path can't be measured without ip: install iproute2")
         }
         if status != 0 {
             throw Failure(
-                text: "ip \(arguments.joined(separator: " ")) has failed, so the error of each path can't be told")
+                text: "ip \(arguments.joined(separator: " ")) has failed, so the error of each path can't be measured")
         }
     }
 }

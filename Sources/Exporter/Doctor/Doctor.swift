@@ -8,14 +8,14 @@ import Machine
 import Netlink
 import Reports
 
-/// Says in plain words what is metered here, what isn't, and what may be wrong with it.
+/// Reports in plain words what is metered here, what isn't, and what may be wrong.
 package struct Doctor {
-    /// How something is.
+    /// How serious a finding is.
     package enum Level: String, Codable, Sendable {
         case good
         /// Worth knowing; nothing has to be done.
         case advice
-        /// Something isn't as it should be.
+        /// Something is wrong.
         case problem
     }
 
@@ -141,7 +141,7 @@ package struct Doctor {
             Finding(
                 level: .good,
                 text:
-                    "\(names(best)) \(best.links.count > 1 ? "are" : "is") the uplink\(several): of the default routes its \(best.family == .ipv4 ? "IPv4" : "IPv6") one\(table) goes first, with metric \(best.metric)"
+                    "\(names(best)) \(best.links.count > 1 ? "are" : "is") the uplink\(several): the best default route is its \(best.family == .ipv4 ? "IPv4" : "IPv6") one\(table), with metric \(best.metric)"
             )
         ]
         let carriers = best.links.compactMap { byIndex[$0] }
@@ -189,7 +189,7 @@ package struct Doctor {
                 Finding(
                     level: .advice,
                     text:
-                        "\(name(tunnel)) is a tunnel (\(tunnel.kind)): what it carries is carried once more, wrapped up, by the device that it goes out of"
+                        "\(name(tunnel)) is a tunnel (\(tunnel.kind)): the device that it goes out of carries its bytes again, inside other packets"
                 ))
         }
         for link in links where link.kind == "ppp" {
@@ -197,7 +197,7 @@ package struct Doctor {
                 Finding(
                     level: .advice,
                     text:
-                        "\(name(link)) is a PPP link: over Ethernet (PPPoE, as with DSL) the device that it goes out of carries its bytes once more"
+                        "\(name(link)) is a PPP link: over Ethernet (PPPoE, as with DSL) the device that it goes out of carries its bytes again"
                 ))
         }
         for stack in PlanCheck.stacks(of: links) where !stack.part.isTunnel {
@@ -217,17 +217,17 @@ package struct Doctor {
 
     // MARK: - Offload
 
-    /// What a flow table in hardware forwards, the counters of devices may never see (nf_flowtable of the kernel's
-    /// documentation); `/proc/net/nf_conntrack` marks such flows.
+    /// A flow table in hardware may forward packets past the devices' counters (nf_flowtable of the kernel's
+    /// documentation). `/proc/net/nf_conntrack` marks such flows.
     private static func offload() -> Finding {
         if Glibc.access("/sys/module/nf_flow_table", F_OK) != 0 {
-            return Finding(level: .good, text: "no flow table is loaded, so all that is forwarded goes by the counters")
+            return Finding(level: .good, text: "no flow table is loaded, so the counters see all forwarded bytes")
         }
         guard let flows = fopen("/proc/net/nf_conntrack", "r") else {
             return Finding(
                 level: .advice,
                 text:
-                    "a flow table is loaded; whether hardware forwards past the counters, only root can see (flags offload in nft list flowtables)"
+                    "a flow table is loaded; only root can see whether hardware forwards past the counters (flags offload in nft list flowtables)"
             )
         }
         defer { fclose(flows) }
@@ -243,7 +243,7 @@ package struct Doctor {
             : Finding(
                 level: .problem,
                 text:
-                    "hardware forwards \(count) flows past the counters: take flags offload from the flow table, for what goes there isn't metered"
+                    "hardware forwards \(count) flows past the counters, so they aren't metered: remove flags offload from the flow table"
             )
     }
 
@@ -266,11 +266,11 @@ package struct Doctor {
             ? [Finding(level: .problem, text: Daemon.unknownBootProblem)] : []
         return boot + [
             netusage_clock_is_synchronised() == 1
-                ? Finding(level: .good, text: "the clock is kept right (synchronised)")
+                ? Finding(level: .good, text: "the clock is synchronised")
                 : Finding(
                     level: .advice,
                     text:
-                        "nobody keeps the clock right, as far as the kernel knows: have systemd-timesyncd or chrony do it, or bytes go to the wrong day near midnight"
+                        "the clock isn't synchronised, so bytes may go to the wrong day near midnight: enable systemd-timesyncd or chrony"
                 ),
             Finding(
                 level: .good,
@@ -321,7 +321,7 @@ package struct Doctor {
                         level: .problem,
                         text: "it is damaged: \(problem); the daemon moves it aside and begins a new one"))
             } else {
-                findings.append(Finding(level: .good, text: "it is sound, all of it was looked through"))
+                findings.append(Finding(level: .good, text: "its integrity check passed"))
             }
             let days = try file.days(from: .earliest)
             if let first = days.days.first?.day {

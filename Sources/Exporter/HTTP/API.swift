@@ -4,7 +4,7 @@ import LedgerStore
 import NIOHTTP1
 import Reports
 
-/// What `/api/v1/…` is asked.
+/// A request to `/api/v1/…`.
 enum APIRequest: Sendable {
     case status
     case live
@@ -35,7 +35,7 @@ enum APIRequest: Sendable {
         if path != "usage", path != "export" { try items.allow([]) }
     }
 
-    /// By the first type that is listed of the two: a browser's `EventSource` names this one alone.
+    /// Whether events are listed before JSON: a browser's `EventSource` lists them alone.
     private static func wantsEvents(_ accept: String?) -> Bool {
         let types = (accept ?? "").split(separator: ",").map { type in
             type.prefix { $0 != ";" }.filter { $0 != " " && $0 != "\t" }.lowercased()
@@ -114,11 +114,11 @@ enum APIRequest: Sendable {
     }
 }
 
-/// What stands behind the `?` of an address.
+/// The parameters after the `?` of an address.
 struct QueryItems {
     private let items: [(name: String, value: String)]
 
-    /// - Throws: `APIRequest.Problem` when it isn't encoded as it should be.
+    /// - Throws: `APIRequest.Problem` if the encoding is wrong.
     init(_ query: String) throws(APIRequest.Problem) {
         var items: [(String, String)] = []
         for part in query.utf8.split(separator: UInt8(ascii: "&")) {
@@ -131,7 +131,7 @@ struct QueryItems {
         self.items = items
     }
 
-    /// A moment whose offset was written with a plain `+`, which means a blank in addresses, is one too.
+    /// A moment; its offset may have a plain `+`, which means a blank in addresses.
     func time(_ name: String) -> String? {
         self[name].map { text in
             guard text.contains("T"), let blank = text.lastIndex(of: " ") else { return text }
@@ -139,7 +139,7 @@ struct QueryItems {
         }
     }
 
-    /// - Throws: `APIRequest.Problem` when there is anything else, or one of them twice.
+    /// - Throws: `APIRequest.Problem` if there is another parameter, or one twice.
     func allow(_ names: [String], repeatable: Set<String> = []) throws(APIRequest.Problem) {
         var seen: Set<String> = []
         for (name, _) in items {
@@ -148,7 +148,7 @@ struct QueryItems {
                 throw APIRequest.Problem(text: "there is no parameter \(name); \(known)")
             }
             if !seen.insert(name).inserted, !repeatable.contains(name) {
-                throw APIRequest.Problem(text: "\(name) stands there twice")
+                throw APIRequest.Problem(text: "\(name) is given twice")
             }
         }
     }
@@ -185,7 +185,7 @@ extension UInt8 {
     }
 }
 
-/// Answers what `/api/v1/…` is asked, not on the meter's thread.
+/// Answers requests to `/api/v1/…`, not on the meter's thread.
 struct API: Sendable {
     let meter: Meter
     let ledger: LiveLedger
@@ -193,7 +193,7 @@ struct API: Sendable {
     struct Answer: Sendable {
         var status = HTTPResponseStatus.ok
         var body: [UInt8]
-        /// Of what it says, but for when; `nil` for what is of the moment.
+        /// The entity tag of the content, without its moment; `nil` for live answers.
         var tag: String?
     }
 
@@ -219,7 +219,7 @@ struct API: Sendable {
         }
     }
 
-    /// Weak, for two answers with it differ in their moment (RFC 9110 §8.8.1). By FNV-1a, 64 bits.
+    /// Weak, because two answers with it differ in their moment (RFC 9110 §8.8.1). By FNV-1a, 64 bits.
     private static func tag(_ report: some Encodable) -> String {
         let hash = json(report).reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
         return "W/\"\(String(hash, radix: 16))\""

@@ -2,15 +2,15 @@ import Glibc
 import NIOCore
 import NIOSSL
 
-/// Stands behind TLS and closes connections of clients whose certificate has none of the allowed names
-/// (`client_allowed_sans`). The certificate itself has been checked before; nothing gets past this handler unchecked.
+/// Comes after TLS, and closes connections of clients whose certificate has none of the allowed names
+/// (`client_allowed_sans`). TLS has checked the certificate itself. No input passes this handler unchecked.
 final class ClientNameCheck: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
     private let allowed: [String]
     private let tls: NIOSSLServerHandler
-    /// Nil before the first bytes that the client encrypted: then the handshake is over.
+    /// Nil until the client's first encrypted bytes, which come after the handshake.
     private var isAllowed: Bool?
 
     init(_ allowed: [String], behind tls: NIOSSLServerHandler) {
@@ -36,7 +36,7 @@ enum SubjectName: Hashable {
     /// 4 or 16 bytes.
     case address([UInt8])
 
-    /// Whether it is exactly one of these; addresses may be written in any of their ways.
+    /// Whether it is exactly one of these; addresses may be written in any way.
     func isOne(of names: [String]) -> Bool {
         switch self {
         case .text(let bytes): names.contains { $0.utf8.elementsEqual(bytes) }

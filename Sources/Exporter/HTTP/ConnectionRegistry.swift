@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import NIOCore
 
-/// Every connection of the server: how many there may be, and how long one may keep us waiting.
+/// Every connection of the server: how many there may be, and how long each may take.
 ///
 /// NIO alone would let a client hold a connection for ever with half a request, and spins when there are no descriptors
 /// left. Used on the server's event loop only.
@@ -18,14 +18,14 @@ final class ConnectionRegistry {
         /// The same for a client that has taken much already.
         var longestResponseSeconds: Int64 = 300
 
-        /// Clients that limit their own rate read megabytes at once and then nothing for minutes: what a client has taken
-        /// gives it the time in which it would have taken that at 16 kB/s.
+        /// A client that limits its own rate reads megabytes at once and then nothing for minutes. So it gets the time
+        /// in which its bytes would come at 16 kB/s.
         func responseSeconds(taken: UInt64) -> Int64 {
             min(longestResponseSeconds, responseSeconds + Int64(clamping: taken / 16_384))
         }
     }
 
-    /// Who takes less than this in the time for an answer, some 2 kB/s, is closed.
+    /// A client that takes less than this in the time for an answer, about 2 kB/s, is closed.
     static let progressBytes: UInt64 = 64 * 1024
 
     enum Phase {
@@ -34,13 +34,13 @@ final class ConnectionRegistry {
         /// A request came, and it isn't clear yet whether it may be answered.
         case judging
         case responding
-        /// An answer that is too large to be with the client at once: what it takes of it is watched.
+        /// A large answer, which the client can't have at once: its progress is watched.
         case streaming
 
         var isAnswer: Bool { self == .responding || self == .streaming }
     }
 
-    /// A class, as each request changes it four times.
+    /// A class, because each request changes it four times.
     private final class Entry {
         let channel: any Channel
         let origin: ClientOrigin
@@ -71,7 +71,7 @@ final class ConnectionRegistry {
         self.acknowledgedBytes = acknowledgedBytes
     }
 
-    /// As TCP knows it (`tcpi_bytes_acked` of linux/tcp.h); 0 for what isn't TCP.
+    /// By TCP (`tcpi_bytes_acked` of linux/tcp.h); 0 for other sockets.
     static func acknowledgedBytes(_ channel: any Channel) -> UInt64 {
         guard let options = channel as? any SocketOptionProvider else { return 0 }
         let information: EventLoopFuture<netusage_tcp_info> = options.unsafeGetSocketOption(
@@ -106,7 +106,7 @@ final class ConnectionRegistry {
         entry.acknowledged = (bytes, bytes)
     }
 
-    /// Closes the connections whose clients take too long. To be called every second or so.
+    /// Closes the connections whose clients take too long. Call it every second or so.
     func closeOverdue(at now: NIODeadline = .now()) {
         for entry in entries.values {
             let limit =
@@ -123,7 +123,7 @@ final class ConnectionRegistry {
 
     /// Whether a client whose time for an answer is over may take more of it.
     private func makesProgress(_ entry: Entry, at now: NIODeadline) -> Bool {
-        // The kernel takes megabytes at once from us, so that says nothing about the client.
+        // The kernel buffers megabytes, so sent bytes say nothing about the client.
         let bytes = acknowledgedBytes(entry.channel)
         if bytes >= entry.acknowledged.last + Self.progressBytes {
             entry.since = now
@@ -143,8 +143,8 @@ final class ConnectionRegistry {
         for entry in entries.values { entry.channel.close(promise: nil) }
     }
 
-    /// Connections on which a client gets an answer stay. Of the others, one of the origin that has most goes, so that
-    /// guessers whose passwords wait to be checked keep nobody out who comes from elsewhere.
+    /// Makes room. Connections with an answer under way stay. Of the others, it closes one of the origin that has most,
+    /// so that guessers whose passwords wait to be checked don't keep out clients from elsewhere.
     private func evictOne() -> Bool {
         let candidates = entries.filter { !$0.value.phase.isAnswer }
         var count: [ClientOrigin: Int] = [:]

@@ -1,13 +1,11 @@
 import FoundationEssentials
 
-/// The name and password of `Basic` authentication (RFC 7617), as the bytes that they are: two spellings that Unicode
-/// takes for equal are two passwords.
+/// The name and password of `Basic` authentication (RFC 7617), as bytes: Unicode takes some different texts for equal.
 struct Credentials: Hashable, Sendable {
     let user: [UInt8]
     let password: [UInt8]
 
-    /// Nil for what isn't that, and for control characters, which RFC 7617 rules out: a NUL would end the password for
-    /// crypt(3).
+    /// Nil for another header, and for control characters (see RFC 7617): a NUL would end the password for crypt(3).
     init?(header: String?) {
         guard let words = header?.utf8.split(separator: UInt8(ascii: " ")), words.count == 2,
             words[0].elementsEqual("basic".utf8, by: { $0 | 0x20 == $1 }),

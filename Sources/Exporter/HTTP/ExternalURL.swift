@@ -1,6 +1,6 @@
 /// The address under which browsers reach the page, perhaps through a proxy: `https://meter.example/netusage/`.
 ///
-/// Links on the page are relative, so its path needs nothing here; the proxy takes the path off.
+/// Links on the page are relative, so its path isn't needed; the proxy removes the path.
 package struct ExternalURL: Hashable, Sendable {
     /// Without the port.
     package let host: String

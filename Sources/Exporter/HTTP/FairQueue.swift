@@ -1,10 +1,10 @@
 import NIOCore
 
-/// Where a client comes from, as far as it can't be chosen at will: an IPv4 address, or the network of an IPv6 address.
+/// The origin of a client, as far as the client can't choose it: an IPv4 address, or the network of an IPv6 address.
 struct ClientOrigin: Hashable, Sendable {
     private let bytes: [UInt8]
 
-    /// - Parameter address: Nil, and an address that isn't of IP, make one origin.
+    /// - Parameter address: Nil, and addresses that aren't IP, are one origin.
     init(_ address: SocketAddress?) {
         let whole: [UInt8]
         switch address {
@@ -12,15 +12,15 @@ struct ClientOrigin: Hashable, Sendable {
         case .v6(let address)?: whole = withUnsafeBytes(of: address.address.sin6_addr) { Array($0) }
         case .unixDomainSocket?, nil: whole = []
         }
-        // ::ffff:0:0/96 holds IPv4 addresses (RFC 4291 §2.5.5.2); else whoever has an IPv6 address has a /64 of them.
+        // ::ffff:0:0/96 holds IPv4 addresses (RFC 4291 §2.5.5.2). Any other IPv6 address comes with a /64 of its own.
         let mapped: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
         bytes = whole.starts(with: mapped) ? Array(whole[12...]) : Array(whole.prefix(8))
     }
 }
 
-/// A queue in which origins take turns; those of one origin go in the order in which they came.
+/// A queue in which origins take turns. Elements of one origin keep their order.
 ///
-/// An origin that has just failed lets the others go first, so that guessers keep out nobody who comes from elsewhere.
+/// An origin that has just failed lets the others go first, so that guessers don't keep out clients from elsewhere.
 struct FairQueue<Element> {
     /// A place in the queue.
     struct Ticket: Hashable, Sendable {
@@ -34,10 +34,10 @@ struct FairQueue<Element> {
 
     /// How long an origin that failed lets the others go first.
     private static var penalty: TimeAmount { .seconds(1) }
-    /// Older failures are forgotten when so many have been noted.
+    /// Older failures are forgotten when there are so many.
     private static var maximumFailures: Int { 1024 }
 
-    /// The one whose turn it is comes first; none is empty.
+    /// In the order of turns; none is empty.
     private var lanes: [Lane] = []
     private var failures: [ClientOrigin: NIODeadline] = [:]
     private var nextNumber: UInt64 = 0
@@ -53,7 +53,7 @@ struct FairQueue<Element> {
         return ticket
     }
 
-    /// Takes one out that has waited for too long; nil when it had its turn.
+    /// Removes an element that has waited for too long; nil if it had its turn.
     mutating func remove(_ ticket: Ticket) -> Element? {
         for lane in lanes.indices {
             guard let place = lanes[lane].waiting.firstIndex(where: { $0.ticket == ticket }) else { continue }
@@ -64,7 +64,7 @@ struct FairQueue<Element> {
         return nil
     }
 
-    /// Takes out all of a kind, and gives back how many there were.
+    /// Removes all elements of a kind, and returns how many there were.
     mutating func removeAll(where isOfKind: (Element) -> Bool) -> Int {
         let count = lanes.reduce(0) { $0 + $1.waiting.count }
         for lane in lanes.indices { lanes[lane].waiting.removeAll { isOfKind($0.element) } }
@@ -72,7 +72,7 @@ struct FairQueue<Element> {
         return count - lanes.reduce(0) { $0 + $1.waiting.count }
     }
 
-    /// The next one; nil when nobody waits.
+    /// Removes the next element; nil if none waits.
     mutating func next(at now: NIODeadline) -> Element? {
         if lanes.isEmpty { return nil }
         let first = lanes.firstIndex { lane in failures[lane.origin].map { now - $0 >= Self.penalty } ?? true }

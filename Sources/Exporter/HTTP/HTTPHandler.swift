@@ -13,10 +13,10 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var queue = RequestQueue()
     private var head: HTTPRequestHead?
     private var bodyBytes = 0
-    /// Whether the client waits for a word before it sends the body of its request.
+    /// Whether the client waits for a permission to send the body of its request.
     private var awaitsContinue = false
 
-    /// No request needs a body; one that is longer than this is refused.
+    /// No request needs a body; a longer one is refused.
     private static let maximumBodyBytes = 64 * 1024
     /// How long a client that was refused may take to read why.
     private static let patienceAfterRefusal = TimeAmount.seconds(1)
@@ -32,7 +32,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             self.head = head
             bodyBytes = 0
             if let status = Self.problem(with: head) { return refuse(status, context) }
-            // RFC 9110 §10.1.1: of a client of HTTP/1.0 the expectation is ignored.
+            // RFC 9110 §10.1.1: the expectation of an HTTP/1.0 client is ignored.
             awaitsContinue = !head.headers["expect"].isEmpty && head.version != .http1_0
             if queue.isIdle { letGoOn(context) }
         case .body(let bytes):
@@ -50,7 +50,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     /// What is wrong with a request before anything of its body is read.
     private static func problem(with head: HTTPRequestHead) -> HTTPResponseStatus? {
-        // RFC 9112 §6.1: HTTP/1.0 has no transfer codings, so the sender may see the request's end elsewhere than we do.
+        // RFC 9112 §6.1: HTTP/1.0 has no transfer codings, so the sender may see the request end elsewhere than we do.
         if head.version == .http1_0, head.headers.contains(name: "transfer-encoding") { return .badRequest }
         if let length = head.headers["content-length"].first.flatMap({ Int($0) }), length > maximumBodyBytes {
             return .payloadTooLarge
@@ -60,7 +60,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         return expectations.allSatisfy { $0 == "100-continue" } ? nil : .expectationFailed
     }
 
-    /// The body of the request that has begun may come.
+    /// Lets the client send the body of the request that has begun.
     private func letGoOn(_ context: ChannelHandlerContext) {
         if !awaitsContinue { return }
         awaitsContinue = false
@@ -86,7 +86,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         if queue.refuse(status) { sendRefusal(status, context) }
     }
 
-    /// Whoever still sends wouldn't get the answer if the connection was closed at once.
+    /// A client that still sends wouldn't get the answer if the connection was closed at once.
     private func sendRefusal(_ status: HTTPResponseStatus, _ context: ChannelHandlerContext) {
         requestGuard.discard()
         let headers: HTTPHeaders = ["Connection": "close", "Content-Length": "0"]
@@ -98,13 +98,13 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         context.eventLoop.scheduleTask(in: Self.patienceAfterRefusal) { channel.close(promise: nil) }
     }
 
-    /// The client sends nothing more; it gets the answers that it waits for.
+    /// The client has closed its side; it still gets its answers.
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event as? ChannelEvent == .inputClosed, queue.inputClosed() { context.close(promise: nil) }
         context.fireUserInboundEventTriggered(event)
     }
 
-    /// The answer under way is with the kernel: its next request may come.
+    /// The kernel has the answer, so the next request may come.
     private func answerSent(_ context: ChannelHandlerContext) {
         switch queue.answerSent() {
         case .answer(let head): begin(head, context)
@@ -197,7 +197,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    /// A body as the client takes it; below 1.4 kB a packet takes it as it is.
+    /// A body, compressed if the client takes that. Below 1.4 kB it fits into a packet anyway.
     private func packed(_ body: some Sequence<UInt8>, _ head: HTTPRequestHead, _ headers: inout HTTPHeaders)
         -> ByteBuffer
     {
@@ -238,7 +238,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         return send(answer.status, "application/json", packed(answer.body, head, &headers), head, context, headers)
     }
 
-    /// Events once a second, until the client has enough.
+    /// Sends events once a second, until the client closes the connection.
     private func streamLive(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
         if request.method == .HEAD {
             send(.ok, "text/event-stream", ByteBuffer(), request, context, ["Cache-Control": "no-store"])
@@ -258,7 +258,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         server.liveFeed.add(context.channel)
     }
 
-    /// Writes out an export, a piece when the previous one has been taken. One that fails in the midst is cut off.
+    /// Writes an export, a piece when the previous one has been taken. One that fails midway is cut off.
     private func export(_ query: ExportQuery, _ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
         guard server.beginExport() else {
             send(.problem(.serviceUnavailable, "Too many exports at once, try again later."), request, context)

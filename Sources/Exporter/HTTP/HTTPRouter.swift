@@ -15,7 +15,7 @@ enum HTTPAnswer {
     case methodNotAllowed(allow: String)
 }
 
-/// Decides what a request gets.
+/// Decides how a request is answered.
 struct HTTPRouter: Sendable {
     var telemetryPath: String
     var isLifecycleEnabled: Bool
@@ -50,7 +50,7 @@ struct HTTPRouter: Sendable {
 
     // MARK: - Other people's web pages
 
-    /// Why a web page of somebody else's gets nothing here; `nil` for all other requests.
+    /// The refusal of requests from other people's web pages; `nil` for all other requests.
     private func refusal(
         of head: HTTPRequestHead, _ path: String, host: String?, isLoopback: Bool
     ) -> HTTPAnswer? {
@@ -64,7 +64,7 @@ struct HTTPRouter: Sendable {
         if path == Self.reloadPath, let origin = head.headers["origin"].first, !Self.isSame(origin, host) {
             return .text(.forbidden, "Other web pages may not use this address.\n")
         }
-        // A page that somebody's name server points at us must not read what is here (DNS rebinding).
+        // A page whose name server points at this machine must not read what is here (DNS rebinding).
         if isForPeople || site != nil, isLoopback, !isKnownHost(host) {
             return .text(
                 .forbidden, "This name isn't known here; set --web.external-url to use another than localhost.\n")
@@ -72,7 +72,7 @@ struct HTTPRouter: Sendable {
         return nil
     }
 
-    /// Whether somebody follows a link or types an address: then the page that had the link doesn't see the answer.
+    /// Whether somebody follows a link or types an address. The page that had the link doesn't see the answer.
     private static func isNavigation(_ head: HTTPRequestHead) -> Bool {
         (head.method == .GET || head.method == .HEAD) && head.headers["sec-fetch-mode"].first == "navigate"
             && head.headers["sec-fetch-dest"].first == "document"
@@ -88,8 +88,8 @@ struct HTTPRouter: Sendable {
     private static let reloadPath = "/-/reload"
     private static let apiPath = "/api/v1/"
 
-    /// The path and query of a request's target and, in the absolute form that clients use for proxies, the host, which
-    /// then stands for that of the header (RFC 9112 §3.2.2).
+    /// The path and query of a request's target. The absolute form, which clients use for proxies, also has a host,
+    /// which replaces that of the header (RFC 9112 §3.2.2).
     private static func parts(ofTarget target: String) -> (authority: String?, path: String, query: String?) {
         let parts = target.utf8.prefix { $0 != UInt8(ascii: "#") }
             .split(separator: UInt8(ascii: "?"), maxSplits: 1, omittingEmptySubsequences: false)
@@ -116,7 +116,7 @@ struct HTTPRouter: Sendable {
         case "/-/healthy": return .text(.ok, "netusage is healthy.\n")
         case "/-/ready": return .text(.ok, "netusage is ready.\n")
         case "/":
-            // Whatever else an address has, people get the page.
+            // People get the page, whatever else the address has.
             return .page(device: (try? QueryItems(query ?? ""))?["device"])
         case _ where path.hasPrefix(Self.apiPath):
             do throws(APIRequest.Problem) {
@@ -134,7 +134,7 @@ struct HTTPRouter: Sendable {
     private func isKnownHost(_ header: String?) -> Bool {
         guard let header else { return true }  // HTTP/1.0 without Host: no browser does that.
         var host = HostPort(header).host.lowercased()
-        if host.hasSuffix(".") { host.removeLast() }  // The root of all names may be written, too.
+        if host.hasSuffix(".") { host.removeLast() }  // A name may end with a dot.
         if host == externalHost?.lowercased() { return true }
         if host.hasPrefix("::ffff:") { host.removeFirst("::ffff:".count) }
         if host == "localhost" || host.hasSuffix(".localhost") || host == "::1" { return true }

@@ -24,7 +24,7 @@ final class HTTPServer {
     private var exportsUnderWay = 0
     private var listeners: [any Channel] = []
 
-    /// - Parameter requestReload: Reads the configuration again; gives back what was wrong, or `nil`.
+    /// - Parameter requestReload: Reads the configuration again; returns what is wrong, or `nil`.
     init(
         on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, api: API, registry: ConnectionRegistry,
         maximumRequests: Int, security: WebSecurity, logger: Logger,
@@ -48,11 +48,11 @@ final class HTTPServer {
     /// Where to listen.
     enum Endpoint: Sendable {
         case address(ListenAddress)
-        /// A listening socket that somebody opened for us.
+        /// A listening socket from the service manager.
         case descriptor(CInt)
     }
 
-    /// Adds the headers that every answer carries by the owner's wish.
+    /// Adds the headers that the owner configured for every answer.
     func addHeaders(to headers: inout HTTPHeaders) { security.addHeaders(to: &headers) }
 
     // MARK: - Requests
@@ -72,7 +72,7 @@ final class HTTPServer {
 
     func endScrape() { scrapesUnderWay -= 1 }
 
-    /// As many questions to the API and views of the page are answered at a time; scrapes are counted apart, so that none waits for these.
+    /// How many questions to the API and views of the page are answered at a time. No scrape waits for them.
     private static let maximumQuestions = 16
 
     /// - Returns: Whether one more question may be answered; if so, ``endQuestion()`` must follow.
@@ -102,7 +102,7 @@ final class HTTPServer {
 
     // MARK: - Listening
 
-    /// Why nobody can be listened to at an address.
+    /// Why the server can't listen at an address.
     struct ListenError: Error, CustomStringConvertible {
         let endpoint: Endpoint
         let cause: any Error
@@ -161,7 +161,7 @@ final class HTTPServer {
             let port = Int(address.port)
             if !address.host.isEmpty { return try await bootstrap.bind(host: address.host, port: port).get() }
             do {
-                // By number: a resolver has its own idea of what is there.
+                // By number, because a resolver may answer something else.
                 return try await bootstrap.bind(to: SocketAddress(ipAddress: "::", port: port)).get()
             } catch let error as IOError where error.errnoCode == EAFNOSUPPORT || error.errnoCode == EADDRNOTAVAIL {
                 return try await bootstrap.bind(to: SocketAddress(ipAddress: "0.0.0.0", port: port)).get()  // No IPv6.
@@ -177,7 +177,7 @@ final class HTTPServer {
             HTTPHandler(self, requestGuard))
     }
 
-    /// Lets a connection's bytes go through TLS, if there is any, and HTTP to the last handler.
+    /// Sets up a connection's pipeline: TLS, if configured, then HTTP, then the last handler.
     static func addHandlers(
         to pipeline: ChannelPipeline.SynchronousOperations, behind requestGuard: RequestGuard,
         tls: TLSSetup? = nil,
@@ -209,7 +209,7 @@ final class HTTPServer {
         }
     }
 
-    /// What answers took since memory was given back.
+    /// The bytes of large answers since memory was given back.
     private var answeredBytes = 0
     private static let trimAfterBytes = 16 * 1024 * 1024
     private static let largeAnswerBytes = 256 * 1024
@@ -218,8 +218,8 @@ final class HTTPServer {
         if bytes >= Self.largeAnswerBytes { answeredBytes += bytes }
     }
 
-    /// The C library keeps what was freed in the midst of its arena: after a flood of large answers the process would stay
-    /// as large as it was then. Giving it back takes a millisecond.
+    /// The C library keeps memory that was freed in the middle of its arena, so the process would stay large after many
+    /// large answers. Giving it back takes a millisecond.
     private func giveBackMemory() {
         if answeredBytes < Self.trimAfterBytes { return }
         answeredBytes = 0
@@ -235,7 +235,7 @@ final class HTTPServer {
 }
 
 extension SocketAddress {
-    /// Whether packets for this address never leave the machine. Asked for each request, so without making a text of it.
+    /// Whether packets for this address never leave the machine. Compares bytes, because each request asks.
     var isLoopback: Bool {
         switch self {
         case .v4(let address): withUnsafeBytes(of: address.address.sin_addr) { $0[0] == 127 }

@@ -1,6 +1,6 @@
 /// HMAC with SHA-256 (RFC 2104, FIPS 180-4) under a random key, to recognise a secret without keeping it.
 ///
-/// The libraries at hand keep theirs for themselves; this one hashes a few hundred bytes for each scrape.
+/// The libraries at hand don't offer theirs. This one hashes a few hundred bytes for each scrape.
 struct KeyedHash {
     private static let blockBytes = 64
 
@@ -15,12 +15,12 @@ struct KeyedHash {
         outerPad = padded.map { $0 ^ 0x5C }
     }
 
-    /// One with a key that nobody knows.
+    /// One with a random key.
     static func random() -> KeyedHash {
         KeyedHash(key: (0..<32).map { _ in UInt8.random(in: .min ... .max) })
     }
 
-    /// 32 bytes that tell one message from another.
+    /// 32 bytes that identify a message.
     func digest(of message: [UInt8]) -> [UInt8] {
         SHA256.digest(of: outerPad + SHA256.digest(of: innerPad + message))
     }

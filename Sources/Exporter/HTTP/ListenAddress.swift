@@ -9,7 +9,7 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         package let description: String
     }
 
-    /// Where to listen unless the owner says otherwise.
+    /// The default address.
     package static let standard = ListenAddress(host: "127.0.0.1", port: 10073)
 
     private init(host: String, port: UInt16) {
@@ -17,8 +17,7 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         self.port = port
     }
 
-    /// - Throws: `Problem`. What the resolver would make something else of is one: `*`, numbers that aren't four
-    ///   decimal octets.
+    /// - Throws: `Problem`, also for what a resolver would read otherwise: `*`, numbers that aren't four octets.
     package init(_ text: String) throws(Problem) {
         let examples = "write host:port, such as 127.0.0.1:10073 or [::1]:10073, or :10073 for every address"
         let isBracketed = text.hasPrefix("[")
@@ -31,13 +30,13 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         if isBracketed {
             let inside = host.dropFirst().dropLast()
             guard host.hasSuffix("]"), inside.contains(":"), inside.utf8.allSatisfy(Self.isOfAddress) else {
-                throw Problem(description: "what stands in brackets isn't an IPv6 address; \(examples)")
+                throw Problem(description: "the text in brackets isn't an IPv6 address; \(examples)")
             }
             self.host = String(inside)
             return
         }
         if host == "*" { throw Problem(description: "* isn't an address; write :\(port) for every address") }
-        if host.contains(":") { throw Problem(description: "an IPv6 address stands in brackets; \(examples)") }
+        if host.contains(":") { throw Problem(description: "an IPv6 address needs brackets; \(examples)") }
         guard host.utf8.allSatisfy(Self.isOfName) else {
             throw Problem(description: "that is no name or address; \(examples)")
         }
@@ -49,7 +48,7 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
                 throw Problem(description: "an IPv4 address has four numbers up to 255; \(examples)")
             }
         }
-        // Of the two that it stands for, the one that everything else means by it.
+        // Of its two addresses, the one that everything else means.
         self.host = host.lowercased() == "localhost" ? "127.0.0.1" : host
     }
 
@@ -74,7 +73,7 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Hexadecimal digits, colons, dots, and the name of a link behind `%`.
+    /// Hexadecimal digits, colons, dots, and the name of a link after `%`.
     private static func isOfAddress(_ byte: UInt8) -> Bool {
         isOfName(byte) || byte == UInt8(ascii: ":") || byte == UInt8(ascii: "%")
     }

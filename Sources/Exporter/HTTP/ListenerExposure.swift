@@ -1,8 +1,8 @@
 import Configuration
 
-/// What a listener shows to others than this machine's users.
+/// What a listener exposes to others than this machine's users.
 enum ListenerExposure {
-    /// What its owner should know, with a remedy; nil when there is nothing.
+    /// A warning for its owner, with a remedy; nil if there is none.
     ///
     /// - Parameter isLoopback: Whether only this machine's users reach the listener.
     static func warning(isLoopback: Bool, _ configuration: WebConfiguration) -> String? {

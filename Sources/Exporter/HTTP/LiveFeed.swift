@@ -1,9 +1,9 @@
 import NIOCore
 import NIOHTTP1
 
-/// Tells those who watch, once a second, what devices carry. Used on the server's event loop only.
+/// Sends watchers, once a second, what devices carry. Used on the server's event loop only.
 final class LiveFeed {
-    /// As many people may watch at a time; a scrape always finds room.
+    /// How many may watch at a time; a scrape always finds room.
     private static let maximumWatchers = 32
 
     private let loop: any EventLoop
@@ -49,8 +49,8 @@ final class LiveFeed {
         loop.makeFutureWithTask { [api] in await api.answer(to: .live).body }.whenSuccess { feed.value.send($0) }
     }
 
-    /// Who doesn't read gets no more until the previous ones are gone, and is closed after a while, as everybody who takes
-    /// too long for an answer.
+    /// A client that doesn't read gets no new events until the old ones are gone. After a while it is closed, like any
+    /// client that takes too long for an answer.
     private func send(_ report: [UInt8]) {
         isBusy = false
         var event = ByteBuffer(string: "data: ")

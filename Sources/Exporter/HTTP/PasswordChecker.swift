@@ -8,24 +8,24 @@ import NIOPosix
 final class PasswordChecker {
     enum Answer: Sendable {
         case right, wrong
-        /// Others were first for too long.
+        /// Others were checked first for too long.
         case late
     }
 
-    /// So many wait at most, and clients that have gone don't count: as many as there are connections.
+    /// How many may wait: as many as there are connections. Clients that have gone don't count.
     private static let maximumWaiting = 1024
-    /// Scrapers give up after 10 s as a rule. Guessers that wait so long ask less often.
+    /// Scrapers usually give up after 10 s. Guessers that wait so long ask less often.
     private static let patience = TimeAmount.seconds(8)
-    /// Good passwords that are remembered: a scraper comes every few seconds with the same one.
+    /// How many good passwords are remembered: a scraper comes every few seconds with the same one.
     private static let maximumRemembered = 64
 
     /// A password that waits to be checked.
     private struct Claim: Sendable {
         let password: [UInt8]
-        /// Nil for a user that there isn't.
+        /// Nil for an unknown user.
         let hash: PasswordHash?
         let highestCost: UInt8
-        /// By which it is remembered if it is right.
+        /// Identifies the password, to remember it if it is right.
         let digest: [UInt8]
         let origin: ClientOrigin
         let channel: any Channel
@@ -48,8 +48,8 @@ final class PasswordChecker {
     /// Checks a password; the answer may take some seconds.
     ///
     /// - Parameters:
-    ///   - hash: That of the user's password; nil for a user that there isn't.
-    ///   - highestCost: That of all users' hashes: a wrong password takes as long for each user, and for none.
+    ///   - hash: The hash of the user's password; nil for an unknown user.
+    ///   - highestCost: The highest cost of all users' hashes. A wrong password takes as long for every user.
     func check(
         _ credentials: Credentials, hash: PasswordHash?, highestCost: UInt8, of channel: any Channel,
         _ answer: @escaping @Sendable (Answer) -> Void
@@ -83,11 +83,11 @@ final class PasswordChecker {
         isStarted = true
         while let claim = queue.next(at: .now()) {
             waitingCount -= 1
-            guard claim.channel.isActive else { continue }  // Nobody wants to know.
+            guard claim.channel.isActive else { continue }  // The client is gone.
             isChecking = true
             let checker = NIOLoopBound(self, eventLoop: loop)
             pool.runIfActive(eventLoop: loop) { Self.isRight(claim) }.whenComplete { result in
-                // A pool that has been shut down knows nobody.
+                // After the pool was shut down, every password is wrong.
                 checker.value.finish(claim, isRight: (try? result.get()) ?? false)
             }
             return
@@ -115,9 +115,9 @@ final class PasswordChecker {
     }
 
     /// The costs of hashes that are computed for nothing, so that a wrong password takes as long for every user as for
-    /// the one with the dearest hash: 2^c rounds, and then 2^c + 2^(c+1) + … + 2^(highest-1), are 2^highest.
+    /// the one with the costliest hash: 2^c rounds, and then 2^c + 2^(c+1) + … + 2^(highest-1), are 2^highest.
     ///
-    /// - Parameter cost: What has been computed; nil for nothing.
+    /// - Parameter cost: The cost that is already computed; nil for none.
     static func decoyCosts(after cost: UInt8?, highest: UInt8) -> [UInt8] {
         guard let cost else { return [highest] }
         return cost < highest ? Array(cost..<highest) : []

@@ -1,7 +1,7 @@
 import NIOCore
 
-/// Stands first in a connection's pipeline: it sees when a request begins and when it is too long, and keeps back what the
-/// client sends while an answer isn't sent yet.
+/// The first handler of a connection: it sees when a request begins and when it is too long, and holds input back while
+/// an answer is under way.
 final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -9,9 +9,9 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// Request line, headers and body together. A scrape needs some 300 bytes.
     private static let maximumRequestBytes = 256 * 1024
-    /// So much of what was kept back is looked at in one go.
+    /// How much held input is processed at a time.
     private static let sliceBytes = 16 * 1024
-    /// What may be kept back: more than the kernel's buffer, which a client that ends its side hands over at once.
+    /// The most input that is held: more than the kernel's buffer, which comes at once when a client closes its side.
     private static let maximumHeldBytes = 1024 * 1024
 
     private let registry: ConnectionRegistry
@@ -19,7 +19,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var requestBytes = 0
     private var isHolding = false
     private var isReleasing = false
-    /// Whether whatever comes is thrown away: the connection is about to be closed.
+    /// Whether input is thrown away, because the connection is about to be closed.
     private var isDiscarding = false
     private var wantsRead = false
     private var held = ByteBuffer()
@@ -46,7 +46,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
         handOn(bytes, context)
     }
 
-    /// While an answer is under way one read's worth is taken ahead: to stop and start watching the socket for each request
+    /// While an answer is under way, one read is taken ahead. To stop and start watching the socket for each request
     /// would cost two system calls.
     func read(context: ChannelHandlerContext) {
         if isHolding, held.readableBytes > 0 { wantsRead = true } else { context.read() }
@@ -75,13 +75,13 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// The request has been read to its end.
     func requestEnded() { requestBytes = 0 }
 
-    /// Nothing more is handed on until ``release()``.
+    /// Holds input back until ``release()``.
     func hold() { isHolding = true }
 
-    /// The answer is sent: what was kept back is looked at, and then more is read.
+    /// The answer is sent: processes held input, then reads more.
     func release() {
         isHolding = false
-        // An answer that is sent at once, while its request is handed on below, releases again: the loop goes on then.
+        // An answer may be sent while its request is handed on below, and release again. Then the loop continues.
         if isReleasing { return }
         guard held.readableBytes > 0 || heldEvent != nil || wantsRead else { return }
         isReleasing = true
@@ -107,7 +107,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// Whatever still comes isn't looked at.
+    /// Throws away everything that still comes.
     func discard() {
         isDiscarding = true
         held = ByteBuffer()

@@ -4,10 +4,10 @@ import NIOHTTP1
 ///
 /// Otherwise a client that sends requests and reads nothing would fill the memory with answers.
 struct RequestQueue {
-    /// What comes after an answer is sent.
+    /// What to do after an answer is sent.
     enum Next {
         case answer(HTTPRequestHead)
-        /// The request behind it makes no sense: say so, and close.
+        /// The next request makes no sense: refuse it, and close.
         case refuse(HTTPResponseStatus)
         case close
         /// Read the next request.
@@ -19,12 +19,12 @@ struct RequestQueue {
     private var isInputClosed = false
     private var refusal: HTTPResponseStatus?
 
-    /// Whether nothing is being answered or waits for that.
+    /// Whether no request is being answered or waits.
     var isIdle: Bool { !isAnswering && waiting.isEmpty }
 
     /// A request has come.
     ///
-    /// - Returns: It, if it is to be answered now.
+    /// - Returns: The request, if it is to be answered now.
     mutating func take(_ head: HTTPRequestHead) -> HTTPRequestHead? {
         if refusal != nil { return nil }
         if isAnswering {
@@ -35,16 +35,16 @@ struct RequestQueue {
         return head
     }
 
-    /// What the client sends from here on makes no sense.
+    /// The client's input makes no sense from here on.
     ///
-    /// - Returns: Whether to say so now.
+    /// - Returns: Whether to refuse it now.
     mutating func refuse(_ status: HTTPResponseStatus) -> Bool {
         if refusal != nil { return false }
         refusal = status
         return !isAnswering
     }
 
-    /// The client sends nothing more; it gets the answers that it waits for.
+    /// The client has closed its side; it still gets its answers.
     ///
     /// - Returns: Whether to close now.
     mutating func inputClosed() -> Bool {

@@ -2,9 +2,9 @@ import Configuration
 import Machine
 import NIOSSL
 
-/// What connections are encrypted with, and which clients may connect.
+/// The encryption of connections, and which clients may connect.
 struct TLSSetup: Sendable {
-    /// What is wrong with a certificate or key. It never holds the library's words, as these repeat what was given.
+    /// What is wrong with a certificate or key. It never has the library's message, which repeats the input.
     struct Problem: Error {
         /// The key under `tls_server_config`.
         let key: String

@@ -4,18 +4,18 @@ import NIOCore
 /// Lets requests through by `rate_limit`: a token is spent on each, and one comes back in every interval.
 struct TokenBucket {
     let limit: WebConfiguration.RateLimit
-    /// What has been saved up; a token is worth an interval.
+    /// The time saved up; a token costs an interval.
     private var savedNanoseconds: Int64
     private var lookedAt: NIODeadline
 
-    /// A full one.
+    /// A full bucket.
     init(_ limit: WebConfiguration.RateLimit, at now: NIODeadline) {
         self.limit = limit
         savedNanoseconds = Self.capacity(limit)
         lookedAt = now
     }
 
-    /// Spends a token; false when there is none.
+    /// Spends a token; false if there is none.
     mutating func take(at now: NIODeadline) -> Bool {
         let (saved, overflows) = savedNanoseconds.addingReportingOverflow((now - lookedAt).nanoseconds)
         savedNanoseconds = min(overflows ? .max : saved, Self.capacity(limit))

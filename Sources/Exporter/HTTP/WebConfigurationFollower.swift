@@ -1,21 +1,21 @@
 import Configuration
 import NIOCore
 
-/// Decides what a running daemon does about versions of the web-config file: its owner may be writing it right now.
+/// Decides what a running daemon does with versions of the web-config file, which its owner may be writing right now.
 ///
-/// TLS is never switched on or off. What makes no sense, or protects less, counts when it has stood unchanged for a
-/// moment.
+/// TLS is never switched on or off. A version that makes no sense, or protects less, counts only after it has stayed
+/// unchanged for a moment.
 struct WebConfigurationFollower {
-    /// What is to be done now.
+    /// What to do now.
     enum Action {
         case nothing
-        /// A version comes into force; what it protects less than the one before, if anything.
+        /// A version comes into force. The weakenings say how it protects less than the previous one.
         case use(WebConfigurationVersion.Contents, weakenings: [String])
-        /// The version that is in force stays, because of this.
+        /// The version in force stays, for this reason.
         case refuse(String)
     }
 
-    /// How long a version must stand unchanged if it is wrong or protects less.
+    /// How long a version must stay unchanged if it is wrong or protects less.
     private static let settlingTime = TimeAmount.seconds(1)
 
     private struct Candidate {
@@ -24,12 +24,12 @@ struct WebConfigurationFollower {
     }
 
     private(set) var inForce: WebConfigurationVersion.Contents
-    /// As they were read last.
+    /// The files as they were read last.
     private(set) var lastFiles: WebFiles
     private var filesInForce: WebFiles
-    /// What isn't decided yet.
+    /// The version that isn't decided on yet.
     private var candidate: Candidate?
-    /// What was last refused: an error is logged once, even if somebody touches the file.
+    /// The last refusal: an error is logged once, even if somebody touches the file.
     private var lastRefusal: String?
 
     init(files: WebFiles, inForce: WebConfigurationVersion.Contents) {
@@ -40,7 +40,7 @@ struct WebConfigurationFollower {
 
     /// Takes what a look at the files found.
     ///
-    /// - Parameter version: Nil when they are as they were.
+    /// - Parameter version: Nil if the files haven't changed.
     mutating func take(_ version: WebConfigurationVersion?, at now: NIODeadline) -> Action {
         if let version {
             lastFiles = version.files

@@ -3,27 +3,26 @@ import Glibc
 import Machine
 import NIOSSL
 
-/// One version of the web-config file with all that it names, read and checked.
+/// One version of the web-config file and the files that it names, read and checked.
 struct WebConfigurationVersion: Sendable {
-    /// What is in force when this version is.
+    /// What applies while this version is in force.
     struct Contents: Sendable {
         let configuration: WebConfiguration
         /// Nil without TLS.
         let tls: TLSSetup?
-        /// Whether nothing stands in the file but comments.
+        /// Whether the file has nothing but comments.
         let isBlank: Bool
         /// What the owner should know.
         let warnings: [String]
 
-        /// What holds without a file.
+        /// What applies without a file.
         static let none = Contents(configuration: .none, tls: nil, isBlank: true, warnings: [])
     }
 
     let files: WebFiles
     let result: Result<Contents, ConfigurationErrors>
 
-    /// Reads the files, each before it is looked at again: what changes meanwhile is seen, if not here, by the next
-    /// ``next(at:after:)``. That may take as long as the file system likes.
+    /// Reads the files, as long as that takes. The next ``next(at:after:)`` notices changes made meanwhile.
     init(path: String) {
         var files = WebFiles()
         do throws(ConfigurationErrors) {
@@ -39,11 +38,11 @@ struct WebConfigurationVersion: Sendable {
         self.result = result
     }
 
-    /// The version that there is now; nil if it is the one that was read last.
+    /// The current version; nil if it is the one that was read last.
     static func next(at path: String, after last: WebFiles) -> WebConfigurationVersion? {
         guard last.haveChanged(at: Int64(time(nil))) else { return nil }
         var version = WebConfigurationVersion(path: path)
-        // A pair of certificate and key that is being replaced is read half old, half new; a second look mends that.
+        // While a certificate and its key are being replaced, one may be old and one new. Reading again corrects that.
         for _ in 0..<2 where version.files.haveChanged(at: Int64(time(nil))) {
             version = WebConfigurationVersion(path: path)
         }
@@ -80,7 +79,7 @@ struct WebConfigurationVersion: Sendable {
 }
 
 extension WebConfiguration {
-    /// Whether the file itself holds what others shouldn't read.
+    /// Whether the file itself has secrets.
     fileprivate var holdsSecrets: Bool {
         if case .inline? = tls?.key { return true }
         return !users.isEmpty

@@ -3,7 +3,7 @@ import Machine
 
 /// The web-config file and the files that it names, as they were read.
 struct WebFiles: Hashable, Sendable {
-    /// One of them.
+    /// One file.
     struct Reading: Hashable, Sendable {
         let contents: Result<[UInt8], SmallFile.Failure>
         /// Taken before the contents were read; nil when they couldn't be.
@@ -35,7 +35,7 @@ struct WebFiles: Hashable, Sendable {
         self.readings = readings
     }
 
-    /// A file's reading; it is read when that hasn't happened yet.
+    /// A file's reading; reads the file if it wasn't read yet.
     mutating func reading(of path: String) -> Reading {
         if let reading = readings[path] { return reading }
         let reading = Reading(path)
@@ -43,8 +43,8 @@ struct WebFiles: Hashable, Sendable {
         return reading
     }
 
-    /// Whether the files are other than when they were read; a file that changed just before it was read is compared
-    /// byte by byte, as another change may have the same stamp.
+    /// Whether the files have changed since they were read. A file that changed just before the reading is compared
+    /// byte by byte, because another change may have the same stamp.
     ///
     /// - Parameter now: Seconds since 1970.
     func haveChanged(at now: Int64) -> Bool {
@@ -54,7 +54,7 @@ struct WebFiles: Hashable, Sendable {
         }
     }
 
-    /// Whether the same bytes stand in both, whenever they were written.
+    /// Whether both have the same bytes, whenever they were written.
     func hasSameContents(as other: WebFiles) -> Bool {
         readings.mapValues(\.contents) == other.readings.mapValues(\.contents)
     }

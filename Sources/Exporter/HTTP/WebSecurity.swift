@@ -4,28 +4,28 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// Who may ask, and whether answers are encrypted, as the web-config file says; a change in it holds a second later.
-/// Used on the server's event loop only, which never waits for a file.
+/// Who may send requests, and whether answers are encrypted, by the web-config file. A change in it applies a second
+/// later. Used on the server's event loop only, which never waits for a file.
 final class WebSecurity {
-    /// How often the files are looked at.
+    /// How often the files are checked.
     private static let lookInterval = TimeAmount.milliseconds(500)
-    /// After so long a look has met a file system that doesn't answer.
+    /// A check that takes longer has met a file system that doesn't answer.
     private static let longestLook = TimeAmount.seconds(10)
 
     private let path: String?
     private let loop: any EventLoop
     private let logger: Logger
     private let passwords: PasswordChecker
-    /// Looks at files. A dead file system may hold it for ever, so passwords are checked elsewhere.
+    /// Checks the files. A dead file system may hold it for ever, so passwords are checked elsewhere.
     private let pool = NIOThreadPool(numberOfThreads: 1)
     private var follower: WebConfigurationFollower
     private var lookBegan: NIODeadline?
     private var hasLoggedLongLook = false
     private var loggedWarnings: Set<String> = []
     private var bucket: TokenBucket?
-    /// Called when clients may be connected that now couldn't connect.
+    /// Called when connected clients might not be allowed to connect now.
     var closeConnections: () -> Void = {}
-    /// Ends the answers under way: feeds and exports may go on for long.
+    /// Ends the answers under way, because feeds and exports may take long.
     var endAnswers: () -> Void = {}
 
     /// What the file said at start.
@@ -34,7 +34,7 @@ final class WebSecurity {
         fileprivate let files: WebFiles
         fileprivate let contents: WebConfigurationVersion.Contents
 
-        /// Reads the file. To be called before anybody waits for the event loop, as files may not answer.
+        /// Reads the file. Call it before anybody waits for the event loop, because files may not answer.
         ///
         /// - Throws: `ConfigurationErrors` when the file, or what it names, makes no sense.
         init(path: String?) throws(ConfigurationErrors) {
@@ -67,13 +67,13 @@ final class WebSecurity {
 
     private var configuration: WebConfiguration { follower.inForce.configuration }
 
-    /// What the next connection is encrypted with; `nil` without TLS.
+    /// The encryption of the next connection; `nil` without TLS.
     var tls: TLSSetup? { follower.inForce.tls }
 
     // MARK: - Answers
 
-    /// Adds the configured headers to an answer's. What the answer has of its own stays; a policy for its content is
-    /// added, as browsers obey all that come.
+    /// Adds the configured headers to an answer, which keeps its own. A content security policy is added beside its
+    /// own, because browsers obey both.
     func addHeaders(to headers: inout HTTPHeaders) {
         for header in configuration.headers
         where header.name == .contentSecurityPolicy || !headers.contains(name: header.name.rawValue) {
@@ -81,7 +81,7 @@ final class WebSecurity {
         }
     }
 
-    /// Logs what a listener shows to others, if that is worth a thought.
+    /// Logs a warning if a listener exposes too much to others.
     func warn(about address: SocketAddress?) {
         let isLocal = address.map { $0.isLoopback || $0.pathname != nil } ?? true
         guard let address, let warning = ListenerExposure.warning(isLoopback: isLocal, configuration) else { return }
@@ -140,7 +140,7 @@ final class WebSecurity {
             if !hasLoggedLongLook, .now() - lookBegan > Self.longestLook {
                 hasLoggedLongLook = true
                 logger.error(
-                    "the web configuration can't be read, as its file system doesn't answer; the previous one goes on",
+                    "the web configuration can't be read, as its file system doesn't answer; the previous one stays in use",
                     metadata: ["file": "\(path)"])
             }
             return
@@ -152,7 +152,7 @@ final class WebSecurity {
             result in
             security.value.lookBegan = nil
             security.value.hasLoggedLongLook = false
-            // A pool that has been shut down sees nothing.
+            // After the pool was shut down, nothing is followed.
             if case .success(let version) = result { security.value.follow(version, path) }
         }
     }
@@ -163,7 +163,7 @@ final class WebSecurity {
         case .nothing: break
         case .refuse(let problem):
             logger.error(
-                "the web configuration has errors; the previous one goes on", metadata: ["error": "\(problem)"])
+                "the web configuration has errors; the previous one stays in use", metadata: ["error": "\(problem)"])
         case .use(let contents, let weakenings):
             let limit = contents.configuration.rateLimit
             if limit != bucket?.limit { bucket = limit.map { TokenBucket($0, at: .now()) } }

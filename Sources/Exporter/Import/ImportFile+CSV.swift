@@ -2,14 +2,14 @@ import Accounting
 import CivilTime
 import Reports
 
-/// What `netusage export` writes as CSV.
+/// Reads the CSV of `netusage export`.
 extension ImportFile {
     /// Rows of each account, with the numbers of their lines.
     private typealias Rows = [AccountKey: [(number: Int, slot: ImportedAccount.Slot)]]
 
     /// - Throws: `Problem` that names the line.
     static func csv(_ path: String, at now: Timestamp) throws(Problem) -> Contents {
-        // What has no line in its beginning is no such file, however long it is.
+        // A file without a line end near its beginning is no such file, so no more of it is read.
         let bytes = try bytes(of: path) {
             $0.count > maximumLineBytes && !$0[..<maximumLineBytes].contains(UInt8(ascii: "\n"))
         }
@@ -31,7 +31,7 @@ extension ImportFile {
             if text.isEmpty { continue }
             do throws(HistoryCSV.RowError) {
                 var (key, slot) = try HistoryCSV.row(HistoryCSV.fields(text))
-                // The open day's row has the end that it will have.
+                // The row of the open day ends ahead of now.
                 if slot.span.contains(now) { slot = .init(slot.span.lowerBound..<now, slot.total) }
                 if slot.span.lowerBound < now {
                     rows[key, default: []].append((number, slot))
@@ -54,13 +54,13 @@ extension ImportFile {
         return Contents(accounts: accounts, problems: problems.sorted())
     }
 
-    /// A line's text; of the first line, what can be read of it.
+    /// A line's text. In the first line, bytes that aren't UTF-8 are replaced.
     private static func text(of line: ArraySlice<UInt8>, _ file: String, _ number: Int) throws(Problem) -> String {
         if line.count > maximumLineBytes {
             throw Problem(
                 description: "\(file):\(number): a line of more than \(maximumLineBytes) bytes; nothing was imported")
         }
-        // A name that isn't UTF-8 would become another one.
+        // A name with replaced bytes would be another name.
         if let text = String(validating: line.last == 13 ? line.dropLast() : line, as: UTF8.self) { return text }
         if number == 1 { return String(decoding: line, as: UTF8.self) }
         throw Problem(description: "\(file):\(number): isn't UTF-8; nothing was imported")
@@ -68,10 +68,10 @@ extension ImportFile {
 
     private static func checkHeader(_ line: String, _ file: String) throws(Problem) {
         var text = line
-        // Spreadsheets begin with the mark of byte order.
+        // Spreadsheets begin files with a byte order mark.
         if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
         if text.hasPrefix("SQLite format 3") {
-            throw Problem(description: "\(file): a database; of vnStat's, use netusage import vnstat")
+            throw Problem(description: "\(file): a database; for one of vnStat, use netusage import vnstat")
         }
         if HistoryCSV.fields(text) == HistoryCSV.header.split(separator: ",").map(String.init) { return }
         let shown = String(String.UnicodeScalarView(text.unicodeScalars.prefix(80)))

@@ -6,22 +6,22 @@ import LedgerStore
 import Machine
 import Reports
 
-/// A file that another meter, or `netusage export`, has written.
+/// A file of another meter, or of `netusage export`.
 package enum ImportFile {
     /// Why a file can't be imported.
     package struct Problem: Error, CustomStringConvertible {
         package var description: String
     }
 
-    /// What is in a file, by accounts.
+    /// The content of a file, by account.
     package struct Contents {
         package var accounts: [ImportedAccount]
-        /// What is known to be wrong and is left out, for people.
+        /// What is wrong and left out, for people.
         package var problems: [String]
-        /// More than this isn't possible.
+        /// Slots with more than this are left out as impossible.
         var mostBytesPerSecond = ImportedAccount.mostBytesPerSecond
 
-        /// Leaves out what no link can have carried, whichever meter says so.
+        /// Leaves out slots that no link can have carried.
         mutating func leaveOutImpossible() {
             for place in accounts.indices {
                 let impossible = accounts[place].slots.filter { !$0.isPossible(at: mostBytesPerSecond) }
@@ -71,9 +71,9 @@ package enum ImportFile {
 
     /// Two years of eight devices by five minutes are 155 MB of CSV.
     private static let maximumBytes = 400 << 20
-    /// Of JSON; that of a hundred devices has some 10 MB. Reading it takes about ten times as much memory.
+    /// For JSON. A hundred devices have about 10 MB; decoding takes ten times as much memory.
     private static let maximumJSONBytes = 64 << 20
-    /// The longest row that there is has some 150 bytes.
+    /// The longest valid row has about 150 bytes.
     static let maximumLineBytes = 4096
 
     // MARK: - vnStat
@@ -97,7 +97,7 @@ package enum ImportFile {
         } else {
             interfaces = try fromJSON(bytes, of: path, by: calendar)
         }
-        // Its rows are those of one device, in their own time.
+        // Each row is of one device and its real time, so the lower limit applies.
         var contents = Contents(
             accounts: [], problems: [], mostBytesPerSecond: ImportedAccount.mostLinkBytesPerSecond)
         for interface in interfaces {
@@ -119,12 +119,12 @@ package enum ImportFile {
         do throws(StoreError) {
             return try VnStatFile.interfaces(at: path)
         } catch {
-            // That remedy is for any database, those of others are for ledgers.
+            // Only this error's remedy is for any database; the others are for ledgers.
             throw Problem(description: error.code == .unfinished ? "\(error)" : "\(name): \(error.message)")
         }
     }
 
-    /// `vnstat --json`, version 2 of its form.
+    /// The output of `vnstat --json`, version 2.
     private struct VnStatJSON: Decodable {
         struct Moment: Decodable {
             struct Date: Decodable {
@@ -139,7 +139,7 @@ package enum ImportFile {
             var date: Date
             var time: Time?
 
-            /// As in the database, which has seconds.
+            /// As in the database, with seconds.
             func text(second: String = "00") -> String {
                 func padded(_ number: Int, _ width: Int = 2) -> String {
                     let text = String(number)
@@ -149,7 +149,7 @@ package enum ImportFile {
                 return time.map { "\(day) \(padded($0.hour)):\(padded($0.minute)):\(second)" } ?? day
             }
         }
-        /// What isn't a whole number from 0 on is `nil`.
+        /// `nil` if it isn't a whole number from 0 on.
         struct Bytes: Decodable {
             var value: UInt64?
 
@@ -260,7 +260,7 @@ package enum ImportFile {
         }
     }
 
-    /// Where JSON breaks, or what it lacks.
+    /// Where the JSON is broken, or what it lacks.
     private static func reason(_ error: any Error) -> String {
         func place(_ path: [any CodingKey]) -> String {
             path.isEmpty
@@ -271,9 +271,9 @@ package enum ImportFile {
         case DecodingError.keyNotFound(let key, let context):
             return "there is no \(key.stringValue) \(place(context.codingPath))"
         case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
-            return "something of another type stands \(place(context.codingPath))"
+            return "there is a value of the wrong type \(place(context.codingPath))"
         case DecodingError.dataCorrupted(let context):
-            // At the top it only says that it isn't JSON.
+            // At the top the error only says that it isn't JSON.
             if context.codingPath.isEmpty { return "the JSON is broken, or it ends too early" }
             return "the JSON is broken \(place(context.codingPath)): \(context.debugDescription.prefix(200))"
         default: return "\(error)".prefix(200).description
@@ -304,7 +304,7 @@ package enum ImportFile {
 
     /// - Parameters:
     ///   - path: `-` is standard input.
-    ///   - isEnough: Whether no more need be read.
+    ///   - isEnough: Whether the rest isn't needed.
     static func bytes(
         of path: String, maximum maximumBytes: Int = maximumBytes, until isEnough: ([UInt8]) -> Bool = { _ in false }
     ) throws(Problem) -> [UInt8] {

@@ -3,13 +3,13 @@ import CivilTime
 import Configuration
 import Reports
 
-/// Where an import comes from.
+/// The source of an import.
 package enum ImportSource: Sendable {
-    /// - Parameter timezone: The one by which vnStat told its times; the ledger's if it is `nil`.
+    /// - Parameter timezone: The zone of vnStat's times; `nil` for the ledger's.
     case vnStat(path: String, timezone: TimeZoneSetting?)
     case csv(path: String)
 
-    /// - Parameter calendar: The ledger's.
+    /// - Parameter calendar: The ledger's calendar.
     func contents(by calendar: LocalCalendar, at now: Timestamp) throws(ImportFile.Problem) -> ImportFile.Contents {
         switch self {
         case .vnStat(let path, nil): return try ImportFile.vnStat(path, by: calendar, at: now)
@@ -26,37 +26,37 @@ package enum ImportSource: Sendable {
     }
 }
 
-/// What was imported, for commands and programs.
+/// The outcome of an import, for commands and programs.
 package struct ImportReport: Codable, Sendable {
     /// The uplink, then devices by name.
     package struct Account: Codable, Sendable {
         package var name: String
         package var kind: String
-        /// Absent if nothing was taken.
+        /// Absent if nothing was new.
         package var from: String?
         package var until: String?
         package var takenReceivedBytes: UInt64
         package var takenTransmittedBytes: UInt64
-        /// What is there already, metered by netusage itself or imported before.
+        /// Bytes that the ledger already had, metered by netusage itself or imported before.
         package var knownReceivedBytes: UInt64
         package var knownTransmittedBytes: UInt64
-        /// What the ledger doesn't have of the time in which netusage was to meter it itself.
+        /// Bytes that the ledger lacks from the time in which netusage was to meter them itself.
         package var missedReceivedBytes: UInt64
         package var missedTransmittedBytes: UInt64
-        /// What was carried since the ledger's last reading, or perhaps so: netusage will book it itself when it runs.
+        /// Bytes that may have been carried after the ledger's last reading: netusage books them itself when it runs.
         package var lateReceivedBytes: UInt64
         package var lateTransmittedBytes: UInt64
-        /// What was imported before and is forgotten, as ``ImportReport`` replaces it.
+        /// Bytes of earlier imports that this import replaces.
         package var forgottenReceivedBytes: UInt64
         package var forgottenTransmittedBytes: UInt64
     }
 
     package var accounts: [Account]
-    /// What was left out because it makes no sense.
+    /// What was left out because it is wrong.
     package var problems: [String]
-    /// Whether everything is as it was.
+    /// Whether it was a trial, which changes nothing.
     package var isTrial: Bool
-    /// The path of the ledger that is begun for it; absent if there was one.
+    /// The path of the ledger that the import creates; absent if there was one.
     package var begunLedger: String?
 
     init(_ outcomes: [ImportOutcome], _ problems: [String], _ calendar: LocalCalendar, isTrial: Bool) {

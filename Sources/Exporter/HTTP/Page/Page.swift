@@ -1,13 +1,13 @@
 import Accounting
 import Reports
 
-/// The page at `/`, whole, with all its figures in it: it needs no script, and asks nobody else for anything.
+/// The whole page at `/`, with all its figures. It needs no script, and loads nothing from elsewhere.
 struct Page {
     private let content: PageContent
-    /// Says which of the page's own style and script a browser may take.
+    /// Marks the page's own style and script as allowed.
     private let nonce: String
 
-    /// More devices, or quotas, than these aren't on the page; `/metrics` has all.
+    /// How many devices and quotas are on the page; `/metrics` has all.
     private static let maximumDevices = 24
     private static let maximumQuotas = 12
 
@@ -73,7 +73,7 @@ struct Page {
         content.problems.map { "<p class=\"note\">\(escaped($0))</p>\n" }.joined()
     }
 
-    /// One link for each account that can be looked at.
+    /// One link for each account on the page.
     private var navigation: String {
         let links = shownAccounts.map { account in
             let isWatched = account.name == content.watched?.name && account.kind == content.watched?.kind
@@ -126,7 +126,7 @@ struct Page {
         "<div class=\"tile\">\(sumBody(title, field, key, received, transmitted, total))</div>"
     }
 
-    /// - Parameter field: What it is told as once a second, if it is.
+    /// - Parameter field: Its field in live events, if they have it.
     private func sumBody(
         _ title: String, _ field: String?, _ key: String, _ received: UInt64, _ transmitted: UInt64, _ total: UInt64
     ) -> String {
@@ -146,7 +146,7 @@ struct Page {
         content.today.accounts.first { $0.name == account.name && $0.kind == account.kind }
     }
 
-    /// What says that a sum grows as today's does, from what both are now.
+    /// Attributes by which a sum grows as today's sum does, with the current values of both.
     private func following(_ key: String, _ field: String, _ bytes: UInt64) -> String {
         let account = content.today.accounts.first { "\($0.kind):\($0.name)" == key }
         let today =
@@ -214,7 +214,7 @@ struct Page {
 
     // MARK: - Devices
 
-    /// The uplink, those that are there, and those that have carried most in this month.
+    /// The uplink and the devices on the page: first live ones with bytes this month, then gone ones, then the rest.
     private var shownAccounts: [UsageReport.Account] {
         let live = Set(content.live.accounts.map { "\($0.kind):\($0.name)" })
         let uplink = content.month.accounts.filter { $0.kind == "uplink" }

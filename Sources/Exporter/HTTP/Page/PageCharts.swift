@@ -1,6 +1,6 @@
 import Reports
 
-/// The last days as bars, what was received below what was transmitted.
+/// The last days as bars, received bytes below transmitted ones.
 struct DaysChart {
     private let entries: [UsageReport.Entry]
 
@@ -31,7 +31,7 @@ struct DaysChart {
             """
     }
 
-    /// The day of the month, without a zero in front.
+    /// The day of the month, without a leading zero.
     private func dayText(_ time: String) -> String {
         let day = dateText(time).suffix(2)
         return String(day.first == "0" ? day.dropFirst() : day)
@@ -68,10 +68,10 @@ struct HoursChart {
         }
         let (received, transmitted) = (rates(\.receivedBytes), rates(\.transmittedBytes))
         let scale = Scale(highest: max(received.max() ?? 0, transmitted.max() ?? 0)) { rateText($0, inBits: false) }
-        // The last five minutes aren't over: they end where they have come to.
+        // The last five minutes aren't over, so they are narrower.
         let last = entries.last.map { Int(($0.seconds * 10 + 299) / 300) } ?? 0
         let width = (entries.count - 1) * 10 + min(max(1, last), 10)
-        // Seven labels, so that there are four hours between two of a whole day.
+        // Seven labels: four hours lie between two of a whole day.
         let intervals = min(6, entries.count)
         let labels = (0...intervals).map { number in
             let place = number * entries.count / intervals
@@ -108,7 +108,7 @@ private struct Scale {
     private let steps: Int
     private let text: (Double) -> String
 
-    /// - Parameter text: What stands at a value.
+    /// - Parameter text: The label of a value.
     init(highest: Double, text: @escaping (Double) -> String) {
         self.text = text
         guard highest > 0 else {

@@ -2,25 +2,25 @@ import Accounting
 import Glibc
 import Reports
 
-/// What the page at `/` shows, gathered at one moment.
+/// The content of the page at `/`, of one moment.
 struct PageContent: Sendable {
     /// The machine's name.
     var host: String
     var live: LiveReport
-    /// What is looked at: the uplink, or one device.
+    /// The account that the page is about: the uplink, or one device.
     var watched: UsageReport.Account?
     var today: UsageReport
     var month: UsageReport
     var lifetime: Total?
-    /// The last 31 days of what is looked at, and its last 24 hours by five minutes.
+    /// The last 31 days of this account, and its last 24 hours by five minutes.
     var days: UsageReport?
     var hours: UsageReport?
     var plans: PlansReport
-    /// What people should know.
+    /// What is wrong, for people.
     var problems: [String] = []
     var telemetryPath: String
 
-    /// - Parameter device: What is to be looked at; `nil` for the uplink.
+    /// - Parameter device: The device that the page is about; `nil` for the uplink.
     init(of device: String?, _ api: API, telemetryPath: String) async {
         self.telemetryPath = telemetryPath
         var name = utsname()
@@ -34,10 +34,9 @@ struct PageContent: Sendable {
         }
         if !status.kernel.readSuccess { problems.append("The kernel's counters can't be read now. See the log.") }
         if !status.configuration.lastReloadSuccessful {
-            problems.append("The configuration has errors; the previous one goes on. See netusage config check.")
+            problems.append("The configuration has errors; the previous one stays in use. See netusage config check.")
         }
-        // All of one moment, so that none says less than another: what is shown has carried something in this month, or is
-        // there, so it is in memory.
+        // All sums are of one moment, so they agree. Accounts that are there, or have bytes this month, are in memory.
         let basis = await api.ledger.basis()
         let history = await api.meter.ledgerNow().history()
         func sums(_ period: UsageQuery.Period) throws(UsageError) -> UsageReport {

@@ -1,4 +1,4 @@
-// Keeps the page up to date: rates once a second as they are told, the rest once a minute. Without it the numbers stand as they were.
+// Keeps the page up to date: rates once a second by live events, the rest once a minute. Without it, the numbers don't change.
 "use strict";
 const units = ["kB", "MB", "GB", "TB", "PB", "EB"];
 function size(bytes) {
@@ -17,7 +17,7 @@ function set(element, text, value) {
   if (value !== undefined) element.value = value;
 }
 
-// A sum grows as today's does, from what both were when the server drew them; after midnight the server draws anew.
+// A sum grows as today's sum does, from both values when the server drew them; after midnight the server draws again.
 function follow(element, today) {
   const grown = today - Number(element.dataset.today);
   if (grown >= 0) set(element, size(Number(element.dataset.base) + grown), Number(element.dataset.base) + grown);
@@ -72,17 +72,17 @@ feed.onmessage = event => {
 };
 feed.onerror = () => set(state, "connection lost, trying again");
 
-// Parts that changed are replaced, as the server draws them.
+// Replaces parts that changed by what the server draws.
 async function refresh() {
   try {
     const answer = await fetch(location.pathname + location.search, { cache: "no-store" });
     if (!answer.ok) return;
-    // Only what is shown: style and script stand here already.
+    // Only what is shown: style and script are here already.
     const text = await answer.text();
     const fresh = new DOMParser().parseFromString(text.slice(text.indexOf("<main>"), text.indexOf("</main>")), "text/html");
     for (const part of document.querySelectorAll("[data-part]")) {
       const next = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
-      // What somebody is about to use stays where it is.
+      // A part that somebody is about to use stays where it is.
       if (!next || part.contains(document.activeElement)) continue;
       const open = part.querySelector("details")?.open;
       if (next.querySelector("details") && open) next.querySelector("details").open = true;
