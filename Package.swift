@@ -96,9 +96,10 @@ let package = Package(
             "ExporterTests",
             [
                 "Exporter", "Reports", "Configuration", "Accounting", "CivilTime", "Exposition", "Netlink",
-                "TestSupport",
+                "LedgerStore", "CISAL", "TestSupport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
             ], exclude: ["Golden"]),
         tests(
             "LedgerStoreTests",

@@ -43,6 +43,12 @@ extension Ledger {
     /// Whether accounts were merged, and no commit has that yet.
     package var hasFolds: Bool { !pending.folds.isEmpty }
 
+    /// Whether the store needs a commit before its history is read, because what waits changes how stored bytes count.
+    /// Without that commit, the history would be outdated as soon as it is read.
+    package var needsCommitBeforeHistory: Bool {
+        hasFolds || pending.unread.contains { planBook.isAffected(byUnread: $0) }
+    }
+
     /// The commit under way is in the store for good.
     package mutating func acknowledgeCommit() {
         guard let commit = inFlight else { return }

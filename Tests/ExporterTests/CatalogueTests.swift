@@ -95,9 +95,7 @@ struct Scenario {
             window: ledger.window,
             store: StoreStatus(isUp: true, lastCommitSeconds: 1_795_262_400.25, commitFailures: 1, sizeBytes: 20480),
             kernel: KernelStatus(readSuccess: true, overruns: 2, clockSteps: 3), configuration: configuration,
-            process: ProcessStatistics(
-                processorSeconds: 0.25, residentBytes: 9_000_000, virtualBytes: 90_000_000, openDescriptors: 30,
-                maximumDescriptors: 1024), startTime: 1_795_262_399.5, bootTime: 1_795_261_400)
+            process: .sample)
         var writer = ExpositionWriter()
         writer.begin(format)
         Catalogue(version: "1.2.3", revision: "abc").render(snapshot, showsCreated: showsCreated, into: &writer)
@@ -128,6 +126,13 @@ struct Scenario {
         scenario.read([2: (100, 200), 3: (950, 150), 4: (6, 6), 5: (7, 8), 6: (1, 0)])
         return scenario
     }
+}
+
+extension ProcessStatus {
+    static let sample = ProcessStatus(
+        statistics: ProcessStatistics(
+            processorSeconds: 0.25, residentBytes: 9_000_000, virtualBytes: 90_000_000, openDescriptors: 30,
+            maximumDescriptors: 1024), startTime: 1_795_262_399.5, bootTime: 1_795_261_400)
 }
 
 @Suite("The catalogue")

@@ -281,7 +281,7 @@ def test_what_the_daemon_will_book_itself_is_not_taken_while_it_is_off(namespace
     file.write_text(rows_of(f"{stamp(now - 7200)},{stamp(now - 3600)},wan0,device,0,{before}",
                             f"{stamp(now - 3600)},{stamp(now)},wan0,device,0,{sent + later + 7}"))
     order = ("import", "csv", file, f"--storage.path={daemon.ledger}")
-    assert "which it may read itself yet; import again" in " ".join(netusage(*order).split())
+    assert "run netusage serve, then import again" in " ".join(netusage(*order).split())
     daemon = exporter(near)
     eventually(lambda: daemon.metrics().pair("lifetime", "wan0") == (0, before + sent + later))
     netusage(*order)

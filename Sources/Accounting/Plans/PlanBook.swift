@@ -120,9 +120,13 @@ package struct PlanBook: Sendable {
         if span.isEmpty { return false }
         records.noteUnread(span)
         for place in committedRates.indices { committedRates[place].noteUnread(span) }
-        let isAffected = quotas.first?.divisions.keys.contains { span.contains($0) } ?? false
         for place in quotas.indices { quotas[place].noteUnread(span) }
-        return isAffected
+        return isAffected(byUnread: span)
+    }
+
+    /// Whether bytes that are already booked count differently if nothing was read in this time.
+    func isAffected(byUnread span: Range<Timestamp>) -> Bool {
+        quotas.first?.divisions.keys.contains { span.contains($0) } ?? false
     }
 
     /// Samples from before this moment are missing, because their buckets may be gone.

@@ -25,6 +25,30 @@ struct Announcement: Sendable {
     }
 }
 
+/// Holds programs of quotas back until it is certain that this daemon serves.
+struct HeldAnnouncements {
+    private let announce: @Sendable (Announcement) -> Void
+    private var held: [Announcement]? = []
+
+    init(_ announce: @escaping @Sendable (Announcement) -> Void) {
+        self.announce = announce
+    }
+
+    mutating func start(_ announcement: Announcement) {
+        if held == nil {
+            announce(announcement)
+        } else {
+            held?.append(announcement)
+        }
+    }
+
+    /// Programs are started from now on.
+    mutating func release() {
+        for announcement in held ?? [] { announce(announcement) }
+        held = nil
+    }
+}
+
 /// Starts the programs of quotas and waits for them: one after the other for each quota, and a few at a time.
 struct Announcer: Sendable {
     let logger: Logger

@@ -1,6 +1,4 @@
 import Accounting
-import Glibc
-import Machine
 import Netlink
 
 /// What is known of the kernel's links besides their counters, by number.
@@ -36,20 +34,6 @@ struct LinkTable {
     mutating func replaceAddresses(_ addresses: [InterfaceAddress]) {
         self.addresses = Set(addresses.prefix(Self.maximumAddresses))
         version += 1
-    }
-
-    /// What a link can carry in one direction, in bytes per second, where it is hardware that knows. The kernel takes its
-    /// lock for that.
-    ///
-    /// `speed` of Documentation/ABI/testing/sysfs-class-net is in Mbit/s. Virtual links make theirs up.
-    static func bytesPerSecond(of link: Link) -> UInt64? {
-        guard link.kind == "physical", let name = String(validating: link.name, as: UTF8.self) else { return nil }
-        let directory = "/sys/class/net/" + name
-        // The directory may show another namespace, in which the name means another link.
-        guard SmallFile.text(directory + "/ifindex") == String(link.index), access(directory + "/device", F_OK) == 0,
-            let speed = SmallFile.text(directory + "/speed").flatMap({ Int64($0) }), speed > 0
-        else { return nil }
-        return UInt64(speed).multipliedReportingOverflow(by: 125_000).partialValue
     }
 }
 

@@ -6,7 +6,7 @@ import Reports
 /// What reports are made of, as everything is now.
 extension Meter {
     func reportBasis() -> ReportBasis {
-        let now = SystemClock.now().timestamp
+        let now = clock().timestamp
         return ReportBasis(now: now, asOf: now, calendar: ledger.calendar, collapse: settings.collapse)
     }
 
@@ -19,8 +19,9 @@ extension Meter {
     func liveReport() -> LiveReport {
         read(endsInterval: false)
         return LiveReport(
-            ledger, links, isOnline: route != nil, showsAddresses: settings.showsAddresses, collapse: settings.collapse,
-            at: SystemClock.now().timestamp)
+            ledger, links.table, isOnline: uplink.route != nil, showsAddresses: settings.showsAddresses,
+            collapse: settings.collapse,
+            at: clock().timestamp)
     }
 
     /// The devices whose accounts are wanted of a ledger.
@@ -53,20 +54,22 @@ extension Meter {
         func text(_ seconds: Double) -> String {
             ledger.calendar.rfc3339(Timestamp(secondsSinceEpoch: Int64(seconds)))
         }
-        let uplink = ledger.currentUplink.sorted().compactMap { links[$0.rawValue]?.deviceName.label { _ in false } }
+        let uplink = ledger.currentUplink.sorted().compactMap {
+            links.table[$0.rawValue]?.deviceName.label { _ in false }
+        }
         return StatusReport(
             version: Version.number, revision: Version.revision,
-            asOf: ledger.calendar.rfc3339(SystemClock.now().timestamp), startedAt: text(startTime),
-            online: route != nil, uplinkDevice: uplink.first, uplinkDevices: uplink,
+            asOf: ledger.calendar.rfc3339(clock().timestamp), startedAt: text(process.startTime),
+            online: self.uplink.route != nil, uplinkDevice: uplink.first, uplinkDevices: uplink,
             dayStart: ledger.calendar.rfc3339(ledger.window.daySpan.lowerBound),
             weekStart: ledger.calendar.rfc3339(ledger.window.weekStartTime),
             monthStart: ledger.calendar.rfc3339(ledger.window.monthStartTime),
             ledger: .init(
-                up: storeStatus.isUp, sizeBytes: storeStatus.sizeBytes,
-                lastCommit: storeStatus.lastCommitSeconds.map(text), commitFailures: storeStatus.commitFailures),
+                up: queue.status.isUp, sizeBytes: queue.status.sizeBytes,
+                lastCommit: queue.status.lastCommitSeconds.map(text), commitFailures: queue.status.commitFailures),
             kernel: .init(
-                readSuccess: kernelStatus.readSuccess, netlinkOverruns: kernelStatus.overruns,
-                clockSteps: kernelStatus.clockSteps),
+                readSuccess: health.status.readSuccess, netlinkOverruns: health.status.overruns,
+                clockSteps: health.status.clockSteps),
             configuration: .init(
                 lastReloadSuccessful: configurationStatus.lastReloadSuccessful,
                 lastReloadSuccess: text(configurationStatus.lastReloadSuccessSeconds)))

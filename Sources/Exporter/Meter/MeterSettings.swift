@@ -54,6 +54,20 @@ struct MeterSettings: Sendable {
         PlanBook(plans, calendars: calendars, records: records, meteredFrom: .latest, at: now)
     }
 
+    /// Whether the ledger's days or plans go by other settings.
+    func differ(from ledger: Ledger) -> Bool {
+        calendar != ledger.calendar || !ledger.planBook.isOf(plans, calendars)
+    }
+
+    func planRequest(at now: Moment) -> PlanRequest {
+        PlanRequest(plans: plans, calendars: calendars, now: now.timestamp)
+    }
+
+    /// Buckets that end before it may be deleted.
+    func horizon(for ledger: Ledger, at now: Moment) -> Timestamp {
+        min(now.timestamp(before: keepBuckets), ledger.planBook.bucketsNeededFrom(at: now.timestamp))
+    }
+
     func status(readAt now: Moment) -> ConfigurationStatus {
         ConfigurationStatus(
             lastReloadSuccessful: true,

@@ -132,8 +132,8 @@ struct Catalogue: Sendable {
         for metric in metrics {
             let created: Double? =
                 switch metric.beginning {
-                case .boot: snapshot.bootTime
-                case .start: snapshot.startTime
+                case .boot: snapshot.process.bootTime
+                case .start: snapshot.process.startTime
                 case .unknown: nil
                 }
             writer.begin(metric.family, created: showsCreated ? created : nil)
@@ -344,30 +344,30 @@ struct Catalogue: Sendable {
 
     private static let process: [Metric] = [
         .single("process_cpu_seconds_total", .counter, "Total user and system CPU time spent in seconds.") {
-            .number($0.process.processorSeconds)
+            .number($0.process.statistics.processorSeconds)
         }.since(.start),
         .single("process_resident_memory_bytes", .gauge, "Resident memory size in bytes.") {
-            .integer($0.process.residentBytes)
+            .integer($0.process.statistics.residentBytes)
         },
         .single("process_virtual_memory_bytes", .gauge, "Virtual memory size in bytes.") {
-            .integer($0.process.virtualBytes)
+            .integer($0.process.statistics.virtualBytes)
         },
         .single(
             "process_virtual_memory_max_bytes", .gauge, "Maximum amount of virtual memory available in bytes."
         ) {
-            .integer($0.process.maximumVirtualBytes)
+            .integer($0.process.statistics.maximumVirtualBytes)
         },
         .single("process_threads", .gauge, "Number of OS threads in the process.") {
-            .integer($0.process.threads)
+            .integer($0.process.statistics.threads)
         },
         .single("process_open_fds", .gauge, "Number of open file descriptors.") {
-            .integer($0.process.openDescriptors)
+            .integer($0.process.statistics.openDescriptors)
         },
         .single("process_max_fds", .gauge, "Maximum number of open file descriptors.") {
-            .integer($0.process.maximumDescriptors)
+            .integer($0.process.statistics.maximumDescriptors)
         },
         .single("process_start_time_seconds", .gauge, "Start time of the process since unix epoch in seconds.") {
-            .number($0.startTime)
+            .number($0.process.startTime)
         },
     ]
 }

@@ -35,6 +35,12 @@ struct Series {
         var addressLabels: [LabelSet] = []
     }
 
+    /// Of nothing.
+    init() {
+        (entries, labels, infoLabels, addressLabels) = ([], LabelColumn([]), LabelColumn([]), LabelColumn([]))
+        (ledgerVersion, linksVersion, uplink) = (.max, .max, [])
+    }
+
     init(_ ledger: Ledger, _ links: LinkTable) {
         ledgerVersion = ledger.structureVersion
         linksVersion = links.version

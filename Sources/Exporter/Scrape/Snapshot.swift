@@ -15,10 +15,7 @@ struct Snapshot {
     var store: StoreStatus
     var kernel: KernelStatus
     var configuration: ConfigurationStatus
-    var process: ProcessStatistics
-    /// When the program started, and the machine; seconds since 1970.
-    var startTime: Double
-    var bootTime: Double
+    var process: ProcessStatus
 }
 
 /// What a device shows at one moment.
@@ -28,6 +25,20 @@ struct DeviceSnapshot: BitwiseCopyable {
     var isUp: Bool
     var isUplink: Bool
     var view: AccountView
+}
+
+/// The process and the machine that it runs on.
+struct ProcessStatus: Sendable {
+    var statistics: ProcessStatistics
+    /// When the program started, in seconds since 1970.
+    var startTime: Double
+    /// When the machine started, in seconds since 1970.
+    var bootTime: Double
+
+    static func now() -> ProcessStatus {
+        ProcessStatus(
+            statistics: .now(), startTime: ProcessStatistics.startTime(), bootTime: ProcessStatistics.bootTime())
+    }
 }
 
 /// How the store is.

@@ -35,10 +35,9 @@ actor Store {
     /// Does a piece of work.
     func perform(_ work: StoreWork) -> StoreOutcome {
         switch work {
-        case .open(let names, let daysFrom, let calendar, let plans):
-            open(daysFrom: daysFrom, names: names, calendar: calendar, plans: plans)
+        case .open(let request): open(request)
         case .commit(let commit, let calendar, let horizon): apply(commit, calendar: calendar, horizon: horizon)
-        case .history(let calendar, let daysFrom, let plans): history(calendar, daysFrom: daysFrom, plans: plans)
+        case .history(let request): history(request)
         case .scan(let scan): self.scan(scan)
         case .importPiece(let piece, let calendar, let now, let horizon):
             importPiece(piece, calendar: calendar, at: now, horizon: horizon)
@@ -47,41 +46,42 @@ actor Store {
     }
 
     /// Opens the file and reads what the program needs; a damaged file is moved aside and a new one begun.
-    private func open(daysFrom: CivilDate, names: Set<DeviceName>, calendar: LocalCalendar, plans: PlanRequest)
-        -> StoreOutcome
-    {
+    private func open(_ request: LedgerRequest) -> StoreOutcome {
         work { () throws(StoreError) in
             do throws(StoreError) {
-                return try openOnce(daysFrom, names, calendar, plans)
+                return try openOnce(request)
             } catch let error where error.code == .damaged {
                 try moveAside(because: error)
-                return try openOnce(daysFrom, names, calendar, plans)
+                return try openOnce(request)
             } catch let error where error.code == .newer || error.code == .foreign {
                 logger.error(
                     "there is no ledger: what is metered is kept in memory only", metadata: ["error": "\(error)"])
                 return .notOurs
             } catch let error where error.code == .unavailable || error.code == .full {
-                guard let seen = try? lookOnce(daysFrom, names, calendar, plans) else { throw error }
-                return .looked(
-                    seen.stored, seen.book, calendar, sizeBytes: seen.sizeBytes,
-                    StoreFailure(error: error, isNews: true))
+                guard let seen = try? lookOnce(request) else { throw error }
+                return .looked(seen, StoreFailure(error: error, isNews: true))
             }
         }
     }
 
-    /// Reads a ledger that can't be written. Its days are booked by this calendar in memory only.
+    private func openOnce(_ request: LedgerRequest) throws(StoreError) -> StoreOutcome {
+        let opened = try LedgerFile(path: path)
+        let seen = try request.read(opened)
+        file = opened
+        return .opened(seen)
+    }
+
+    /// Reads a ledger that can't be written. Its days are booked by the request's calendar in memory only.
     ///
     /// - Returns: `nil` if nothing was ever written in it.
-    private func lookOnce(
-        _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar, _ plans: PlanRequest
-    ) throws(StoreError) -> (stored: StoredLedger, book: PlanBook, sizeBytes: Int64)? {
-        let seen = try LedgerFile(reading: path)
+    private func lookOnce(_ request: LedgerRequest) throws(StoreError) -> SeenLedger? {
+        let file = try LedgerFile(reading: path)
         // A file without a schema, as on a full disk, has nothing to read.
-        guard seen.isInUse else { return nil }
-        let stored = try seen.load(rezonedTo: calendar, daysFrom: daysFrom, names: names)
-        let book = try plans.book(of: seen)
-        look = Look(identity: seen.identity, sequence: stored.header?.sequence ?? 0, calendar: calendar)
-        return (stored, book, seen.sizeBytes)
+        guard file.isInUse else { return nil }
+        let seen = try request.read(file)
+        look = Look(
+            identity: file.identity, sequence: seen.stored.header?.sequence ?? 0, calendar: request.calendar)
+        return seen
     }
 
     /// The file; `nil` when it was lost.
@@ -116,16 +116,6 @@ actor Store {
         return image
     }
 
-    private func openOnce(
-        _ daysFrom: CivilDate, _ names: Set<DeviceName>, _ calendar: LocalCalendar, _ plans: PlanRequest
-    ) throws(StoreError) -> StoreOutcome {
-        let opened = try LedgerFile(path: path)
-        let stored = try opened.load(rezonedTo: calendar, daysFrom: daysFrom, names: names)
-        let book = try plans.book(of: opened)
-        file = opened
-        return .opened(stored, book, calendar, sizeBytes: opened.sizeBytes)
-    }
-
     private func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) -> StoreOutcome {
         withFile(calendar) { file throws(StoreError) in
             let adopted = try file.apply(commit, calendar: calendar, horizon: horizon)
@@ -133,17 +123,14 @@ actor Store {
         }
     }
 
-    /// Books the days by this calendar and reads them.
-    private func history(_ calendar: LocalCalendar, daysFrom: CivilDate, plans: PlanRequest) -> StoreOutcome {
-        let outcome = withFile(calendar) { file throws(StoreError) in
-            let stored = try file.load(rezonedTo: calendar, daysFrom: daysFrom, names: [])
-            return .history(stored, try plans.book(of: file), calendar, sizeBytes: file.sizeBytes)
-        }
+    /// Books the days by another calendar and reads them.
+    private func history(_ request: LedgerRequest) -> StoreOutcome {
+        let outcome = withFile(request.calendar) { file throws(StoreError) in .history(try request.read(file)) }
         guard case .failed(let failure) = outcome, look != nil,
             // If it can't be read either, the reason is the same.
-            let seen = try? lookOnce(daysFrom, [], calendar, plans)
+            let seen = try? lookOnce(request)
         else { return outcome }
-        return .seenHistory(seen.stored, seen.book, calendar, sizeBytes: seen.sizeBytes, failure)
+        return .seenHistory(seen, failure)
     }
 
     // MARK: - For reports
@@ -242,7 +229,7 @@ actor Store {
         do throws(StoreError) {
             defer { file?.rest() }
             let outcome = try body()
-            if case .looked(_, _, _, _, let failure) = outcome {
+            if case .looked(_, let failure) = outcome {
                 lastFailure = failure.error.description
             } else {
                 lastFailure = nil

@@ -1,0 +1,21 @@
+import Accounting
+import Exposition
+
+/// The labels that the last scrape showed. They are kept until something changes that shows in them.
+struct ShownSeries {
+    private(set) var devices = Series()
+    private(set) var plans = PlanSeries(.none)
+    /// The names of the quotas that count nothing.
+    private(set) var countingNothing: Set<String> = []
+    private var isOutdated = true
+
+    mutating func outdate() { isOutdated = true }
+
+    mutating func refresh(_ ledger: Ledger, _ links: LinkTable, countingNothing: () -> Set<String>) {
+        if !isOutdated, !devices.isOutdated(ledger, links), plans.plans == ledger.planBook.plans { return }
+        isOutdated = false
+        devices = Series(ledger, links)
+        plans = PlanSeries(ledger.planBook.plans)
+        self.countingNothing = countingNothing()
+    }
+}
