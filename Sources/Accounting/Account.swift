@@ -99,6 +99,21 @@ struct Account {
     /// The store's record of this account; `nil` if it has none.
     var persisted: AccountRecord?
 
+    init(id: AccountID, key: AccountKey, events: AccountEvents) {
+        self.id = id
+        self.key = key
+        self.events = events
+    }
+
+    /// - Parameter boot: The boot of the ledger.
+    init(_ stored: StoredLedger.StoredAccount, boot: Int64) {
+        self.init(id: stored.record.id, key: stored.record.key, events: stored.record.events)
+        lifetime = stored.lifetime
+        persisted = stored.record
+        isFresh = stored.record.offsetBoot != boot
+        if !isFresh { counter = stored.record.counterOffset }
+    }
+
     /// Whether the store's record is up to date and has this counter offset.
     func isStored(_ counterOffset: Counters, _ offsetBoot: Int64) -> Bool {
         guard let persisted else { return false }
@@ -124,6 +139,17 @@ struct Account {
         events.add(later.events)
         rate = later.rate
         hadMembers = hadMembers || later.hadMembers
+    }
+
+    /// Takes all that another account has.
+    mutating func take(_ other: Account, in window: PeriodWindow) {
+        countUp(Delta(sinceCreation: other.counter))
+        lifetime += other.lifetime
+        events.add(other.events)
+        rate.add(other.rate)
+        memberCount += other.memberCount
+        for entry in other.days.entries { days.add(entry.total, on: entry.day) }
+        periods = window.totals(of: days)
     }
 
     /// Empties the account after it was merged into another one.

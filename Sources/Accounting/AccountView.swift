@@ -28,8 +28,8 @@ extension Ledger {
 
     private func view(of place: Int) -> AccountView {
         var view = accounts[place].view
-        if let total = hiddenTotal(at: place) { view.hide(total) }
-        if !falls.isEmpty {
+        if let total = accounts.hiddenTotal(at: place) { view.hide(total) }
+        if !devices.falls.isEmpty {
             let held = heldDays(at: place)
             view.periods.add(window.totals(of: held))
             for entry in held.entries { view.lifetime += entry.total }
@@ -37,22 +37,16 @@ extension Ledger {
         return view
     }
 
-    /// What of the account at a place isn't shown until it is in the store; `nil` if that is nothing.
-    func hiddenTotal(at place: Int) -> Total? {
-        guard let waiting = unexposed[place] else { return unexposedInFlight[place] }
-        return waiting.adding(unexposedInFlight[place] ?? .zero)
-    }
+    package var uplinkPlace: Int { accounts.uplink }
 
-    package var uplinkPlace: Int { uplinkAccount }
-
-    package var uplinkView: AccountView { view(of: uplinkAccount) }
+    package var uplinkView: AccountView { view(of: accounts.uplink) }
 
     /// The devices whose bytes go to the uplink now.
-    package var currentUplink: Set<DeviceIndex> { uplinkDevices }
+    package var currentUplink: Set<DeviceIndex> { devices.uplink }
 
     /// The devices that are booked to each account, by its place, in the order of their numbers.
     package var membersByPlace: [Int: [DeviceIndex]] {
-        Dictionary(grouping: devices.keys.sorted()) { devices[$0]?.account ?? uplinkAccount }
+        Dictionary(grouping: devices.metered.keys.sorted()) { devices[$0]?.account ?? accounts.uplink }
     }
 }
 

@@ -142,70 +142,11 @@ package struct StoredLedger: Sendable {
 ///
 /// Bytes are added to what is stored; records replace what is stored.
 package struct Commit: Sendable {
-    package struct Fold: Hashable, Sendable {
-        package let source: AccountID
-        package let target: AccountID
-
-        package init(source: AccountID, target: AccountID) {
-            self.source = source
-            self.target = target
-        }
-    }
-
-    package struct BucketKey: Hashable, Sendable {
-        package var account: AccountID
-        package var bucket: Bucket
-
-        package init(account: AccountID, bucket: Bucket) {
-            self.account = account
-            self.bucket = bucket
-        }
-    }
-
-    package struct DayKey: Hashable, Sendable {
-        package var account: AccountID
-        package var day: CivilDate
-
-        package init(account: AccountID, day: CivilDate) {
-            self.account = account
-            self.day = day
-        }
-    }
-
-    package struct GapSpread: Hashable, Sendable {
-        package var account: AccountID
-        package var spread: Spread
-
-        package init(account: AccountID, spread: Spread) {
-            self.account = account
-            self.spread = spread
-        }
-    }
-
     package var header: LedgerHeader
-    /// Accounts to merge into others, before everything else.
-    package var folds: [Fold] = []
+    package var bookings = Bookings()
     package var accounts: [AccountRecord] = []
     package var devices: [DeviceRecord] = []
     package var removedDevices: [DeviceIndex] = []
-    /// Accounts of departed devices that never had a byte.
-    package var removedAccounts: [AccountID] = []
-    package var buckets: [BucketKey: Total] = [:]
-    package var days: [DayKey: Total] = [:]
-    /// Bookings of gaps, which the store cuts into buckets; their days are in `days` already.
-    package var spreads: [GapSpread] = []
-    /// New events of quotas.
-    package var events: [QuotaEvent] = []
-    /// Events whose programs start once this is stored. If one still awaits its program, its start is taken back.
-    package var starts: [QuotaEvent] = []
-    /// Corrections and top-ups, for a new file that replaces a damaged one.
-    package var adjustments: [Adjustment] = []
-    /// Results of committed rates' cycles; they replace stored ones.
-    package var committedCycles: [CommittedCycle] = []
-    /// Time in which nothing was read.
-    package var unread: [Range<Timestamp>] = []
-    /// Whether it has everything that is known of its accounts, for a new file that replaces a damaged one.
-    package var isWhole = false
 
     package init(header: LedgerHeader) {
         self.header = header

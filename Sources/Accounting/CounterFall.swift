@@ -30,7 +30,7 @@ struct CounterFall {
     struct HeldBytes {
         let bytes: UInt64
         let isUplink: Bool
-        var span: Ledger.BookingSpan
+        var span: BookingSpan
         /// Whether the link can have carried so many. If not, totals don't include them before they are booked.
         let isPlausible: Bool
     }
@@ -105,7 +105,7 @@ struct CounterFall {
     ///
     /// - Returns: The bytes, and whether the counter fell again.
     mutating func hold(
-        _ value: UInt64, isUplink: Bool, over span: Ledger.BookingSpan, at now: BootTime, linkBytesPerSecond: UInt64?
+        _ value: UInt64, isUplink: Bool, over span: BookingSpan, at now: BootTime, linkBytesPerSecond: UInt64?
     ) -> (bytes: UInt64, fell: Bool) {
         let fell = value < shown
         let bytes = fell ? value : value - shown
@@ -205,7 +205,7 @@ extension CounterFall {
     ///
     /// - Parameter span: The time from the reading before the fall to the last reading.
     init(
-        _ record: FallRecord, from before: UInt64, over span: Ledger.BookingSpan, readAt lastReading: BootTime,
+        _ record: FallRecord, from before: UInt64, over span: BookingSpan, readAt lastReading: BootTime,
         linkBytesPerSecond: UInt64?
     ) {
         self.init(

@@ -123,7 +123,7 @@ extension Ledger {
         DayHistory(
             entries: views.map { index, key, view in
                 var totals = accounts[index].days
-                if !falls.isEmpty {
+                if !devices.falls.isEmpty {
                     for entry in heldDays(at: index).entries { totals.add(entry.total, on: entry.day) }
                 }
                 let days = totals.entries.filter { $0.day >= daysInMemoryFrom }
@@ -175,7 +175,7 @@ extension Ledger {
                     key: key, isLive: false, lifetime: lifetime, first: firsts[key], days: sorted)
             }
             return DayHistory.Entry(
-                key: key, isLive: view.isLive, lifetime: lifetime.without(hiddenTotal(at: place) ?? .zero),
+                key: key, isLive: view.isLive, lifetime: lifetime.without(accounts.hiddenTotal(at: place) ?? .zero),
                 first: firsts[key], days: shown(sorted, of: place))
         }
         return DayHistory(entries: entries, meteredFrom: planBook.records.recordedFrom)
@@ -183,7 +183,8 @@ extension Ledger {
 
     /// The days without hidden bytes. These are taken off today first, then off earlier days.
     private func shown(_ days: [(day: CivilDate, total: Total)], of index: Int) -> [(day: CivilDate, total: Total)] {
-        guard var hidden = hiddenTotal(at: index), let last = days.lastIndex(where: { $0.day <= window.today }) else {
+        guard var hidden = accounts.hiddenTotal(at: index), let last = days.lastIndex(where: { $0.day <= window.today })
+        else {
             return days
         }
         var days = days
@@ -198,7 +199,8 @@ extension Ledger {
     /// The account numbers under which the store may keep bytes of this key.
     package func numbers(of key: AccountKey) -> Set<AccountID> {
         var numbers = Set(accounts.lazy.filter { $0.key == key && !$0.isFolded }.map(\.id))
-        for fold in (pending.folds + (inFlight?.folds ?? [])).reversed() where numbers.contains(fold.target) {
+        for fold in (outbox.pending.folds + (outbox.inFlight?.bookings.folds ?? [])).reversed()
+        where numbers.contains(fold.target) {
             numbers.insert(fold.source)
         }
         return numbers
@@ -211,7 +213,7 @@ extension Ledger {
         guard let uncommitted = uncommitted(since: page.sequence) else { return nil }
         var keys = page.accounts
         for account in accounts where !account.isFolded { keys[account.id] = account.key }
-        var totals: [Commit.BucketKey: Total] = [:]
+        var totals: [Bookings.BucketKey: Total] = [:]
         for (key, total) in uncommitted.buckets(from: page.from, before: page.until) {
             totals[key, default: .zero] += total
         }
@@ -230,15 +232,15 @@ extension Ledger {
 
     /// Bookings that a store at this commit lacks; `nil` if it is neither of the last two commits.
     private func uncommitted(since sequence: Int64) -> Uncommitted? {
-        let waiting = falls.isEmpty ? [pending] : [pending, heldBookings]
-        if let inFlight, sequence == inFlight.header.sequence { return Uncommitted(waiting) }
-        guard sequence == self.sequence else { return nil }
-        guard let inFlight else { return Uncommitted(waiting) }
-        var first = Pending()
-        first.buckets = inFlight.buckets
-        first.days = inFlight.days
-        first.spreads = inFlight.spreads
-        first.folds = inFlight.folds
+        let waiting = devices.falls.isEmpty ? [outbox.pending] : [outbox.pending, heldBookings]
+        if let inFlight = outbox.inFlight, sequence == inFlight.header.sequence { return Uncommitted(waiting) }
+        guard sequence == outbox.sequence else { return nil }
+        guard let inFlight = outbox.inFlight else { return Uncommitted(waiting) }
+        var first = Bookings()
+        first.buckets = inFlight.bookings.buckets
+        first.days = inFlight.bookings.days
+        first.spreads = inFlight.bookings.spreads
+        first.folds = inFlight.bookings.folds
         return Uncommitted([first] + waiting)
     }
 }
@@ -246,13 +248,13 @@ extension Ledger {
 /// Bookings that a store lacks.
 private struct Uncommitted {
     let foldTargets: [AccountID: AccountID]
-    private(set) var days: [Commit.DayKey: Total] = [:]
-    private var buckets: [Commit.BucketKey: Total] = [:]
-    private var spreads: [Commit.GapSpread] = []
+    private(set) var days: [Bookings.DayKey: Total] = [:]
+    private var buckets: [Bookings.BucketKey: Total] = [:]
+    private var spreads: [Bookings.GapSpread] = []
 
     /// - Parameter parts: In the order in which they will be stored.
-    init(_ parts: [Pending]) {
-        var folds = Pending()
+    init(_ parts: [Bookings]) {
+        var folds = Bookings()
         folds.folds = parts.flatMap(\.folds)
         foldTargets = folds.foldTargets
         for part in parts {
@@ -268,7 +270,7 @@ private struct Uncommitted {
 
     func target(_ account: AccountID) -> AccountID { foldTargets[account] ?? account }
 
-    func buckets(from start: Timestamp, before end: Timestamp) -> [Commit.BucketKey: Total] {
+    func buckets(from start: Timestamp, before end: Timestamp) -> [Bookings.BucketKey: Total] {
         var totals = buckets.filter { $0.key.bucket.start >= start && $0.key.bucket.start < end }
         for entry in spreads where entry.spread.end >= start && Bucket(containing: entry.spread.start).start < end {
             entry.spread.forEachBucket(since: start) { bucket, delta in

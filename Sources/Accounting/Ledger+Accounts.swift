@@ -4,16 +4,10 @@ import CivilTime
 extension Ledger {
     /// The place of the account with this key; creates the account if there is none.
     mutating func account(for key: AccountKey) -> Int {
-        if let index = accountIndex[key] { return index }
-        lastAccountID += 1
-        var account = Account(id: AccountID(rawValue: lastAccountID), key: key, events: AccountEvents())
-        account.isFresh = true
-        accounts.append(account)
-        accountIndex[key] = accounts.count - 1
-        uncounted.insert(accounts.count - 1)
-        if origin?.claims[key] == nil { origin?.claims[key] = account.id }
-        structureVersion += 1
-        return accounts.count - 1
+        if let place = accounts.places[key] { return place }
+        let place = accounts.append(new: key)
+        if origin?.claims[key] == nil { origin?.claims[key] = accounts[place].id }
+        return place
     }
 
     /// Adds a device to the members of its account.
@@ -22,36 +16,38 @@ extension Ledger {
         accounts[device.account].memberCount += 1
         accounts[device.account].hadMembers = true
         if device.phase == .counting { accounts[device.account].beginCounting(at: device.last) }
-        structureVersion += 1
+        accounts.version += 1
     }
 
     /// From here on, accounts that got members aren't fresh: the counters of later members aren't added to theirs.
     mutating func settleNewAccounts() {
-        if settledVersion == structureVersion { return }
-        settledVersion = structureVersion
-        for device in devices.values where device.phase == .counting { accounts[device.account].isFresh = false }
+        if accounts.settledVersion == structureVersion { return }
+        accounts.settledVersion = structureVersion
+        for device in devices.metered.values where device.phase == .counting {
+            accounts[device.account].isFresh = false
+        }
     }
 
     /// Stops booking a device; its account keeps its bytes.
     mutating func leave(_ index: DeviceIndex) {
         settleFalls(of: index)
-        guard let device = devices.removeValue(forKey: index) else { return }
+        guard let device = devices.metered.removeValue(forKey: index) else { return }
         accounts[device.account].memberCount -= 1
         if accounts[device.account].memberCount == 0 {
             accounts[device.account].rate.stop()
-            if accounts[device.account].lifetime.isZero { emptyDepartures += 1 }
+            if accounts[device.account].lifetime.isZero { accounts.emptyDepartures += 1 }
         }
-        uplinkDevices.remove(index)
-        structureVersion += 1
+        devices.uplink.remove(index)
+        accounts.version += 1
     }
 
     /// Starts to meter a device that was excluded: its next reading is the baseline.
     mutating func startMetering(_ device: Device) {
         guard let key = rules.account(for: device.name) else {
-            excluded[device.index] = device.name
+            devices.excluded[device.index] = device.name
             return
         }
-        away.remove(at: device.index)
+        devices.away.remove(at: device.index)
         var metered = MeteredDevice(
             name: device.name, account: account(for: key), last: .zero, linkBytesPerSecond: device.linkBytesPerSecond,
             hardwareAddress: device.hardwareAddress)
@@ -63,8 +59,8 @@ extension Ledger {
     mutating func stopMetering(_ index: DeviceIndex) {
         settleFalls(of: index)
         guard let device = devices[index] else { return }
-        excluded[index] = device.name
-        away.insert(
+        devices.excluded[index] = device.name
+        devices.away.insert(
             .init(
                 name: device.name, counters: device.last, hardwareAddress: device.hardwareAddress, isHere: true),
             at: index)
@@ -79,20 +75,20 @@ extension Ledger {
             guard let device = devices[index] else { continue }
             let previous = accounts[device.account].key
             let leavesPast = device.isNewcomer && (origin != nil || !accounts[device.account].lifetime.isZero)
-            if device.isNewcomer, case .device = key, let predecessor = accountIndex[key] {
+            if device.isNewcomer, case .device = key, let predecessor = accounts.places[key] {
                 accounts[predecessor].events.resets += 1
             }
             if case .device = previous, case .device = key, accounts[device.account].memberCount == 1, !leavesPast {
-                if accountIndex[previous] == device.account { accountIndex[previous] = nil }
+                if accounts.places[previous] == device.account { accounts.places[previous] = nil }
                 accounts[device.account].key = key
-                uncounted.insert(device.account)
+                accounts.uncounted.insert(device.account)
                 detached.append((device.account, key))
             } else {
                 leaveFor(key, index, device)
             }
         }
         for (place, key) in detached { attach(place, as: key) }
-        structureVersion += 1
+        accounts.version += 1
     }
 
     /// Moves a member to another account; the counters of both continue without a step.
@@ -106,42 +102,30 @@ extension Ledger {
 
     /// Gives a renamed account its new key. The account that had this key before is merged into it.
     mutating func attach(_ place: Int, as key: AccountKey) {
-        guard let previous = accountIndex[key], previous != place else {
-            accountIndex[key] = place
+        guard let previous = accounts.places[key], previous != place else {
+            accounts.places[key] = place
             return
         }
-        for (index, device) in devices where device.account == previous { devices[index]?.account = place }
+        for (index, device) in devices.metered where device.account == previous { devices[index]?.account = place }
         fold(previous, into: place)
-        accountIndex[key] = place
+        accounts.places[key] = place
     }
 
     private mutating func fold(_ source: Int, into target: Int) {
-        let folded = accounts[source]
-        accounts[target].countUp(Delta(sinceCreation: folded.counter))
-        accounts[target].lifetime += folded.lifetime
-        accounts[target].events.add(folded.events)
-        accounts[target].rate.add(folded.rate)
-        accounts[target].memberCount += folded.memberCount
-        for entry in folded.days.entries { accounts[target].days.add(entry.total, on: entry.day) }
-        accounts[target].periods = window.totals(of: accounts[target].days)
-        if let total = unexposed.removeValue(forKey: source) { unexposed[target, default: .zero] += total }
-        if let total = unexposedInFlight.removeValue(forKey: source) {
-            unexposedInFlight[target, default: .zero] += total
-        }
-        accounts[source].becomeFolded()
-        pending.folds.append(.init(source: folded.id, target: accounts[target].id))
-        pending.applyFolds()
+        accounts.fold(source, into: target, in: window)
+        outbox.pending.folds.append(.init(source: accounts[source].id, target: accounts[target].id))
+        outbox.pending.applyFolds()
     }
 
     /// Applies other rules from now on. Bytes booked so far stay where they are.
     package mutating func apply(_ rules: AccountingRules) {
         self.rules = rules
-        for (index, name) in excluded.sorted(by: { $0.key < $1.key }) where rules.account(for: name) != nil {
-            excluded[index] = nil
+        for (index, name) in devices.excluded.sorted(by: { $0.key < $1.key }) where rules.account(for: name) != nil {
+            devices.excluded[index] = nil
             startMetering(Device(index: index, name: name))
         }
         var moves: [(index: DeviceIndex, key: AccountKey)] = []
-        for (index, device) in devices.sorted(by: { $0.key < $1.key }) {
+        for (index, device) in devices.metered.sorted(by: { $0.key < $1.key }) {
             if let key = rules.account(for: device.name) {
                 if accounts[device.account].key != key { moves.append((index, key)) }
             } else {
@@ -149,7 +133,7 @@ extension Ledger {
             }
         }
         move(moves)
-        structureVersion += 1
+        accounts.version += 1
     }
 
     /// More empty accounts of departed devices aren't kept until midnight: some hosts give each container a new device.
@@ -157,19 +141,20 @@ extension Ledger {
 
     /// Evicts dormant accounts before midnight, if there may be many.
     mutating func evictEmptyAccounts() {
-        if emptyDepartures > Self.maximumEmptyDepartures { evictDormantAccounts() }
+        if accounts.emptyDepartures > Self.maximumEmptyDepartures { evictDormantAccounts() }
     }
 
     /// Drops accounts without members that no open period shows; the store still has them.
     mutating func evictDormantAccounts() {
         // Until the store is read, these accounts carry the current names of the stored ones.
         if origin != nil { return }
-        emptyDepartures = 0
-        let busy = Set(pending.days.keys.map(\.account))
-            .union(inFlight?.days.keys.map(\.account) ?? []).union(inFlight?.accounts.map(\.id) ?? [])
+        accounts.emptyDepartures = 0
+        let busy = Set(outbox.pending.days.keys.map(\.account))
+            .union(outbox.inFlight?.bookings.days.keys.map(\.account) ?? []).union(
+                outbox.inFlight?.accounts.map(\.id) ?? [])
         let keeps = accounts.indices.map { index in
             let account = accounts[index]
-            if index == uplinkAccount || account.memberCount > 0 || busy.contains(account.id) { return true }
+            if index == accounts.uplink || account.memberCount > 0 || busy.contains(account.id) { return true }
             if account.isFolded { return false }
             if case .collapsed = account.key { return true }
             if account.lifetime.isZero, !account.key.isShared { return false }
@@ -185,29 +170,12 @@ extension Ledger {
             let account = accounts[index]
             if !account.isFolded, !account.lifetime.isZero { planBook.storedAccounts.insert(account.key) }
             if account.persisted != nil, account.lifetime.isZero, account.events == AccountEvents(), !account.isFolded {
-                pending.removedAccounts.append(account.id)
+                outbox.pending.removedAccounts.append(account.id)
             }
         }
-        var newPlace: [Int: Int] = [:]
-        for index in keeps.indices where keeps[index] { newPlace[index] = newPlace.count }
-        accounts = keeps.indices.filter { keeps[$0] }.map { accounts[$0] }
-        accountIndex = accountIndex.compactMapValues { newPlace[$0] }
-        unexposed = relocated(unexposed, to: newPlace)
-        unexposedInFlight = relocated(unexposedInFlight, to: newPlace)
-        for (index, device) in devices { devices[index]?.account = newPlace[device.account] ?? device.account }
-        uplinkAccount = newPlace[uplinkAccount] ?? uplinkAccount
-        uncounted = Set(uncounted.compactMap { newPlace[$0] })
-        structureVersion += 1
+        let newPlace = accounts.keep(keeps.indices.filter { keeps[$0] })
+        for (index, device) in devices.metered { devices[index]?.account = newPlace[device.account] ?? device.account }
     }
-}
-
-/// Totals by the places of accounts, moved to the new places.
-private func relocated(_ totals: [Int: Total], to newPlace: [Int: Int]) -> [Int: Total] {
-    var relocated: [Int: Total] = [:]
-    for (place, total) in totals {
-        if let new = newPlace[place] { relocated[new] = total }
-    }
-    return relocated
 }
 
 extension PeriodTotals {

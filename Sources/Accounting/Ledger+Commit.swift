@@ -9,56 +9,46 @@ extension Ledger {
     /// - Returns: `nil` if there is no store, or it isn't read yet.
     package mutating func takeCommit(isFinal: Bool = false) -> Commit? {
         guard isPersistent, origin == nil else { return nil }
-        if let inFlight { return inFlight }
+        if let inFlight = outbox.inFlight { return inFlight }
         settleNewAccounts()
         evictEmptyAccounts()
         let records = deviceRecords()
         var commit = Commit(
             header: LedgerHeader(
-                sequence: sequence + 1, epoch: epoch, boot: boot, lastReading: lastReading, isClean: isFinal))
-        commit.folds = pending.folds
+                sequence: outbox.sequence + 1, epoch: epoch, boot: boot, lastReading: lastReading, isClean: isFinal))
+        commit.bookings = outbox.pending
         commit.accounts = changedAccounts()
-        commit.removedAccounts = pending.removedAccounts
-        commit.buckets = pending.buckets
-        commit.days = pending.days
-        commit.spreads = pending.spreads
-        commit.events = pending.events
-        commit.starts = pending.starts
-        commit.adjustments = pending.adjustments
-        commit.committedCycles = pending.committedCycles
-        commit.unread = pending.unread
-        commit.isWhole = pending.isWhole
-        commit.devices = records.values.filter { persistedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
-        commit.removedDevices = persistedDevices.keys.filter { records[$0] == nil }.sorted()
-        pending = Pending()
-        unexposedInFlight = unexposed
-        unexposed = [:]
-        inFlight = commit
+        commit.devices = records.values.filter { outbox.storedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
+        commit.removedDevices = outbox.storedDevices.keys.filter { records[$0] == nil }.sorted()
+        outbox.pending = Bookings()
+        accounts.hiddenInFlight = accounts.hidden
+        accounts.hidden = [:]
+        outbox.inFlight = commit
         return commit
     }
 
     /// Whether a commit isn't acknowledged yet.
-    package var hasCommitUnderWay: Bool { inFlight != nil }
+    package var hasCommitUnderWay: Bool { outbox.inFlight != nil }
 
     /// Whether accounts were merged, and no commit has that yet.
-    package var hasFolds: Bool { !pending.folds.isEmpty }
+    package var hasFolds: Bool { !outbox.pending.folds.isEmpty }
 
     /// Whether the store needs a commit before its history is read, because what waits changes how stored bytes count.
     /// Without that commit, the history would be outdated as soon as it is read.
     package var needsCommitBeforeHistory: Bool {
-        hasFolds || pending.unread.contains { planBook.isAffected(byUnread: $0) }
+        hasFolds || outbox.pending.unread.contains { planBook.isAffected(byUnread: $0) }
     }
 
     /// The commit under way is in the store for good.
     package mutating func acknowledgeCommit() {
-        guard let commit = inFlight else { return }
-        inFlight = nil
-        sequence = commit.header.sequence
-        isClosed = commit.header.isClean
-        unexposedInFlight = [:]
-        news += commit.events.filter(\.isNews)
-        for index in commit.removedDevices { persistedDevices[index] = nil }
-        for record in commit.devices { persistedDevices[record.index] = record }
+        guard let commit = outbox.inFlight else { return }
+        outbox.inFlight = nil
+        outbox.sequence = commit.header.sequence
+        outbox.isClosed = commit.header.isClean
+        accounts.hiddenInFlight = [:]
+        outbox.news += commit.bookings.events.filter(\.isNews)
+        for index in commit.removedDevices { outbox.storedDevices[index] = nil }
+        for record in commit.devices { outbox.storedDevices[record.index] = record }
         let records = Dictionary(commit.accounts.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
         for index in accounts.indices {
             if records.isEmpty { break }
@@ -68,23 +58,24 @@ extension Ledger {
 
     /// Prepares a commit of everything that is known here, for a new file that replaces a damaged one.
     package mutating func recommitEverything() {
-        let untold = ((inFlight?.events ?? []) + pending.events).filter(\.isNews)
+        let untold = ((outbox.inFlight?.bookings.events ?? []) + outbox.pending.events).filter(\.isNews)
         // In the book their programs have started, but these starts may be taken back.
-        let starts = (inFlight?.starts ?? []) + pending.starts
-        inFlight = nil
-        unexposed.merge(unexposedInFlight) { $0.adding($1) }
-        unexposedInFlight = [:]
-        persistedDevices = [:]
-        pending = Pending()
-        pending.isWhole = true
-        pending.starts = starts
-        pending.events = planBook.records.events.filter { event in !untold.contains { $0.isSame(as: event) } } + untold
-        pending.adjustments = planBook.records.adjustments
-        pending.committedCycles = planBook.records.committedCycles
+        let starts = (outbox.inFlight?.bookings.starts ?? []) + outbox.pending.starts
+        outbox.inFlight = nil
+        accounts.hidden.merge(accounts.hiddenInFlight) { $0.adding($1) }
+        accounts.hiddenInFlight = [:]
+        outbox.storedDevices = [:]
+        outbox.pending = Bookings()
+        outbox.pending.isWhole = true
+        outbox.pending.starts = starts
+        outbox.pending.events =
+            planBook.records.events.filter { event in !untold.contains { $0.isSame(as: event) } } + untold
+        outbox.pending.adjustments = planBook.records.adjustments
+        outbox.pending.committedCycles = planBook.records.committedCycles
         // The buckets of all earlier time are lost.
         let known = planBook.records.meteredFrom ?? firstBooking
         let begin = max(known, calendar.start(of: window.previousMonthStart))
-        pending.unread = [
+        outbox.pending.unread = [
             .earliest..<begin, begin.adding(seconds: 1)..<max(begin.adding(seconds: 1), lastReading.timestamp),
         ]
         for index in accounts.indices {
@@ -112,28 +103,28 @@ extension Ledger {
         let now = lastReading.timestamp
         // A day's bytes are all in its first slot. At the day's start, that would count after the correction.
         if now == calendar.start(of: calendar.day(containing: now)) { return }
-        var told = planBook.emptied(unread: pending.unread, at: now)
+        var told = planBook.emptied(unread: outbox.pending.unread, at: now)
         let keys = Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) })
-        for (key, total) in pending.buckets {
+        for (key, total) in outbox.pending.buckets {
             if let account = keys[key.account] { told.book(total, at: key.bucket.start, for: told.counting(account)) }
         }
         let adjustments = planBook.adjustments(of: told, at: now)
         if adjustments.isEmpty { return }
-        pending.adjustments += adjustments
+        outbox.pending.adjustments += adjustments
         cut(at: now)
     }
 
     /// Books a day's bytes for a new file in the day's first bucket; the other buckets are lost.
     private mutating func recommit(_ total: Total, of account: AccountID, on day: CivilDate) {
-        pending.days[.init(account: account, day: day), default: .zero] += total
+        outbox.pending.days[.init(account: account, day: day), default: .zero] += total
         let bucket = Bucket(containing: calendar.start(of: day))
-        pending.buckets[.init(account: account, bucket: bucket), default: .zero] += total
+        outbox.pending.buckets[.init(account: account, bucket: bucket), default: .zero] += total
     }
 
     /// Adds the earlier history that the store found under an account's name.
     package mutating func adopt(_ history: AdoptedHistory) {
         // The account may have been merged since.
-        let account = pending.foldTargets[history.account] ?? history.account
+        let account = outbox.pending.foldTargets[history.account] ?? history.account
         guard let index = accounts.firstIndex(where: { $0.id == account }) else { return }
         accounts[index].lifetime += history.lifetime
         accounts[index].events.add(history.events)
@@ -145,18 +136,18 @@ extension Ledger {
     ///
     /// - Precondition: No commit is under way, none was made since `stored` was read, and no account was merged.
     package mutating func replaceHistory(_ stored: StoredLedger, calendar: LocalCalendar, at now: Timestamp) {
-        precondition(inFlight == nil && !hasFolds, "history can't be replaced while a commit is under way")
+        precondition(outbox.inFlight == nil && !hasFolds, "history can't be replaced while a commit is under way")
         self.calendar = calendar
         rezoneFalls()
         window = PeriodWindow(calendar, at: now)
         historyFrom = stored.daysFrom
-        pending.days = daysOfPending(by: calendar)
+        outbox.pending.days = daysOfPending(by: calendar)
         var place: [AccountID: Int] = [:]
         for index in accounts.indices {
             accounts[index].days = DayTotals()
             place[accounts[index].id] = index
         }
-        for entry in stored.accounts where place[entry.record.id] == nil && accountIndex[entry.record.key] == nil {
+        for entry in stored.accounts where place[entry.record.id] == nil && accounts.places[entry.record.key] == nil {
             place[entry.record.id] = restore(entry)
         }
         // Imported bytes are part of an account's lifetime.
@@ -164,13 +155,13 @@ extension Ledger {
             if let index = place[entry.record.id] { accounts[index].lifetime = entry.lifetime }
         }
         let isStored = Set(stored.accounts.map(\.record.id))
-        for (key, total) in pending.days where isStored.contains(key.account) {
+        for (key, total) in outbox.pending.days where isStored.contains(key.account) {
             if let index = place[key.account] { accounts[index].lifetime += total }
         }
         for entry in stored.days {
             if let index = place[entry.account] { accounts[index].days.add(entry.total, on: entry.day) }
         }
-        for (key, total) in pending.days {
+        for (key, total) in outbox.pending.days {
             if let index = place[key.account] { accounts[index].days.add(total, on: key.day) }
         }
         recomputePeriods()
@@ -197,26 +188,20 @@ extension Ledger {
     }
 
     private mutating func restore(_ entry: StoredLedger.StoredAccount) -> Int {
-        var account = Account(id: entry.record.id, key: entry.record.key, events: entry.record.events)
-        account.lifetime = entry.lifetime
-        account.persisted = entry.record
-        account.isFresh = entry.record.offsetBoot != boot
-        if !account.isFresh { account.counter = entry.record.counterOffset }
-        accounts.append(account)
-        accountIndex[entry.record.key] = accounts.count - 1
-        uncounted.insert(accounts.count - 1)
-        structureVersion += 1
-        return accounts.count - 1
+        let place = accounts.append(Account(entry, boot: boot))
+        accounts.uncounted.insert(place)
+        accounts.version += 1
+        return place
     }
 
     /// The days of the waiting bookings by another calendar, from their buckets.
-    func daysOfPending(by calendar: LocalCalendar) -> [Commit.DayKey: Total] {
-        var days: [Commit.DayKey: Total] = [:]
-        for (key, total) in pending.buckets {
+    func daysOfPending(by calendar: LocalCalendar) -> [Bookings.DayKey: Total] {
+        var days: [Bookings.DayKey: Total] = [:]
+        for (key, total) in outbox.pending.buckets {
             let day = calendar.day(containing: key.bucket.start)
             days[.init(account: key.account, day: day), default: .zero] += total
         }
-        for gap in pending.spreads {
+        for gap in outbox.pending.spreads {
             for part in gap.spread.days(by: calendar) {
                 days[.init(account: gap.account, day: part.day), default: .zero] += part.share
             }
@@ -226,8 +211,8 @@ extension Ledger {
 
     private func changedAccounts() -> [AccountRecord] {
         var membersShow: [Int: Counters] = [:]
-        for (index, device) in devices {
-            for place in uplinkDevices.contains(index) ? [device.account, uplinkAccount] : [device.account] {
+        for (index, device) in devices.metered {
+            for place in devices.uplink.contains(index) ? [device.account, accounts.uplink] : [device.account] {
                 membersShow[place, default: .zero].received &+= device.last.received
                 membersShow[place, default: .zero].transmitted &+= device.last.transmitted
             }
@@ -255,16 +240,16 @@ extension Ledger {
 
     private func deviceRecords() -> [DeviceIndex: DeviceRecord] {
         var records: [DeviceIndex: DeviceRecord] = [:]
-        for (index, entry) in away.entries where !entry.isMissing {
+        for (index, entry) in devices.away.entries where !entry.isMissing {
             records[index] = DeviceRecord(
                 index: index, name: entry.name, account: nil, counters: entry.counters, state: .away,
                 holdsUplink: false, hardwareAddress: entry.hardwareAddress)
         }
-        for (index, device) in devices {
+        for (index, device) in devices.metered {
             var record = DeviceRecord(
                 index: index, name: device.name, account: accounts[device.account].id, counters: device.last,
-                state: .metered, holdsUplink: uplinkDevices.contains(index), hardwareAddress: device.hardwareAddress)
-            if let falls = falls[index] {
+                state: .metered, holdsUplink: devices.uplink.contains(index), hardwareAddress: device.hardwareAddress)
+            if let falls = devices.falls[index] {
                 for direction in TrafficDirection.allCases { record.falls[direction] = falls[direction]?.record }
             }
             switch device.phase {

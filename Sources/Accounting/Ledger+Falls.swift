@@ -14,13 +14,13 @@ extension Ledger {
         _ counters: Counters, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan, since previous: Moment,
         at now: Moment
     ) -> Bool {
-        guard let place = devices.index(forKey: index) else { return false }
-        let device = devices.values[place]
-        if falls.isEmpty || falls[index] == nil {
+        guard let place = devices.metered.index(forKey: index) else { return false }
+        let device = devices.metered.values[place]
+        if devices.falls.isEmpty || devices.falls[index] == nil {
             if device.last == counters { return false }
-            devices.values[place].isNewcomer = false
+            devices.metered.values[place].isNewcomer = false
             if counters.continues(device.last) {
-                devices.values[place].last = counters
+                devices.metered.values[place].last = counters
                 book(counters.growth(since: device.last), from: device, isUplink: isUplink, over: span)
                 return false
             }
@@ -29,7 +29,7 @@ extension Ledger {
         var hasFallen = false
         for direction in TrafficDirection.allCases {
             let value = counters[direction]
-            if let fall = falls[index]?[direction] {
+            if let fall = devices.falls[index]?[direction] {
                 switch verdict(on: fall, of: device, showing: value, at: now) {
                 case .open: break
                 case .restart:
@@ -42,13 +42,13 @@ extension Ledger {
                 }
             }
             guard let last = devices[index]?.last[direction] else { continue }
-            if falls[index]?[direction] == nil, value >= last {
+            if devices.falls[index]?[direction] == nil, value >= last {
                 devices[index]?.last[direction] = value
                 book(Delta(value - last, direction), from: device, isUplink: isUplink, over: span)
                 continue
             }
-            if falls[index]?[direction] == nil {
-                falls[index, default: CounterFalls()][direction] = CounterFall(
+            if devices.falls[index]?[direction] == nil {
+                devices.falls[index, default: CounterFalls()][direction] = CounterFall(
                     from: last, readAt: previous, seenAt: now.sinceBoot, heldUplink: isUplink)
                 hasFallen = true
                 isUrgent = true
@@ -72,13 +72,13 @@ extension Ledger {
         _ value: UInt64, _ direction: TrafficDirection, of index: DeviceIndex, isUplink: Bool, over span: BookingSpan,
         at now: BootTime
     ) -> Bool {
-        guard let device = devices[index], var fall = falls[index]?[direction] else { return false }
+        guard let device = devices[index], var fall = devices.falls[index]?[direction] else { return false }
         let (bytes, fell) = fall.hold(
             value, isUplink: isUplink, over: span, at: now, linkBytesPerSecond: device.linkBytesPerSecond)
-        falls[index]?[direction] = fall
+        devices.falls[index]?[direction] = fall
         if bytes > 0, fall.held.last?.isPlausible == true {
             accounts[device.account].rate.add(Delta(bytes, direction))
-            if isUplink { accounts[uplinkAccount].rate.add(Delta(bytes, direction)) }
+            if isUplink { accounts[accounts.uplink].rate.add(Delta(bytes, direction)) }
         }
         return fell
     }
@@ -100,7 +100,7 @@ extension Ledger {
 
     /// The counter has restarted: what it has shown since the fall is booked to the times of the readings.
     mutating func takeAsRestart(_ direction: TrafficDirection, of index: DeviceIndex) {
-        guard let device = devices[index], let fall = falls[index]?[direction] else { return }
+        guard let device = devices[index], let fall = devices.falls[index]?[direction] else { return }
         endFall(of: direction, of: index)
         devices[index]?.last[direction] = fall.shown
         for part in fall.held {
@@ -111,8 +111,8 @@ extension Ledger {
     }
 
     private mutating func endFall(of direction: TrafficDirection, of index: DeviceIndex) {
-        falls[index]?[direction] = nil
-        if falls[index]?.isEmpty == true { falls[index] = nil }
+        devices.falls[index]?[direction] = nil
+        if devices.falls[index]?.isEmpty == true { devices.falls[index] = nil }
     }
 
     /// Takes a device's falls as restarts, because it won't be read again.
@@ -122,8 +122,8 @@ extension Ledger {
 
     /// Puts held bytes on the days of the current calendar.
     mutating func rezoneFalls() {
-        for index in falls.keys {
-            for direction in TrafficDirection.allCases { falls[index]?[direction]?.rezone(by: calendar) }
+        for index in devices.falls.keys {
+            for direction in TrafficDirection.allCases { devices.falls[index]?[direction]?.rezone(by: calendar) }
         }
     }
 
@@ -135,7 +135,7 @@ extension Ledger {
         var booked = (device: Delta.zero, uplink: Delta.zero)
         guard let device = devices[index] else { return booked }
         for direction in TrafficDirection.allCases {
-            guard let fall = falls[index]?[direction] else { continue }
+            guard let fall = devices.falls[index]?[direction] else { continue }
             if let value = final?[direction], verdict(on: fall, of: device, showing: value, at: now) == .glitch {
                 endFall(of: direction, of: index)
                 continue
@@ -170,8 +170,8 @@ extension Ledger {
     }
 
     /// The same of all accounts, as bookings that wait for the store.
-    var heldBookings: Pending {
-        var held = Pending()
+    var heldBookings: Bookings {
+        var held = Bookings()
         forEachHeldPart { place, delta, span in
             let id = accounts[place].id
             switch span {
@@ -185,12 +185,12 @@ extension Ledger {
     }
 
     private func forEachHeldPart(_ body: (_ place: Int, Delta, BookingSpan) -> Void) {
-        for (index, falls) in falls {
+        for (index, falls) in devices.falls {
             guard let device = devices[index] else { continue }
             for direction in TrafficDirection.allCases {
                 for part in falls[direction]?.held ?? [] where part.isPlausible {
                     body(device.account, Delta(part.bytes, direction), part.span)
-                    if part.isUplink { body(uplinkAccount, Delta(part.bytes, direction), part.span) }
+                    if part.isUplink { body(accounts.uplink, Delta(part.bytes, direction), part.span) }
                 }
             }
         }

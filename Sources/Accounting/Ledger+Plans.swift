@@ -6,12 +6,12 @@ extension Ledger {
     ///
     /// - Precondition: No commit is under way, and none was made since the store was read.
     package mutating func use(_ book: PlanBook) {
-        precondition(inFlight == nil, "a plan book can't be replaced while a commit is under way")
+        precondition(outbox.inFlight == nil, "a plan book can't be replaced while a commit is under way")
         begin(book)
-        for span in pending.unread where planBook.noteUnread(span) { isPlanBookOutdated = true }
-        replay(pending)
-        planBook.note(pending.events)
-        for event in pending.starts { planBook.setAwaitsProgram(as: event) }
+        for span in outbox.pending.unread where planBook.noteUnread(span) { isPlanBookOutdated = true }
+        replay(outbox.pending)
+        planBook.note(outbox.pending.events)
+        for event in outbox.pending.starts { planBook.setAwaitsProgram(as: event) }
     }
 
     /// Replaces the plan book without adding bookings.
@@ -23,7 +23,7 @@ extension Ledger {
         if !isPlanBookOutdated { planBook.adoptHistories(of: previous) }
         isPlanBookOutdated = false
         cutsSpan = .earliest ..< .earliest
-        uncounted = []
+        accounts.uncounted = []
         for index in accounts.indices {
             let account = accounts[index]
             accounts[index].counting = account.isFolded ? .init() : planBook.counting(account.key)
@@ -36,16 +36,16 @@ extension Ledger {
     }
 
     /// Has the plans count bookings that wait for the store.
-    mutating func replay(_ waiting: Pending) {
+    mutating func replay(_ waiting: Bookings) {
         replay(waiting, by: Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) }))
     }
 
     /// Has the plans count bookings that wait in another ledger.
-    mutating func replay(_ waiting: Pending, of other: Ledger) {
+    mutating func replay(_ waiting: Bookings, of other: Ledger) {
         replay(waiting, by: Dictionary(uniqueKeysWithValues: other.accounts.map { ($0.id, $0.key) }))
     }
 
-    private mutating func replay(_ waiting: Pending, by keys: [AccountID: AccountKey]) {
+    private mutating func replay(_ waiting: Bookings, by keys: [AccountID: AccountKey]) {
         for (key, total) in waiting.buckets {
             guard let account = keys[key.account] else { continue }
             planBook.book(total, at: key.bucket.start, for: planBook.counting(account))
@@ -58,9 +58,9 @@ extension Ledger {
 
     /// Finds the plans that count accounts with a new key.
     mutating func refreshCountings() {
-        if uncounted.isEmpty { return }
-        defer { uncounted = [] }
-        for index in uncounted.sorted() where !accounts[index].isFolded {
+        if accounts.uncounted.isEmpty { return }
+        defer { accounts.uncounted = [] }
+        for index in accounts.uncounted.sorted() where !accounts[index].isFolded {
             let counting = planBook.counting(accounts[index].key)
             if counting == accounts[index].counting { continue }
             accounts[index].counting = counting
@@ -110,15 +110,15 @@ extension Ledger {
         let events = planBook.takeEvents(at: now)
         if makesForecasts { planBook.refreshForecasts(at: now) }
         let cycles = planBook.takeCommittedCycles(at: now)
-        pending.events += events
-        pending.committedCycles += cycles
+        outbox.pending.events += events
+        outbox.pending.committedCycles += cycles
         return isTurning || !events.isEmpty || !cycles.isEmpty
     }
 
     /// Notes a time without readings, unless it lies in one bucket. One from `.earliest` on ends when metering began.
     mutating func noteUnread(from start: Timestamp, to end: Timestamp) {
         if start >= end || Bucket(containing: start).end >= end { return }
-        if isPersistent { pending.unread.append(start..<end) }
+        if isPersistent { outbox.pending.unread.append(start..<end) }
         if planBook.noteUnread(start..<end) { isPlanBookOutdated = true }
     }
 
@@ -127,7 +127,7 @@ extension Ledger {
         // By this clock, other cycles may be open than those that the book was made for.
         isPlanBookOutdated = true
         let previous = now.timestamp(before: now.sinceBoot.elapsed(since: lastReading.sinceBoot))
-        pending.unread = pending.unread.map { span in
+        outbox.pending.unread = outbox.pending.unread.map { span in
             span.lowerBound == .earliest ? span : span.clamped(to: .earliest..<max(span.lowerBound, previous))
         }.filter { !$0.isEmpty }
         if let begunAt, now.sinceBoot.elapsed(since: begunAt) < Self.longestStart {
@@ -148,20 +148,20 @@ extension Ledger {
     package mutating func noteStart(for event: QuotaEvent) {
         let event = event.awaitingProgram(false)
         planBook.setAwaitsProgram(as: event)
-        if isPersistent { pending.starts.append(event) }
+        if isPersistent { outbox.pending.starts.append(event) }
     }
 
     /// Takes back starts that no commit has taken yet.
     package mutating func withdrawStarts() {
-        pending.starts = pending.starts.map { $0.awaitingProgram(true) }
-        for event in pending.starts { planBook.setAwaitsProgram(as: event) }
+        outbox.pending.starts = outbox.pending.starts.map { $0.awaitingProgram(true) }
+        for event in outbox.pending.starts { planBook.setAwaitsProgram(as: event) }
     }
 
     /// Takes back starts of the commit under way, which failed. As it may succeed later, the next commit does it.
     package mutating func withdrawStartsUnderWay() {
-        for event in (inFlight?.starts ?? []).map({ $0.awaitingProgram(true) }) {
+        for event in (outbox.inFlight?.bookings.starts ?? []).map({ $0.awaitingProgram(true) }) {
             planBook.setAwaitsProgram(as: event)
-            pending.starts.append(event)
+            outbox.pending.starts.append(event)
         }
     }
 
@@ -171,10 +171,10 @@ extension Ledger {
     /// Events that may be announced: they are stored, or there is no store.
     package mutating func takeNews() -> [QuotaEvent] {
         if !isPersistent {
-            news += pending.events.filter(\.isNews)
-            pending.events = []
+            outbox.news += outbox.pending.events.filter(\.isNews)
+            outbox.pending.events = []
         }
-        defer { news = [] }
-        return news
+        defer { outbox.news = [] }
+        return outbox.news
     }
 }

@@ -9,62 +9,35 @@ package struct Ledger: Sendable {
     package internal(set) var window: PeriodWindow
     /// The moment up to which everything is booked.
     package internal(set) var lastReading: Moment
-    /// Changes whenever an account or a member comes, goes or changes its name.
-    package internal(set) var structureVersion: UInt64 = 0
-
-    var accounts: [Account] = []
-    var accountIndex: [AccountKey: Int] = [:]
-    var uplinkAccount = 0
-    var lastAccountID: Int64
-
-    var devices: [DeviceIndex: MeteredDevice] = [:]
-    var excluded: [DeviceIndex: DeviceName] = [:]
-    var away = AwayDevices()
-    /// The devices that carry the default route; several if it leads over several links.
-    var uplinkDevices: Set<DeviceIndex> = []
-    /// How many devices left without any bytes since ``evictDormantAccounts()`` last ran.
-    var emptyDepartures = 0
-    /// Counters that show less than before.
-    var falls: [DeviceIndex: CounterFalls] = [:]
-
+    var accounts: AccountTable
+    var devices = KnownDevices()
+    var outbox: Outbox
     var epoch: Epoch
     var boot: Int64
-    var sequence: Int64
     var previousSample: BootTime
-
-    var pending = Pending()
-    var inFlight: Commit?
-    var persistedDevices: [DeviceIndex: DeviceRecord] = [:]
-    /// The last bytes of departed devices, by account. They are hidden until they are stored: after a crash they can't
-    /// be read again, and no counter may step back.
-    var unexposed: [Int: Total] = [:]
-    /// The hidden bytes in the commit under way.
-    var unexposedInFlight: [Int: Total] = [:]
-    /// ``structureVersion`` when ``settleNewAccounts()`` last ran.
-    var settledVersion: UInt64 = 0
     /// Earlier days are in the store only.
     var historyFrom: CivilDate
     /// Whether there is a store. Without one, bookings don't wait.
     package internal(set) var isPersistent: Bool
     /// What the plans have counted.
     package internal(set) var planBook = PlanBook.empty
-    /// Accounts with a new key: it isn't known yet which plans count them.
-    var uncounted: Set<Int> = []
     /// Whether the plan book must be rebuilt, for example because an account with bytes got another name.
     package internal(set) var isPlanBookOutdated = false
     /// Moments near the present at which buckets are cut, and the time for which they are known.
     var cuts: [Timestamp] = []
     var cutsSpan = Timestamp.earliest..<Timestamp.earliest
-    /// Stored quota events that aren't announced yet.
-    var news: [QuotaEvent] = []
     /// When metering began, if the store was empty then.
     var begunAt: BootTime?
     /// The latest wall-clock time of any reading, right or wrong.
     var meteredUntil = Timestamp.earliest
     /// How this ledger began, until the store is read.
     var origin: Origin?
+
+    /// Changes whenever an account or a member comes, goes or changes its name.
+    package var structureVersion: UInt64 { accounts.version }
+
     /// Whether the last stored commit was the program's final one.
-    package internal(set) var isClosed = false
+    package var isClosed: Bool { outbox.isClosed }
 
     // MARK: - What happens to devices
 
@@ -73,29 +46,29 @@ package struct Ledger: Sendable {
     /// - Returns: Whether to commit at once: after a crash, an unknown device gets a baseline and loses its bytes.
     @discardableResult
     package mutating func appear(_ device: Device) -> Bool {
-        if devices[device.index] != nil || excluded[device.index] != nil {
+        if devices[device.index] != nil || devices.excluded[device.index] != nil {
             return rename(device.index, to: device.name)
         }
         guard let key = rules.account(for: device.name) else {
-            excluded[device.index] = device.name
+            devices.excluded[device.index] = device.name
             // The name may have a history. If the device is metered later, its bytes until then aren't part of that.
-            away.insert(
+            devices.away.insert(
                 .init(name: device.name, counters: .zero, hardwareAddress: device.hardwareAddress, isHere: true),
                 at: device.index)
-            return accountIndex[.device(device.name)] != nil
+            return accounts.places[.device(device.name)] != nil
         }
         var metered = MeteredDevice(
             name: device.name, account: 0, last: .zero, linkBytesPerSecond: device.linkBytesPerSecond,
             hardwareAddress: device.hardwareAddress)
-        let isAddressShared = devices.values.contains { $0.hardwareAddress == device.hardwareAddress }
-        let isNameKnown = accountIndex[.device(device.name)] != nil
-        if let (candidate, isSame) = away.candidate(
+        let isAddressShared = devices.metered.values.contains { $0.hardwareAddress == device.hardwareAddress }
+        let isNameKnown = accounts.places[.device(device.name)] != nil
+        if let (candidate, isSame) = devices.away.candidate(
             for: device, isAddressShared: isAddressShared, isNameKnown: isNameKnown),
-            let entry = away.entries[candidate]
+            let entry = devices.away.entries[candidate]
         {
             metered.phase = .perhapsReturned(with: entry.counters, from: candidate, isSame: isSame)
         }
-        let known = accountIndex[key]
+        let known = accounts.places[key]
         metered.isNewcomer = metered.phase == .counting
         metered.account = account(for: key)
         if known != nil, case .device = key, metered.phase == .counting {
@@ -114,9 +87,9 @@ package struct Ledger: Sendable {
     package mutating func setHardwareAddress(_ address: [UInt8], of index: DeviceIndex) {
         let address = Device.known(address)
         devices[index]?.hardwareAddress = address
-        if var entry = away.entries[index], entry.isHere {
+        if var entry = devices.away.entries[index], entry.isHere {
             entry.hardwareAddress = address
-            away.insert(entry, at: index)
+            devices.away.insert(entry, at: index)
         }
     }
 
@@ -134,9 +107,9 @@ package struct Ledger: Sendable {
         var changed = false
         var moves: [(index: DeviceIndex, key: AccountKey)] = []
         for (index, name) in names.sorted(by: { $0.key < $1.key }) {
-            if let former = excluded[index], former != name {
+            if let former = devices.excluded[index], former != name {
                 changed = true
-                excluded[index] = nil
+                devices.excluded[index] = nil
                 startMetering(Device(index: index, name: name))
             }
             guard let device = devices[index], device.name != name else { continue }
@@ -149,7 +122,7 @@ package struct Ledger: Sendable {
             }
         }
         move(moves)
-        if changed { structureVersion += 1 }
+        if changed { accounts.version += 1 }
         return changed
     }
 
@@ -157,33 +130,33 @@ package struct Ledger: Sendable {
     ///
     /// A direction below the last reading is ignored: a veth's receive side reads 0 once its peer is cut off.
     package mutating func depart(_ index: DeviceIndex, final: Counters?, movedAway: Bool, at now: Moment) {
-        if excluded.removeValue(forKey: index) != nil, var entry = away.entries[index], entry.isHere {
-            away.remove(at: index)
+        if devices.excluded.removeValue(forKey: index) != nil, var entry = devices.away.entries[index], entry.isHere {
+            devices.away.remove(at: index)
             entry.isHere = false
-            if movedAway { away.insert(entry, at: index) }
+            if movedAway { devices.away.insert(entry, at: index) }
         }
         origin?.gone.insert(index)
         guard var device = devices[index] else { return }
         if let final { device = settlePhase(of: device, at: index, counters: final) }
-        if falls[index] != nil {
+        if devices.falls[index] != nil {
             let settled = settleFalls(of: index, final: final, at: now)
             withhold(settled.device, from: device.account)
-            withhold(settled.uplink, from: uplinkAccount)
+            withhold(settled.uplink, from: accounts.uplink)
             device.last = devices[index]?.last ?? device.last
         }
         let delta = device.phase == .counting ? final?.growth(since: device.last) ?? .zero : .zero
         let span = bookingSpan(until: now)
-        let isUplink = uplinkDevices.contains(index)
+        let isUplink = devices.uplink.contains(index)
         if !delta.isZero {
             withhold(delta, from: device.account)
-            if isUplink { withhold(delta, from: uplinkAccount) }
+            if isUplink { withhold(delta, from: accounts.uplink) }
             book(delta, from: device, isUplink: isUplink, over: span)
             accounts[device.account].isFresh = false
         }
         device.last.received += delta.received
         device.last.transmitted += delta.transmitted
         if movedAway {
-            away.insert(
+            devices.away.insert(
                 .init(name: device.name, counters: device.last, hardwareAddress: device.hardwareAddress), at: index)
         }
         leave(index)
@@ -194,9 +167,9 @@ package struct Ledger: Sendable {
     /// - Returns: Whether the uplink changed. Commit at once then, or a crash could book bytes to the wrong account.
     @discardableResult
     package mutating func setUplink(_ indices: Set<DeviceIndex>) -> Bool {
-        let previous = uplinkDevices
-        uplinkDevices = indices.filter { devices[$0] != nil }
-        return previous != uplinkDevices
+        let previous = devices.uplink
+        devices.uplink = indices.filter { devices[$0] != nil }
+        return previous != devices.uplink
     }
 
     // MARK: - Readings
@@ -233,16 +206,16 @@ package struct Ledger: Sendable {
     }
 
     private mutating func record(_ reading: Reading, over span: BookingSpan, at now: Moment) -> Bool {
-        guard let place = devices.index(forKey: reading.device) else { return false }
+        guard let place = devices.metered.index(forKey: reading.device) else { return false }
         // Most devices carry nothing most of the time.
-        if devices.values[place].shows(reading.counters), falls.isEmpty { return false }
+        if devices.metered.values[place].shows(reading.counters), devices.falls.isEmpty { return false }
         var isUrgent = false
-        if devices.values[place].phase != .counting {
-            let settled = settlePhase(of: devices.values[place], at: reading.device, counters: reading.counters)
-            devices.values[place] = settled
+        if devices.metered.values[place].phase != .counting {
+            let settled = settlePhase(of: devices.metered.values[place], at: reading.device, counters: reading.counters)
+            devices.metered.values[place] = settled
             isUrgent = true
         }
-        let isUplink = uplinkDevices.contains(reading.device)
+        let isUplink = devices.uplink.contains(reading.device)
         return count(
             reading.counters, of: reading.device, isUplink: isUplink, over: span, since: lastReading, at: now)
             || isUrgent
@@ -266,7 +239,7 @@ package struct Ledger: Sendable {
         guard elapsed.times(2) >= rules.samplingInterval else { return }
         previousSample = time
         var rates: [(rate: Rate, counting: PlanBook.Counting)] = []
-        for index in accounts.indices where accounts[index].memberCount > 0 || index == uplinkAccount {
+        for index in accounts.indices where accounts[index].memberCount > 0 || index == accounts.uplink {
             accounts[index].rate.sample(at: time, elapsed: elapsed)
             if !accounts[index].counting.rateLimits.isEmpty {
                 rates.append((accounts[index].rate.current, accounts[index].counting))
@@ -285,80 +258,18 @@ package struct Ledger: Sendable {
         case .awaitingBaseline: device.last = counters
         case .perhapsReturned(let carried, let candidate, let isSame):
             device.last = counters.baseline(leftWith: carried, isSame: isSame)
-            if device.last != .zero || candidate == index { away.remove(at: candidate) }
+            if device.last != .zero || candidate == index { devices.away.remove(at: candidate) }
             if !counters.continues(carried), !accounts[device.account].lifetime.isZero {
                 accounts[device.account].events.resets += 1
             }
         }
         device.phase = .counting
-        structureVersion += 1
+        accounts.version += 1
         accounts[device.account].beginCounting(at: device.last)
         return device
     }
 
     // MARK: - Booking
-
-    /// The time to which the bytes of a reading belong.
-    enum BookingSpan {
-        case within(Bucket, CivilDate, elapsed: Span)
-        /// More than one bucket; bytes are spread evenly over the time.
-        case spread(from: Timestamp, to: Timestamp, cuts: [Timestamp], elapsed: Span, isGap: Bool)
-
-        var elapsed: Span {
-            switch self {
-            case .within(_, _, let elapsed), .spread(_, _, _, let elapsed, _): elapsed
-            }
-        }
-
-        /// The same time, but something was read in it.
-        var withoutGap: BookingSpan {
-            switch self {
-            case .within: self
-            case .spread(let from, let to, let cuts, let elapsed, _):
-                .spread(from: from, to: to, cuts: cuts, elapsed: elapsed, isGap: false)
-            }
-        }
-
-        var isGap: Bool {
-            switch self {
-            case .within: false
-            case .spread(_, _, _, _, let isGap): isGap
-            }
-        }
-    }
-
-    func bookingSpan(until now: Moment) -> BookingSpan { bookingSpan(from: lastReading, until: now) }
-
-    /// The time between two moments of one boot, by the wall clock as it is set now.
-    func bookingSpan(from previous: Moment, until now: Moment) -> BookingSpan {
-        let elapsed = now.sinceBoot.elapsed(since: previous.sinceBoot)
-        let start = now.isStepped(since: previous) ? now.timestamp(before: elapsed) : previous.timestamp
-        return bookingSpan(from: start, until: now, elapsed: elapsed)
-    }
-
-    func bookingSpan(from start: Timestamp, until now: Moment, elapsed: Span) -> BookingSpan {
-        let end = now.timestamp
-        if elapsed > rules.gapThreshold { return spread(from: start, to: end, elapsed: elapsed, isGap: true) }
-        let bucket = Bucket(containing: start, cutAt: cuts)
-        let isOpen = window.daySpan.contains(start)
-        let day = isOpen ? window.today : calendar.day(containing: start)
-        let dayEnd = isOpen ? window.daySpan.upperBound : calendar.span(ofDay: day).upperBound
-        // A reading in the second of a boundary still closes what lies before it; a later one is late.
-        let bucketEnd = cuts.first { $0 > start } ?? .latest
-        if end > min(bucket.end, bucketEnd, dayEnd) {
-            return spread(from: start, to: end, elapsed: elapsed, isGap: false)
-        }
-        return .within(bucket, day, elapsed: elapsed)
-    }
-
-    private func spread(from start: Timestamp, to end: Timestamp, elapsed: Span, isGap: Bool) -> BookingSpan {
-        // A cut before `start` in the same five minutes counts, too: the first slot begins with it.
-        let first = Bucket(containing: start).start
-        // `self.cuts` also has cuts of corrections that aren't stored yet.
-        let known = first < end ? planBook.cuts(in: first..<end) : []
-        let cuts = Set(known + cuts.filter { $0 > first && $0 < end }).sorted()
-        return .spread(from: start, to: end, cuts: cuts, elapsed: elapsed, isGap: isGap)
-    }
 
     /// - Parameter countsAsRate: Whether the bytes were carried in the open sampling interval.
     mutating func book(
@@ -368,7 +279,7 @@ package struct Ledger: Sendable {
         let suspect = device.suspectBytes(in: delta, within: span.elapsed)
         accounts[device.account].events.add(
             AccountEvents(gapBytes: span.isGap ? delta.bytes : 0, suspectBytes: suspect))
-        for place in isUplink ? [device.account, uplinkAccount] : [device.account] {
+        for place in isUplink ? [device.account, accounts.uplink] : [device.account] {
             if countsAsRate { accounts[place].rate.add(delta) }
             book(delta, to: place, over: span)
         }
@@ -382,14 +293,14 @@ package struct Ledger: Sendable {
         let counting = accounts[index].counting
         switch span {
         case .within(let bucket, let day, _):
-            if isPersistent { pending.add(delta, to: id, bucket: bucket, day: day) }
+            if isPersistent { outbox.pending.add(delta, to: id, bucket: bucket, day: day) }
             if !counting.isEmpty { planBook.book(Total(delta), at: bucket.start, for: counting) }
             add(delta, on: day, to: index)
         case .spread(let from, let to, let cuts, _, _):
             let spread = Spread(delta, from: from, to: to, cutAt: cuts)
             if !counting.isEmpty { planBook.book(spread, for: counting) }
             let days = spread.days(by: calendar)
-            if isPersistent { pending.add(spread, to: id, days: days) }
+            if isPersistent { outbox.pending.add(spread, to: id, days: days) }
             for part in days { add(part.share, on: part.day, to: index) }
         }
     }
@@ -406,7 +317,7 @@ package struct Ledger: Sendable {
     }
 
     private mutating func withhold(_ delta: Delta, from index: Int) {
-        if isPersistent { unexposed[index, default: .zero] += delta }
+        if isPersistent { accounts.hidden[index, default: .zero] += delta }
     }
 
     mutating func recomputePeriods() {

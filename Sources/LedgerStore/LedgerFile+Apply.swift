@@ -29,13 +29,13 @@ extension LedgerFile {
                 guard sequence == commit.header.sequence - 1 || !isInUse else {
                     throw StoreError(.replaced, path: path, "it holds another commit than the one written last")
                 }
-                for fold in commit.folds { try apply(fold) }
-                for id in commit.removedAccounts { try removeEmptyAccount(id) }
+                for fold in commit.bookings.folds { try apply(fold) }
+                for id in commit.bookings.removedAccounts { try removeEmptyAccount(id) }
                 // Remove all of them first: two may have swapped their names.
                 for record in commit.accounts { try removeAccount(record.id) }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
                 // All bytes count as metered here: nobody knows any more which of them were imported.
-                if commit.isWhole {
+                if commit.bookings.isWhole {
                     for record in commit.accounts { try noteImport(of: record.id, ownFrom: .earliest) }
                 }
                 lastAdoption = (commit.header.sequence, adopted)
@@ -46,11 +46,11 @@ extension LedgerFile {
                 }
                 try apply(commit.header)
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
-                for event in commit.events { try add(event, forgettingBefore: horizon) }
-                for event in commit.starts { try setAwaitsProgram(as: event) }
-                for adjustment in commit.adjustments { try add(adjustment) }
-                for cycle in commit.committedCycles { try put(cycle) }
-                for span in commit.unread { try addUnread(span, forgettingBefore: horizon) }
+                for event in commit.bookings.events { try add(event, forgettingBefore: horizon) }
+                for event in commit.bookings.starts { try setAwaitsProgram(as: event) }
+                for adjustment in commit.bookings.adjustments { try add(adjustment) }
+                for cycle in commit.bookings.committedCycles { try put(cycle) }
+                for span in commit.bookings.unread { try addUnread(span, forgettingBefore: horizon) }
                 try prune(commit, before: horizon)
                 return adopted
             }
@@ -72,7 +72,7 @@ extension LedgerFile {
 
     // MARK: - Accounts
 
-    private func apply(_ fold: Commit.Fold) throws {
+    private func apply(_ fold: Bookings.Fold) throws {
         let ownFrom = [try ownBeginning(of: fold.source), try ownBeginning(of: fold.target)].compactMap { $0 }.min()
         for table in ["bucket", "day"] {
             let slot = table == "bucket" ? "start" : "day"
@@ -89,7 +89,7 @@ extension LedgerFile {
     }
 
     /// Imports of either account stay marked as imports. Later ones can add bytes from before both accounts' own bytes.
-    private func foldImport(_ fold: Commit.Fold, ownFrom: Timestamp?) throws {
+    private func foldImport(_ fold: Bookings.Fold, ownFrom: Timestamp?) throws {
         let (source, target) = (fold.source, fold.target)
         if try !past.hasImport(source), try !past.hasImport(target) { return }
         try connection.run(
@@ -172,7 +172,7 @@ extension LedgerFile {
             history.lifetime += entry.total
             history.days.append(entry)
         }
-        try apply(Commit.Fold(source: previous, target: account))
+        try apply(Bookings.Fold(source: previous, target: account))
         return history
     }
 
@@ -214,15 +214,15 @@ extension LedgerFile {
     }
 
     private func applyBookings(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws {
-        for (key, total) in commit.buckets { try add(total, to: key.account, at: key.bucket) }
-        for entry in commit.spreads {
+        for (key, total) in commit.bookings.buckets { try add(total, to: key.account, at: key.bucket) }
+        for entry in commit.bookings.spreads {
             let made = min(Bucket(containing: horizon).start, Bucket(containing: entry.spread.end).end)
             if entry.spread.start < made { try omitBuckets(before: made) }
             try entry.spread.forEachBucket(since: horizon) { bucket, delta in
                 try add(Total(delta), to: entry.account, at: bucket)
             }
         }
-        for (key, total) in commit.days { try add(total, to: key.account, on: key.day, calendar: calendar) }
+        for (key, total) in commit.bookings.days { try add(total, to: key.account, on: key.day, calendar: calendar) }
         try noteFirstBytes(commit)
     }
 
@@ -233,10 +233,10 @@ extension LedgerFile {
             try connection.rows("SELECT account FROM import WHERE own_from IS NULL") { $0[0] })
         if waiting.isEmpty { return }
         var firsts: [AccountID: Timestamp] = [:]
-        for key in commit.buckets.keys where waiting.contains(key.account) {
+        for key in commit.bookings.buckets.keys where waiting.contains(key.account) {
             firsts[key.account] = min(firsts[key.account] ?? .latest, key.bucket.start)
         }
-        for entry in commit.spreads where waiting.contains(entry.account) {
+        for entry in commit.bookings.spreads where waiting.contains(entry.account) {
             firsts[entry.account] = min(firsts[entry.account] ?? .latest, entry.spread.start)
         }
         for (account, first) in firsts {
@@ -286,7 +286,7 @@ extension LedgerFile {
     private static let bucketsPrunedPerCommit = 2
 
     private func prune(_ commit: Commit, before horizon: Timestamp) throws {
-        let added = Set(commit.buckets.keys.map(\.bucket)).count
+        let added = Set(commit.bookings.buckets.keys.map(\.bucket)).count
         for _ in 0..<added + Self.bucketsPrunedPerCommit {
             guard let oldest = try oldestBucket() else { return }
             if oldest.end > horizon { return }

@@ -29,7 +29,7 @@ extension LedgerFile {
     /// The bytes of the kept buckets by account and day: by the previous calendar and by the new one.
     private struct BucketSums {
         var previous: [AccountID: [CivilDate: Total]] = [:]
-        var new: [Commit.DayKey: Total] = [:]
+        var new: [Bookings.DayKey: Total] = [:]
 
         mutating func move(_ total: Total, of account: AccountID, from previous: CivilDate, to day: CivilDate) {
             self.previous[account, default: [:]][previous, default: .zero] += total

@@ -145,7 +145,7 @@ struct CounterFallTests {
         #expect(world.view("eth0")?.lifetime.received == carried)
         world.commit()
         let eastern = CivilDate(daysSinceEpoch: 20_777)  // 2026-11-20, still.
-        let booked = world.ledger.accountIndex[.device(DeviceName("eth0"))].map {
+        let booked = world.ledger.accounts.places[.device(DeviceName("eth0"))].map {
             world.ledger.accounts[$0].days.entries
         }
         #expect(booked?.first { $0.day == eastern }?.total.received == min(shownLater, 2000))
@@ -363,7 +363,7 @@ struct CounterFallTests {
                 world.read()
             }
             // Back up to where a glitch would have to jump from.
-            while world.ledger.falls.isEmpty == false { pass(10) }
+            while world.ledger.devices.falls.isEmpty == false { pass(10) }
             honest.received += terabyte
             honest.transmitted += terabyte
             carried += Delta(received: terabyte, transmitted: terabyte)
@@ -389,7 +389,7 @@ struct CounterFallTests {
         history.endGlitch()
         history.world.read()
         history.world.commit()
-        #expect(history.world.ledger.falls.isEmpty, "seed \(number)")
+        #expect(history.world.ledger.devices.falls.isEmpty, "seed \(number)")
         #expect(history.world.view("eth0")?.lifetime == history.carried, "seed \(number)")
         let stored = history.world.store.accounts.values.first { $0.key == .device(DeviceName("eth0")) }
         #expect(stored.map { history.world.store.total(of: $0.id) } == history.carried, "seed \(number)")

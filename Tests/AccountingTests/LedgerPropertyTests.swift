@@ -304,7 +304,7 @@ struct LedgerPropertyTests {
             history.step()
             // A start without the store knows only what the kernel shows.
             if history.world.bootID != boot || history.blindStarts != blindStarts { last = [:] }
-            last = last.filter { history.world.ledger.accountIndex[$0.key] != nil }
+            last = last.filter { history.world.ledger.accounts.places[$0.key] != nil }
             for (place, key, view) in history.world.ledger.views where view.isLive {
                 let account = history.world.ledger.accounts[place].id
                 // Another device may have taken the name over while the program was stopped.

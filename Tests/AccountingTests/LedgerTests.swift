@@ -443,7 +443,7 @@ struct LedgerTests {
         world.rules = World.rules(exclude: ["lo", "b*"])
         world.ledger.apply(world.rules)
         for device in devices { world.delete(device) }
-        #expect(world.ledger.away.entries.isEmpty, "nothing is kept of what is excluded and gone")
+        #expect(world.ledger.devices.away.entries.isEmpty, "nothing is kept of what is excluded and gone")
     }
 
     @Test func namesThatComeAndGoWithoutAByteAreNotKept() {
@@ -651,7 +651,7 @@ struct LedgerTests {
             world.carry(eth0, received: bytes)
             world.run(seconds: 1)
             let again = world.ledger.takeCommit()
-            #expect(again?.header.sequence == commit.header.sequence && again?.days == commit.days)
+            #expect(again?.header.sequence == commit.header.sequence && again?.bookings.days == commit.bookings.days)
             world.commit()
         }
         #expect(world.store.total(of: AccountID(rawValue: 2)) == total(222))
@@ -856,7 +856,7 @@ struct LedgerTests {
             world.pass(1000)
             world.read()
         }
-        #expect(world.ledger.pending.spreads.count <= Pending.maximumSpreads)
+        #expect(world.ledger.outbox.pending.spreads.count <= Bookings.maximumSpreads)
         world.commit()
         #expect(world.store.total(of: AccountID(rawValue: 2)) == total(5_005_000))
         #expect(world.store.bucketTotal(of: AccountID(rawValue: 2)) == total(5_005_000))

@@ -141,7 +141,7 @@ struct World {
     }
 
     mutating func commit(isFinal: Bool = false) {
-        let isRetry = ledger.inFlight != nil
+        let isRetry = ledger.outbox.inFlight != nil
         guard let commit = ledger.takeCommit(isFinal: isFinal) else { return }
         let adopted = store.apply(commit)
         ledger.acknowledgeCommit()
@@ -205,7 +205,7 @@ struct World {
     // MARK: - What can be seen
 
     func view(_ key: AccountKey) -> AccountView? {
-        ledger.accountIndex[key].flatMap { ledger.view(at: $0) }
+        ledger.accounts.places[key].flatMap { ledger.view(at: $0) }
     }
 
     func view(_ name: String) -> AccountView? { view(.device(DeviceName(name))) }

@@ -36,8 +36,8 @@ struct FileContents: Equatable {
 
 /// The bytes in a ledger's file, read without the code under test.
 struct StoredBytes: Equatable {
-    var buckets: [Commit.BucketKey: Total] = [:]
-    var days: [Commit.DayKey: Total] = [:]
+    var buckets: [Bookings.BucketKey: Total] = [:]
+    var days: [Bookings.DayKey: Total] = [:]
     var dayStarts: [CivilDate: Timestamp] = [:]
     /// Buckets that start before it may be gone.
     var bucketsFrom = Timestamp.earliest
@@ -82,11 +82,11 @@ struct StoredBytes: Equatable {
     }
 
     /// The days from this one on.
-    func days(from first: CivilDate) -> [Commit.DayKey: Total] { days.filter { $0.key.day >= first } }
+    func days(from first: CivilDate) -> [Bookings.DayKey: Total] { days.filter { $0.key.day >= first } }
 
     /// The same days as sums of buckets.
-    func days(from first: CivilDate, summedBy calendar: LocalCalendar) -> [Commit.DayKey: Total] {
-        var sums: [Commit.DayKey: Total] = [:]
+    func days(from first: CivilDate, summedBy calendar: LocalCalendar) -> [Bookings.DayKey: Total] {
+        var sums: [Bookings.DayKey: Total] = [:]
         for (key, total) in buckets {
             let day = calendar.day(containing: key.bucket.start)
             if day >= first { sums[.init(account: key.account, day: day), default: .zero] += total }

@@ -26,11 +26,11 @@ struct FilePastTests {
         var commit = Commit.make(1, accounts: Self.keys.enumerated().map { .make(Int64($0.offset + 1), $0.element) })
         commit.header.lastReading = Moment(
             wallNanoseconds: Self.now.secondsSinceEpoch * 1_000_000_000, sinceBoot: BootTime(nanoseconds: 1))
-        commit.unread = [.earliest..<Self.begin.adding(seconds: 43_200)]
+        commit.bookings.unread = [.earliest..<Self.begin.adding(seconds: 43_200)]
         var gap = Self.begin.adding(seconds: 50_000)
         for _ in 0..<4 {
             let end = gap.adding(seconds: Int64.random(in: 1...7200, using: &random))
-            commit.unread.append(gap..<end)
+            commit.bookings.unread.append(gap..<end)
             gap = end.adding(seconds: Int64.random(in: 1...50_000, using: &random))
         }
         for account in 1...Int64(Self.keys.count) {

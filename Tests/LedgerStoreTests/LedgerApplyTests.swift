@@ -151,13 +151,13 @@ struct LedgerApplyTests {
             quota: "q", cycle: start..<Timestamp(secondsSinceEpoch: testStart + 86_400), kind: .breach, share: .whole,
             at: start, usedBytes: 1000, limitBytes: 1000, awaitsProgram: true)
         var commit = Commit.make(1, accounts: [])
-        commit.events = [event]
+        commit.bookings.events = [event]
         try file.apply(commit)
         #expect(try waiting() == 1)
         for (sequence, awaits) in [(2, false), (3, true)] {
             event.awaitsProgram = awaits
             commit = Commit.make(Int64(sequence), accounts: [])
-            commit.starts = [event]
+            commit.bookings.starts = [event]
             try file.apply(commit)
             #expect(try waiting() == (awaits ? 1 : 0))
         }

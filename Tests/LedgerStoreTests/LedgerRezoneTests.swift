@@ -75,7 +75,7 @@ struct LedgerRezoneTests {
         for _ in 0..<6 {
             for _ in 0..<Int.random(in: 1...16, using: &random) {
                 let commit = bookings.next()
-                for (key, total) in commit.days { lifetimes[key.account, default: .zero] += total }
+                for (key, total) in commit.bookings.days { lifetimes[key.account, default: .zero] += total }
                 try file.apply(commit, calendar: bookings.calendar, horizon: bookings.horizon)
             }
             let before = try StoredBytes(directory)
@@ -150,7 +150,7 @@ extension Commit {
         let id = AccountID(rawValue: account)
         let total = Total(received: received, transmitted: 1)
         let moment = Timestamp(secondsSinceEpoch: seconds)
-        buckets[.init(account: id, bucket: Bucket(containing: moment)), default: .zero] += total
-        days[.init(account: id, day: calendar.day(containing: moment)), default: .zero] += total
+        bookings.buckets[.init(account: id, bucket: Bucket(containing: moment)), default: .zero] += total
+        bookings.days[.init(account: id, day: calendar.day(containing: moment)), default: .zero] += total
     }
 }

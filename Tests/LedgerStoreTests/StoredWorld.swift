@@ -151,7 +151,7 @@ struct StoredWorld {
         for history in adopted { ledger.adopt(history) }
         #expect(ledger.history(with: stale) == nil, "what was read before a commit must be read again")
         // Bytes that are held because of a fall aren't in the file's days.
-        if let first, ledger.falls.isEmpty { try check(reports.compactMap { $0 }, file, from: first) }
+        if let first, ledger.devices.falls.isEmpty { try check(reports.compactMap { $0 }, file, from: first) }
     }
 
     private mutating func reboot() {
@@ -275,7 +275,7 @@ struct StoredWorld {
     private func reported(by file: LedgerFile, from first: CivilDate) throws -> Reported {
         let history = try #require(ledger.history(with: try file.days(from: first)))
         var reported = Reported(history, from: first)
-        reported.hidesBytes = !ledger.unexposed.isEmpty || !ledger.unexposedInFlight.isEmpty
+        reported.hidesBytes = !ledger.accounts.hidden.isEmpty || !ledger.accounts.hiddenInFlight.isEmpty
         for entry in try #require(ledger.history(with: try file.days(from: .earliest))).entries {
             #expect(entry.days.reduce(into: Total.zero) { $0 += $1.total } == entry.lifetime, "days tile the lifetime")
         }
@@ -303,7 +303,7 @@ struct Normalized: Equatable {
     private var header: LedgerHeader?
     private var accounts: [AccountID: [AccountRecord: Total]] = [:]
     private var devices: [DeviceIndex: [DeviceRecord]] = [:]
-    private var days: [Commit.DayKey: [Total]] = [:]
+    private var days: [Bookings.DayKey: [Total]] = [:]
     private var lifetime = Total.zero
     private var events = AccountEvents()
     private var numbers: [Int64] = []

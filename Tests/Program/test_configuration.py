@@ -49,7 +49,7 @@ def test_only_a_file_that_isnt_there_means_the_defaults(tmp_path, trap, reason):
         return subprocess.run(["unshare", "-m", "sh", "-c", 'mount --bind $0 /etc; exec "$@"', tmp_path / "etc", BINARY, "config", "check"],
                               capture_output=True, text=True)
 
-    assert check().returncode == 0 and "the defaults hold" in check().stdout
+    assert check().returncode == 0 and "the defaults apply" in check().stdout
     if trap == "dangling":
         (tmp_path / "etc/netusage").mkdir()
         (tmp_path / "etc/netusage/netusage.yaml").symlink_to("/nonexistent.yaml")

@@ -192,7 +192,7 @@ package struct PlanBook: Sendable {
     // MARK: - What is usual
 
     /// Whether the hourly past of a quota must still be read from the store.
-    package var needsHistories: Bool { quotas.contains { !$0.knowsPast } }
+    package var needsHistories: Bool { quotas.contains { !$0.forecast.knowsPast } }
 
     /// Takes the hourly past as complete, because there is no store.
     package mutating func takePastAsKnown() {
@@ -211,7 +211,8 @@ package struct PlanBook: Sendable {
     mutating func adoptHistories(of previous: PlanBook) {
         let byName = Dictionary(previous.quotas.map { ($0.quota.name, $0) }, uniquingKeysWith: { first, _ in first })
         for place in quotas.indices {
-            guard let known = byName[quotas[place].quota.name], known.knowsPast, quotas[place].remembersLike(known)
+            guard let known = byName[quotas[place].quota.name], known.forecast.knowsPast,
+                quotas[place].remembersLike(known)
             else { continue }
             quotas[place].adoptHistories(of: known)
         }
@@ -221,7 +222,7 @@ package struct PlanBook: Sendable {
     package mutating func adopt(_ scan: HistoryScan) {
         let found = scan.quotas
         guard found.map(\.quota) == quotas.map(\.quota) else { return }  // The plans have changed since.
-        for place in quotas.indices where !quotas[place].knowsPast {
+        for place in quotas.indices where !quotas[place].forecast.knowsPast {
             quotas[place].prependHistories(of: found[place], before: scan.end)
         }
     }
@@ -277,7 +278,7 @@ package struct PlanBook: Sendable {
         if !isComplete { return }
         var made = 0
         for place in quotas.indices {
-            if made < Self.forecastsPerReading, quotas[place].isForecastDue(at: now) {
+            if made < Self.forecastsPerReading, quotas[place].forecast.isDue(at: now) {
                 quotas[place].makeForecast(at: now)
                 made += 1
             }

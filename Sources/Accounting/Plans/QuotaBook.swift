@@ -39,7 +39,7 @@ struct QuotaBook: Sendable {
     /// The divisions of each bucket that holds a correction of the past, by the bucket's start.
     var divisions: [Timestamp: [Division]] = [:]
     /// The ledger has all bytes from here on; for an earlier cycle it lacks some.
-    private var meteredFrom: Timestamp
+    private(set) var meteredFrom: Timestamp
     /// Time without readings, if it is long enough for a whole cycle.
     private var unread: [Range<Timestamp>]
     private(set) var log: QuotaLog
@@ -52,17 +52,8 @@ struct QuotaBook: Sendable {
     private var countedFrom: Timestamp?
     /// Starts of cycles that got bytes after their end.
     private var lateCycles: Set<Timestamp> = []
-    /// Counted bytes by the hour, for each of the direction's series.
-    private var histories: [UseHistory]
-    /// Whether ``histories`` go back as far as the ledger.
-    private(set) var knowsPast = false
-    /// A forecast for each series, whether it was made yet, and in which hour.
-    private var forecasts: [Forecast]
-    private(set) var hasForecast = false
-    private var forecastHour: Int64?
-    /// When the limit will be reached in this cycle, and in which minute that was computed.
-    private(set) var exhaustion: Timestamp?
-    private var exhaustionMinute: Int64?
+    /// What is expected of the open cycle.
+    var forecast: QuotaForecast
     /// The slot that was looked up last, because most come many times in a row.
     private var known: (slot: Timestamp, cycle: Int?)?
 
@@ -80,8 +71,7 @@ struct QuotaBook: Sendable {
         unread = quota.rolloverMaximumBytes == nil ? [] : records.unread.filter { Self.mayHoldCycle($0) }
         current = quota.cycle.rule.cycle(containing: now, in: calendar)
         isFree = quota.free.contains(now, in: calendar)
-        histories = Array(repeating: UseHistory(), count: quota.direction.seriesCount)
-        forecasts = Array(repeating: .none, count: quota.direction.seriesCount)
+        forecast = QuotaForecast(quota.direction)
     }
 
     /// Nothing was read in this time.
@@ -123,7 +113,7 @@ struct QuotaBook: Sendable {
     // MARK: - Booking
 
     mutating func add(_ total: Total, at slot: Timestamp) {
-        if count(total, at: slot) { remember(total, at: slot) }
+        if count(total, at: slot) { forecast.remember(total, at: slot) }
     }
 
     /// Counts stored bytes, but doesn't remember them by the hour.
@@ -134,12 +124,8 @@ struct QuotaBook: Sendable {
 
     /// Remembers bytes by the hour that are counted already.
     mutating func rememberOnly(_ total: Total, at slot: Timestamp) {
-        if quota.free.isEmpty || place(of: slot) != nil { remember(total, at: slot) }
+        if quota.free.isEmpty || place(of: slot) != nil { forecast.remember(total, at: slot) }
     }
-
-    mutating func forgetHistories() { histories = Array(repeating: UseHistory(), count: histories.count) }
-
-    mutating func takePastAsKnown() { knowsPast = true }
 
     /// Whether both books remember the same bytes by the hour.
     func remembersLike(_ other: QuotaBook) -> Bool {
@@ -147,25 +133,16 @@ struct QuotaBook: Sendable {
             && calendar == other.calendar
     }
 
+    mutating func forgetHistories() { forecast = QuotaForecast(quota.direction) }
+
+    mutating func takePastAsKnown() { forecast.knowsPast = true }
+
     /// Takes the hourly past from a book that remembers the same bytes.
-    mutating func adoptHistories(of other: QuotaBook) {
-        histories = other.histories
-        knowsPast = true
-        forecasts = other.forecasts
-        hasForecast = other.hasForecast
-        forecastHour = nil
-        exhaustion = other.exhaustion
-    }
+    mutating func adoptHistories(of other: QuotaBook) { forecast.adopt(other.forecast) }
 
     /// Puts the past that a scan found before what was remembered since.
     mutating func prependHistories(of other: QuotaBook, before moment: Timestamp) {
-        for number in histories.indices { histories[number].prepend(other.histories[number], before: moment) }
-        knowsPast = true
-        forecastHour = nil
-    }
-
-    private mutating func remember(_ total: Total, at slot: Timestamp) {
-        for (number, bytes) in quota.direction.series(of: total).enumerated() { histories[number].add(bytes, at: slot) }
+        forecast.prepend(other.forecast, before: moment)
     }
 
     /// Divides a slot at a correction that was entered later, in proportion to time.
@@ -232,7 +209,7 @@ struct QuotaBook: Sendable {
 
     // MARK: - State
 
-    private func use(in span: Range<Timestamp>) -> CycleUse? { cycles.last { $0.span == span } }
+    func use(in span: Range<Timestamp>) -> CycleUse? { cycles.last { $0.span == span } }
 
     /// The use of a cycle: its last correction, plus how much the metered bytes have grown since. The greater direction
     /// is that of the whole cycle, so it may change.
@@ -242,7 +219,7 @@ struct QuotaBook: Sendable {
     }
 
     /// The last correction of a cycle, and the bytes metered before it.
-    private func correction(of span: Range<Timestamp>) -> (told: UInt64, metered: UInt64)? {
+    func correction(of span: Range<Timestamp>) -> (told: UInt64, metered: UInt64)? {
         guard let correction = adjustments.last(where: { $0.isCorrection && span.contains($0.at) }),
             case .correction(let told) = correction.kind
         else { return nil }
@@ -297,89 +274,6 @@ struct QuotaBook: Sendable {
         return spans.reversed()
     }
 
-    // MARK: - Forecast
-
-    /// Whether there is a newer hour than when the forecast was made.
-    func isForecastDue(at now: Timestamp) -> Bool { knowsPast && forecastHour != UseHistory.hour(of: now) }
-
-    /// Makes the forecast again, which takes about a tenth of a millisecond.
-    mutating func makeForecast(at now: Timestamp) {
-        let hour = UseHistory.hour(of: now)
-        forecastHour = hour
-        hasForecast = true
-        let remaining = (current.upperBound.secondsSinceEpoch - now.secondsSinceEpoch + 3599) / 3600
-        let elapsed = hour - UseHistory.hour(of: current.lowerBound)
-        let before = before
-        for number in histories.indices {
-            var (firstHour, values) = histories[number].complete(at: now)
-            if let before, before.hours.lowerBound < firstHour, values.count < UseHistory.hours {
-                let first = max(before.hours.lowerBound, firstHour - Int64(UseHistory.hours - values.count))
-                values.insert(
-                    contentsOf: (first..<firstHour).map { before.hours.contains($0) ? before.bytes : 0 }, at: 0)
-                firstHour = first
-            }
-            forecasts[number] = Forecast(
-                values, firstHour: firstHour, elapsed: Int(min(max(0, elapsed), Int64(UseHistory.hours))),
-                remaining: Int(min(max(0, remaining), 366 * 24 * 10)))
-        }
-        exhaustionMinute = nil
-    }
-
-    /// The hours of the open cycle before metering began, and the bytes of each hour according to a correction.
-    private var before: (hours: Range<Int64>, bytes: Float)? {
-        guard let correction = adjustments.last(where: { $0.isCorrection && current.contains($0.at) }),
-            case .correction(let used) = correction.kind
-        else { return nil }
-        let start = UseHistory.hour(of: current.lowerBound)
-        let end = UseHistory.hour(of: min(meteredFrom, correction.at))
-        let metered = measuredBytes(in: current, before: correction.at)
-        return start < end && used > metered ? (start..<end, Float(used - metered) / Float(end - start)) : nil
-    }
-
-    /// Finds out when the limit will be reached, once a minute.
-    mutating func refreshExhaustion(at now: Timestamp) {
-        let minute = now.secondsSinceEpoch / 60
-        if !hasForecast || exhaustionMinute == minute { return }
-        exhaustionMinute = minute
-        let limit = limitBytes(in: current)
-        exhaustion = nil
-        guard usedBytes(in: current) < limit, projectedBytes(until: current.upperBound, from: now) >= limit else {
-            return
-        }
-        var (early, late) = (now, current.upperBound)
-        // To the minute: that is finer than any forecast.
-        while late.secondsSinceEpoch - early.secondsSinceEpoch > 60 {
-            let middle = early.adding(seconds: (late.secondsSinceEpoch - early.secondsSinceEpoch) / 2)
-            if projectedBytes(until: middle, from: now) >= limit { late = middle } else { early = middle }
-        }
-        exhaustion = late
-    }
-
-    /// The use that is expected at a moment of the open cycle.
-    func projectedBytes(until end: Timestamp, from now: Timestamp) -> UInt64 {
-        let (told, before) = correction(of: current) ?? (0, 0)
-        let metered = use(in: current)?.total(from: .earliest) ?? .zero
-        let start = Double(max(now, current.lowerBound).secondsSinceEpoch) / 3600
-        let expected = expectedBytes(from: start, to: Double(end.secondsSinceEpoch) / 3600, now: now)
-        let future = zip(quota.direction.series(of: metered), expected).map { Double($0) + $1 }
-        let grown = min(max(0, (future.max() ?? 0) - Double(before)), Double(saturationLimit / 2))
-        return max(usedBytes(in: current), saturatingSum(told, UInt64(grown)))
-    }
-
-    /// The bytes expected in each series from one moment to a later one, in hours since 1970.
-    private func expectedBytes(from start: Double, to end: Double, now: Timestamp) -> [Double] {
-        if UseHistory.hour(of: now) - UseHistory.hour(of: meteredFrom) >= 2 || before != nil {
-            return forecasts.map { $0.bytes(from: start, to: end) }
-        }
-        // No hour is complete yet, so the mean so far is used; over 15 minutes at least, because less means little.
-        let begin = max(current.lowerBound, meteredFrom)
-        let seconds = max(now.secondsSinceEpoch - begin.secondsSinceEpoch, Self.leastSecondsOfMean)
-        let soFar = use(in: current)?.total(from: .earliest) ?? .zero
-        return quota.direction.series(of: soFar).map { Double($0) / Double(seconds) * max(0, end - start) * 3600 }
-    }
-
-    private static let leastSecondsOfMean: Int64 = 900
-
     // MARK: - Events
 
     mutating func note(_ events: [QuotaEvent]) { log.note(events, of: quota.name) }
@@ -410,7 +304,7 @@ struct QuotaBook: Sendable {
                 $0.lowerBound > previous.lowerBound && $0.upperBound <= current.lowerBound
             }
             rollover = nil
-            forecastHour = nil
+            forecast.outdate()
         }
         if rollover == nil {
             rollover = rolloverBytes(into: current)

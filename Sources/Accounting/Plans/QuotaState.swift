@@ -63,8 +63,8 @@ extension QuotaBook {
                     share: $0, isReached: $0.isReached(by: used, of: limit) && !isOver,
                     reachedAt: log.reachedAt($0, in: current))
             },
-            projectedBytes: hasForecast ? projectedBytes(until: current.upperBound, from: now) : nil,
-            exhaustion: used >= limit ? nil : exhaustion,
+            projectedBytes: forecast.isMade ? projectedBytes(until: current.upperBound, from: now) : nil,
+            exhaustion: used >= limit ? nil : forecast.exhaustion,
             cost: quota.price?.cost(ofUsed: used, limit: limit), adjustments: own,
             driftBytes: correction.map { drift(of: $0) })
     }

@@ -49,7 +49,7 @@ package struct Doctor {
             setup = try access.setup()
             let path = access.configurationPath
             let configuration =
-                ConfigurationFile.exists(path) ? "\(path): good" : "\(path) isn't there, so the defaults hold"
+                ConfigurationFile.exists(path) ? "\(path): good" : "\(path) isn't there, so the defaults apply"
             let notes = setup.configuration.notes.map { Finding(level: .advice, text: "\($0)") }
             add("Configuration", [Finding(level: .good, text: configuration)] + notes)
         } catch {

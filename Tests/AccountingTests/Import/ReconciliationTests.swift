@@ -154,7 +154,7 @@ struct ReconciliationTests {
         let open = ImportSlots.begin + 9 * 3600 + 20
         let gap = Timestamp(secondsSinceEpoch: open + 180)..<Timestamp(secondsSinceEpoch: open + 180 + length)
         var commit = Commit.make(1, accounts: [.make(2, "eth0")])
-        commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: open), gap]
+        commit.bookings.unread = [.earliest..<Timestamp(secondsSinceEpoch: open), gap]
         commit.book(2, 333, 0, at: open, .utc)
         let spread = Spread(Delta(received: 1_000_000_007, transmitted: 0), from: gap.lowerBound, to: gap.upperBound)
         spread.forEachBucket(since: .earliest) { bucket, share in
@@ -175,7 +175,7 @@ struct ReconciliationTests {
     @Test func aBootWithAWrongClockDoesNotRefuseThePast() throws {
         var store = ModelStore()
         var commit = Commit.make(1, accounts: [.make(2, "eth0")])
-        commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: ImportSlots.begin + 20 * ImportSlots.day)]
+        commit.bookings.unread = [.earliest..<Timestamp(secondsSinceEpoch: ImportSlots.begin + 20 * ImportSlots.day)]
         for day in [-400, 20, 21] as [Int64] {
             commit.book(2, 100, 0, at: ImportSlots.begin + day * ImportSlots.day, .utc)
         }
@@ -197,7 +197,7 @@ struct ReconciliationTests {
         var store = ModelStore()
         let noon = ImportSlots.begin + 12 * 3600
         var commit = Commit.make(1, accounts: [.make(2, "eth0"), .make(3, .uplink), .make(4, "wwan0")])
-        commit.unread = [.earliest..<Timestamp(secondsSinceEpoch: noon)]
+        commit.bookings.unread = [.earliest..<Timestamp(secondsSinceEpoch: noon)]
         for hour in 0..<12 as Range<Int64> {
             commit.book(2, 100, 0, at: noon + hour * 3600 + 1800, .utc)
             commit.book(3, 100, 0, at: noon + hour * 3600 + 1800, .utc)

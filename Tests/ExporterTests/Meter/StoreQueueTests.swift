@@ -231,7 +231,7 @@ struct StoreQueueTests {
         #expect(desk.next().map { Kind($0) } == .adjust)
         desk.take(.begunAnew)
         guard case .commit(let commit, _, _) = desk.next() else { throw Desk.Unexpected() }
-        #expect(commit.isWhole && answers.all.isEmpty)
+        #expect(commit.bookings.isWhole && answers.all.isEmpty)
         desk.take(.committed([], sizeBytes: 2))
         #expect(desk.work().first == .adjust && answers.all == [true])
     }

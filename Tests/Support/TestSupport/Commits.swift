@@ -13,7 +13,9 @@ extension Commit {
             header: LedgerHeader(
                 sequence: sequence, epoch: Epoch(bootID: "boot", networkNamespace: 1), boot: 1, lastReading: moment,
                 isClean: false))
-        commit.folds = folds.map { .init(source: .init(rawValue: $0.source), target: .init(rawValue: $0.target)) }
+        commit.bookings.folds = folds.map {
+            .init(source: .init(rawValue: $0.source), target: .init(rawValue: $0.target))
+        }
         commit.accounts = accounts
         commit.devices = devices
         commit.removedDevices = removed.map { DeviceIndex(rawValue: $0) }
@@ -27,20 +29,20 @@ extension Commit {
         let id = AccountID(rawValue: account)
         let total = Total(received: received, transmitted: transmitted)
         let moment = Timestamp(secondsSinceEpoch: seconds)
-        buckets[.init(account: id, bucket: Bucket(containing: moment)), default: .zero] += total
-        days[.init(account: id, day: calendar.day(containing: moment)), default: .zero] += total
+        bookings.buckets[.init(account: id, bucket: Bucket(containing: moment)), default: .zero] += total
+        bookings.days[.init(account: id, day: calendar.day(containing: moment)), default: .zero] += total
     }
 
-    /// Books bytes of a gap. They are in days already; the store spreads them over buckets.
+    /// Books bytes of a gap. They are in days already; the store spreads them over bookings.buckets.
     package mutating func bookGap(_ account: Int64, _ delta: Delta, from: Int64, to: Int64, _ calendar: LocalCalendar) {
         let id = AccountID(rawValue: account)
         let spread = Spread(delta, from: Timestamp(secondsSinceEpoch: from), to: Timestamp(secondsSinceEpoch: to))
-        spreads.append(.init(account: id, spread: spread))
+        bookings.spreads.append(.init(account: id, spread: spread))
         var day = calendar.day(containing: spread.start)
         while day <= calendar.day(containing: spread.end) {
             let span = calendar.span(ofDay: day)
             let share = spread.share(from: span.lowerBound, to: span.upperBound)
-            if !share.isZero { days[.init(account: id, day: day), default: .zero] += Total(share) }
+            if !share.isZero { bookings.days[.init(account: id, day: day), default: .zero] += Total(share) }
             day = calendar.nextDay(after: day)
         }
     }

@@ -144,7 +144,7 @@ package struct ImportScene {
         var commit = Commit.make(sequence, accounts: isFirst ? [.make(Self.account, "eth0")] : [])
         commit.header.lastReading = Moment(
             wallNanoseconds: moment(now).secondsSinceEpoch * 1_000_000_000, sinceBoot: BootTime(nanoseconds: sequence))
-        if isFirst { commit.unread = [.earliest..<moment(ownFrom)] }
+        if isFirst { commit.bookings.unread = [.earliest..<moment(ownFrom)] }
         for minute in booked..<max(booked, now) {
             let total = total(minute..<minute + 1)
             if total.isZero { continue }
@@ -175,16 +175,16 @@ package protocol ImportingLedger {
 
 /// All bytes that a ledger has booked.
 package struct BookedBytes: Equatable {
-    package var buckets: [Commit.BucketKey: Total]
-    package var days: [Commit.DayKey: Total]
+    package var buckets: [Bookings.BucketKey: Total]
+    package var days: [Bookings.DayKey: Total]
 
-    package init(buckets: [Commit.BucketKey: Total], days: [Commit.DayKey: Total]) {
+    package init(buckets: [Bookings.BucketKey: Total], days: [Bookings.DayKey: Total]) {
         self.buckets = buckets
         self.days = days
     }
 
-    func bucketsByDay(_ calendar: LocalCalendar) -> [Commit.DayKey: Total] {
-        var sums: [Commit.DayKey: Total] = [:]
+    func bucketsByDay(_ calendar: LocalCalendar) -> [Bookings.DayKey: Total] {
+        var sums: [Bookings.DayKey: Total] = [:]
         for (key, total) in buckets {
             sums[.init(account: key.account, day: calendar.day(containing: key.bucket.start)), default: .zero] += total
         }

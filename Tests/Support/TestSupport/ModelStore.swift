@@ -6,8 +6,8 @@ package struct ModelStore {
     package var header: LedgerHeader?
     package var accounts: [AccountID: AccountRecord] = [:]
     package var devices: [DeviceIndex: DeviceRecord] = [:]
-    package var buckets: [Commit.BucketKey: Total] = [:]
-    package var days: [Commit.DayKey: Total] = [:]
+    package var buckets: [Bookings.BucketKey: Total] = [:]
+    package var days: [Bookings.DayKey: Total] = [:]
     package var events: [QuotaEvent] = []
     package var adjustments: [Adjustment] = []
     package var committedCycles: [CommittedCycle] = []
@@ -23,25 +23,25 @@ package struct ModelStore {
     /// - Parameter horizon: Buckets that end before it are deleted: at most as many as the commit adds, and two more.
     package mutating func apply(_ commit: Commit, horizon: Timestamp = .earliest) -> [AdoptedHistory] {
         if commit.header.sequence == header?.sequence { return [] }
-        for fold in commit.folds { move(fold.source, into: fold.target) }
-        for id in commit.removedAccounts { accounts[id] = nil }
+        for fold in commit.bookings.folds { move(fold.source, into: fold.target) }
+        for id in commit.bookings.removedAccounts { accounts[id] = nil }
         for record in commit.accounts { accounts[record.id] = nil }
         let adopted = commit.accounts.compactMap { put($0) }
         for index in commit.removedDevices { devices[index] = nil }
         for record in commit.devices { devices[record.index] = record }
-        buckets.merge(commit.buckets) { $0.adding($1) }
-        for gap in commit.spreads {
+        buckets.merge(commit.bookings.buckets) { $0.adding($1) }
+        for gap in commit.bookings.spreads {
             let made = min(Bucket(containing: horizon).start, Bucket(containing: gap.spread.end).end)
             if gap.spread.start < made { bucketsFrom = max(bucketsFrom, made) }
             gap.spread.forEachBucket(since: horizon) { bucket, delta in
                 buckets[.init(account: gap.account, bucket: bucket), default: .zero] += Total(delta)
             }
         }
-        days.merge(commit.days) { $0.adding($1) }
+        days.merge(commit.bookings.days) { $0.adding($1) }
         for (account, beginning) in ownBeginnings where beginning == nil {
             let starts =
-                commit.buckets.keys.filter { $0.account == account }.map(\.bucket.start)
-                + commit.spreads.filter { $0.account == account }.map(\.spread.start)
+                commit.bookings.buckets.keys.filter { $0.account == account }.map(\.bucket.start)
+                + commit.bookings.spreads.filter { $0.account == account }.map(\.spread.start)
             ownBeginnings[account] = .some(starts.min())
         }
         if let header, header.lastReading.wallNanoseconds > commit.header.lastReading.wallNanoseconds {
@@ -51,22 +51,22 @@ package struct ModelStore {
             }
         }
         header = commit.header
-        events += commit.events
-        for start in commit.starts {
+        events += commit.bookings.events
+        for start in commit.bookings.starts {
             for index in events.indices where events[index].at == start.at && events[index].share == start.share {
                 events[index].awaitsProgram = start.awaitsProgram
             }
         }
-        adjustments += commit.adjustments
-        for cycle in commit.committedCycles {
+        adjustments += commit.bookings.adjustments
+        for cycle in commit.bookings.committedCycles {
             committedCycles.removeAll { $0.name == cycle.name && $0.cycle.lowerBound == cycle.cycle.lowerBound }
             committedCycles.append(cycle)
         }
-        for span in commit.unread {
+        for span in commit.bookings.unread {
             if span.lowerBound == .earliest { unread.removeAll { $0.lowerBound == .earliest } }
             unread.append(span)
         }
-        prune(before: horizon, atMost: Set(commit.buckets.keys.map(\.bucket)).count + 2)
+        prune(before: horizon, atMost: Set(commit.bookings.buckets.keys.map(\.bucket)).count + 2)
         return adopted
     }
 

@@ -1,32 +1,79 @@
 import CivilTime
 
-/// Bookings that wait for the store. While the disk fails they merge here, and become coarser before they fill the
-/// memory. In the end they grow with accounts × days only.
-struct Pending {
+/// What the store has to add. While the disk fails, bookings wait and merge here, and become coarser before they fill
+/// the memory. In the end they grow with accounts × days only.
+package struct Bookings: Sendable {
+    package struct Fold: Hashable, Sendable {
+        package let source: AccountID
+        package let target: AccountID
+
+        package init(source: AccountID, target: AccountID) {
+            self.source = source
+            self.target = target
+        }
+    }
+
+    package struct BucketKey: Hashable, Sendable {
+        package var account: AccountID
+        package var bucket: Bucket
+
+        package init(account: AccountID, bucket: Bucket) {
+            self.account = account
+            self.bucket = bucket
+        }
+    }
+
+    package struct DayKey: Hashable, Sendable {
+        package var account: AccountID
+        package var day: CivilDate
+
+        package init(account: AccountID, day: CivilDate) {
+            self.account = account
+            self.day = day
+        }
+    }
+
+    package struct GapSpread: Hashable, Sendable {
+        package var account: AccountID
+        package var spread: Spread
+
+        package init(account: AccountID, spread: Spread) {
+            self.account = account
+            self.spread = spread
+        }
+    }
+
     /// Above this many buckets the older ones are merged.
     static let maximumBuckets = 400_000
     /// Above this many spreads each day's share goes into one bucket.
     static let maximumSpreads = 4096
 
-    var buckets: [Commit.BucketKey: Total] = [:]
-    var days: [Commit.DayKey: Total] = [:]
-    var spreads: [Commit.GapSpread] = []
-    var folds: [Commit.Fold] = []
-    var events: [QuotaEvent] = []
-    /// See ``Commit/starts``.
-    var starts: [QuotaEvent] = []
-    var adjustments: [Adjustment] = []
-    var committedCycles: [CommittedCycle] = []
+    package var buckets: [BucketKey: Total] = [:]
+    package var days: [DayKey: Total] = [:]
+    /// Bookings of gaps, which the store cuts into buckets; their days are in `days` already.
+    package var spreads: [GapSpread] = []
+    /// Accounts to merge into others, before everything else.
+    package var folds: [Fold] = []
+    /// New events of quotas.
+    package var events: [QuotaEvent] = []
+    /// Events whose programs start once this is stored. If one still awaits its program, its start is taken back.
+    package var starts: [QuotaEvent] = []
+    /// Corrections and top-ups, for a new file that replaces a damaged one.
+    package var adjustments: [Adjustment] = []
+    /// Results of committed rates' cycles; they replace stored ones.
+    package var committedCycles: [CommittedCycle] = []
     /// Time in which nothing was read.
-    var unread: [Range<Timestamp>] = []
-    /// See ``Commit/removedAccounts``.
-    var removedAccounts: [AccountID] = []
-    /// See ``Commit/isWhole``.
-    var isWhole = false
+    package var unread: [Range<Timestamp>] = []
+    /// Accounts of departed devices that never had a byte.
+    package var removedAccounts: [AccountID] = []
+    /// Whether it has everything that is known of its accounts, for a new file that replaces a damaged one.
+    package var isWhole = false
+
+    package init() {}
 
     mutating func add(_ delta: Delta, to account: AccountID, bucket: Bucket, day: CivilDate) {
-        buckets[Commit.BucketKey(account: account, bucket: bucket), default: .zero] += delta
-        days[Commit.DayKey(account: account, day: day), default: .zero] += delta
+        buckets[BucketKey(account: account, bucket: bucket), default: .zero] += delta
+        days[DayKey(account: account, day: day), default: .zero] += delta
         if buckets.count > Self.maximumBuckets { coarsen() }
     }
 
@@ -45,7 +92,7 @@ struct Pending {
     }
 
     /// Adds the bookings of `other`, whose accounts have other numbers here.
-    mutating func absorb(_ other: Pending, numberedAs number: [AccountID: AccountID]) {
+    mutating func absorb(_ other: Bookings, numberedAs number: [AccountID: AccountID]) {
         for (key, total) in other.buckets {
             guard let account = number[key.account] else { continue }
             buckets[.init(account: account, bucket: key.bucket), default: .zero] += total
@@ -74,12 +121,12 @@ struct Pending {
         for (key, total) in buckets {
             guard let account = target[key.account] else { continue }
             buckets[key] = nil
-            buckets[Commit.BucketKey(account: account, bucket: key.bucket), default: .zero] += total
+            buckets[BucketKey(account: account, bucket: key.bucket), default: .zero] += total
         }
         for (key, total) in days {
             guard let account = target[key.account] else { continue }
             days[key] = nil
-            days[Commit.DayKey(account: account, day: key.day), default: .zero] += total
+            days[DayKey(account: account, day: key.day), default: .zero] += total
         }
         for index in spreads.indices {
             if let account = target[spreads[index].account] { spreads[index].account = account }
@@ -89,14 +136,14 @@ struct Pending {
     /// Moves bookings to the first bucket of each hour or, if that isn't enough, of each UTC day. Keeps `days`.
     private mutating func coarsen() {
         for grainSeconds: Int64 in [3600, 86400] {
-            var coarse: [Commit.BucketKey: Total] = [:]
+            var coarse: [BucketKey: Total] = [:]
             for (key, total) in buckets {
                 let seconds = key.bucket.start.secondsSinceEpoch
                 let remainder = seconds % grainSeconds
                 let start = Timestamp(
                     secondsSinceEpoch: seconds - (remainder < 0 ? remainder + grainSeconds : remainder))
                 let bucket = Bucket(containing: start)
-                coarse[Commit.BucketKey(account: key.account, bucket: bucket), default: .zero] += total
+                coarse[BucketKey(account: key.account, bucket: bucket), default: .zero] += total
             }
             buckets = coarse
             if buckets.count <= Self.maximumBuckets / 2 { return }

@@ -1,0 +1,65 @@
+import CivilTime
+
+/// The time to which the bytes of a reading belong.
+enum BookingSpan {
+    case within(Bucket, CivilDate, elapsed: Span)
+    /// More than one bucket; bytes are spread evenly over the time.
+    case spread(from: Timestamp, to: Timestamp, cuts: [Timestamp], elapsed: Span, isGap: Bool)
+
+    var elapsed: Span {
+        switch self {
+        case .within(_, _, let elapsed), .spread(_, _, _, let elapsed, _): elapsed
+        }
+    }
+
+    /// The same time, but something was read in it.
+    var withoutGap: BookingSpan {
+        switch self {
+        case .within: self
+        case .spread(let from, let to, let cuts, let elapsed, _):
+            .spread(from: from, to: to, cuts: cuts, elapsed: elapsed, isGap: false)
+        }
+    }
+
+    var isGap: Bool {
+        switch self {
+        case .within: false
+        case .spread(_, _, _, _, let isGap): isGap
+        }
+    }
+}
+
+extension Ledger {
+    func bookingSpan(until now: Moment) -> BookingSpan { bookingSpan(from: lastReading, until: now) }
+
+    /// The time between two moments of one boot, by the wall clock as it is set now.
+    func bookingSpan(from previous: Moment, until now: Moment) -> BookingSpan {
+        let elapsed = now.sinceBoot.elapsed(since: previous.sinceBoot)
+        let start = now.isStepped(since: previous) ? now.timestamp(before: elapsed) : previous.timestamp
+        return bookingSpan(from: start, until: now, elapsed: elapsed)
+    }
+
+    func bookingSpan(from start: Timestamp, until now: Moment, elapsed: Span) -> BookingSpan {
+        let end = now.timestamp
+        if elapsed > rules.gapThreshold { return spread(from: start, to: end, elapsed: elapsed, isGap: true) }
+        let bucket = Bucket(containing: start, cutAt: cuts)
+        let isOpen = window.daySpan.contains(start)
+        let day = isOpen ? window.today : calendar.day(containing: start)
+        let dayEnd = isOpen ? window.daySpan.upperBound : calendar.span(ofDay: day).upperBound
+        // A reading in the second of a boundary still closes what lies before it; a later one is late.
+        let bucketEnd = cuts.first { $0 > start } ?? .latest
+        if end > min(bucket.end, bucketEnd, dayEnd) {
+            return spread(from: start, to: end, elapsed: elapsed, isGap: false)
+        }
+        return .within(bucket, day, elapsed: elapsed)
+    }
+
+    private func spread(from start: Timestamp, to end: Timestamp, elapsed: Span, isGap: Bool) -> BookingSpan {
+        // A cut before `start` in the same five minutes counts, too: the first slot begins with it.
+        let first = Bucket(containing: start).start
+        // `self.cuts` also has cuts of corrections that aren't stored yet.
+        let known = first < end ? planBook.cuts(in: first..<end) : []
+        let cuts = Set(known + cuts.filter { $0 > first && $0 < end }).sorted()
+        return .spread(from: start, to: end, cuts: cuts, elapsed: elapsed, isGap: isGap)
+    }
+}
