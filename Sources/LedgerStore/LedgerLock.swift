@@ -35,7 +35,7 @@ struct LedgerLock: ~Copyable {
         self.descriptor = descriptor
     }
 
-    /// Whether another process holds the lock, as far as this one can tell.
+    /// Whether another process holds the lock, as far as this one can see.
     static func isHeld(forLedgerAt path: String) -> Bool {
         let descriptor = open(path + ".lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         if descriptor < 0 { return false }

@@ -36,7 +36,8 @@ extension QuotaReport {
         case .breached: "breached"
         case .notBegun: "not begun"
         case .ended: "ended"
-        case .warned: thresholds.last(where: \.reached).map { "over \(Self.percentText($0.threshold)) %" } ?? "warned"
+        case .warned:
+            breach.thresholds.last(where: \.reached).map { "over \(Self.percentText($0.threshold)) %" } ?? "warned"
         case .breachExpected: "expected to breach"
         case .ok: "ok"
         }

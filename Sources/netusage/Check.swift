@@ -81,24 +81,24 @@ struct Check: ParsableCommand {
     }
 
     private static func text(_ quota: QuotaReport) -> String {
-        if quota.condition == .unknown, let problem = quota.problem {
+        if quota.condition == .unknown, let problem = quota.plan.problem {
             return "\(quota.name.withoutBars): \(problem.withoutBars)"
         }
-        guard let used = quota.usedBytes else { return quota.name.withoutBars }
-        let percent = decimalText(Double(used) / Double(quota.limitBytes) * 100, decimals: 1)
+        guard let used = quota.use.usedBytes else { return quota.name.withoutBars }
+        let percent = decimalText(Double(used) / Double(quota.use.limitBytes) * 100, decimals: 1)
         let condition =
             [.notBegun, .ended, .breachExpected].contains(quota.condition) ? "\(quota.conditionText), " : ""
         return
-            "\(quota.name.withoutBars) \(condition)\(percent)% used (\(sizeText(used)) of \(sizeText(quota.limitBytes)))"
+            "\(quota.name.withoutBars) \(condition)\(percent)% used (\(sizeText(used)) of \(sizeText(quota.use.limitBytes)))"
     }
 
     /// `'label'=value;warning;critical;minimum`; the value is `U` where it isn't known.
     private static func performance(_ quota: QuotaReport) -> String {
         let label = quota.name.withoutBars.split(separator: "'", omittingEmptySubsequences: false)
             .joined(separator: "''").split(separator: "=", omittingEmptySubsequences: false).joined(separator: "_")
-        let warning = quota.thresholds.first.map { String($0.bytes) } ?? ""
-        let used = quota.usedBytes.map { "\($0)B" } ?? "U"
-        return "'\(label)'=\(used);\(warning);\(quota.limitBytes);0"
+        let warning = quota.breach.thresholds.first.map { String($0.bytes) } ?? ""
+        let used = quota.use.usedBytes.map { "\($0)B" } ?? "U"
+        return "'\(label)'=\(used);\(warning);\(quota.use.limitBytes);0"
     }
 }
 

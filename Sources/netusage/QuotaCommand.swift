@@ -88,9 +88,9 @@ struct QuotaCommand: ParsableCommand {
             let request = QuotaRequest(quota: name, kind: .correct(usedBytes: try parsedSize(used, "--used"), at: at))
             let access = common.ledgerAccess
             let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
-            try output("\(kept.quota): \(sizeText(kept.bytes)) used as of \(kept.at) (correction \(kept.id))\n")
+            try output("\(kept.quota): \(sizeText(kept.bytes)) used until \(kept.at) (correction \(kept.id))\n")
             let quota = try? access.plans().quotas.first { $0.name == name }
-            if let last = quota?.adjustments.last(where: { $0.kind == kept.kind }), last.id != kept.id {
+            if let last = quota?.use.adjustments.last(where: { $0.kind == kept.kind }), last.id != kept.id {
                 try output("Correction \(last.id) still applies, because its moment is later: \(last.at).\n")
             }
         }

@@ -22,18 +22,18 @@ struct QuotaTable {
     }
 
     private func block(_ quota: QuotaReport) -> [String] {
-        let problem = quota.problem.map { [terminal.coloured("  " + Terminal.printable($0), .yellow)] } ?? []
+        let problem = quota.plan.problem.map { [terminal.coloured("  " + Terminal.printable($0), .yellow)] } ?? []
         return [headline(quota)] + bar(quota) + problem + pairs(quota)
     }
 
     // MARK: - The first line
 
     private func headline(_ quota: QuotaReport) -> String {
-        let isAhead = quota.cycleSecondsAhead > 0
-        let left = isAhead ? "begins \(dateText(quota.cycleStart))" : timeLeft(quota.cycleSecondsLeft)
-        let when = "\(quota.cycle), \(left)"
+        let isAhead = quota.cycle.secondsAhead > 0
+        let left = isAhead ? "begins \(dateText(quota.cycle.start))" : timeLeft(quota.cycle.secondsLeft)
+        let when = "\(quota.cycle.text), \(left)"
         let isTooLong = width(when) + width(quota.name) + 2 > terminal.columns
-        return headline(quota.name, quota.count, quota.direction, when: isTooLong ? left : when)
+        return headline(quota.name, quota.plan.count, quota.plan.direction, when: isTooLong ? left : when)
     }
 
     private func headline(_ name: String, _ count: [String], _ direction: String, when: String) -> String {
@@ -90,8 +90,8 @@ struct QuotaTable {
 
     /// No bar if the used bytes aren't known.
     private func bar(_ quota: QuotaReport) -> [String] {
-        guard let used = quota.usedBytes else { return [] }
-        let share = Double(used) / Double(max(1, quota.limitBytes))
+        guard let used = quota.use.usedBytes else { return [] }
+        let share = Double(used) / Double(max(1, quota.use.limitBytes))
         let percent = "\(decimalText(min(share, 999.999) * 100, decimals: 1)) %"
         let word = quota.condition == .breached ? "BREACHED" : quota.conditionText
         let colour = Self.colour(quota.condition.severity)
@@ -128,28 +128,30 @@ struct QuotaTable {
 
     private func pairs(_ quota: QuotaReport) -> [String] {
         var entries: [(label: String, value: String)] = []
-        if let used = quota.usedBytes {
-            entries.append(("used", "\(sizeText(used)) of \(sizeText(quota.limitBytes))"))
+        if let used = quota.use.usedBytes {
+            entries.append(("used", "\(sizeText(used)) of \(sizeText(quota.use.limitBytes))"))
         } else {
-            entries.append(("limit", sizeText(quota.limitBytes)))
+            entries.append(("limit", sizeText(quota.use.limitBytes)))
         }
-        if let left = quota.leftBytes { entries.append(("left", sizeText(left))) }
-        let isOpen = quota.cycleSecondsAhead == 0 && quota.cycleSecondsLeft > 0
-        if isOpen, let safePerDay = quota.safePerDayBytes {
-            entries.append(("projected", quota.projectedBytes.map { sizeText($0) } ?? "not yet known"))
+        if let left = quota.use.leftBytes { entries.append(("left", sizeText(left))) }
+        let isOpen = quota.cycle.secondsAhead == 0 && quota.cycle.secondsLeft > 0
+        if isOpen, let safePerDay = quota.outlook.safePerDayBytes {
+            entries.append(("projected", quota.outlook.projectedBytes.map { sizeText($0) } ?? "not yet known"))
             entries.append(("safe per day", sizeText(safePerDay)))
         }
-        entries.append(("cycle", "\(startText(quota.cycleStart)) to \(startText(quota.cycleEnd))"))
-        if isOpen, let exhaustion = quota.exhaustion { entries.append(("limit reached", minuteText(exhaustion))) }
-        if let breachedAt = quota.breachedAt { entries.append(("breached", minuteText(breachedAt))) }
-        if let cost = quota.cost { entries.append(("cost", "\(cost.amount) \(cost.currency)")) }
-        if quota.rolloverBytes > 0 { entries.append(("rolled over", sizeText(quota.rolloverBytes))) }
-        if quota.breaches > 0 { entries.append(("breaches", "\(quota.breaches)")) }
-        if let drift = quota.driftBytes {
+        entries.append(("cycle", "\(startText(quota.cycle.start)) to \(startText(quota.cycle.end))"))
+        if isOpen, let exhaustion = quota.outlook.exhaustion {
+            entries.append(("limit reached", minuteText(exhaustion)))
+        }
+        if let breachedAt = quota.breach.breachedAt { entries.append(("breached", minuteText(breachedAt))) }
+        if let cost = quota.outlook.cost { entries.append(("cost", "\(cost.amount) \(cost.currency)")) }
+        if quota.use.rolloverBytes > 0 { entries.append(("rolled over", sizeText(quota.use.rolloverBytes))) }
+        if quota.breach.breaches > 0 { entries.append(("breaches", "\(quota.breach.breaches)")) }
+        if let drift = quota.use.driftBytes {
             entries.append(("drift", (drift < 0 ? "-" : "+") + sizeText(drift.magnitude)))
         }
         return columns(entries)
-            + quota.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minuteText($0.at))" }
+            + quota.use.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minuteText($0.at))" }
     }
 
     /// In two columns if there is room for them. An entry that is too long for its column has a line of its own.

@@ -28,7 +28,7 @@ struct UsageTable {
     }
 
     private func note(_ note: String, _ report: UsageReport) -> String {
-        let text = Terminal.printable((report.asOf.map { "As of \(minuteText($0)): " } ?? "") + note + ".")
+        let text = Terminal.printable((report.asOf.map { "Counted until \(minuteText($0)): " } ?? "") + note + ".")
         return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
     }
 

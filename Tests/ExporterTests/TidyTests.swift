@@ -39,6 +39,99 @@ struct TidyTests {
         #expect(files.count > 50)
     }
 
+    /// Words that make a sentence need a second reading, and the plain ones.
+    private static let hardWords: [(pattern: String, instead: String)] = [
+        (#"(?i)\bformer(ly)?\b"#, "previous"), (#"(?i)\banew\b"#, "again"),
+        (#"(?i)\bas of\b"#, "up to, until, or from … on"),
+        (#"(?i)\b(tell|tells|told|telling)\b"#, "log, report, notify, show or say"),
+    ]
+
+    /// Comments, texts for users in the sources, and the manual.
+    @Test func thePlainWordsAreUsed() throws {
+        var texts: [(place: String, text: String)] = []
+        for file in try files(in: "Sources") {
+            let lines = try String(contentsOf: file, encoding: .utf8).split(
+                separator: "\n", omittingEmptySubsequences: false)
+            for (number, line) in lines.enumerated() {
+                let place = "\(file.lastPathComponent):\(number + 1)"
+                if let comment = line.firstMatch(of: /\/\/ .*|\/\/\/.*/) { texts.append((place, String(comment.0))) }
+                // Swift's own words in an interpolation are no text.
+                let code = line.replacing(/\\\([^()]*(\([^()]*\)[^()]*)*\)/, with: "")
+                for literal in code.matches(of: /"([^"\\]|\\.)*"/) { texts.append((place, String(literal.0))) }
+            }
+        }
+        let pages = ["deploy", "grafana", "Sources"].flatMap { folder in
+            FileManager.default.enumerator(
+                at: Self.root.appendingPathComponent(folder), includingPropertiesForKeys: nil)?
+                .compactMap { $0 as? URL }.filter { ["md", "yml"].contains($0.pathExtension) } ?? []
+        }
+        for page in pages + ["README.md", "CHANGELOG.md"].map({ Self.root.appendingPathComponent($0) }) {
+            let lines = try String(contentsOf: page, encoding: .utf8).split(
+                separator: "\n", omittingEmptySubsequences: false)
+            texts += lines.enumerated().map { ("\(page.lastPathComponent):\($0 + 1)", String($1)) }
+        }
+        for (place, text) in texts {
+            for (pattern, instead) in Self.hardWords where text.range(of: pattern, options: .regularExpression) != nil {
+                Issue.record("\(place): \(text): use \(instead)")
+            }
+        }
+        #expect(texts.count > 5000)
+    }
+
+    /// A file, a function and a type each fit in a head.
+    @Test func nothingIsTooLarge() throws {
+        for file in try files(in: "Sources") {
+            let lines = try String(contentsOf: file, encoding: .utf8).split(
+                separator: "\n", omittingEmptySubsequences: false)
+            #expect(lines.count <= 401, "\(file.lastPathComponent) has \(lines.count - 1) lines; 400 are the most")
+            for piece in Self.pieces(lines) {
+                let place = "\(file.lastPathComponent): \(piece.header)"
+                if piece.isFunction {
+                    #expect(piece.lineCount <= 70, "\(place) has \(piece.lineCount) lines; 70 are the most")
+                } else {
+                    #expect(piece.propertyCount <= 20, "\(place) stores \(piece.propertyCount); 20 are the most")
+                }
+            }
+        }
+    }
+
+    private struct Piece {
+        let header: String
+        let indent: Int
+        let firstLine: Int
+        let isFunction: Bool
+        var lineCount = 0
+        var propertyCount = 0
+    }
+
+    /// The functions and types of a file, by its indentation, which the formatter keeps.
+    private static func pieces(_ lines: [Substring]) -> [Piece] {
+        var open: [Piece] = []
+        var done: [Piece] = []
+        for (number, line) in lines.enumerated() {
+            let indent = line.prefix { $0 == " " }.count
+            let text = line.dropFirst(indent)
+            if text.hasPrefix("}"), var piece = open.last, piece.indent == indent {
+                open.removeLast()
+                piece.lineCount = number - piece.firstLine + 1
+                done.append(piece)
+            }
+            let words = text.prefix { $0 != "{" }
+            let isType = words.contains(/^([@\w()]+ )*(struct|class|actor|enum|extension|protocol) \w/)
+            let isFunction = words.contains(/^([@\w()]+ )*(func |init[(?<]|subscript)/)
+            if isType || isFunction, !text.hasSuffix("}") {
+                open.append(
+                    Piece(header: String(words), indent: indent, firstLine: number, isFunction: isFunction))
+            } else if let owner = open.last, !owner.isFunction, indent == owner.indent + 4,
+                text.contains(/^((package|private|fileprivate|nonisolated|unowned|weak)(\(\w+\))? )*(let|var) \w/),
+                !text.hasSuffix("{"), !text.contains(/: [^=]*\{.*\}$/)
+            {
+                open[open.count - 1].propertyCount += 1
+            }
+        }
+        return done
+    }
+
     /// A target that may import another one does. What isn't used hides what the target needs.
     @Test func everyArrowOfThePackageIsUsed() throws {
         let package = try String(contentsOf: Self.root.appendingPathComponent("Package.swift"), encoding: .utf8)

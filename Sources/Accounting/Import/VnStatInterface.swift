@@ -116,8 +116,8 @@ private struct VnStatReader {
         let dayRows = Set(days.keys)
         let hoursByDay = Dictionary(grouping: hours) { calendar.day(containing: $0.start) }
         for (day, rows) in hoursByDay where days[day] == nil { days[day] = (sum(rows), rows[0].start) }
-        for (day, told) in days.sorted(by: { $0.key < $1.key }) {
-            add(day, told.total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
+        for (day, stated) in days.sorted(by: { $0.key < $1.key }) {
+            add(day, stated.total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
         }
         let ofDays = days.values.reduce(into: Total.zero) { $0 += $1.total }
         if let total = interface.total, !isWithin(ofDays, total) {
@@ -156,8 +156,8 @@ private struct VnStatReader {
         let isComplete = firstDay <= calendar.day(containing: created)
         return (1...28).first { rotation in
             var difference: [CivilDate: (days: Total, month: Total)] = [:]
-            for (day, told) in days {
-                difference[day.adding(days: 1 - rotation).firstOfMonth, default: (.zero, .zero)].days += told.total
+            for (day, stated) in days {
+                difference[day.adding(days: 1 - rotation).firstOfMonth, default: (.zero, .zero)].days += stated.total
             }
             for row in months {
                 difference[calendar.day(containing: row.start).firstOfMonth, default: (.zero, .zero)].month += row.total
@@ -255,16 +255,16 @@ private struct VnStatReader {
         for row in rows {
             let (first, next) = period(calendar.day(containing: row.start))
             let span = calendar.start(of: first)..<calendar.start(of: next)
-            let told = known[first] ?? (.zero, span.upperBound)
+            let stated = known[first] ?? (.zero, span.upperBound)
             // For the total, this problem is reported before.
-            if table != "total", !isWithin(told.total, row.total) {
+            if table != "total", !isWithin(stated.total, row.total) {
                 problems.append(
-                    "\(table) \(first): \(row.total.bytes) bytes, fewer than the \(told.total.bytes) of its parts, which are taken"
+                    "\(table) \(first): \(row.total.bytes) bytes, fewer than the \(stated.total.bytes) of its parts, which are taken"
                 )
             }
-            let rest = row.total.without(told.total)
+            let rest = row.total.without(stated.total)
             let begin = max(span.lowerBound, calendar.start(of: calendar.day(containing: min(created, end))))
-            known[first] = (told.total, min(told.from, begin))
+            known[first] = (stated.total, min(stated.from, begin))
             if rest.isZero { continue }
             // Only left-out rows of finer tables can be part of the rest.
             let isFiner = Self.tables.prefix { $0 != table }.contains
@@ -279,7 +279,7 @@ private struct VnStatReader {
                 let taken = rest.without(isMore)
                 unknown = unknown?.without(taken)
                 // If no time lies before the first part, any of the parts may lack these bytes.
-                add(taken, begin < told.from ? begin..<told.from : span)
+                add(taken, begin < stated.from ? begin..<stated.from : span)
                 known[first]?.total += taken
             }
         }

@@ -36,7 +36,7 @@ actor ControlServer {
 
     /// Listens from now on. To be called by the ledger's owner only: the socket of another is taken away.
     ///
-    /// Where that doesn't work it is told, and commands don't reach the daemon.
+    /// If that doesn't work, it is logged, and commands don't reach the daemon.
     func start(on loop: any EventLoop) async {
         await inOrder { server in
             if server.loop != nil || server.isStopped { return }

@@ -20,7 +20,7 @@ final class Scraper {
     private let gzip = Gzip()
     private var waiting: [(variant: Variant, answer: (ByteBuffer) -> Void)] = []
 
-    /// - Parameter showsCreated: Whether OpenMetrics bodies tell when counters began.
+    /// - Parameter showsCreated: Whether OpenMetrics bodies show when counters began.
     init(on loop: any EventLoop, meter: Meter, catalogue: Catalogue, showsCreated: Bool) {
         self.loop = loop
         self.meter = meter

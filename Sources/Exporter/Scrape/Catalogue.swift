@@ -127,7 +127,7 @@ struct Catalogue: Sendable {
 
     /// Renders a body.
     ///
-    /// - Parameter showsCreated: Whether OpenMetrics tells when counters began.
+    /// - Parameter showsCreated: Whether OpenMetrics shows when counters began.
     func render(_ snapshot: Snapshot, showsCreated: Bool = false, into writer: inout ExpositionWriter) {
         for metric in metrics {
             let created: Double? =
@@ -196,7 +196,7 @@ struct Catalogue: Sendable {
         },
         .device(
             "netusage_device_resets_total", .counter,
-            "How often the device's counters began anew: a reboot, a device made again, a driver's reset."
+            "How often the device's counters restarted: a reboot, a device made again, a driver's reset."
         ) { live($0, .integer($0.view.events.resets)) },
         .device(
             "netusage_gap_bytes_total", .counter,
@@ -325,7 +325,8 @@ struct Catalogue: Sendable {
         .single("netusage_kernel_read_success", .gauge, "1 when the last reading of the kernel's counters succeeded.") {
             .flag($0.kernel.readSuccess)
         },
-        .single("netusage_netlink_overruns_total", .counter, "How often kernel events were lost and lists read anew.") {
+        .single("netusage_netlink_overruns_total", .counter, "How often kernel events were lost and lists read again.")
+        {
             .integer($0.kernel.overruns)
         }.since(.start),
         .single("netusage_clock_steps_total", .counter, "How often the wall clock was set.") {

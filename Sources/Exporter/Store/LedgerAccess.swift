@@ -14,7 +14,7 @@ import Reports
 /// process writes it.
 package struct LedgerAccess: Sendable {
     let configurationPath: String
-    private let isConfigurationRequired: Bool
+    let isConfigurationRequired: Bool
     let storagePath: String
 
     package init(configurationPath: String, isConfigurationRequired: Bool, storagePath: String) {
@@ -45,7 +45,7 @@ package struct LedgerAccess: Sendable {
         }
     }
 
-    /// The plans as they are now: live when the daemon runs, otherwise as of the ledger's last commit.
+    /// The plans as they are now: from the daemon if one runs, otherwise up to the ledger's last commit.
     ///
     /// - Throws: `Failure`.
     package func plans() throws(Failure) -> PlansReport {
@@ -64,7 +64,7 @@ package struct LedgerAccess: Sendable {
         return try storedPlans()
     }
 
-    /// What was carried: live when the daemon runs, otherwise as of the ledger's last commit.
+    /// What was carried: from the daemon if one runs, otherwise up to the ledger's last commit.
     ///
     /// - Throws: `Failure`.
     package func usage(_ query: UsageQuery) async throws(Failure) -> UsageReport {
@@ -82,7 +82,7 @@ package struct LedgerAccess: Sendable {
         return try await storedUsage(query)
     }
 
-    private func storedUsage(_ query: UsageQuery) async throws(Failure) -> UsageReport {
+    func storedUsage(_ query: UsageQuery) async throws(Failure) -> UsageReport {
         let setup = try setup()
         do {
             let reader = StoredLedgerReader(
@@ -102,7 +102,7 @@ package struct LedgerAccess: Sendable {
         }
     }
 
-    /// Writes out what was carried: live when the daemon runs, otherwise as of the ledger's last commit.
+    /// Writes out what was carried: from the daemon if one runs, otherwise up to the ledger's last commit.
     ///
     /// - Parameter sink: Takes a piece of it, and how much is written by then, from 0 to 1.
     /// - Throws: `Failure`, or what `sink` throws.
@@ -136,127 +136,8 @@ package struct LedgerAccess: Sendable {
         }
     }
 
-    /// So many slots are imported at a time: some 400 kB for the daemon.
-    private static let slotsAtATime = 5000
-
-    /// Imports what another meter has counted, piece by piece. If it is broken off, it can be done again.
-    ///
-    /// - Parameters:
-    ///   - source: Its times are by the ledger's zone where they have none.
-    ///   - uplink: A device whose bytes are booked to the uplink, too.
-    ///   - replaces: Whether earlier imports of the same devices are forgotten first.
-    ///   - isTrial: Whether everything stays as it was.
-    ///   - progress: Is told how much is done, from 0 to 1.
-    /// - Throws: `Failure`.
-    package func importHistory(
-        _ source: ImportSource, uplink: String?, replaces: Bool, isTrial: Bool, progress: (Double) -> Void
-    ) async throws(Failure) -> ImportReport {
-        try checkDirectory()
-        let setup = try setup()
-        // As the daemon books, should it go by another configuration.
-        let basis =
-            try askDaemon(.basis)?.basis ?? Control.BookingBasis(calendar: setup.localCalendar, rules: setup.rules)
-        var contents: ImportFile.Contents
-        do throws(ImportFile.Problem) {
-            contents = try source.contents(by: basis.calendar, at: setup.now)
-        } catch {
-            throw .refused(error.description)
-        }
-        contents.leaveOutImpossible()
-        if let uplink {
-            if contents.accounts.contains(where: { $0.key == .uplink }) {
-                throw .refused("--uplink \(uplink): the file has the uplink itself; leave it out")
-            }
-            let devices = contents.accounts.filter { $0.key.kind == "device" }
-            guard let device = devices.first(where: { $0.source == uplink }) else {
-                let known = devices.map(\.source).sorted().prefix(20).joined(separator: ", ")
-                throw .refused(
-                    "--uplink \(uplink): there is no such device in the file"
-                        + (known.isEmpty ? "" : "; it has \(known)"))
-            }
-            contents.accounts.append(
-                ImportedAccount(.uplink, from: device.source, slots: device.slots, clock: device.clock))
-        }
-        contents.book(by: basis.rules)
-        var pieces = ImportedAccount.pieces(of: contents.accounts, ofSlots: Self.slotsAtATime, by: basis.calendar)
-        if replaces {
-            // All is forgotten before anything is taken; nothing of that stays where everything is a trial.
-            let booked = contents.accounts.filter { $0.key != .uplink }
-            let toUplink = booked.count < contents.accounts.count ? [""] : booked.map(\.source).filter { !$0.isEmpty }
-            let all =
-                booked.map { ImportedAccount($0.key, from: $0.source, slots: [], replaces: true) }
-                + toUplink.map { ImportedAccount(.uplink, from: $0, slots: [], replaces: true) }
-            pieces = isTrial ? pieces.map { all + $0 } : [all] + pieces
-        }
-        let isNew = !LedgerFile.exists(at: storagePath)
-        if !isNew {
-            try checkClocks(of: contents.accounts, forgetting: replaces ? pieces[0].filter(\.replaces) : [], setup)
-        }
-        // What root makes in the service's place, the service's user can't write.
-        if isNew, storagePath == LedgerPlace.resolved(StoragePath.system) { throw noLedger }
-        if isNew, !isTrial { try await beginLedger() }
-        var outcomes: [AccountKey: ImportOutcome] = [:]
-        let ofFile = Set(contents.accounts.map(\.key))
-        for (number, piece) in pieces.enumerated() {
-            let done =
-                isNew && isTrial
-                ? try importIntoNothing(piece, setup) : try importPiece(piece, setup, isTrial: isTrial)
-            for var outcome in done {
-                let isOfFile = ofFile.contains(outcome.key)
-                // Each piece of a trial forgets all.
-                if isTrial, number > 0 { outcome.forgotten = .init(.zero) }
-                if isOfFile || !outcome.forgotten.total.isZero {
-                    outcomes[outcome.key, default: .init(outcome.key)].add(outcome)
-                }
-            }
-            progress(Double(number + 1) / Double(pieces.count))
-        }
-        var report = ImportReport(Array(outcomes.values), contents.problems, basis.calendar, isTrial: isTrial)
-        report.begunLedger = isNew ? storagePath : nil
-        return report
-    }
-
-    /// By another clock the same bytes have other times: that is seen before anything is taken.
-    private func checkClocks(
-        of accounts: [ImportedAccount], forgetting forgotten: [ImportedAccount], _ setup: Setup
-    ) throws(Failure) {
-        let told = accounts.filter { $0.clock != nil }
-        let nothing = told.map { ImportedAccount($0.key, from: $0.source, slots: [], clock: $0.clock) }
-        guard let clock = told.first?.clock,
-            let other = try importPiece(forgotten + nothing, setup, isTrial: true).lazy.compactMap(\.otherClock).first
-        else { return }
-        throw .refused(
-            "the last import went by a clock with \(other), and this one goes by a clock with \(clock): name the last one's zone with --timezone, or begin again with --replace"
-        )
-    }
-
-    private func importPiece(_ piece: [ImportedAccount], _ setup: Setup, isTrial: Bool) throws(Failure)
-        -> [ImportOutcome]
-    {
-        if let answer = try askDaemon(.importPiece(piece, isTrial: isTrial)) {
-            guard let done = answer.imported else { throw .refused(answer.error ?? "the daemon gave no answer") }
-            return done
-        }
-        return try reportingFailures { () throws(StoreError) in
-            let file = try LedgerFile(path: storagePath)
-            let outcomes = try file.importPiece(
-                piece, calendar: setup.localCalendar, at: setup.now, horizon: setup.horizon, isTrial: isTrial)
-            try? file.tidy()  // It is kept, in the log if not in the file.
-            return outcomes
-        }
-    }
-
-    /// What would become of it in a ledger that is begun now.
-    private func importIntoNothing(_ piece: [ImportedAccount], _ setup: Setup) throws(Failure) -> [ImportOutcome] {
-        guard let directory = TemporaryDirectory() else { throw .refused("no temporary directory can be made") }
-        return try reportingFailures { () throws(StoreError) in
-            try LedgerFile(path: directory.path + "/ledger.db").importPiece(
-                piece, calendar: setup.localCalendar, at: setup.now, horizon: setup.horizon, isTrial: false)
-        }
-    }
-
     /// Whether a daemon runs that can be asked; one that can't doesn't keep from reading the ledger.
-    private func isDaemonThere() throws(Failure) -> Bool {
+    func isDaemonThere() throws(Failure) -> Bool {
         do throws(Failure) {
             return try askDaemon(.live) != nil
         } catch {
@@ -265,81 +146,10 @@ package struct LedgerAccess: Sendable {
         }
     }
 
-    /// What devices carry at this moment, again and again: as the daemon says, or by reading the kernel from here.
+    /// The ledger up to its last commit.
     ///
     /// - Throws: `Failure`.
-    package func live() async throws(Failure) -> LiveSource {
-        try checkDirectory()
-        let note: String
-        do throws(Failure) {
-            if let answer = try askDaemon(.live) {
-                guard answer.live != nil else { throw .refused(answer.error ?? "the daemon gave no answer") }
-                return LiveSource(next: { () throws(Failure) in
-                    guard let report = try askDaemon(.live)?.live else { throw .refused("the daemon has ended") }
-                    return report
-                })
-            }
-            note = "no netusage serve runs on this ledger; rates are read from here, and nothing is kept"
-        } catch {
-            guard case .daemon(let problem) = error else { throw error }
-            note = problem
-        }
-        let meter = try await ownMeter()
-        return LiveSource(next: {
-            _ = await meter.tick(onBattery: false)
-            var report = await meter.liveReport()
-            report.note = note
-            return report
-        })
-    }
-
-    /// A meter that goes on from what the ledger has, if it can be read, and writes nothing.
-    private func ownMeter() async throws(Failure) -> Meter {
-        let setup = try setup()
-        let meter = try newMeter(setup, on: MultiThreadedEventLoopGroup(numberOfThreads: 1).next())
-        let window = PeriodWindow(setup.localCalendar, at: setup.now)
-        // Without it there is only what is carried from now on.
-        let file = try? openedForReading()
-        let names = await meter.namesWanted
-        await meter.lookOn(from: try? file?.contents(from: window.previousMonthStart, names: names))
-        return meter
-    }
-
-    /// Begins a ledger as `netusage serve` does: what the counters show now are its baselines.
-    private func beginLedger() async throws(Failure) {
-        let threads = MultiThreadedEventLoopGroup(numberOfThreads: 2)
-        let meter = try newMeter(try setup(), on: threads.next())
-        let store = Store(on: threads.next(), path: storagePath, logger: Self.silence)
-        do {
-            try await LedgerWriter(store: store, meter: meter, logger: Self.silence, opened: {}).finish()
-        } catch let error as StoreError {
-            throw .store(error)
-        } catch {
-            throw .refused("\(storagePath): \(error)")
-        }
-    }
-
-    private static let silence = Logger(label: "netusage") { _ in SwiftLogNoOpLogHandler() }
-
-    /// - Parameter loop: Its thread ends with the process.
-    private func newMeter(_ setup: Setup, on loop: any EventLoop) throws(Failure) -> Meter {
-        var setup = setup
-        setup.configuration.plans = .none
-        do {
-            return try Meter(
-                on: loop, kernel: try KernelNetwork(),
-                bootID: SystemClock.bootID(),
-                settings: MeterSettings(setup.configuration, setup.zones), logger: Self.silence,
-                wakeStore: AsyncStream.makeStream(of: Void.self).continuation, announce: { _ in })
-        } catch {
-            throw .refused("the kernel can't be read: \(error)")
-        }
-    }
-
-    /// The ledger as of its last commit.
-    ///
-    /// - Throws: `Failure`.
-    private func openedForReading() throws(Failure) -> LedgerFile {
+    func openedForReading() throws(Failure) -> LedgerFile {
         guard LedgerFile.exists(at: storagePath) else { throw noLedger }
         return try reportingFailures { () throws(StoreError) in try LedgerFile(reading: storagePath) }
     }
@@ -385,7 +195,7 @@ package struct LedgerAccess: Sendable {
         return report
     }
 
-    /// Tells the ledger something about a quota.
+    /// Keeps a correction or a top-up of a quota, or takes one back.
     ///
     /// - Throws: `Failure`; then nothing was kept, unless it says that nobody knows.
     package func carryOut(_ request: QuotaRequest) throws(Failure) -> AdjustmentReport {
@@ -416,13 +226,13 @@ package struct LedgerAccess: Sendable {
         return AdjustmentReport(adjustment, calendar: setup.calendar(ofQuota: adjustment.quota))
     }
 
-    private var noLedger: Failure {
+    var noLedger: Failure {
         .refused(
             "\(storagePath): there is no ledger; netusage serve begins one, and --storage.path names another (the service's is \(StoragePath.system))"
         )
     }
 
-    private func reportingFailures<Value>(_ body: () throws(StoreError) -> Value) throws(Failure) -> Value {
+    func reportingFailures<Value>(_ body: () throws(StoreError) -> Value) throws(Failure) -> Value {
         do throws(StoreError) {
             return try body()
         } catch {
@@ -431,7 +241,7 @@ package struct LedgerAccess: Sendable {
     }
 
     /// The configuration that holds where no daemon runs, for people.
-    private var configurationName: String {
+    var configurationName: String {
         ConfigurationFile.exists(configurationPath)
             ? configurationPath : "\(configurationPath) isn't there, and the default"
     }
@@ -529,29 +339,5 @@ package struct LedgerAccess: Sendable {
         } catch {
             throw .daemon("\(error)")
         }
-    }
-}
-
-/// What devices carry, each time it is asked.
-package struct LiveSource: Sendable {
-    fileprivate let next: @Sendable () async throws(LedgerAccess.Failure) -> LiveReport
-
-    /// - Parameters:
-    ///   - devices: Names or patterns; all if there are none.
-    ///   - isFirst: Whether nothing was told yet; later a device may come and go.
-    /// - Throws: `LedgerAccess.Failure` when the daemon has ended, or there is no such device at first.
-    package func report(of devices: [String], isFirst: Bool) async throws(LedgerAccess.Failure) -> LiveReport {
-        var report = try await next()
-        if !devices.isEmpty {
-            let known = report.accounts.map(\.name)
-            report.accounts.removeAll { account in
-                !devices.contains { $0 == account.name || DevicePattern($0)?.matches(DeviceName(account.name)) == true }
-            }
-            if report.accounts.isEmpty, isFirst {
-                let names = devices.joined(separator: ", ")
-                throw .refused("there is no \(names) now; there is \(known.prefix(20).joined(separator: ", "))")
-            }
-        }
-        return report
     }
 }

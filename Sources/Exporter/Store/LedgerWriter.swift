@@ -6,12 +6,12 @@ struct LedgerWriter: Sendable {
     let store: Store
     let meter: Meter
     let logger: Logger
-    /// Told when the ledger is open: this process is its owner.
+    /// Called when the ledger is open: this process is its owner.
     let opened: @Sendable () async -> Void
 
     /// Opens the ledger and works whenever the meter asks for it, until the stream ends.
     ///
-    /// - Parameter ended: Told once how opening it ended, and not before the baselines are in it: a crash from then on
+    /// - Parameter ended: Called once with the outcome of opening it, after the baselines are in it: a crash from then on
     ///   must find them.
     func run(_ wakeups: AsyncStream<Void>, ended: @Sendable (StoreError?) -> Void) async {
         // What can wait until the metrics are there to see, waits.

@@ -2,7 +2,7 @@ import Accounting
 import CivilTime
 import LedgerStore
 
-/// What the owner tells the ledger about a quota.
+/// What the owner says about a quota: a correction, a top-up, or that one of them is taken back.
 package struct QuotaOrder: Sendable {
     package enum Kind: Sendable {
         /// The provider counted so much; at a moment in the past, or now.

@@ -172,13 +172,13 @@ struct Page {
 
     private func quota(_ quota: QuotaReport) -> String {
         let heading = """
-            <div class="quota"><h3>\(escaped(quota.name)) <small class="quiet">\(escaped(quota.count.joined(separator: ", "))), \(quota.direction), \(escaped(quota.cycle))</small>
+            <div class="quota"><h3>\(escaped(quota.name)) <small class="quiet">\(escaped(quota.plan.count.joined(separator: ", "))), \(quota.plan.direction), \(escaped(quota.cycle.text))</small>
             """
-        let problem = quota.problem.map { "<p class=\"warn\">\(escaped($0))</p>" } ?? ""
-        guard let used = quota.usedBytes else {
+        let problem = quota.plan.problem.map { "<p class=\"warn\">\(escaped($0))</p>" } ?? ""
+        guard let used = quota.use.usedBytes else {
             return heading + "<span class=\"warn\">not known</span></h3>\(problem)</div>"
         }
-        let share = Double(used) / Double(quota.limitBytes)
+        let share = Double(used) / Double(quota.use.limitBytes)
         let word = quota.conditionText
         let colour =
             switch quota.condition.severity {
@@ -187,17 +187,17 @@ struct Page {
             case .critical: "breach"
             }
         var facts = [
-            ("Used", sum(used) + " of " + sum(quota.limitBytes)), ("Left", sum(quota.leftBytes ?? 0)),
-            ("Cycle", "\(dateText(quota.cycleStart)) to \(dateText(quota.cycleEnd))"),
+            ("Used", sum(used) + " of " + sum(quota.use.limitBytes)), ("Left", sum(quota.use.leftBytes ?? 0)),
+            ("Cycle", "\(dateText(quota.cycle.start)) to \(dateText(quota.cycle.end))"),
         ]
-        if let projected = quota.projectedBytes { facts.append(("Projected", sum(projected))) }
-        if quota.cycleSecondsLeft > 0, let safePerDay = quota.safePerDayBytes {
+        if let projected = quota.outlook.projectedBytes { facts.append(("Projected", sum(projected))) }
+        if quota.cycle.secondsLeft > 0, let safePerDay = quota.outlook.safePerDayBytes {
             facts.append(("Safe per day", sum(safePerDay)))
         }
-        if let exhaustion = quota.exhaustion { facts.append(("Reaches limit", minuteText(exhaustion))) }
-        if let cost = quota.cost { facts.append(("Cost", escaped("\(cost.amount) \(cost.currency)"))) }
-        let projection = quota.projectedBytes.map { projected in
-            let x = decimalText(min(Double(projected) / Double(quota.limitBytes), 1) * 100)
+        if let exhaustion = quota.outlook.exhaustion { facts.append(("Reaches limit", minuteText(exhaustion))) }
+        if let cost = quota.outlook.cost { facts.append(("Cost", escaped("\(cost.amount) \(cost.currency)"))) }
+        let projection = quota.outlook.projectedBytes.map { projected in
+            let x = decimalText(min(Double(projected) / Double(quota.use.limitBytes), 1) * 100)
             return
                 "<line class=\"mark\" x1=\"\(x)\" x2=\"\(x)\" y1=\"0\" y2=\"10\"><title>projected: \(sizeText(projected))</title></line>"
         }
@@ -205,7 +205,7 @@ struct Page {
         return heading + """
 
             <span class="\(colour)">\(percent) %, \(word)</span></h3>
-            <svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="\(percent) % used\(quota.projectedBytes.map { ", \(sizeText($0)) projected" } ?? "")"><rect class="track" width="100" height="10"/><rect class="\(colour)" width="\(decimalText(min(share, 1) * 100))" height="10"/>\(projection ?? "")</svg>
+            <svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="\(percent) % used\(quota.outlook.projectedBytes.map { ", \(sizeText($0)) projected" } ?? "")"><rect class="track" width="100" height="10"/><rect class="\(colour)" width="\(decimalText(min(share, 1) * 100))" height="10"/>\(projection ?? "")</svg>
             \(problem)<dl>\(facts.map { "<div><dt>\($0)</dt><dd>\($1)</dd></div>" }.joined())</dl></div>
             """
     }
