@@ -47,8 +47,8 @@ def page(manual, name):
 
 
 def flat(text):
-    """A text without regard to where its lines end."""
-    return " ".join(text.replace("’", "'").replace("‐", "-").split())
+    """A text without regard to where its lines end; a word with a hyphen may be on two."""
+    return " ".join(re.sub(r"(\w-)\n +", r"\1", text.replace("’", "'").replace("‐", "-")).split())
 
 
 def below(command):
