@@ -59,7 +59,7 @@ quick: packages ## Run the tests that need neither root nor a ledger file: less 
 test-units: packages
 	@$(call install,$(TEST_PACKAGES))
 	ASAN_OPTIONS=detect_leaks=0 swift test --sanitize=address --scratch-path .build-address
-	swift test --sanitize=thread --scratch-path .build-thread --filter '^(Exporter|LedgerStore|Machine|Netlink)Tests'
+	swift test --sanitize=thread --scratch-path .build-thread --filter '^(Exporter|LedgerStore|Machine|Netlink|Web)Tests'
 
 .PHONY: test-program
 test-program: build python

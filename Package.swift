@@ -50,23 +50,31 @@ let package = Package(
         target("LedgerStore", ["Accounting", "CivilTime", "Machine", "SQLite", "CLinux"]),
         target("Configuration", ["Accounting", "CivilTime", "CYAML"]),
 
-        // The exporter and the command, which join the core and the edges.
         target(
-            "Exporter",
+            "Web",
             [
-                "CivilTime", "Accounting", "Exposition", "Reports", "Machine", "Netlink", "LedgerStore",
-                "Configuration", "CLinux",
-                "CISAL",
+                "CivilTime", "Accounting", "Exposition", "Reports", "Machine", "Configuration", "CLinux", "CISAL",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Logging", package: "swift-log"),
-            ], resources: [.embedInCode("HTTP/Page/page.css"), .embedInCode("HTTP/Page/page.js")]),
+            ], resources: [.embedInCode("Page/page.css"), .embedInCode("Page/page.js")]),
+
+        // The exporter and the command, which join the core and the edges.
+        target(
+            "Exporter",
+            [
+                "CivilTime", "Accounting", "Exposition", "Reports", "Machine", "Netlink", "LedgerStore",
+                "Configuration", "Web", "CLinux",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         .executableTarget(
             name: "netusage",
             dependencies: [
-                "Exporter", "Reports", "Machine", "Configuration", "Accounting", "CivilTime",
+                "Exporter", "Web", "Reports", "Machine", "Configuration", "Accounting", "CivilTime",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -96,11 +104,18 @@ let package = Package(
             "ExporterTests",
             [
                 "Exporter", "Reports", "Configuration", "Accounting", "CivilTime", "Exposition", "Netlink",
-                "LedgerStore", "CISAL", "TestSupport",
-                .product(name: "NIOEmbedded", package: "swift-nio"),
+                "LedgerStore", "Machine", "TestSupport",
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ], exclude: ["Golden"]),
+        tests(
+            "WebTests",
+            [
+                "Web", "Reports", "Configuration", "Accounting", "CivilTime", "Machine", "CISAL", "TestSupport",
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ]),
         tests(
             "LedgerStoreTests",
             [

@@ -4,6 +4,7 @@ import Glibc
 import Logging
 import Machine
 import Reports
+import Web
 
 /// `netusage serve`.
 struct Serve: AsyncParsableCommand {

@@ -7,7 +7,7 @@ import Logging
 import Machine
 import NIOCore
 import NIOPosix
-import Netlink
+import Web
 
 /// The program as a service: meter, store and server, from start to end.
 package struct Daemon: Sendable {

@@ -8,6 +8,7 @@ import Machine
 import NIOCore
 import NIOPosix
 import Netlink
+import Web
 
 /// The parts of a daemon, joined. It reads the kernel from here on.
 struct RunningDaemon: Sendable {
@@ -168,13 +169,16 @@ struct RunningDaemon: Sendable {
     private func startServer(_ web: WebSecurity.Start) async throws -> NIOLoopBound<HTTPServer> {
         let server = try await loop.submit {
             let catalogue = Catalogue(version: Version.number, revision: Version.revision)
+            let scraper = Scraper(on: loop) { [meter, showsCreated = options.showsCreated] in
+                let snapshot = meter.assumeIsolated { $0.scrape() }
+                return { catalogue.render(snapshot, showsCreated: showsCreated, into: &$0) }
+            }
             let server = HTTPServer(
                 on: loop,
                 router: HTTPRouter(
                     telemetryPath: options.telemetryPath, isLifecycleEnabled: options.isLifecycleEnabled,
                     externalHost: options.externalURL?.host),
-                scraper: Scraper(on: loop, meter: meter, catalogue: catalogue, showsCreated: options.showsCreated),
-                api: API(meter: meter, ledger: ledger),
+                scraper: scraper, api: API(ledger),
                 registry: ConnectionRegistry(maximumCount: Daemon.maximumConnections()),
                 maximumRequests: options.maximumRequests,
                 security: WebSecurity(web, on: loop, logger: logger), logger: logger,

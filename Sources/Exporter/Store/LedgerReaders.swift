@@ -4,9 +4,17 @@ import LedgerStore
 import Reports
 
 /// The ledger while the daemon has it: what the store has, and on top of it what the meter has that isn't stored yet.
-struct LiveLedger: LedgerReader, Sendable {
+struct LiveLedger: Questions {
     let meter: Meter
     let store: Store
+
+    func status() async -> StatusReport { await meter.statusReport() }
+
+    func live() async -> LiveReport { await meter.liveReport() }
+
+    func plans() async -> PlansReport { await meter.plansReport() }
+
+    func openPeriods() async -> DayHistory { await meter.ledgerNow().history() }
 
     func basis() async -> ReportBasis { await meter.reportBasis() }
 

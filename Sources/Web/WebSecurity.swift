@@ -6,7 +6,7 @@ import NIOPosix
 
 /// Who may send requests, and whether answers are encrypted, by the web-config file. A change in it applies a second
 /// later. Used on the server's event loop only, which never waits for a file.
-final class WebSecurity {
+package final class WebSecurity {
     /// How often the files are checked.
     private static let lookInterval = TimeAmount.milliseconds(500)
     /// A check that takes longer has met a file system that doesn't answer.
@@ -29,7 +29,7 @@ final class WebSecurity {
     var endAnswers: () -> Void = {}
 
     /// What the file said at start.
-    struct Start: Sendable {
+    package struct Start: Sendable {
         fileprivate let path: String?
         fileprivate let files: WebFiles
         fileprivate let contents: WebConfigurationVersion.Contents
@@ -37,7 +37,7 @@ final class WebSecurity {
         /// Reads the file. Call it before anybody waits for the event loop, because files may not answer.
         ///
         /// - Throws: `ConfigurationErrors` when the file, or what it names, makes no sense.
-        init(path: String?) throws(ConfigurationErrors) {
+        package init(path: String?) throws(ConfigurationErrors) {
             self.path = path
             guard let path else {
                 files = WebFiles()
@@ -50,7 +50,7 @@ final class WebSecurity {
         }
     }
 
-    init(_ start: Start, on loop: any EventLoop, logger: Logger) {
+    package init(_ start: Start, on loop: any EventLoop, logger: Logger) {
         path = start.path
         self.loop = loop
         self.logger = logger

@@ -1,6 +1,5 @@
 import Accounting
 import CivilTime
-import LedgerStore
 import NIOHTTP1
 import Reports
 
@@ -185,10 +184,13 @@ extension UInt8 {
     }
 }
 
-/// Answers requests to `/api/v1/…`, not on the meter's thread.
-struct API: Sendable {
-    let meter: Meter
-    let ledger: LiveLedger
+/// Answers requests to `/api/v1/…`, not on the server's thread.
+package struct API: Sendable {
+    let questions: any Questions
+
+    package init(_ questions: any Questions) {
+        self.questions = questions
+    }
 
     struct Answer: Sendable {
         var status = HTTPResponseStatus.ok
@@ -199,16 +201,16 @@ struct API: Sendable {
 
     func answer(to request: APIRequest) async -> Answer {
         switch request {
-        case .status: return Answer(body: json(await meter.statusReport()))
-        case .live, .liveEvents: return Answer(body: json(await meter.liveReport()))
+        case .status: return Answer(body: json(await questions.status()))
+        case .live, .liveEvents: return Answer(body: json(await questions.live()))
         case .quotas:
-            var report = await meter.plansReport()
+            var report = await questions.plans()
             let body = json(report)
             report.meteredUntil = nil
             return Answer(body: body, tag: Self.tag(report))
         case .usage(let query):
             do {
-                var report = try await ledger.usage(query)
+                var report = try await questions.usage(query)
                 let body = json(report)
                 report.asOf = nil
                 return Answer(body: body, tag: Self.tag(report))

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Exporter
+@testable import Web
 
 @Suite("Client names")
 struct ClientNameTests {

@@ -4,7 +4,7 @@ import Machine
 import NIOCore
 import Testing
 
-@testable import Exporter
+@testable import Web
 
 /// What a running daemon does about changes of the web-config file, without any file.
 @Suite("Web configuration follower")

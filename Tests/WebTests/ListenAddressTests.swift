@@ -1,7 +1,7 @@
 import NIOCore
 import Testing
 
-@testable import Exporter
+@testable import Web
 
 @Suite("Where to listen")
 struct ListenAddressTests {

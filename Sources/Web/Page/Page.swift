@@ -22,20 +22,20 @@ struct Page {
             + "form-action 'none'; frame-ancestors 'none'"
     }
 
-    var html: String {
+    var html: HTML {
         let watched = content.watched.map { "\($0.kind):\($0.name)" } ?? ""
         return """
             <!DOCTYPE html>
             <html lang="en">
             <head>
             <meta charset="utf-8">
-            <title>netusage on \(escaped(content.host))</title>
+            <title>netusage on \(content.host)</title>
             <meta name="viewport" content="width=device-width, initial-scale=1">
             <meta name="color-scheme" content="light dark">
             <style nonce="\(nonce)">
-            \(String(decoding: PackageResources.page_css, as: UTF8.self))</style>
+            \(resource: PackageResources.page_css)</style>
             </head>
-            <body data-watched="\(escaped(watched))">
+            <body data-watched="\(watched)">
             \(header)
             <main>
             \(problems)\(navigation)
@@ -47,7 +47,7 @@ struct Page {
             </main>
             \(footer)
             <script nonce="\(nonce)">
-            \(String(decoding: PackageResources.page_js, as: UTF8.self))</script>
+            \(resource: PackageResources.page_js)</script>
             </body>
             </html>
 
@@ -56,36 +56,37 @@ struct Page {
 
     // MARK: - Around
 
-    private var header: String {
+    private var header: HTML {
         let (word, live) = (content.live.online ? "online" : "offline", content.live)
         let device = live.accounts.first { $0.uplink && $0.kind == "device" }?.name
-        let by = device.map { " by \(escaped($0))" } ?? ""
+        let by: HTML = device.map { " by \($0)" } ?? ""
         return """
             <header>
-            <h1>netusage <small class="quiet">on \(escaped(content.host))</small></h1>
+            <h1>netusage <small class="quiet">on \(content.host)</small></h1>
             <span><span id="online" class="\(word)">\(word)</span>\(by)</span>
             <span class="state"><span id="live" role="status">as it was</span> at <time id="as-of">\(timeText(live.asOf))</time></span>
             </header>
             """
     }
 
-    private var problems: String {
-        content.problems.map { "<p class=\"note\">\(escaped($0))</p>\n" }.joined()
+    private var problems: HTML {
+        content.problems.map { "<p class=\"note\">\($0)</p>\n" as HTML }.joined()
     }
 
     /// One link for each account on the page.
-    private var navigation: String {
-        let links = shownAccounts.map { account in
+    private var navigation: HTML {
+        let links = shownAccounts.map { account -> HTML in
             let isWatched = account.name == content.watched?.name && account.kind == content.watched?.kind
             let address = account.kind == "uplink" ? "." : "?device=\(percentEncoded(account.name))"
-            return "<a href=\"\(address)\"\(isWatched ? " aria-current=\"page\"" : "")>\(escaped(account.name))</a>"
+            let current: HTML = isWatched ? " aria-current=\"page\"" : ""
+            return "<a href=\"\(address)\"\(current)>\(account.name)</a>"
         }
         return "<nav aria-label=\"Devices\">\(links.joined(separator: "\n"))</nav>"
     }
 
-    private var footer: String {
+    private var footer: HTML {
         """
-        <footer><span>netusage \(escaped(Version.number))</span> <a href="\(escaped(String(content.telemetryPath.drop { $0 == "/" })))">Metrics</a>
+        <footer><span>netusage \(content.version)</span> <a href="\(String(content.telemetryPath.drop { $0 == "/" }))">Metrics</a>
         <a href="api/v1/usage?grain=day&amp;last=31">Last 31 days as JSON</a> <a href="api/v1/export">All days as CSV</a>
         <a href="-/healthy">Health</a></footer>
         """
@@ -93,15 +94,15 @@ struct Page {
 
     // MARK: - Now
 
-    private var tiles: String {
+    private var tiles: HTML {
         guard let watched = content.watched else { return "<section><p>Nothing was metered yet.</p></section>" }
         let key = "\(watched.kind):\(watched.name)"
         let live = content.live.accounts.first { $0.name == watched.name && $0.kind == watched.kind }
-        func rate(_ field: String, _ bytesPerSecond: Double?) -> String {
+        func rate(_ field: String, _ bytesPerSecond: Double?) -> HTML {
             let text = bytesPerSecond.map { rateText($0, inBits: false) } ?? "gone"
-            return "<span data-account=\"\(escaped(key))\" data-field=\"\(field)\">\(text)</span>"
+            return "<span data-account=\"\(key)\" data-field=\"\(field)\">\(text)</span>"
         }
-        func rateTile(_ title: String, _ colour: String, _ field: String, _ now: Double?, _ peak: Double?) -> String {
+        func rateTile(_ title: String, _ colour: String, _ field: String, _ now: Double?, _ peak: Double?) -> HTML {
             """
             <div class="tile"><h2>\(title)</h2><strong class="\(colour)">\(rate(field, now))</strong>
             <p>peak \(rate("\(field)-peak", peak))</p>
@@ -122,17 +123,17 @@ struct Page {
 
     private func sumTile(
         _ title: String, _ field: String, _ key: String, _ received: UInt64, _ transmitted: UInt64, _ total: UInt64
-    ) -> String {
+    ) -> HTML {
         "<div class=\"tile\">\(sumBody(title, field, key, received, transmitted, total))</div>"
     }
 
     /// - Parameter field: Its field in live events, if they have it.
     private func sumBody(
         _ title: String, _ field: String?, _ key: String, _ received: UInt64, _ transmitted: UInt64, _ total: UInt64
-    ) -> String {
-        func data(_ suffix: String, _ bytes: UInt64) -> String {
-            let live =
-                field.map { " data-account=\"\(escaped(key))\" data-field=\"\($0)\(suffix)\"" }
+    ) -> HTML {
+        func data(_ suffix: String, _ bytes: UInt64) -> HTML {
+            let live: HTML =
+                field.map { " data-account=\"\(key)\" data-field=\"\($0)\(suffix)\"" }
                 ?? following(key, "today\(suffix)", bytes)
             return "<data value=\"\(bytes)\"\(live)>\(sizeText(bytes))</data>"
         }
@@ -147,7 +148,7 @@ struct Page {
     }
 
     /// Attributes by which a sum grows as today's sum does, with the current values of both.
-    private func following(_ key: String, _ field: String, _ bytes: UInt64) -> String {
+    private func following(_ key: String, _ field: String, _ bytes: UInt64) -> HTML {
         let account = content.today.accounts.first { "\($0.kind):\($0.name)" == key }
         let today =
             switch field {
@@ -156,27 +157,27 @@ struct Page {
             default: account?.totalBytes
             }
         return
-            " data-account=\"\(escaped(key))\" data-follows=\"\(field)\" data-base=\"\(bytes)\" data-today=\"\(today ?? 0)\""
+            " data-account=\"\(key)\" data-follows=\"\(field)\" data-base=\"\(bytes)\" data-today=\"\(today ?? 0)\""
     }
 
     // MARK: - Quotas
 
-    private var quotas: String {
+    private var quotas: HTML {
         if content.plans.quotas.isEmpty { return "" }
         let shown = content.plans.quotas.prefix(Self.maximumQuotas)
         let rest = content.plans.quotas.count - shown.count
-        let more = rest > 0 ? "<p class=\"quiet\">and \(rest) more: see netusage quota</p>" : ""
+        let more: HTML = rest > 0 ? "<p class=\"quiet\">and \(rest) more: see netusage quota</p>" : ""
         return
             "<section data-part=\"quotas\"><h2>Quotas</h2>\n\(shown.map(quota).joined(separator: "\n"))\(more)</section>"
     }
 
-    private func quota(_ quota: QuotaReport) -> String {
-        let heading = """
-            <div class="quota"><h3>\(escaped(quota.name)) <small class="quiet">\(escaped(quota.plan.count.joined(separator: ", "))), \(quota.plan.direction), \(escaped(quota.cycle.text))</small>
+    private func quota(_ quota: QuotaReport) -> HTML {
+        let heading: HTML = """
+            <div class="quota"><h3>\(quota.name) <small class="quiet">\(quota.plan.count.joined(separator: ", ")), \(quota.plan.direction), \(quota.cycle.text)</small>
             """
-        let problem = quota.plan.problem.map { "<p class=\"warn\">\(escaped($0))</p>" } ?? ""
+        let problem: HTML = quota.plan.problem.map { "<p class=\"warn\">\($0)</p>" } ?? ""
         guard let used = quota.use.usedBytes else {
-            return heading + "<span class=\"warn\">not known</span></h3>\(problem)</div>"
+            return "\(heading)<span class=\"warn\">not known</span></h3>\(problem)</div>"
         }
         let share = Double(used) / Double(quota.use.limitBytes)
         let word = quota.conditionText
@@ -186,31 +187,32 @@ struct Page {
             case .warning, .unknown: "warn"
             case .critical: "breach"
             }
-        var facts = [
-            ("Used", sum(used) + " of " + sum(quota.use.limitBytes)), ("Left", sum(quota.use.leftBytes ?? 0)),
+        var facts: [(name: String, value: HTML)] = [
+            ("Used", "\(sum(used)) of \(sum(quota.use.limitBytes))"), ("Left", sum(quota.use.leftBytes ?? 0)),
             ("Cycle", "\(dateText(quota.cycle.start)) to \(dateText(quota.cycle.end))"),
         ]
         if let projected = quota.outlook.projectedBytes { facts.append(("Projected", sum(projected))) }
         if quota.cycle.secondsLeft > 0, let safePerDay = quota.outlook.safePerDayBytes {
             facts.append(("Safe per day", sum(safePerDay)))
         }
-        if let exhaustion = quota.outlook.exhaustion { facts.append(("Reaches limit", minuteText(exhaustion))) }
-        if let cost = quota.outlook.cost { facts.append(("Cost", escaped("\(cost.amount) \(cost.currency)"))) }
-        let projection = quota.outlook.projectedBytes.map { projected in
+        if let exhaustion = quota.outlook.exhaustion { facts.append(("Reaches limit", "\(minuteText(exhaustion))")) }
+        if let cost = quota.outlook.cost { facts.append(("Cost", "\(cost.amount) \(cost.currency)")) }
+        let projection = quota.outlook.projectedBytes.map { projected -> HTML in
             let x = decimalText(min(Double(projected) / Double(quota.use.limitBytes), 1) * 100)
             return
                 "<line class=\"mark\" x1=\"\(x)\" x2=\"\(x)\" y1=\"0\" y2=\"10\"><title>projected: \(sizeText(projected))</title></line>"
         }
         let percent = decimalText(min(share, 999.999) * 100, decimals: 1)
-        return heading + """
+        let bar: HTML = """
 
             <span class="\(colour)">\(percent) %, \(word)</span></h3>
             <svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="\(percent) % used\(quota.outlook.projectedBytes.map { ", \(sizeText($0)) projected" } ?? "")"><rect class="track" width="100" height="10"/><rect class="\(colour)" width="\(decimalText(min(share, 1) * 100))" height="10"/>\(projection ?? "")</svg>
-            \(problem)<dl>\(facts.map { "<div><dt>\($0)</dt><dd>\($1)</dd></div>" }.joined())</dl></div>
+            \(problem)<dl>\(facts.map { "<div><dt>\($0)</dt><dd>\($1)</dd></div>" as HTML }.joined())</dl></div>
             """
+        return heading + bar
     }
 
-    private func sum(_ bytes: UInt64) -> String { "<data value=\"\(bytes)\">\(sizeText(bytes))</data>" }
+    private func sum(_ bytes: UInt64) -> HTML { "<data value=\"\(bytes)\">\(sizeText(bytes))</data>" }
 
     // MARK: - Devices
 
@@ -229,11 +231,11 @@ struct Page {
         return uplink + devices.filter { chosen.contains("\($0.kind):\($0.name)") }
     }
 
-    private var devices: String {
+    private var devices: HTML {
         let rows = shownAccounts.filter { $0.kind != "uplink" }.map(deviceRow)
         if rows.isEmpty { return "" }
         let rest = content.month.accounts.filter { $0.kind != "uplink" }.count - rows.count
-        let more = rest > 0 ? "<p class=\"quiet\">and \(rest) more: see netusage month</p>" : ""
+        let more: HTML = rest > 0 ? "<p class=\"quiet\">and \(rest) more: see netusage month</p>" : ""
         return """
             <section data-part="devices"><h2>Devices</h2><div class="scroll" tabindex="0" role="region" aria-label="Devices"><table aria-label="Devices">
             <thead><tr><th scope="col">Device</th><th scope="col" class="text">State</th><th scope="col">Receiving</th><th scope="col">Transmitting</th><th scope="col">Today</th><th scope="col">This month</th><th scope="col" class="text">Addresses</th></tr></thead>
@@ -243,40 +245,27 @@ struct Page {
             """
     }
 
-    private func deviceRow(_ account: UsageReport.Account) -> String {
+    private func deviceRow(_ account: UsageReport.Account) -> HTML {
         let live = content.live.accounts.first { $0.name == account.name && $0.kind == account.kind }
-        let key = escaped("\(account.kind):\(account.name)")
-        func cell(_ field: String, _ text: String?) -> String {
+        let key = "\(account.kind):\(account.name)"
+        func cell(_ field: String, _ text: String?) -> HTML {
             text.map { "<td><span data-account=\"\(key)\" data-field=\"\(field)\">\($0)</span></td>" } ?? "<td></td>"
         }
-        let today = today(of: account).map {
+        let today: HTML? = today(of: account).map {
             "<data value=\"\($0.totalBytes)\" data-account=\"\(key)\" data-field=\"today\">\(sizeText($0.totalBytes))</data>"
         }
-        let link = live.flatMap(\.link).map { "\(escaped($0)), " } ?? ""
-        let state =
+        let link = live.flatMap(\.link).map { "\($0), " } ?? ""
+        let state: HTML =
             live.map {
                 "\(link)<span data-account=\"\(key)\" data-field=\"state\">\($0.up ? "up" : "down")</span>\($0.uplink ? ", uplink" : "")"
             } ?? "gone"
         return """
-            <tr><td><a href="?device=\(percentEncoded(account.name))">\(escaped(account.name))</a></td><td class="text">\(state)</td>\(cell("receive", live.map { rateText($0.receiveBytesPerSecond, inBits: false) }))\(cell("transmit", live.map { rateText($0.transmitBytesPerSecond, inBits: false) }))<td>\(today ?? "")</td><td><data value="\(account.totalBytes)"\(following("\(account.kind):\(account.name)", "today", account.totalBytes))>\(sizeText(account.totalBytes))</data></td><td class="text">\(escaped(live?.addresses.joined(separator: ", ") ?? ""))</td></tr>
+            <tr><td><a href="?device=\(percentEncoded(account.name))">\(account.name)</a></td><td class="text">\(state)</td>\(cell("receive", live.map { rateText($0.receiveBytesPerSecond, inBits: false) }))\(cell("transmit", live.map { rateText($0.transmitBytesPerSecond, inBits: false) }))<td>\(today ?? "")</td><td><data value="\(account.totalBytes)"\(following("\(account.kind):\(account.name)", "today", account.totalBytes))>\(sizeText(account.totalBytes))</data></td><td class="text">\(live?.addresses.joined(separator: ", ") ?? "")</td></tr>
             """
     }
 }
 
 // MARK: - Text
-
-/// A text as HTML.
-func escaped(_ text: String) -> String {
-    text.unicodeScalars.reduce(into: "") { escaped, scalar in
-        switch scalar {
-        case "&": escaped += "&amp;"
-        case "<": escaped += "&lt;"
-        case ">": escaped += "&gt;"
-        case "\"": escaped += "&quot;"
-        default: escaped.unicodeScalars.append(scalar)
-        }
-    }
-}
 
 /// A text as a value in an address.
 private func percentEncoded(_ text: String) -> String {

@@ -2,7 +2,7 @@ import CISAL
 import TestSupport
 import Testing
 
-@testable import Exporter
+@testable import Web
 
 @Suite("Compression")
 struct GzipTests {

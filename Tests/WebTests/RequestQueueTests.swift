@@ -3,7 +3,7 @@ import NIOEmbedded
 import NIOHTTP1
 import Testing
 
-@testable import Exporter
+@testable import Web
 
 @Suite("Requests of one connection")
 struct RequestQueueTests {

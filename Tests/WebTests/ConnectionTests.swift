@@ -6,7 +6,7 @@ import NIOPosix
 import TestSupport
 import Testing
 
-@testable import Exporter
+@testable import Web
 
 @Suite("Connections")
 struct ConnectionTests {

@@ -8,10 +8,10 @@ struct DaysChart {
         entries = report?.accounts.first?.entries ?? []
     }
 
-    var html: String {
+    var html: HTML {
         if entries.isEmpty { return "" }
         let scale = Scale(highest: Double(entries.map(\.totalBytes).max() ?? 0)) { sizeText(UInt64($0)) }
-        let bars = entries.enumerated().map { place, entry in
+        let bars = entries.enumerated().map { place, entry -> HTML in
             let received = Double(entry.receivedBytes) / scale.top * 100
             let transmitted = Double(entry.transmittedBytes) / scale.top * 100
             let text =
@@ -22,7 +22,7 @@ struct DaysChart {
                 + "<rect x=\"\(x)\" width=\"8\" y=\"\(decimalText(max(0, 100 - received - transmitted)))\" height=\"\(decimalText(transmitted))\" class=\"transmitted\"/></g>"
         }
         let width = entries.count * 10
-        let labels = entries.map { "<span>\(dayText($0.start))</span>" }.joined()
+        let labels = entries.map { "<span>\(dayText($0.start))</span>" as HTML }.joined()
         return """
             <section data-part="days"><h2>\(entries.count == 1 ? "Today" : "Last \(entries.count) days")</h2>\(chartKey)
             <div class="chart">\(scale.labels)<svg viewBox="0 0 \(width) 100" preserveAspectRatio="none" role="img" aria-label="Bytes by day; the table below has the figures">\(scale.rules(width))\(bars.joined())</svg>
@@ -37,8 +37,8 @@ struct DaysChart {
         return String(day.first == "0" ? day.dropFirst() : day)
     }
 
-    private var table: String {
-        let rows = entries.reversed().map { entry in
+    private var table: HTML {
+        let rows = entries.reversed().map { entry -> HTML in
             "<tr><td>\(dateText(entry.start))</td><td><data value=\"\(entry.receivedBytes)\">\(sizeText(entry.receivedBytes))</data></td>"
                 + "<td><data value=\"\(entry.transmittedBytes)\">\(sizeText(entry.transmittedBytes))</data></td>"
                 + "<td><data value=\"\(entry.totalBytes)\">\(sizeText(entry.totalBytes))</data></td></tr>"
@@ -61,7 +61,7 @@ struct HoursChart {
         asOf = report?.asOf ?? ""
     }
 
-    var html: String {
+    var html: HTML {
         if entries.count < 2 { return "" }
         func rates(_ bytes: (UsageReport.Entry) -> UInt64) -> [Double] {
             entries.map { $0.seconds > 0 ? Double(bytes($0)) / Double($0.seconds) : 0 }
@@ -73,7 +73,7 @@ struct HoursChart {
         let width = (entries.count - 1) * 10 + min(max(1, last), 10)
         // Seven labels: four hours lie between two of a whole day.
         let intervals = min(6, entries.count)
-        let labels = (0...intervals).map { number in
+        let labels = (0...intervals).map { number -> HTML in
             let place = number * entries.count / intervals
             let time = place < entries.count ? entries[place].start : asOf
             return "<span>\(minuteText(time).suffix(5))</span>"
@@ -89,7 +89,7 @@ struct HoursChart {
     }
 
     /// A step for each mean.
-    private func curve(_ rates: [Double], _ scale: Scale, _ width: Int, _ colour: String) -> String {
+    private func curve(_ rates: [Double], _ scale: Scale, _ width: Int, _ colour: String) -> HTML {
         let steps = rates.enumerated().map { place, rate in
             "V\(decimalText(100 - rate / scale.top * 100, decimals: 1))H\(min(place * 10 + 10, width))"
         }.joined()
@@ -99,7 +99,7 @@ struct HoursChart {
     }
 }
 
-private let chartKey =
+private let chartKey: HTML =
     "<p class=\"key\"><span class=\"received\">received</span><span class=\"transmitted\">transmitted</span></p>"
 
 /// A vertical axis from 0 to a round number.
@@ -123,8 +123,8 @@ private struct Scale {
         top = unit * Double(steps)
     }
 
-    var labels: String {
-        let labels = (0...steps).reversed().map { number in
+    var labels: HTML {
+        let labels = (0...steps).reversed().map { number -> HTML in
             // Round numbers need no decimals.
             let parts = text(top / Double(steps) * Double(number)).split(separator: " ", maxSplits: 1)
             return "<span>\(parts[0].hasSuffix(".00") ? parts[0].dropLast(3) : parts[0]) \(parts[1])</span>"
@@ -132,8 +132,8 @@ private struct Scale {
         return "<div class=\"y\" aria-hidden=\"true\">\(labels.joined())</div>"
     }
 
-    func rules(_ width: Int) -> String {
-        (0...steps).map { number in
+    func rules(_ width: Int) -> HTML {
+        (0...steps).map { number -> HTML in
             let y = decimalText(100 - 100 / Double(steps) * Double(number))
             return "<line class=\"rule\" x1=\"0\" x2=\"\(width)\" y1=\"\(y)\" y2=\"\(y)\"/>"
         }.joined()

@@ -6,7 +6,7 @@ import NIOCore
 ///
 /// NIO alone would let a client hold a connection for ever with half a request, and spins when there are no descriptors
 /// left. Used on the server's event loop only.
-final class ConnectionRegistry {
+package final class ConnectionRegistry {
     /// How long a client may take, by what it is expected to do.
     struct Deadlines {
         /// From the first byte of a request to its end.
@@ -70,6 +70,8 @@ final class ConnectionRegistry {
         self.deadlines = deadlines
         self.acknowledgedBytes = acknowledgedBytes
     }
+
+    package convenience init(maximumCount: Int) { self.init(maximumCount: maximumCount, deadlines: Deadlines()) }
 
     /// By TCP (`tcpi_bytes_acked` of linux/tcp.h); 0 for other sockets.
     static func acknowledgedBytes(_ channel: any Channel) -> UInt64 {

@@ -180,8 +180,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         let nonce =
             String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
-        let page = context.eventLoop.makeFutureWithTask { [api = server.api, path = server.router.telemetryPath] in
-            Page(await PageContent(of: device, api, telemetryPath: path), nonce: nonce).html
+        let page = context.eventLoop.makeFutureWithTask {
+            [questions = server.api.questions, path = server.router.telemetryPath] in
+            Page(await PageContent(of: device, questions, telemetryPath: path), nonce: nonce).html.markup
         }
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         page.whenSuccess { page in
@@ -274,21 +275,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         server.addHeaders(to: &head.headers)
         let channel = context.channel
         let isHead = request.method == .HEAD
-        let done = context.eventLoop.makeFutureWithTask { [ledger = server.api.ledger, head] () -> API.Answer? in
-            let export: Export<LiveLedger>
-            do {
-                export = try await Export(query, of: ledger)
-            } catch {
-                return .problem(error)
-            }
-            try await channel.writeAndFlush(HTTPServerResponsePart.head(head))
-            if !isHead {
-                try await export.write { bytes, _ in
-                    try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))))
-                }
-            }
-            try await channel.writeAndFlush(HTTPServerResponsePart.end(nil))
-            return nil
+        let done = context.eventLoop.makeFutureWithTask { [questions = server.api.questions, head] in
+            try await questions.export(query, behind: head, hasBody: !isHead, to: channel)
         }
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         done.whenComplete { result in
@@ -352,5 +340,30 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             handler.answerSent(context)
         }
         return sent
+    }
+}
+
+extension Questions {
+    /// Writes an export out, a piece when the previous one has been taken.
+    ///
+    /// - Returns: Why it didn't begin; `nil` when it is written.
+    /// - Throws: What broke it off.
+    fileprivate func export(
+        _ query: ExportQuery, behind head: HTTPResponseHead, hasBody: Bool, to channel: any Channel
+    ) async throws -> API.Answer? {
+        let export: Export<Self>
+        do {
+            export = try await Export(query, of: self)
+        } catch {
+            return .problem(error)
+        }
+        try await channel.writeAndFlush(HTTPServerResponsePart.head(head))
+        if hasBody {
+            try await export.write { bytes, _ in
+                try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))))
+            }
+        }
+        try await channel.writeAndFlush(HTTPServerResponsePart.end(nil))
+        return nil
     }
 }

@@ -2,7 +2,7 @@ import NIOCore
 import TestSupport
 import Testing
 
-@testable import Exporter
+@testable import Web
 
 @Suite("Fair queue")
 struct FairQueueTests {

@@ -19,16 +19,18 @@ struct PageContent: Sendable {
     /// What is wrong, for people.
     var problems: [String] = []
     var telemetryPath: String
+    var version = ""
 
     /// - Parameter device: The device that the page is about; `nil` for the uplink.
-    init(of device: String?, _ api: API, telemetryPath: String) async {
+    init(of device: String?, _ questions: any Questions, telemetryPath: String) async {
         self.telemetryPath = telemetryPath
         var name = utsname()
         uname(&name)
         host = withUnsafeBytes(of: &name.nodename) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        live = await api.meter.liveReport()
-        plans = await api.meter.plansReport()
-        let status = await api.meter.statusReport()
+        live = await questions.live()
+        plans = await questions.plans()
+        let status = await questions.status()
+        version = status.version
         if !status.ledger.up {
             problems.append("The ledger can't be written now; what is metered waits in memory. See the log.")
         }
@@ -37,8 +39,8 @@ struct PageContent: Sendable {
             problems.append("The configuration has errors; the previous one stays in use. See netusage config check.")
         }
         // All sums are of one moment, so they agree. Accounts that are there, or have bytes this month, are in memory.
-        let basis = await api.ledger.basis()
-        let history = await api.meter.ledgerNow().history()
+        let basis = await questions.basis()
+        let history = await questions.openPeriods()
         func sums(_ period: UsageQuery.Period) throws(UsageError) -> UsageReport {
             try UsageReport(UsageQuery(period), of: history, basis)
         }
@@ -62,7 +64,7 @@ struct PageContent: Sendable {
         func report(_ query: UsageQuery) async throws -> UsageReport? {
             var query = query
             query.devices = [watched.name]
-            var report = try await api.ledger.usage(query)
+            var report = try await questions.usage(query)
             report.accounts.removeAll { $0.name != watched.name || $0.kind != watched.kind }
             return report
         }

@@ -2,7 +2,7 @@ import NIOCore
 import Testing
 
 @testable import Configuration
-@testable import Exporter
+@testable import Web
 
 @Suite("Token bucket")
 struct TokenBucketTests {

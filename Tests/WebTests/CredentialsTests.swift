@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Exporter
+@testable import Web
 
 @Suite("Credentials")
 struct CredentialsTests {

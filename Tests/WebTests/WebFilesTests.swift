@@ -1,8 +1,8 @@
 import Glibc
 import Testing
 
-@testable import Exporter
 @testable import Machine
+@testable import Web
 
 /// Real files, as their stamps come from the kernel.
 @Suite("Web files")

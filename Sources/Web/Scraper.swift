@@ -5,7 +5,10 @@ import NIOCore
 ///
 /// Scrapes that arrive in one turn of the loop share a reading: it is taken after all of them have arrived, so none of
 /// them gets anything older than its request.
-final class Scraper {
+package final class Scraper {
+    /// Renders a reading into a body that has begun.
+    package typealias Rendering = (inout ExpositionWriter) -> Void
+
     /// What a scrape wants.
     struct Variant: Hashable {
         var format: ExpositionFormat
@@ -13,19 +16,15 @@ final class Scraper {
     }
 
     private let loop: any EventLoop
-    private let meter: Meter
-    private let catalogue: Catalogue
-    private let showsCreated: Bool
+    private let read: () -> Rendering
     private var writer = ExpositionWriter()
     private let gzip = Gzip()
     private var waiting: [(variant: Variant, answer: (ByteBuffer) -> Void)] = []
 
-    /// - Parameter showsCreated: Whether OpenMetrics bodies show when counters began.
-    init(on loop: any EventLoop, meter: Meter, catalogue: Catalogue, showsCreated: Bool) {
+    /// - Parameter read: Takes a reading. Called on the loop.
+    package init(on loop: any EventLoop, read: @escaping () -> Rendering) {
         self.loop = loop
-        self.meter = meter
-        self.catalogue = catalogue
-        self.showsCreated = showsCreated
+        self.read = read
     }
 
     /// Calls `answer` with a body at the end of this turn of the loop.
@@ -39,11 +38,11 @@ final class Scraper {
     private func answerAll() {
         let requests = waiting
         waiting.removeAll(keepingCapacity: true)
-        let snapshot = meter.assumeIsolated { $0.scrape() }
+        let render = read()
         var bodies: [Variant: ByteBuffer] = [:]
         for format in ExpositionFormat.allCases where requests.contains(where: { $0.variant.format == format }) {
             writer.begin(format)
-            catalogue.render(snapshot, showsCreated: showsCreated, into: &writer)
+            render(&writer)
             for isCompressed in [false, true] {
                 let variant = Variant(format: format, isCompressed: isCompressed)
                 if requests.contains(where: { $0.variant == variant }) {

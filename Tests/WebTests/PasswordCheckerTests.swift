@@ -1,7 +1,7 @@
 import Testing
 
 @testable import Configuration
-@testable import Exporter
+@testable import Web
 
 @Suite("Password checker")
 struct PasswordCheckerTests {

@@ -8,7 +8,7 @@ import NIOPosix
 import NIOSSL
 
 /// The HTTP server on its event loop. Everything in it is used on that loop only.
-final class HTTPServer {
+package final class HTTPServer {
     let router: HTTPRouter
     let scraper: Scraper
     let api: API
@@ -25,7 +25,7 @@ final class HTTPServer {
     private var listeners: [any Channel] = []
 
     /// - Parameter requestReload: Reads the configuration again; returns what is wrong, or `nil`.
-    init(
+    package init(
         on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, api: API, registry: ConnectionRegistry,
         maximumRequests: Int, security: WebSecurity, logger: Logger,
         requestReload: @escaping @Sendable () async -> String?
@@ -46,7 +46,7 @@ final class HTTPServer {
     }
 
     /// Where to listen.
-    enum Endpoint: Sendable {
+    package enum Endpoint: Sendable {
         case address(ListenAddress)
         /// A listening socket from the service manager.
         case descriptor(CInt)
@@ -120,7 +120,8 @@ final class HTTPServer {
     ///
     /// - Returns: The address that it listens at.
     /// - Throws: `ListenError`.
-    static func listen(_ server: NIOLoopBound<HTTPServer>, at endpoint: Endpoint, on loop: any EventLoop) async throws
+    package static func listen(_ server: NIOLoopBound<HTTPServer>, at endpoint: Endpoint, on loop: any EventLoop)
+        async throws
         -> String
     {
         let bootstrap = ServerBootstrap(group: loop)
@@ -201,7 +202,7 @@ final class HTTPServer {
     }
 
     /// Closes the connections whose clients take too long, every second.
-    func startSweeping() {
+    package func startSweeping() {
         let server = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
             server.value.registry.closeOverdue()
@@ -227,7 +228,7 @@ final class HTTPServer {
     }
 
     /// Stops listening and closes every connection.
-    func close() {
+    package func close() {
         for listener in listeners { listener.close(promise: nil) }
         listeners = []
         registry.closeAll()

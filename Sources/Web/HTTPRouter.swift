@@ -16,11 +16,17 @@ enum HTTPAnswer {
 }
 
 /// Decides how a request is answered.
-struct HTTPRouter: Sendable {
+package struct HTTPRouter: Sendable {
     var telemetryPath: String
     var isLifecycleEnabled: Bool
     /// The host of `--web.external-url`.
     var externalHost: String?
+
+    package init(telemetryPath: String, isLifecycleEnabled: Bool, externalHost: String? = nil) {
+        self.telemetryPath = telemetryPath
+        self.isLifecycleEnabled = isLifecycleEnabled
+        self.externalHost = externalHost
+    }
 
     /// Request lines longer than this get a 414.
     static let maximumURIBytes = 4096
