@@ -17,9 +17,9 @@ struct DatabaseImage: ~Copyable {
     init(path: String, maximumBytes: Int = 1 << 40) throws(StoreError) {
         for _ in 0..<Self.attempts {
             if max(Self.fileSize(path), Self.fileSize(path + "-wal")) > maximumBytes {
-                throw StoreError(.unavailable, path: path, "it is larger than \(maximumBytes >> 20) MiB")
+                throw Self.tooLarge(path, maximumBytes)
             }
-            if let image = try Self.state(of: path) {
+            if let image = try Self.state(of: path, maximumBytes) {
                 self = image
                 return
             }
@@ -33,13 +33,17 @@ struct DatabaseImage: ~Copyable {
 
     private init() {}
 
+    private static func tooLarge(_ path: String, _ maximumBytes: Int) -> StoreError {
+        StoreError(.unavailable, path: path, "it is larger than \(maximumBytes >> 20) MiB")
+    }
+
     /// Opens the image. Changes are written to no file.
     ///
     /// - Throws: `SQLiteError` when SQLite can't use it.
     consuming func connect() throws(SQLiteError) -> Connection { try Connection(memory: memory) }
 
     /// - Returns: `nil` when the files were written meanwhile.
-    private static func state(of path: String) throws(StoreError) -> DatabaseImage? {
+    private static func state(of path: String, _ maximumBytes: Int) throws(StoreError) -> DatabaseImage? {
         // A transaction is under way or was interrupted: the file may hold changes that aren't committed.
         if fileSize(path + "-journal") > 0 { return nil }
         let before = try log(of: path, limit: WriteAheadLog.headerBytes)
@@ -49,7 +53,11 @@ struct DatabaseImage: ~Copyable {
         let after = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
         // If the log was started again meanwhile, its old pages may have been copied into the file while we read it.
         if Array(log.prefix(WriteAheadLog.headerBytes)) != before || after != before { return nil }
-        if let pages = WriteAheadLog(log)?.pages { try image.take(pages, from: log, of: path) }
+        if let pages = WriteAheadLog(log)?.pages {
+            // The log says how large the database is.
+            if Int(pages.count) * pages.pageBytes > maximumBytes { throw tooLarge(path, maximumBytes) }
+            try image.take(pages, from: log, of: path)
+        }
         // "Legacy" instead of "WAL": an image has no log.
         if image.memory.size > 19 {
             image.memory.bytes[18] = 1

@@ -74,8 +74,11 @@ package enum LedgerPlace {
         while true {
             let count = read(from, &chunk, chunk.count)
             if count == 0 { break }
-            guard count > 0, write(to, chunk, count) == count else {
-                let error = failure(copy)
+            let written = count > 0 ? write(to, chunk, count) : -1
+            guard written == count else {
+                // A disk that takes a part of it is full (write(2)).
+                if written >= 0 { errno = ENOSPC }
+                let error = failure(count < 0 ? log : copy)
                 unlink(copy)
                 throw error
             }

@@ -12,7 +12,8 @@ package enum SystemClock {
     package static func nanoseconds() -> (wall: Int64, sinceBoot: Int64) {
         var wall = timespec()
         clock_gettime(CLOCK_REALTIME, &wall)
-        let (nanoseconds, overflow) = Int64(wall.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
-        return (overflow ? .max : nanoseconds + Int64(wall.tv_nsec), netusage_boot_nanoseconds())
+        let (seconds, isFar) = Int64(wall.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
+        let (nanoseconds, isLast) = seconds.addingReportingOverflow(Int64(wall.tv_nsec))
+        return (isFar || isLast ? .max : nanoseconds, netusage_boot_nanoseconds())
     }
 }

@@ -38,6 +38,21 @@ struct DatabaseImageTests {
         #expect(try sum() == 70)
     }
 
+    /// File and log may each be small enough, and the database that both make too large.
+    @Test func aDatabaseThatItsLogMakesTooLargeIsntRead() throws {
+        let path = directory.path + "/foreign.db"
+        let database = try Connection(path: path)
+        try database.execute("PRAGMA journal_mode = WAL")
+        try database.execute("PRAGMA wal_autocheckpoint = 0")
+        try database.run("CREATE TABLE filler (bytes BLOB)")
+        try database.run("INSERT INTO filler VALUES (zeroblob(400000))")
+        try database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try database.run("INSERT INTO filler VALUES (zeroblob(400000))")
+        #expect(throws: StoreError.self) { _ = try DatabaseImage(path: path, maximumBytes: 600_000) }
+        let image = try DatabaseImage(path: path, maximumBytes: 1_000_000).connect()
+        #expect(try image.value("SELECT count(*) FROM filler") == 2)
+    }
+
     @Test func readingLeavesNothingAndNeedsNoWriting() throws {
         try book(1)
         let before = try directory.names.map { ($0, try directory.bytes(of: $0)) }

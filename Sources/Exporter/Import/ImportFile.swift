@@ -318,6 +318,7 @@ package enum ImportFile {
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         while bytes.count <= maximumBytes {
             let count = read(descriptor, &chunk, chunk.count)
+            if count < 0, errno == EINTR { continue }
             if count < 0 { throw unreadable() }
             bytes += chunk[..<count]
             if count == 0 || isEnough(bytes) { return bytes }
