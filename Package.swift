@@ -123,6 +123,7 @@ let package = Package(
                 "TestSupport",
             ],
             resources: [.copy("Fixtures")]),
+        tests("netusageTests", ["netusage", "Reports", "Accounting", "CivilTime", "TestSupport"]),
         tests("ReportsTests", ["Reports", "Accounting", "CivilTime", "TestSupport"]),
         tests("MachineTests", ["Machine"]),
         tests("SQLiteTests", ["SQLite"]),

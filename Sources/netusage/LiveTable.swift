@@ -54,9 +54,12 @@ struct LiveTable {
             ? terminal.coloured("online", .green) + (device.map { " by \($0)" } ?? "")
             : terminal.coloured("offline", .red)
         let plain = report.online ? "online" + (device.map { " by \($0)" } ?? "") : "offline"
-        let time = report.asOf.split(separator: "T").joined(separator: " ").prefix(19)
-        let gap = terminal.columns - 8 - 2 - width(plain) - time.count
-        return terminal.bold("netusage") + "  " + state + String(repeating: " ", count: max(2, gap)) + time
+        var time = report.asOf.split(separator: "T").joined(separator: " ").prefix(19)
+        let room = terminal.columns - 8 - 2 - width(plain)
+        if room < time.count + 2 { time = time.suffix(8) }  // Without the date.
+        if room < time.count + 2 { time = "" }
+        let gap = String(repeating: " ", count: max(0, room - time.count))
+        return terminal.bold("netusage") + "  " + state + (time.isEmpty ? "" : gap + time)
     }
 
     private func block(_ account: LiveReport.Account, _ terminal: Terminal) -> [String] {

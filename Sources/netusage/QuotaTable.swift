@@ -154,7 +154,7 @@ struct QuotaTable {
             + quota.use.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minuteText($0.at))" }
     }
 
-    /// In two columns if there is room for them. An entry that is too long for its column has a line of its own.
+    /// In two columns if there is room for them. An entry that is too long for its column has a line of its own, or two.
     private func columns(_ entries: [(label: String, value: String)]) -> [String] {
         let perLine = terminal.columns >= 72 ? 2 : 1
         let length = (terminal.columns - 2) / perLine
@@ -162,6 +162,11 @@ struct QuotaTable {
         var left: String?
         for entry in entries {
             let text = padded(entry.label, to: 15) + entry.value
+            if width(text) + 2 > terminal.columns {
+                lines += [left, entry.label, "  " + entry.value].compactMap { $0 }
+                left = nil
+                continue
+            }
             if let open = left, width(open) < length, width(text) <= length {
                 lines.append(padded(open, to: length) + text)
                 left = nil
