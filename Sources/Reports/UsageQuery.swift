@@ -82,7 +82,9 @@ package struct UsageQuery: Codable, Sendable {
         if let periodStart { start = max(start ?? periodStart, periodStart) }
         start = start.map { max($0, Self.firstMoment) }
         let limit = end.map { max($0, Self.firstMoment) } ?? open
-        if refusesNoTime, let start, start >= end ?? open { throw .isEmpty(since: since ?? calendar.rfc3339(start), until: until) }
+        if refusesNoTime, let start, start >= end ?? open {
+            throw .isEmpty(since: since ?? calendar.rfc3339(start), until: until)
+        }
         if let last, grain != .total {
             var first = slots.start(ofSlotAt: limit.adding(seconds: -1))
             for _ in 1..<last where first > Self.firstMoment {

@@ -62,7 +62,13 @@ struct QuotaLog: Sendable {
     ) -> [QuotaEvent] {
         let log = cycles[key(of: span)]
         func event(_ kind: QuotaEvent.Kind, _ share: Share) -> QuotaEvent {
-            let isFirst = kind == .warning || kind == .breach && log?.wasEverBreached != true
+            // The program of the quota runs for the first of its kind in a cycle.
+            let isFirst =
+                switch kind {
+                case .warning: true
+                case .breach: log?.wasEverBreached != true
+                case .lift: false
+                }
             return QuotaEvent(
                 quota: quota.name, cycle: span, kind: kind, share: share, at: now, usedBytes: used, limitBytes: limit,
                 isNews: true, isFirst: isFirst, awaitsProgram: isFirst && !quota.run.isEmpty)

@@ -3,7 +3,8 @@ import Exposition
 import Netlink
 import Reports
 
-/// The labels of everything that is shown, rendered once and kept until a device, a link or the uplink changes.
+/// The labels of everything that is shown, and what is known of the links. They are kept until a device, a link or the
+/// uplink changes, so a value that changes otherwise belongs elsewhere: see ``DeviceSnapshot``.
 struct Series {
     /// How many gone devices are shown by themselves.
     static let maximumGone = 50

@@ -37,6 +37,8 @@ enum StoreOutcome: Sendable {
     case begunAnew
     /// The file belongs to something else, or to a later version: there is no ledger.
     case notOurs
+    /// The store can't be used: it counts as down, and all who wait are refused. Work that may fail by itself, as for
+    /// lack of space, needs an outcome of its own.
     case failed(StoreFailure)
 }
 
