@@ -50,7 +50,7 @@ demo: build ## Run netusage, Prometheus and Alertmanager on the loopback address
 test: build test-units test-program ## Run all tests.
 
 .PHONY: quick
-quick: packages ## Run the tests that need neither root nor a ledger file: less than a minute after a build.
+quick: packages ## Run the quick tests, which need no root: less than a minute after a build.
 	swift test --skip '^LedgerStoreTests\.' --skip KernelNetworkTests --skip ZoneDatabaseTests
 
 # All tests check for memory errors. Tests of code with threads run again, to check for data races. XCTest itself leaks a few bytes, so

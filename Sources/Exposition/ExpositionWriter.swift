@@ -11,7 +11,7 @@ package struct ExpositionWriter: ~Copyable {
     private let name = UnsafeMutableRawBufferPointer.allocate(byteCount: MetricFamily.maximumNameBytes, alignment: 16)
     private var nameCount = 0
     /// Whether the open family has no series yet.
-    private var isHeaderPending = false
+    private var isHeaderPending = true
     /// When the counters of the open family began, in seconds since 1970, if that is shown.
     private var created: Double?
     /// When the samples that follow were so, in seconds since 1970; `nil` for now, as in scrapes.
@@ -19,6 +19,7 @@ package struct ExpositionWriter: ~Copyable {
 
     package init() {
         storage = .allocate(byteCount: 16 * 1024, alignment: 16)
+        name.initializeMemory(as: UInt8.self, repeating: 0)
     }
 
     deinit {

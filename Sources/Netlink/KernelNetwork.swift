@@ -177,7 +177,7 @@ package final class KernelNetwork {
 
     /// An event of the network.
     package enum Event: Sendable {
-        /// A link is new, or something about it changed. Its counters are no reading.
+        /// A link is new, or something about it changed. Its counters are those of that moment.
         case linkChanged(Link)
         /// A link is gone; its counters are its last.
         case linkRemoved(Link)

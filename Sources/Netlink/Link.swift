@@ -22,7 +22,7 @@ package struct Link: Hashable, Sendable {
     package var carrier: UInt32?
     /// `IFLA_PERM_ADDRESS` or `IFLA_ADDRESS`: arbitrary bytes, six for Ethernet. Some devices have none.
     package var hardwareAddress: [UInt8]
-    /// The counters in the message; only in `RTM_DELLINK` they are a reading.
+    /// The counters in the message.
     package var counters: LinkCounters?
     /// Whether the link left for another network namespace; in `RTM_DELLINK` only.
     package var movedAway: Bool

@@ -93,6 +93,11 @@ package struct QuotaReport: Sendable {
         outlook = Outlook()
     }
 
+    /// Leaves out what changes with time alone.
+    package mutating func forgetTime() {
+        (cycle.secondsLeft, cycle.secondsAhead, outlook.safePerDayBytes) = (0, 0, nil)
+    }
+
     init(_ state: QuotaState, calendar: LocalCalendar, at now: Timestamp) {
         let quota = state.quota
         plan = Plan(name: quota.name, count: quota.count.texts, direction: quota.direction.rawValue)

@@ -206,7 +206,9 @@ package struct API: Sendable {
         case .quotas:
             var report = await questions.plans()
             let body = json(report)
+            // What changes with time alone is no news.
             report.meteredUntil = nil
+            for place in report.quotas.indices { report.quotas[place].forgetTime() }
             return Answer(body: body, tag: Self.tag(report))
         case .usage(let query):
             do {

@@ -249,12 +249,12 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             send(.problem(.serviceUnavailable, "Too many watch at once, try again later."), request, context)
             return
         }
-        var head = HTTPResponseHead(version: request.version, status: .ok)
-        head.headers = [
-            "Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
-            "Cross-Origin-Resource-Policy": "same-origin", "X-Accel-Buffering": "no", "Connection": "close",
-        ]
-        server.addHeaders(to: &head.headers)
+        let head = answerHead(
+            .ok, to: request,
+            [
+                "Content-Type": "text/event-stream", "Cache-Control": "no-store",
+                "Cross-Origin-Resource-Policy": "same-origin", "X-Accel-Buffering": "no", "Connection": "close",
+            ])
         context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
         server.liveFeed.add(context.channel)
     }
@@ -266,13 +266,13 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         server.registry.enter(.streaming, context.channel)
-        var head = HTTPResponseHead(version: request.version, status: .ok)
-        head.headers = [
-            "Content-Type": query.format.contentType, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
-            "Content-Disposition": "attachment; filename=\"netusage.\(query.format.rawValue)\"",
-            "Cross-Origin-Resource-Policy": "same-origin", "Connection": "close",
-        ]
-        server.addHeaders(to: &head.headers)
+        let head = answerHead(
+            .ok, to: request,
+            [
+                "Content-Type": query.format.contentType, "Cache-Control": "no-store",
+                "Content-Disposition": "attachment; filename=\"netusage.\(query.format.rawValue)\"",
+                "Cross-Origin-Resource-Policy": "same-origin", "Connection": "close",
+            ])
         let channel = context.channel
         let isHead = request.method == .HEAD
         let done = context.eventLoop.makeFutureWithTask { [questions = server.api.questions, head] in
@@ -300,7 +300,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func sendNotModified(
         _ request: HTTPRequestHead, _ context: ChannelHandlerContext, _ headers: HTTPHeaders
     ) -> EventLoopFuture<Void> {
-        send(HTTPResponseHead(version: request.version, status: .notModified, headers: headers), nil, request, context)
+        send(answerHead(.notModified, to: request, headers), nil, request, context)
     }
 
     @discardableResult
@@ -308,10 +308,20 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         _ status: HTTPResponseStatus, _ contentType: String, _ body: ByteBuffer, _ request: HTTPRequestHead,
         _ context: ChannelHandlerContext, _ extra: HTTPHeaders = [:]
     ) -> EventLoopFuture<Void> {
-        var head = HTTPResponseHead(version: request.version, status: status, headers: extra)
-        head.headers.add(name: "Content-Type", value: contentType)
-        head.headers.add(name: "Content-Length", value: String(body.readableBytes))
-        return send(head, body, request, context)
+        var headers = extra
+        headers.add(name: "Content-Type", value: contentType)
+        headers.add(name: "Content-Length", value: String(body.readableBytes))
+        return send(answerHead(status, to: request, headers), body, request, context)
+    }
+
+    /// The head of every answer, with the headers that all have.
+    private func answerHead(
+        _ status: HTTPResponseStatus, to request: HTTPRequestHead, _ headers: HTTPHeaders
+    ) -> HTTPResponseHead {
+        var head = HTTPResponseHead(version: request.version, status: status, headers: headers)
+        head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
+        server.addHeaders(to: &head.headers)
+        return head
     }
 
     @discardableResult
@@ -322,8 +332,6 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             server.registry.enter(.streaming, context.channel)
         }
         var head = answer
-        head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
-        server.addHeaders(to: &head.headers)
         let keepsAlive = request.isKeepAlive
         if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
         if keepsAlive, request.version == .http1_0 { head.headers.add(name: "Connection", value: "keep-alive") }

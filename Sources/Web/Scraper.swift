@@ -57,16 +57,16 @@ package final class Scraper {
 
     /// The writer's bytes. Two devices give a few kilobytes, a thousand give two megabytes.
     private func body(isCompressed: Bool) -> ByteBuffer {
-        writer.withBytes { bytes in isCompressed ? compressed(bytes) : ByteBuffer(bytes: bytes) }
+        writer.withBytes { bytes in isCompressed ? compressed(bytes, .lines) : ByteBuffer(bytes: bytes) }
     }
 
     /// A body that isn't of metrics.
-    func compressed(_ body: ByteBuffer) -> ByteBuffer { body.withUnsafeReadableBytes { compressed($0) } }
+    func compressed(_ body: ByteBuffer) -> ByteBuffer { body.withUnsafeReadableBytes { compressed($0, .whole) } }
 
-    private func compressed(_ bytes: UnsafeRawBufferPointer) -> ByteBuffer {
+    private func compressed(_ bytes: UnsafeRawBufferPointer, _ window: Gzip.Window) -> ByteBuffer {
         var buffer = ByteBufferAllocator().buffer(capacity: gzip.bound(bytes.count))
         buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: gzip.bound(bytes.count)) {
-            gzip.compress(bytes, into: $0)
+            gzip.compress(bytes, into: $0, window: window)
         }
         return buffer
     }

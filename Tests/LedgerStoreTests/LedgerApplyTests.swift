@@ -163,6 +163,23 @@ struct LedgerApplyTests {
         }
     }
 
+    /// The table checks the kinds. One that it doesn't know would keep everything from being stored.
+    @Test func everyKindOfEventIsStored() throws {
+        let start = Timestamp(secondsSinceEpoch: testStart)
+        var commit = Commit.make(1, accounts: [])
+        commit.bookings.events = QuotaEvent.Kind.allCases.map {
+            QuotaEvent(
+                quota: "q", cycle: start..<start.adding(seconds: 86_400), kind: $0, share: .whole, at: start,
+                usedBytes: 1000, limitBytes: 1000)
+        }
+        try file.apply(commit)
+        let quota = Quota(
+            name: "q", count: .uplink, direction: .total, limitBytes: 1000, cycle: Cycle(CycleRule(.day)))
+        let book = try file.planBook(
+            Plans(quotas: [quota], rateLimits: [], committedRates: []), calendars: [.local: .utc], at: start)
+        #expect(Set(book.records.events.map(\.kind)) == Set(QuotaEvent.Kind.allCases))
+    }
+
     @Test func accountsMaySwapTheirNamesInOneCommit() throws {
         var first = Commit.make(1, accounts: [.make(1, "eth0"), .make(2, "eth1"), .make(3, "eth2")])
         for account: UInt64 in 1...3 { first.book(Int64(account), account, 0, at: testStart, .utc) }

@@ -1,6 +1,7 @@
 import Exposition
 import Foundation
 import NIOHTTP1
+import Reports
 import Testing
 
 @testable import Web
@@ -17,7 +18,8 @@ struct APITests {
         return router.answer(to: head, isLoopback: true)
     }
 
-    private static func json(_ uri: String, _ questions: FakeQuestions = FakeQuestions()) async throws -> [String: Any]
+    private static func answer(_ uri: String, _ questions: FakeQuestions = FakeQuestions()) async throws -> [String:
+        Any]
     {
         guard case .api(let request) = route(uri) else { throw Unexpected() }
         let answer = await API(questions).answer(to: request)
@@ -27,13 +29,13 @@ struct APITests {
     private struct Unexpected: Error {}
 
     @Test func eachAddressAnswersItsQuestion() async throws {
-        let status = try await Self.json("/api/v1/status")
+        let status = try await Self.answer("/api/v1/status")
         #expect(status["version"] as? String == "1.2.3" && status["uplink_device"] as? String == "eth0")
-        let live = try await Self.json("/api/v1/live")
+        let live = try await Self.answer("/api/v1/live")
         #expect((live["accounts"] as? [[String: Any]])?.map { $0["name"] as? String } == ["uplink", "eth0"])
-        let quotas = try await Self.json("/api/v1/quotas")
+        let quotas = try await Self.answer("/api/v1/quotas")
         #expect((quotas["quotas"] as? [[String: Any]])?.first?["limit_bytes"] as? Int == 1000)
-        let usage = try await Self.json("/api/v1/usage?device=eth0")
+        let usage = try await Self.answer("/api/v1/usage?device=eth0")
         let account = (usage["accounts"] as? [[String: Any]])?.first
         #expect(account?["total_bytes"] as? Int == 11 && account?["name"] as? String == "eth0")
         guard case .api(.export(let query)) = Self.route("/api/v1/export?format=json&device=eth0") else {
@@ -44,7 +46,7 @@ struct APITests {
 
     /// Everything in a quota's answer is on one level, whatever parts it has inside.
     @Test func aQuotaIsOneObject() async throws {
-        let quotas = try await Self.json("/api/v1/quotas")
+        let quotas = try await Self.answer("/api/v1/quotas")
         let quota = try #require((quotas["quotas"] as? [[String: Any]])?.first)
         let keys = [
             "name", "count", "direction", "cycle", "cycle_start", "cycle_end", "cycle_seconds_left",
@@ -52,6 +54,12 @@ struct APITests {
             "measured_bytes", "breached", "breaches", "condition", "thresholds", "adjustments",
         ]
         for key in keys { #expect(quota[key] != nil, "\(key) is missing") }
+        let report = FakeQuestions().plans().quotas[0]
+        let parts: [any Encodable] = [report.plan, report.cycle, report.use, report.breach, report.outlook]
+        let count = try parts.reduce(0) { sum, part in
+            try sum + #require(JSONSerialization.jsonObject(with: Data(json(part))) as? [String: Any]).count
+        }
+        #expect(quota.count == count, "two parts have the same key")
     }
 
     @Test(arguments: [
@@ -78,12 +86,14 @@ struct APITests {
     /// A client that has the answer about a span that is over needs it again only if that has changed.
     @Test func theTagChangesWithTheContentOnly() async throws {
         let span = "since=2026-11-21T10:00:00Z&until=2026-11-21T11:30:00Z"
-        guard case .api(let request) = Self.route("/api/v1/usage?\(span)") else { throw Unexpected() }
-        var tags: [String?] = []
-        for questions in [FakeQuestions(), FakeQuestions(later: 30), FakeQuestions(device: "wlan0")] {
-            tags.append(await API(questions).answer(to: request).tag)
+        for uri in ["/api/v1/usage?\(span)", "/api/v1/quotas"] {
+            guard case .api(let request) = Self.route(uri) else { throw Unexpected() }
+            var tags: [String?] = []
+            for questions in [FakeQuestions(), FakeQuestions(later: 30), FakeQuestions(device: "wlan0")] {
+                tags.append(await API(questions).answer(to: request).tag)
+            }
+            #expect(tags[0] != nil && tags[0] == tags[1] && tags[0] != tags[2], "\(uri)")
         }
-        #expect(tags[0] != nil && tags[0] == tags[1] && tags[0] != tags[2])
         guard case .api(let live) = Self.route("/api/v1/live") else { throw Unexpected() }
         #expect(await API(FakeQuestions()).answer(to: live).tag == nil)
     }

@@ -2,7 +2,7 @@ import CivilTime
 
 /// Something that happened to a quota, kept for good because bytes alone don't show it.
 package struct QuotaEvent: Hashable, Sendable {
-    package enum Kind: String, Hashable, Sendable {
+    package enum Kind: String, Hashable, Sendable, CaseIterable {
         /// A threshold was reached.
         case warning
         /// The limit was reached.

@@ -26,7 +26,8 @@ struct Uplink {
     /// The kernel was asked for the route, with or without success.
     mutating func asked(from start: BootTime, to end: BootTime) {
         readAt = end
-        took = end.elapsed(since: start)
+        // Time asleep in the midst is no work.
+        took = min(end.elapsed(since: start), Self.longestQuestion)
     }
 
     // MARK: - Time
@@ -38,6 +39,8 @@ struct Uplink {
 
     /// Two seconds, and what a timer may be late.
     private static let latest = Span(nanoseconds: 2_050_000_000)
+
+    private static let longestQuestion = Span(seconds: 1)
 
     /// A large router's list of routes takes long to read; that gets at most a twentieth of the time.
     private var pause: Span { max(Self.interval, took.times(20)) }

@@ -4,7 +4,7 @@ import LedgerStore
 
 /// The work that waits for the store: what comes next, and what the outcome of a piece of work means.
 ///
-/// Pure: times are passed in, and what others have to do is returned as events.
+/// Times are passed in, and what others have to do is returned as events. Only those who wait get their answers from here.
 struct StoreQueue {
     /// What an outcome means for others than the queue and the ledger.
     enum Event {
@@ -187,7 +187,7 @@ struct StoreQueue {
             !isOwner || ledger.needsHistory || ledger.isPlanBookOutdated || settings.differ(from: ledger)
         let othersWait = !orders.isEmpty || waitingImport != nil || needsHistory
         // On some machines links come and go all the time, so that a commit is always urgent. The others take turns with it.
-        // A ledger that is only read takes no commit.
+        // A ledger that could only be read is read again first.
         let isCommitFirst = isUrgent && isOwner && !(isOthersTurn && othersWait)
         // A commit that is under way bars everything but another try.
         let areOthersFree = !isFinal && !isCommitFirst && !ledger.hasCommitUnderWay
@@ -196,7 +196,7 @@ struct StoreQueue {
         guard isFinal || isUrgent || isDue || needsHistory || failedAt != nil else {
             return scans ? nextScan(ledger, at: now.timestamp).map { .scan($0) } : nil
         }
-        if needsHistory, areOthersFree, !ledger.needsCommitBeforeHistory {
+        if needsHistory, areOthersFree, !ledger.hasFolds, !(isOwner && ledger.needsCommitBeforeHistory) {
             isOthersTurn = false
             return .history(request)
         }

@@ -1,4 +1,5 @@
-/// Markup. Text that is put into it is escaped: only another piece of markup stays as it is.
+/// Markup, with attributes in double quotes. Text that is put into it is escaped: only another piece of markup stays as
+/// it is.
 struct HTML: ExpressibleByStringInterpolation, Sendable {
     let markup: String
 
@@ -10,7 +11,7 @@ struct HTML: ExpressibleByStringInterpolation, Sendable {
         markup = pieces.markup
     }
 
-    private init(markup: String) {
+    fileprivate init(markup: String) {
         self.markup = markup
     }
 
@@ -47,5 +48,5 @@ struct HTML: ExpressibleByStringInterpolation, Sendable {
 }
 
 extension Sequence<HTML> {
-    func joined(separator: String = "") -> HTML { HTML(stringLiteral: map(\.markup).joined(separator: separator)) }
+    func joined(separator: StaticString = "") -> HTML { HTML(markup: map(\.markup).joined(separator: "\(separator)")) }
 }

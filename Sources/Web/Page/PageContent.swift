@@ -38,7 +38,7 @@ struct PageContent: Sendable {
         if !status.configuration.lastReloadSuccessful {
             problems.append("The configuration has errors; the previous one stays in use. See netusage config check.")
         }
-        // All sums are of one moment, so they agree. Accounts that are there, or have bytes this month, are in memory.
+        // All sums are of one reading, so they agree. Accounts that are there, or have bytes this month, are in memory.
         let basis = await questions.basis()
         let history = await questions.openPeriods()
         func sums(_ period: UsageQuery.Period) throws(UsageError) -> UsageReport {

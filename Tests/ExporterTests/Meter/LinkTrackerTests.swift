@@ -185,6 +185,11 @@ struct UplinkTests {
         #expect(!uplink.isDue(at: Self.at(milliseconds: 11_499)) && uplink.isDue(at: Self.at(milliseconds: 11_500)))
     }
 
+    @Test func aQuestionThroughANightIsForgottenAfterTwentySeconds() {
+        let uplink = Self.asked(at: 1000, took: 8 * 3600 * 1000)
+        #expect(uplink.isDue(at: Self.at(milliseconds: 1000 + 8 * 3600 * 1000 + 20_000)))
+    }
+
     @Test func aReadingThatComesSoonEnoughAsksByItself() {
         let uplink = Self.asked(at: 1000)
         let soon = uplink.untilDue(at: Self.at(milliseconds: 1500), untilNextReading: Span(seconds: 1))

@@ -263,6 +263,29 @@ struct StoreQueueTests {
         #expect(desk.work() == [.commit])
     }
 
+    /// Its owner may have changed it meanwhile, so nothing is written before it is read again.
+    @Test func aLedgerThatIsOnlyReadTakesNoCommitBeforeItIsReadAgain() throws {
+        let quota = Quota(
+            name: "home", count: .uplink, direction: .total, limitBytes: 1_000_000, cycle: Cycle(CycleRule(.day)))
+        var desk = try Desk(plans: Plans(quotas: [quota], rateLimits: [], committedRates: []))
+        let moment = desk.now.timestamp.adding(seconds: 1830)
+        desk.records.adjustments = [
+            Adjustment(
+                id: 1, quota: "home", kind: .correction(usedBytes: 5), at: moment, enteredAt: moment.adding(seconds: 9))
+        ]
+        let failure = StoreFailure(error: StoreError(.unavailable, path: "ledger.db", "read-only"), isNews: true)
+        _ = desk.next()
+        desk.take(.looked(desk.seen, failure))
+        desk.pass(seconds: 3600)
+        for _ in 0..<3 {
+            #expect(desk.next().map { Kind($0) } == .history)
+            desk.take(.seenHistory(desk.seen, failure))
+            #expect(desk.next() == nil)
+            desk.pass(seconds: 5)
+        }
+        #expect(desk.work().prefix(2) == [.history, .commit])
+    }
+
     /// The clock was set back, and nothing was read around the moment that a correction is of. What the store has counts
     /// differently once it knows that, not before.
     @Test func aTimeWithoutReadingsThatChangesHowBytesCountIsCommittedBeforeTheHistoryIsRead() throws {
