@@ -103,12 +103,14 @@ extension Ledger {
         let now = lastReading.timestamp
         // A day's bytes are all in its first slot. At the day's start, that would count after the correction.
         if now == calendar.start(of: calendar.day(containing: now)) { return }
-        var told = planBook.emptied(unread: outbox.pending.unread, at: now)
+        var restored = planBook.emptied(unread: outbox.pending.unread, at: now)
         let keys = Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) })
         for (key, total) in outbox.pending.buckets {
-            if let account = keys[key.account] { told.book(total, at: key.bucket.start, for: told.counting(account)) }
+            if let account = keys[key.account] {
+                restored.book(total, at: key.bucket.start, for: restored.counting(account))
+            }
         }
-        let adjustments = planBook.adjustments(of: told, at: now)
+        let adjustments = planBook.adjustments(of: restored, at: now)
         if adjustments.isEmpty { return }
         outbox.pending.adjustments += adjustments
         cut(at: now)

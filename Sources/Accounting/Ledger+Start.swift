@@ -194,8 +194,8 @@ extension Ledger {
             metered.account = account(for: key)
             join(metered, as: device.index)
         case .same(let record):
-            let former = record.account.flatMap { id in accounts.firstIndex { $0.id == id } }
-            metered.account = former ?? account(for: key)
+            let known = record.account.flatMap { id in accounts.firstIndex { $0.id == id } }
+            metered.account = known ?? account(for: key)
             metered.last = record.counters
             join(metered, as: device.index)
             for direction in TrafficDirection.allCases {

@@ -151,7 +151,7 @@ extension Ledger {
         var moves: [(index: DeviceIndex, key: AccountKey)] = []
         for (index, device) in later.devices.metered.sorted(by: { $0.key < $1.key }) {
             let key = later.accounts[device.account].key
-            if let former = devices[index]?.account, accounts[former].key != key { moves.append((index, key)) }
+            if let previous = devices[index]?.account, accounts[previous].key != key { moves.append((index, key)) }
         }
         move(moves)
         for (index, device) in later.devices.metered.sorted(by: { $0.key < $1.key }) {

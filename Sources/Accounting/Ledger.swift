@@ -107,7 +107,7 @@ package struct Ledger: Sendable {
         var changed = false
         var moves: [(index: DeviceIndex, key: AccountKey)] = []
         for (index, name) in names.sorted(by: { $0.key < $1.key }) {
-            if let former = devices.excluded[index], former != name {
+            if let previous = devices.excluded[index], previous != name {
                 changed = true
                 devices.excluded[index] = nil
                 startMetering(Device(index: index, name: name))

@@ -101,7 +101,7 @@ struct ExportCommand: AsyncParsableCommand {
             try target?.finish()
         } catch let error as LedgerAccess.Failure {
             progress.clear()
-            throw error.told()
+            throw error.reported()
         } catch let error as OutputFile.Failure {
             progress.clear()
             StandardError.print(error.text)

@@ -96,7 +96,7 @@ private func importHistory(_ source: ImportSource, _ options: ImportCommand.Opti
         }
     } catch {
         progress.clear()
-        throw error.told()
+        throw error.reported()
     }
     progress.clear()
     try output(options.json ? jsonText(report) : text(report, source, options))

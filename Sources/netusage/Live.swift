@@ -31,7 +31,7 @@ struct Live: AsyncParsableCommand {
                 try await draw(source)
             }
         } catch let error as LedgerAccess.Failure {
-            throw error.told()
+            throw error.reported()
         }
     }
 

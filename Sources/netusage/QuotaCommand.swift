@@ -165,7 +165,7 @@ func orExit<Value>(_ body: () throws(LedgerAccess.Failure) -> Value) throws -> V
     do throws(LedgerAccess.Failure) {
         return try body()
     } catch {
-        throw error.told()
+        throw error.reported()
     }
 }
 
@@ -173,7 +173,7 @@ extension LedgerAccess.Failure {
     /// Prints the failure to standard error.
     ///
     /// - Returns: 78 (`EX_CONFIG` of sysexits.h) for an error of the configuration, otherwise 1.
-    func told() -> ExitCode {
+    func reported() -> ExitCode {
         StandardError.print("\(self)")
         if case .configuration = self { return ExitCode(78) }
         return ExitCode(1)

@@ -55,7 +55,7 @@ extension UsageCommand {
         do throws(LedgerAccess.Failure) {
             report = try await common.ledgerAccess.usage(wholeQuery)
         } catch {
-            throw error.told()
+            throw error.reported()
         }
         if options.json {
             try output(jsonText(report))

@@ -10,6 +10,7 @@ struct TidyTests {
             "FoundationEssentials at most: full Foundation weighs 40 to 60 MB"
         ),
         (#"\bfatalError\("#, "precondition for a programmer's error, an Error for everything else"),
+        (#"\b(let|var|func|in|\() ?\(?(told|former)\b"#, "the plain word, as stated or previous"),
         (#"HTML\(stringLiteral:"#, "an interpolation, which escapes"),
         (#"\btry!"#, "try"), (#"\bas!"#, "as?"), (#"@unchecked Sendable"#, "an actor or a value"),
         (#"\bTask\.detached\b"#, "a task group"), (#"\b(TODO|FIXME|XXX)\b"#, "doing it"),

@@ -239,10 +239,10 @@ struct CommittedRateBook: Sendable {
     /// The committed rate's figures at the last ``advance(to:computes:)``.
     var state: CommittedRateState {
         var figures = known?.figures ?? Figures()
-        if let told = closed.last(where: { $0.cycle == open }) {
+        if let stored = closed.last(where: { $0.cycle == open }) {
             // A one-time cycle that is over: its final figures count, not the samples that are left.
             figures = Figures(
-                samples: told.samples, missing: told.missing, percentile: told.percentileBytes, over: .max / 2)
+                samples: stored.samples, missing: stored.missing, percentile: stored.percentileBytes, over: .max / 2)
         }
         var total = Cycle(open, seriesCount: 1).sampleCount(before: open.upperBound)
         if committedRate.missing == .skip { total -= min(total, figures.missing) }

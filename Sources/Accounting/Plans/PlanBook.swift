@@ -179,12 +179,12 @@ package struct PlanBook: Sendable {
                     id: id, quota: book.quota.name, kind: kind, at: now, enteredAt: now,
                     cycleStart: book.current.lowerBound))
         }
-        for (known, told) in zip(quotas, other.quotas) where known.current.contains(now) {
+        for (known, restored) in zip(quotas, other.quotas) where known.current.contains(now) {
             let used = known.usedBytes(in: known.current)
-            if used != told.usedBytes(in: known.current) { add(.correction(usedBytes: used), to: known) }
+            if used != restored.usedBytes(in: known.current) { add(.correction(usedBytes: used), to: known) }
             let limit = known.limitBytes(in: known.current)
-            let limitTold = told.limitBytes(in: known.current)
-            if limit > limitTold { add(.topUp(bytes: limit - limitTold), to: known) }
+            let restoredLimit = restored.limitBytes(in: known.current)
+            if limit > restoredLimit { add(.topUp(bytes: limit - restoredLimit), to: known) }
         }
         return adjustments
     }

@@ -214,16 +214,16 @@ struct QuotaBook: Sendable {
     /// The use of a cycle: its last correction, plus how much the metered bytes have grown since. The greater direction
     /// is that of the whole cycle, so it may change.
     func usedBytes(in span: Range<Timestamp>) -> UInt64 {
-        guard let (told, metered) = correction(of: span) else { return measuredBytes(in: span) }
-        return saturatingSum(told, measuredBytes(in: span) - metered)
+        guard let (stated, metered) = correction(of: span) else { return measuredBytes(in: span) }
+        return saturatingSum(stated, measuredBytes(in: span) - metered)
     }
 
     /// The last correction of a cycle, and the bytes metered before it.
-    func correction(of span: Range<Timestamp>) -> (told: UInt64, metered: UInt64)? {
+    func correction(of span: Range<Timestamp>) -> (stated: UInt64, metered: UInt64)? {
         guard let correction = adjustments.last(where: { $0.isCorrection && span.contains($0.at) }),
-            case .correction(let told) = correction.kind
+            case .correction(let stated) = correction.kind
         else { return nil }
-        return (told, measuredBytes(in: span, before: correction.at))
+        return (stated, measuredBytes(in: span, before: correction.at))
     }
 
     /// The bytes metered in a cycle, whatever the provider counted.

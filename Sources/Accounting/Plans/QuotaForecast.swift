@@ -115,13 +115,13 @@ extension QuotaBook {
 
     /// The use that is expected at a moment of the open cycle.
     func projectedBytes(until end: Timestamp, from now: Timestamp) -> UInt64 {
-        let (told, before) = correction(of: current) ?? (0, 0)
+        let (stated, before) = correction(of: current) ?? (0, 0)
         let metered = use(in: current)?.total(from: .earliest) ?? .zero
         let start = Double(max(now, current.lowerBound).secondsSinceEpoch) / 3600
         let expected = expectedBytes(from: start, to: Double(end.secondsSinceEpoch) / 3600, now: now)
         let future = zip(quota.direction.series(of: metered), expected).map { Double($0) + $1 }
         let grown = min(max(0, (future.max() ?? 0) - Double(before)), Double(saturationLimit / 2))
-        return max(usedBytes(in: current), saturatingSum(told, UInt64(grown)))
+        return max(usedBytes(in: current), saturatingSum(stated, UInt64(grown)))
     }
 
     /// The bytes expected in each series from one moment to a later one, in hours since 1970.

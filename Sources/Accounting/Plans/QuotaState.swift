@@ -70,8 +70,8 @@ extension QuotaBook {
     }
 
     private func drift(of correction: Adjustment) -> Int64 {
-        guard case .correction(let told) = correction.kind else { return 0 }
+        guard case .correction(let stated) = correction.kind else { return 0 }
         let metered = measuredBytes(in: current, before: correction.at)
-        return Int64(clamping: told) - Int64(clamping: metered)
+        return Int64(clamping: stated) - Int64(clamping: metered)
     }
 }

@@ -202,10 +202,10 @@ package enum ImportFile {
             return [traffic.fiveminute, traffic.hour, traffic.day].flatMap { $0 ?? [] }
         }
         for row in rows {
-            guard let told = row.timestamp,
+            guard let stated = row.timestamp,
                 let read = VnStatInterface.moment(
                     VnStatJSON.Moment(date: row.date, time: row.time).text(), by: calendar),
-                !read.contains(Timestamp(secondsSinceEpoch: told))
+                !read.contains(Timestamp(secondsSinceEpoch: stated))
             else { continue }
             throw Problem(
                 description:

@@ -95,9 +95,9 @@ extension LedgerAccess {
     private func checkClocks(
         of accounts: [ImportedAccount], forgetting forgotten: [ImportedAccount], _ setup: Setup
     ) throws(Failure) {
-        let told = accounts.filter { $0.clock != nil }
-        let nothing = told.map { ImportedAccount($0.key, from: $0.source, slots: [], clock: $0.clock) }
-        guard let clock = told.first?.clock,
+        let clocked = accounts.filter { $0.clock != nil }
+        let nothing = clocked.map { ImportedAccount($0.key, from: $0.source, slots: [], clock: $0.clock) }
+        guard let clock = clocked.first?.clock,
             let other = try importPiece(forgotten + nothing, setup, isTrial: true).lazy.compactMap(\.otherClock).first
         else { return }
         throw .refused(

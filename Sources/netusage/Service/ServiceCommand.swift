@@ -21,7 +21,7 @@ struct ServiceCommand: ParsableCommand {
                 do throws(Service.Refusal) {
                     return try Service(isUsers: user)
                 } catch {
-                    throw told(error)
+                    throw reported(error)
                 }
             }
         }
@@ -93,7 +93,7 @@ struct ServiceCommand: ParsableCommand {
     }
 }
 
-private func told(_ refusal: Service.Refusal) -> ExitCode {
+private func reported(_ refusal: Service.Refusal) -> ExitCode {
     StandardError.print(refusal.text)
     return ExitCode(1)
 }
@@ -102,6 +102,6 @@ private func orRefuse(_ service: Service, _ body: (Service) throws(Service.Refus
     do throws(Service.Refusal) {
         try body(service)
     } catch {
-        throw told(error)
+        throw reported(error)
     }
 }

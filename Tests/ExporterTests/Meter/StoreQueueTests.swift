@@ -263,8 +263,8 @@ struct StoreQueueTests {
         #expect(desk.work() == [.commit])
     }
 
-    /// Its owner may have changed it meanwhile, so nothing is written before it is read again.
-    @Test func aLedgerThatIsOnlyReadTakesNoCommitBeforeItIsReadAgain() throws {
+    /// A quota has a correction of half an hour from now.
+    private static func corrected() throws -> Desk {
         let quota = Quota(
             name: "home", count: .uplink, direction: .total, limitBytes: 1_000_000, cycle: Cycle(CycleRule(.day)))
         var desk = try Desk(plans: Plans(quotas: [quota], rateLimits: [], committedRates: []))
@@ -273,6 +273,12 @@ struct StoreQueueTests {
             Adjustment(
                 id: 1, quota: "home", kind: .correction(usedBytes: 5), at: moment, enteredAt: moment.adding(seconds: 9))
         ]
+        return desk
+    }
+
+    /// Its owner may have changed it meanwhile, so nothing is written before it is read again.
+    @Test func aLedgerThatIsOnlyReadTakesNoCommitBeforeItIsReadAgain() throws {
+        var desk = try Self.corrected()
         let failure = StoreFailure(error: StoreError(.unavailable, path: "ledger.db", "read-only"), isNews: true)
         _ = desk.next()
         desk.take(.looked(desk.seen, failure))
@@ -289,14 +295,7 @@ struct StoreQueueTests {
     /// The clock was set back, and nothing was read around the moment that a correction is of. What the store has counts
     /// differently once it knows that, not before.
     @Test func aTimeWithoutReadingsThatChangesHowBytesCountIsCommittedBeforeTheHistoryIsRead() throws {
-        let quota = Quota(
-            name: "home", count: .uplink, direction: .total, limitBytes: 1_000_000, cycle: Cycle(CycleRule(.day)))
-        var desk = try Desk(plans: Plans(quotas: [quota], rateLimits: [], committedRates: []))
-        let moment = desk.now.timestamp.adding(seconds: 1830)
-        desk.records.adjustments = [
-            Adjustment(
-                id: 1, quota: "home", kind: .correction(usedBytes: 5), at: moment, enteredAt: moment.adding(seconds: 9))
-        ]
+        var desk = try Self.corrected()
         desk.work()
         desk.pass(seconds: 3600)
         let done = desk.work()
