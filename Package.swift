@@ -67,7 +67,9 @@ let package = Package(
             [
                 "CivilTime", "Accounting", "Exposition", "Reports", "Machine", "Netlink", "LedgerStore",
                 "Configuration", "Web", "CLinux",
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

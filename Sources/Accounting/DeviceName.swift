@@ -65,10 +65,17 @@ package struct DeviceName: Hashable, Comparable, Sendable {
 
 extension DeviceName: Codable {
     package init(from decoder: any Decoder) throws {
-        self.init(bytes: try [UInt8](from: decoder))
+        let container = try decoder.singleValueContainer()
+        guard let name = DeviceName(label: try container.decode(String.self)) else {
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "no device's name")
+        }
+        self = name
     }
 
-    package func encode(to encoder: any Encoder) throws { try bytes.encode(to: encoder) }
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(label { _ in false })
+    }
 }
 
 /// Text for bytes that aren't valid text, different for different bytes: `raw:caf\xe9`.

@@ -2,6 +2,9 @@ import Accounting
 import CivilTime
 import FoundationEssentials
 
+/// Takes a piece of an export.
+package typealias ExportSink = (_ bytes: [UInt8]) async throws -> Void
+
 /// Writes the history out, entry by entry. Its memory doesn't grow with the history.
 package struct Export<Reader: LedgerReader> {
     private let reader: Reader
@@ -9,9 +12,6 @@ package struct Export<Reader: LedgerReader> {
     private let basis: ReportBasis
     private let span: UsageSpan
     private let accounts: [UsageBuilder.Chosen]
-
-    /// Takes a piece of output, and how much of the export is done, from 0 to 1.
-    package typealias Sink = (_ bytes: [UInt8], _ share: Double) async throws -> Void
 
     /// - Throws: `UsageError` when the query makes no sense, `StoreError` when the ledger can't be read.
     package init(_ query: ExportQuery, of reader: Reader) async throws {
@@ -39,30 +39,30 @@ package struct Export<Reader: LedgerReader> {
     }
 
     /// - Throws: `StoreError`, and what `sink` throws.
-    package func write(to sink: @escaping Sink) async throws {
+    package func write(to sink: @escaping ExportSink) async throws {
         switch query.format {
         case .csv:
             var buffer = Array("\(HistoryCSV.header)\r\n".utf8)
-            try await forEachEntry { entry, share in
+            try await forEachEntry { entry in
                 buffer += csvLine(entry).utf8
                 if buffer.count >= Self.pieceBytes {
-                    try await sink(buffer, share)
+                    try await sink(buffer)
                     buffer.removeAll(keepingCapacity: true)
                 }
             }
-            try await sink(buffer, 1)
+            try await sink(buffer)
         case .json:
             var buffer = Array("{\"grain\":\"\(query.grain.rawValue)\",\"rows\":[".utf8)
             var separator = "\n"
-            try await forEachEntry { entry, share in
+            try await forEachEntry { entry in
                 buffer += (separator + jsonLine(entry)).utf8
                 separator = ",\n"
                 if buffer.count >= Self.pieceBytes {
-                    try await sink(buffer, share)
+                    try await sink(buffer)
                     buffer.removeAll(keepingCapacity: true)
                 }
             }
-            try await sink(buffer + Array("\n]}\n".utf8), 1)
+            try await sink(buffer + Array("\n]}\n".utf8))
         case .openmetrics:
             try await OpenMetricsExport(
                 reader: reader, basis: basis, span: span, grain: query.grain, labels: query.labels,
@@ -82,7 +82,7 @@ package struct Export<Reader: LedgerReader> {
         var total: Total
     }
 
-    private typealias EntryBody = (_ entry: Entry, _ share: Double) async throws -> Void
+    private typealias EntryBody = (_ entry: Entry) async throws -> Void
 
     /// Entries with bytes, by time; at the same time the uplink first, then devices by name.
     private func forEachEntry(_ body: EntryBody) async throws {
@@ -90,15 +90,13 @@ package struct Export<Reader: LedgerReader> {
         if span.isWholeDays { return try await forEachDay(body) }
         let slots = Slots(query.grain, span.calendar)
         let order = Dictionary(uniqueKeysWithValues: accounts.enumerated().map { ($0.element.entry.key, $0.offset) })
-        let whole = Double(max(1, span.until.secondsSinceEpoch - since.secondsSinceEpoch))
         var open: [Int: Total] = [:]
         var slot = since..<since
         func close() async throws {
-            let share = Double(slot.lowerBound.secondsSinceEpoch - since.secondsSinceEpoch) / whole
             for (place, total) in open.sorted(by: { $0.key < $1.key }) {
                 let account = accounts[place]
                 let entry = Entry(slot: slot, name: account.name, kind: account.entry.key.kind, total: total)
-                try await body(entry, share)
+                try await body(entry)
             }
             open = [:]
         }
@@ -140,7 +138,7 @@ package struct Export<Reader: LedgerReader> {
                 places[number] += 1
                 if entry.total.isZero { continue }
                 try await body(
-                    Entry(slot: slot, name: account.name, kind: account.entry.key.kind, total: entry.total), 0)
+                    Entry(slot: slot, name: account.name, kind: account.entry.key.kind, total: entry.total))
             }
         }
     }
@@ -161,3 +159,5 @@ package struct Export<Reader: LedgerReader> {
             + "\"received_bytes\":\(entry.total.received),\"transmitted_bytes\":\(entry.total.transmitted)}"
     }
 }
+
+extension Export: Sendable where Reader: Sendable {}

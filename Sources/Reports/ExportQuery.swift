@@ -2,8 +2,8 @@ import Accounting
 import CivilTime
 
 /// What to export for other programs.
-package struct ExportQuery: Codable, Sendable {
-    package enum Format: String, Codable, CaseIterable, Sendable {
+package struct ExportQuery: Hashable, Sendable {
+    package enum Format: String, CaseIterable, Sendable {
         /// RFC 4180.
         case csv
         case json
@@ -19,7 +19,7 @@ package struct ExportQuery: Codable, Sendable {
         }
     }
 
-    package struct Label: Codable, Sendable {
+    package struct Label: Hashable, Sendable {
         package var name: String
         package var value: String
 
@@ -74,6 +74,11 @@ package struct ExportQuery: Codable, Sendable {
     }
 
     package static let grains: [UsageQuery.Grain] = [.fiveMinutes, .hour, .day]
+
+    /// The query as parameters of the API.
+    package var parameters: [(name: String, value: String)] {
+        usage.parameters + [("format", format.rawValue)] + labels.map { ("label", "\($0.name)=\($0.value)") }
+    }
 
     /// Checks what can be checked without the ledger.
     ///

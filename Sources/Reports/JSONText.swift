@@ -12,6 +12,15 @@ package func json(_ report: some Encodable, isPretty: Bool = false) -> [UInt8] {
     return escapingInvisible(encoded)
 }
 
+/// Reads what ``json(_:isPretty:)`` has written.
+///
+/// - Throws: `DecodingError`.
+package func decoded<Value: Decodable>(_ type: Value.Type, fromJSON bytes: some Sequence<UInt8>) throws -> Value {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    return try decoder.decode(type, from: Data(bytes))
+}
+
 /// A JSON string (RFC 8259 §7) without anything that a terminal acts on.
 package func jsonString(_ text: String) -> String {
     var quoted = "\""

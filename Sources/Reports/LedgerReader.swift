@@ -86,6 +86,14 @@ extension LedgerReader {
         return report
     }
 
+    /// Writes an export out, a piece when the previous one has been taken.
+    ///
+    /// - Throws: `UsageError` when the query makes no sense, `StoreError` when the ledger can't be read, and what `sink`
+    ///   throws.
+    package func export(_ query: ExportQuery, to sink: @escaping ExportSink) async throws {
+        try await Export(query, of: self).write(to: sink)
+    }
+
     private func builder(_ query: UsageQuery, _ span: UsageSpan, _ basis: ReportBasis) async throws -> UsageBuilder {
         // The sum of all days needs no single day.
         let first = query.isLifetime ? .latest : span.firstDay

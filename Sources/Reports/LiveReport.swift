@@ -1,3 +1,5 @@
+import Accounting
+
 /// What devices carry now. Rates are those of the last sampling interval.
 package struct LiveReport: Codable, Sendable {
     package struct Today: Codable, Sendable {
@@ -49,6 +51,11 @@ package struct LiveReport: Codable, Sendable {
             self.receivePeakBytesPerSecond = receivePeakBytesPerSecond
             self.transmitPeakBytesPerSecond = transmitPeakBytesPerSecond
             self.today = today
+        }
+
+        /// Whether a name or a pattern of a command line means it.
+        package func isMeant(by text: String) -> Bool {
+            text == name || DevicePattern(text)?.matches(DeviceName(name)) == true
         }
     }
 

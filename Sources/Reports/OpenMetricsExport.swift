@@ -28,15 +28,13 @@ struct OpenMetricsExport<Reader: LedgerReader> {
     }
 
     /// - Throws: `StoreError`, and what `sink` throws.
-    func write(to sink: @escaping Export<Reader>.Sink) async throws {
-        let writer = PieceWriter<Reader>(sink)
+    func write(to sink: @escaping ExportSink) async throws {
+        let writer = PieceWriter(sink)
         let page = try await reader.buckets(from: .latest, before: .latest, only: .uplink)
         let keptFrom = max(page.keptFrom, span.calendar.start(of: span.calendar.day(containing: page.first)))
         let devices = accounts.filter { $0.entry.key != .uplink }
         let uplinks = accounts.filter { $0.entry.key == .uplink }
         let families = TrafficFamily.all.filter(\.hasPast)
-        let passes = Double(families.count * accounts.count + PeriodStartFamily.all.count)
-        var done = 0.0
         for (metric, chosen) in [(\TrafficFamily.ofDevices, devices), (\.ofUplink, uplinks)] {
             for family in families {
                 writer.begin(family[keyPath: metric])
@@ -53,9 +51,8 @@ struct OpenMetricsExport<Reader: LedgerReader> {
                             }
                         case .counter, .peak: break
                         }
-                        try await writer.passOn(done / passes)
+                        try await writer.passOn()
                     }
-                    done += 1
                 }
             }
         }
@@ -65,9 +62,8 @@ struct OpenMetricsExport<Reader: LedgerReader> {
             for moment in moments(keptFrom: keptFrom) where moment.isFullHour {
                 let start = period.start(PeriodWindow(span.calendar, at: moment.end))
                 writer.sample(labels, UInt64(clamping: start.secondsSinceEpoch), at: moment.end)
-                try await writer.passOn(done / passes)
+                try await writer.passOn()
             }
-            done += 1
         }
         try await writer.end()
     }
@@ -214,13 +210,13 @@ private struct BucketRows<Reader: LedgerReader> {
 }
 
 /// Gathers the output in pieces. A class, because asynchronous closures fill it.
-private final class PieceWriter<Reader: LedgerReader> {
+private final class PieceWriter {
     private var writer = ExpositionWriter()
-    private let sink: Export<Reader>.Sink
+    private let sink: ExportSink
 
-    private static var pieceBytes: Int { 64 * 1024 }
+    private static let pieceBytes = 64 * 1024
 
-    init(_ sink: @escaping Export<Reader>.Sink) {
+    init(_ sink: @escaping ExportSink) {
         self.sink = sink
         writer.begin(.openMetrics)
     }
@@ -238,19 +234,19 @@ private final class PieceWriter<Reader: LedgerReader> {
     }
 
     /// Passes the output on if it is enough for a piece.
-    func passOn(_ share: Double) async throws {
-        if writer.byteCount >= Self.pieceBytes { try await passOnAll(share) }
+    func passOn() async throws {
+        if writer.byteCount >= Self.pieceBytes { try await passOnAll() }
     }
 
     func end() async throws {
         writer.end()
-        try await passOnAll(1)
+        try await passOnAll()
     }
 
-    private func passOnAll(_ share: Double) async throws {
+    private func passOnAll() async throws {
         let bytes = writer.withBytes { Array($0) }
         writer.forgetBytes()
-        try await sink(bytes, share)
+        try await sink(bytes)
     }
 }
 

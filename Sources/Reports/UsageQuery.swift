@@ -2,16 +2,16 @@ import Accounting
 import CivilTime
 
 /// A question about usage: which time, how finely divided, which devices.
-package struct UsageQuery: Codable, Sendable {
+package struct UsageQuery: Hashable, Sendable {
     /// The open period of the local calendar.
-    package enum Period: String, Codable, CaseIterable, Sendable {
+    package enum Period: String, CaseIterable, Sendable {
         case day, week, month, year
         /// Since metering began.
         case all
     }
 
     /// How long each entry of a report is.
-    package enum Grain: String, Codable, CaseIterable, Sendable {
+    package enum Grain: String, CaseIterable, Sendable {
         /// One sum.
         case total
         case fiveMinutes = "5m"
@@ -46,6 +46,18 @@ package struct UsageQuery: Codable, Sendable {
 
     /// Whether it asks for one sum of everything metered.
     var isLifetime: Bool { period == .all && grain == .total && since == nil && until == nil }
+
+    /// The query as parameters of the API.
+    package var parameters: [(name: String, value: String)] {
+        var parameters = [("grain", grain.rawValue)]
+        if let period { parameters.append(("period", period.rawValue)) }
+        if let since { parameters.append(("since", since)) }
+        if let until { parameters.append(("until", until)) }
+        if let last { parameters.append(("last", String(last))) }
+        if refusesNoTime { parameters.append(("strict", "true")) }
+        if prefersUplink { parameters.append(("prefer", "uplink")) }
+        return parameters + devices.map { ("device", $0) }
+    }
 
     /// Checks what can be checked without the ledger.
     ///

@@ -1,5 +1,6 @@
 import Accounting
 import CivilTime
+import NIOCore
 import NIOHTTP1
 import Reports
 
@@ -12,6 +13,19 @@ enum APIRequest: Sendable {
     case usage(UsageQuery)
     case quotas
     case export(ExportQuery)
+    case change(Change)
+
+    /// What the socket for commands takes beside the questions.
+    enum Change: Sendable {
+        case basis
+        /// A `QuotaRequest` as JSON.
+        case order(ByteBuffer)
+        /// An `ImportPiece` as JSON.
+        case piece(ByteBuffer)
+    }
+
+    /// Whether it is answered as fast as its client takes the answer.
+    var isExport: Bool { if case .export = self { true } else { false } }
 
     /// Why a request makes no sense, for people.
     struct Problem: Error {
@@ -29,9 +43,19 @@ enum APIRequest: Sendable {
         case "live": self = Self.wantsEvents(accept) ? .liveEvents : .live
         case "usage": self = .usage(try Self.usageQuery(items))
         case "export": self = .export(try Self.exportQuery(items))
+        case "booking": self = .change(.basis)
         default: return nil
         }
         if path != "usage", path != "export" { try items.allow([]) }
+    }
+
+    /// The change that a body asks for, sent to a path below `/api/v1/`; `nil` if there is none.
+    init?(path: Substring, body: ByteBuffer) {
+        switch path {
+        case "orders": self = .change(.order(body))
+        case "imports": self = .change(.piece(body))
+        default: return nil
+        }
     }
 
     /// Whether events are listed before JSON: a browser's `EventSource` lists them alone.
@@ -43,7 +67,8 @@ enum APIRequest: Sendable {
     }
 
     private static func usageQuery(_ items: QueryItems) throws(Problem) -> UsageQuery {
-        try items.allow(["period", "grain", "since", "until", "last", "device"], repeatable: ["device"])
+        try items.allow(
+            ["period", "grain", "since", "until", "last", "device", "strict", "prefer"], repeatable: ["device"])
         var query = UsageQuery()
         if let text = items["period"] {
             query.period = try choice(text, "period", UsageQuery.Period.init)
@@ -58,6 +83,11 @@ enum APIRequest: Sendable {
             query.last = last
         }
         query.devices = items.all("device")
+        query.refusesNoTime = try items.isStrict
+        if let text = items["prefer"] {
+            if text != "uplink" { throw Problem(text: "prefer: \(text) is not uplink") }
+            query.prefersUplink = true
+        }
         if query.period == nil, query.since == nil, query.until == nil, query.last == nil { query.period = .day }
         do throws(UsageError) {
             try query.check()
@@ -69,7 +99,7 @@ enum APIRequest: Sendable {
 
     private static func exportQuery(_ items: QueryItems) throws(Problem) -> ExportQuery {
         try items.allow(
-            ["format", "grain", "since", "until", "device", "label"], repeatable: ["device", "label"])
+            ["format", "grain", "since", "until", "device", "label", "strict"], repeatable: ["device", "label"])
         let format = try items["format"].map { text throws(Problem) in
             try choice(text, "format", ExportQuery.Format.init)
         }
@@ -84,6 +114,7 @@ enum APIRequest: Sendable {
         query.since = items.time("since")
         query.until = items.time("until")
         query.devices = items.all("device")
+        query.refusesNoTime = try items.isStrict
         if !items.all("label").isEmpty {
             query.labels = []
             for text in items.all("label") {
@@ -154,6 +185,17 @@ struct QueryItems {
 
     subscript(name: String) -> String? { items.first { $0.name == name }?.value }
 
+    /// Whether an empty span is an error.
+    var isStrict: Bool {
+        get throws(APIRequest.Problem) {
+            guard let text = self["strict"] else { return false }
+            guard let isStrict = Bool(text) else {
+                throw APIRequest.Problem(text: "strict: \(text) is neither true nor false")
+            }
+            return isStrict
+        }
+    }
+
     func all(_ name: String) -> [String] { items.filter { $0.name == name }.map(\.value) }
 
     /// `application/x-www-form-urlencoded`, as browsers and clients write it (URL standard §5).
@@ -186,64 +228,79 @@ extension UInt8 {
 
 /// Answers requests to `/api/v1/…`, not on the server's thread.
 package struct API: Sendable {
-    let questions: any Questions
+    let questions: any LiveQuestions
+    /// `nil` where nobody may change the ledger.
+    let changes: (any LedgerChanges)?
 
-    package init(_ questions: any Questions) {
+    package init(_ questions: any LiveQuestions, changes: (any LedgerChanges)? = nil) {
         self.questions = questions
+        self.changes = changes
     }
 
-    struct Answer: Sendable {
-        var status = HTTPResponseStatus.ok
-        var body: [UInt8]
-        /// The entity tag of the content, without its moment; `nil` for live answers.
-        var tag: String?
-    }
-
-    func answer(to request: APIRequest) async -> Answer {
-        switch request {
-        case .status: return Answer(body: json(await questions.status()))
-        case .live, .liveEvents: return Answer(body: json(await questions.live()))
-        case .quotas:
-            var report = await questions.plans()
-            let body = json(report)
-            // What changes with time alone is no news.
-            report.meteredUntil = nil
-            for place in report.quotas.indices { report.quotas[place].forgetTime() }
-            return Answer(body: body, tag: Self.tag(report))
-        case .usage(let query):
-            do {
+    func answer(to request: APIRequest) async -> HTTPAnswer {
+        do {
+            switch request {
+            case .status: return .json(json(await questions.status()))
+            case .live: return .json(await liveReport())
+            case .liveEvents:
+                return HTTPAnswer("text/event-stream", .liveEvents, Self.streamHeaders + [("X-Accel-Buffering", "no")])
+            case .quotas:
+                var report = await questions.plans()
+                let body = json(report)
+                // What changes with time alone is no news.
+                report.meteredUntil = nil
+                for place in report.quotas.indices { report.quotas[place].forgetTime() }
+                return .json(body, tag: Self.tag(report))
+            case .usage(let query):
                 var report = try await questions.usage(query)
                 let body = json(report)
                 report.asOf = nil
-                return Answer(body: body, tag: Self.tag(report))
-            } catch {
-                return .problem(error)
+                return .json(body, tag: Self.tag(report))
+            case .export(let query): return try await export(query, of: questions)
+            case .change(let change):
+                guard let changes else {
+                    return .problem(.forbidden, "Only the socket beside the ledger takes changes; see openapi.yaml.")
+                }
+                switch change {
+                case .basis: return .json(json(try await changes.bookingBasis()))
+                case .order(let body):
+                    return .json(json(try await changes.carryOut(try Self.decoded(QuotaRequest.self, body))))
+                case .piece(let body):
+                    return .json(json(try await changes.carryOut(try Self.decoded(ImportPiece.self, body))))
+                }
             }
-        case .export: return .problem(.internalServerError, "an export isn't one answer")  // Streamed by the handler.
+        } catch let problem as APIRequest.Problem {
+            return .problem(.badRequest, problem.text)
+        } catch {
+            return .problem(error)
         }
+    }
+
+    private static func decoded<Value: Decodable>(_ type: Value.Type, _ body: ByteBuffer) throws -> Value {
+        do {
+            return try Reports.decoded(type, fromJSON: body.readableBytesView)
+        } catch {
+            throw APIRequest.Problem(text: "the body isn't what openapi.yaml describes: \("\(error)".prefix(300))")
+        }
+    }
+
+    func liveReport() async -> [UInt8] { json(await questions.live()) }
+
+    private static let streamHeaders = [
+        ("Cache-Control", "no-store"), ("Cross-Origin-Resource-Policy", "same-origin"),
+    ]
+
+    private func export(_ query: ExportQuery, of questions: some LiveQuestions) async throws -> HTTPAnswer {
+        let export = try await Export(query, of: questions)
+        return HTTPAnswer(
+            query.format.contentType, .stream { try await export.write(to: $0) },
+            Self.streamHeaders
+                + [("Content-Disposition", "attachment; filename=\"netusage.\(query.format.rawValue)\"")])
     }
 
     /// Weak, because two answers with it differ in their moment (RFC 9110 §8.8.1). By FNV-1a, 64 bits.
     private static func tag(_ report: some Encodable) -> String {
         let hash = json(report).reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
         return "W/\"\(String(hash, radix: 16))\""
-    }
-}
-
-extension API.Answer {
-    /// What is wrong, as JSON.
-    static func problem(_ status: HTTPResponseStatus, _ text: String) -> API.Answer {
-        API.Answer(status: status, body: json(["error": text]))
-    }
-
-    /// Why the ledger has no answer.
-    static func problem(_ error: any Error) -> API.Answer {
-        let status: HTTPResponseStatus =
-            switch error as? UsageError {
-            case .unknownDevice: .notFound
-            case .noLedger, nil: .serviceUnavailable
-            case .notACount, .notATime, .isEmpty, .tooLong: .badRequest
-            }
-        return problem(status, "\(error)")
     }
 }

@@ -141,6 +141,13 @@ package final class ConnectionRegistry {
         for entry in entries.values where entry.phase.isAnswer { entry.channel.close(promise: nil) }
     }
 
+    /// Closes the connections on which no answer is under way.
+    func closeUnanswered() {
+        for entry in entries.values where !entry.phase.isAnswer { entry.channel.close(promise: nil) }
+    }
+
+    var isAnswering: Bool { entries.values.contains { $0.phase.isAnswer } }
+
     func closeAll() {
         for entry in entries.values { entry.channel.close(promise: nil) }
     }

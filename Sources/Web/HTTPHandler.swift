@@ -11,13 +11,11 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private let server: HTTPServer
     private let requestGuard: RequestGuard
     private var queue = RequestQueue()
-    private var head: HTTPRequestHead?
+    private var request: HTTPRequest?
     private var bodyBytes = 0
     /// Whether the client waits for a permission to send the body of its request.
     private var awaitsContinue = false
 
-    /// No request needs a body; a longer one is refused.
-    private static let maximumBodyBytes = 64 * 1024
     /// How long a client that was refused may take to read why.
     private static let patienceAfterRefusal = TimeAmount.seconds(1)
 
@@ -29,30 +27,33 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch Self.unwrapInboundIn(data) {
         case .head(let head):
-            self.head = head
+            request = HTTPRequest(head: head)
             bodyBytes = 0
-            if let status = Self.problem(with: head) { return refuse(status, context) }
+            if let status = problem(with: head) { return refuse(status, context) }
             // RFC 9110 §10.1.1: the expectation of an HTTP/1.0 client is ignored.
             awaitsContinue = !head.headers["expect"].isEmpty && head.version != .http1_0
             if queue.isIdle { letGoOn(context) }
-        case .body(let bytes):
+        case .body(var bytes):
             awaitsContinue = false
             bodyBytes += bytes.readableBytes
-            if bodyBytes > Self.maximumBodyBytes { refuse(.payloadTooLarge, context) }
+            if bodyBytes > server.router.maximumBodyBytes { return refuse(.payloadTooLarge, context) }
+            if server.router.takesChanges { request?.body.writeBuffer(&bytes) }
         case .end:
             awaitsContinue = false
             requestGuard.requestEnded()
-            guard let head else { return }
-            self.head = nil
-            if let head = queue.take(head) { begin(head, context) }
+            guard let request else { return }
+            self.request = nil
+            if let next = queue.take(request) { begin(next, context) }
         }
     }
 
     /// What is wrong with a request before anything of its body is read.
-    private static func problem(with head: HTTPRequestHead) -> HTTPResponseStatus? {
+    private func problem(with head: HTTPRequestHead) -> HTTPResponseStatus? {
         // RFC 9112 §6.1: HTTP/1.0 has no transfer codings, so the sender may see the request end elsewhere than we do.
         if head.version == .http1_0, head.headers.contains(name: "transfer-encoding") { return .badRequest }
-        if let length = head.headers["content-length"].first.flatMap({ Int($0) }), length > maximumBodyBytes {
+        if let length = head.headers["content-length"].first.flatMap({ Int($0) }),
+            length > server.router.maximumBodyBytes
+        {
             return .payloadTooLarge
         }
         // RFC 9110 §10.1.1: there is no other expectation than this one.
@@ -68,10 +69,10 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         context.writeAndFlush(Self.wrapOutboundOut(.head(goOn)), promise: nil)
     }
 
-    private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    private func begin(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
         requestGuard.hold()
         server.registry.enter(.judging, context.channel)
-        answer(head, context)
+        answer(request, context)
     }
 
     /// A request that makes no sense is refused, once the answers before it are sent; then the connection is closed.
@@ -81,7 +82,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func refuse(_ status: HTTPResponseStatus, _ context: ChannelHandlerContext) {
-        head = nil
+        request = nil
         awaitsContinue = false
         if queue.refuse(status) { sendRefusal(status, context) }
     }
@@ -107,241 +108,147 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// The kernel has the answer, so the next request may come.
     private func answerSent(_ context: ChannelHandlerContext) {
         switch queue.answerSent() {
-        case .answer(let head): begin(head, context)
+        case .answer(let request): begin(request, context)
         case .refuse(let status): sendRefusal(status, context)
         case .close: context.close(promise: nil)
         case .read:
-            server.registry.enter(head == nil ? .idle : .receiving, context.channel)
+            server.registry.enter(request == nil ? .idle : .receiving, context.channel)
             letGoOn(context)
             requestGuard.release()
         }
     }
 
-    private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    private func answer(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        server.authorize(head, of: context.channel) { verdict in
+        server.authorize(request.head, of: context.channel) { verdict in
             let (handler, context) = connection.value
             handler.server.registry.enter(.responding, context.channel)
             switch verdict {
-            case .allowed: handler.answerAuthorized(head, context)
+            case .allowed: handler.answerAuthorized(request, context)
             case .denied:
                 let challenge = [("WWW-Authenticate", "Basic realm=\"netusage\"")]
-                handler.sendText(.unauthorized, "Unauthorized\n", head, context, challenge)
+                handler.send(.text(.unauthorized, "Unauthorized\n", challenge), request.head, context)
             case .busy:
                 let message = "Too many passwords wait to be checked, try again later.\n"
-                handler.sendText(.serviceUnavailable, message, head, context)
-            case .limited: handler.sendText(.tooManyRequests, "Too Many Requests\n", head, context)
+                handler.send(.text(.serviceUnavailable, message), request.head, context)
+            case .limited: handler.send(.text(.tooManyRequests, "Too Many Requests\n"), request.head, context)
             }
         }
     }
 
-    private func answerAuthorized(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        switch server.router.answer(to: head, isLoopback: context.channel.localAddress?.isLoopback ?? false) {
-        case .metrics(let variant): scrape(variant, head, context)
-        case .text(let status, let text): sendText(status, text, head, context)
-        case .page(let device): sendPage(device, head, context)
-        case .api(.liveEvents): streamLive(head, context)
-        case .api(.export(let query)): export(query, head, context)
-        case .api(let request): answer(request, head, context)
-        case .apiProblem(let status, let text): send(.problem(status, text), head, context)
-        case .methodNotAllowed(let allow):
-            sendText(.methodNotAllowed, "This address takes \(allow).\n", head, context, [("Allow", allow)])
+    private func answerAuthorized(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
+        let server = server
+        switch server.router.route(request, isLoopback: context.channel.localAddress?.isLoopback ?? false) {
+        case .answer(let answer): send(answer, request.head, context)
+        case .metrics(let variant): scrape(variant, request.head, context)
+        case .page(let device):
+            let full = HTTPAnswer.text(.serviceUnavailable, "Too many requests at once, try again later.\n")
+            send(at: .question, else: full, request.head, context) {
+                [questions = server.api.questions, path = server.router.telemetryPath] in
+                await Page.answer(of: device, questions, telemetryPath: path)
+            }
+        case .api(let question):
+            let full = HTTPAnswer.problem(.serviceUnavailable, "Too many requests at once, try again later.")
+            send(at: question.isExport ? .export : .question, else: full, request.head, context) { [api = server.api] in
+                await api.answer(to: question)
+            }
         case .reload:
-            let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-            server.reload { problem in
-                let (handler, context) = connection.value
-                handler.sendText(problem == nil ? .ok : .internalServerError, problem ?? "", head, context)
+            send(request.head, context) { [reload = server.requestReload] in
+                let problem = await reload()
+                return .text(problem == nil ? .ok : .internalServerError, problem ?? "")
             }
         }
     }
 
     private func scrape(_ variant: Scraper.Variant, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard server.beginScrape() else {
+        guard server.take(.scrape) else {
             let message = "Limit of concurrent requests reached (\(server.maximumRequests)), try again later.\n"
-            sendText(.serviceUnavailable, message, head, context)
+            send(.text(.serviceUnavailable, message), head, context)
             return
         }
         server.scraper.scrape(variant) { [self] body in
-            var headers = HTTPHeaders()
-            headers.add(name: "Vary", value: "Accept, Accept-Encoding")
-            if variant.isCompressed { headers.add(name: "Content-Encoding", value: "gzip") }
+            var answer = HTTPAnswer(variant.format.contentType, .bytes(body), [("Vary", "Accept, Accept-Encoding")])
+            if variant.isCompressed { answer.headers.add(name: "Content-Encoding", value: "gzip") }
             let server = NIOLoopBound(server, eventLoop: context.eventLoop)
-            send(.ok, variant.format.contentType, body, head, context, headers).whenComplete { _ in
-                server.value.endScrape()
-            }
+            send(answer, head, context).whenComplete { _ in server.value.leave(.scrape) }
         }
     }
 
-    // MARK: - The page and the API
+    // MARK: - Answers
 
-    private func sendPage(_ device: String?, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard server.beginQuestion() else {
-            return sendText(.serviceUnavailable, "Too many requests at once, try again later.\n", head, context)
-        }
-        let nonce =
-            String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
-        let page = context.eventLoop.makeFutureWithTask {
-            [questions = server.api.questions, path = server.router.telemetryPath] in
-            Page(await PageContent(of: device, questions, telemetryPath: path), nonce: nonce).html.markup
-        }
-        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        page.whenSuccess { page in
-            let (handler, context) = connection.value
-            var headers: HTTPHeaders = [
-                "Cache-Control": "no-store", "Content-Security-Policy": Page.securityPolicy(nonce: nonce),
-                "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Vary": "Accept-Encoding",
-                "Cross-Origin-Resource-Policy": "same-origin",
-            ]
-            handler.send(
-                .ok, "text/html; charset=utf-8", handler.packed(page.utf8, head, &headers), head, context, headers
-            ).whenComplete { _ in connection.value.0.server.endQuestion() }
-        }
-    }
-
-    /// A body, compressed if the client takes that. Below 1.4 kB it fits into a packet anyway.
-    private func packed(_ body: some Sequence<UInt8>, _ head: HTTPRequestHead, _ headers: inout HTTPHeaders)
-        -> ByteBuffer
-    {
-        let buffer = ByteBuffer(bytes: body)
-        guard buffer.readableBytes > 1400, acceptsGzip(head.headers["accept-encoding"].joined(separator: ",")) else {
-            return buffer
-        }
-        headers.add(name: "Content-Encoding", value: "gzip")
-        return server.scraper.compressed(buffer)
-    }
-
-    private func answer(_ request: APIRequest, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard server.beginQuestion() else {
-            send(.problem(.serviceUnavailable, "Too many requests at once, try again later."), head, context)
-            return
-        }
-        let answer = context.eventLoop.makeFutureWithTask { [api = server.api] in await api.answer(to: request) }
-        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        answer.whenSuccess { answer in
-            let (handler, context) = connection.value
-            handler.send(answer, head, context).whenComplete { _ in connection.value.0.server.endQuestion() }
-        }
-    }
-
-    @discardableResult
+    /// Sends an answer that takes a place of the server until it is sent.
     private func send(
-        _ answer: API.Answer, _ head: HTTPRequestHead, _ context: ChannelHandlerContext
-    ) -> EventLoopFuture<Void> {
-        var headers: HTTPHeaders = ["Vary": "Accept, Accept-Encoding", "Cross-Origin-Resource-Policy": "same-origin"]
-        headers.add(name: "Cache-Control", value: answer.tag == nil ? "no-store" : "private, no-cache")
-        if let tag = answer.tag {
-            headers.add(name: "ETag", value: tag)
-            let known = head.headers["if-none-match"].joined(separator: ",")
-            if known == "*" || known.split(separator: ",").contains(where: { $0.filter { $0 != " " } == tag }) {
-                return sendNotModified(head, context, headers)
-            }
-        }
-        return send(answer.status, "application/json", packed(answer.body, head, &headers), head, context, headers)
-    }
-
-    /// Sends events once a second, until the client closes the connection.
-    private func streamLive(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        if request.method == .HEAD {
-            send(.ok, "text/event-stream", ByteBuffer(), request, context, ["Cache-Control": "no-store"])
-            return
-        }
-        guard server.liveFeed.hasRoom else {
-            send(.problem(.serviceUnavailable, "Too many watch at once, try again later."), request, context)
-            return
-        }
-        let head = answerHead(
-            .ok, to: request,
-            [
-                "Content-Type": "text/event-stream", "Cache-Control": "no-store",
-                "Cross-Origin-Resource-Policy": "same-origin", "X-Accel-Buffering": "no", "Connection": "close",
-            ])
-        context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
-        server.liveFeed.add(context.channel)
-    }
-
-    /// Writes an export, a piece when the previous one has been taken. One that fails midway is cut off.
-    private func export(_ query: ExportQuery, _ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard server.beginExport() else {
-            send(.problem(.serviceUnavailable, "Too many exports at once, try again later."), request, context)
-            return
-        }
-        server.registry.enter(.streaming, context.channel)
-        let head = answerHead(
-            .ok, to: request,
-            [
-                "Content-Type": query.format.contentType, "Cache-Control": "no-store",
-                "Content-Disposition": "attachment; filename=\"netusage.\(query.format.rawValue)\"",
-                "Cross-Origin-Resource-Policy": "same-origin", "Connection": "close",
-            ])
-        let channel = context.channel
-        let isHead = request.method == .HEAD
-        let done = context.eventLoop.makeFutureWithTask { [questions = server.api.questions, head] in
-            try await questions.export(query, behind: head, hasBody: !isHead, to: channel)
-        }
-        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        done.whenComplete { result in
-            let (handler, context) = connection.value
-            handler.server.endExport()
-            if case .success(let problem?) = result {
-                handler.send(problem, request, context)
-            } else {
-                context.close(promise: nil)
-            }
-        }
-    }
-
-    private func sendText(
-        _ status: HTTPResponseStatus, _ text: String, _ head: HTTPRequestHead, _ context: ChannelHandlerContext,
-        _ headers: [(String, String)] = []
+        at place: HTTPServer.Place, else full: HTTPAnswer, _ head: HTTPRequestHead, _ context: ChannelHandlerContext,
+        _ make: @escaping @Sendable () async -> HTTPAnswer
     ) {
-        send(status, "text/plain; charset=utf-8", ByteBuffer(string: text), head, context, HTTPHeaders(headers))
-    }
-
-    private func sendNotModified(
-        _ request: HTTPRequestHead, _ context: ChannelHandlerContext, _ headers: HTTPHeaders
-    ) -> EventLoopFuture<Void> {
-        send(answerHead(.notModified, to: request, headers), nil, request, context)
-    }
-
-    @discardableResult
-    private func send(
-        _ status: HTTPResponseStatus, _ contentType: String, _ body: ByteBuffer, _ request: HTTPRequestHead,
-        _ context: ChannelHandlerContext, _ extra: HTTPHeaders = [:]
-    ) -> EventLoopFuture<Void> {
-        var headers = extra
-        headers.add(name: "Content-Type", value: contentType)
-        headers.add(name: "Content-Length", value: String(body.readableBytes))
-        return send(answerHead(status, to: request, headers), body, request, context)
-    }
-
-    /// The head of every answer, with the headers that all have.
-    private func answerHead(
-        _ status: HTTPResponseStatus, to request: HTTPRequestHead, _ headers: HTTPHeaders
-    ) -> HTTPResponseHead {
-        var head = HTTPResponseHead(version: request.version, status: status, headers: headers)
-        head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
-        server.addHeaders(to: &head.headers)
-        return head
-    }
-
-    @discardableResult
-    private func send(
-        _ answer: HTTPResponseHead, _ body: ByteBuffer?, _ request: HTTPRequestHead, _ context: ChannelHandlerContext
-    ) -> EventLoopFuture<Void> {
-        if let body, body.readableBytes >= Int(ConnectionRegistry.progressBytes) {
-            server.registry.enter(.streaming, context.channel)
+        guard server.take(place) else {
+            _ = send(full, head, context)
+            return
         }
-        var head = answer
+        let server = NIOLoopBound(server, eventLoop: context.eventLoop)
+        send(head, context, make).whenComplete { _ in server.value.leave(place) }
+    }
+
+    /// Sends an answer that isn't made on the event loop.
+    @discardableResult
+    private func send(
+        _ head: HTTPRequestHead, _ context: ChannelHandlerContext, _ make: @escaping @Sendable () async -> HTTPAnswer
+    ) -> EventLoopFuture<Void> {
+        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        return context.eventLoop.makeFutureWithTask(make).flatMap { answer in
+            let (handler, context) = connection.value
+            return handler.send(answer, head, context)
+        }
+    }
+
+    /// - Returns: When it is sent.
+    @discardableResult
+    private func send(_ answer: HTTPAnswer, _ request: HTTPRequestHead, _ context: ChannelHandlerContext)
+        -> EventLoopFuture<Void>
+    {
+        switch answer.body {
+        case .bytes(let body): return send(answer, packed(body, answer, request), request, context)
+        case .stream(let write): return stream(answer, write, request, context)
+        case .liveEvents: return watch(answer, request, context)
+        }
+    }
+
+    /// A body and how it is encoded: compressed if the client takes that. Below 1.4 kB it fits into a packet anyway.
+    private func packed(_ body: ByteBuffer, _ answer: HTTPAnswer, _ request: HTTPRequestHead)
+        -> (body: ByteBuffer, encoding: String?)
+    {
+        guard body.readableBytes > 1400, !answer.headers.contains(name: "content-encoding"),
+            acceptsGzip(request.headers["accept-encoding"].joined(separator: ","))
+        else { return (body, nil) }
+        return (server.scraper.compressed(body), "gzip")
+    }
+
+    private func send(
+        _ answer: HTTPAnswer, _ content: (body: ByteBuffer, encoding: String?), _ request: HTTPRequestHead,
+        _ context: ChannelHandlerContext
+    ) -> EventLoopFuture<Void> {
         let keepsAlive = request.isKeepAlive
+        var head = responseHead(answer, to: request)
+        let isKnown = answer.isKnown(to: request)
+        if isKnown {
+            head.status = .notModified
+            head.headers.remove(name: "Content-Type")
+        } else {
+            if let encoding = content.encoding { head.headers.add(name: "Content-Encoding", value: encoding) }
+            head.headers.add(name: "Content-Length", value: String(content.body.readableBytes))
+            if content.body.readableBytes >= Int(ConnectionRegistry.progressBytes) {
+                server.registry.enter(.streaming, context.channel)
+            }
+            server.noteAnswer(bytes: content.body.readableBytes)
+        }
         if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
         if keepsAlive, request.version == .http1_0 { head.headers.add(name: "Connection", value: "keep-alive") }
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
-        if let body, request.method != .HEAD {
-            context.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+        if !isKnown, request.method != .HEAD {
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(content.body))), promise: nil)
         }
         let sent = context.writeAndFlush(Self.wrapOutboundOut(.end(nil)))
         let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        server.noteAnswer(bytes: body?.readableBytes ?? 0)
         sent.whenComplete { result in
             let (handler, context) = connection.value
             guard keepsAlive, case .success = result else { return context.close(promise: nil) }
@@ -349,29 +256,50 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         return sent
     }
-}
 
-extension Questions {
-    /// Writes an export out, a piece when the previous one has been taken.
-    ///
-    /// - Returns: Why it didn't begin; `nil` when it is written.
-    /// - Throws: What broke it off.
-    fileprivate func export(
-        _ query: ExportQuery, behind head: HTTPResponseHead, hasBody: Bool, to channel: any Channel
-    ) async throws -> API.Answer? {
-        let export: Export<Self>
-        do {
-            export = try await Export(query, of: self)
-        } catch {
-            return .problem(error)
-        }
-        try await channel.writeAndFlush(HTTPServerResponsePart.head(head))
-        if hasBody {
-            try await export.write { bytes, _ in
-                try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))))
+    /// The head of every answer, with the headers that all have.
+    private func responseHead(_ answer: HTTPAnswer, to request: HTTPRequestHead) -> HTTPResponseHead {
+        var head = HTTPResponseHead(version: request.version, status: answer.status, headers: answer.headers)
+        head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
+        server.addHeaders(to: &head.headers)
+        return head
+    }
+
+    /// Writes a body as it is made. The connection ends with it.
+    private func stream(
+        _ answer: HTTPAnswer, _ write: @escaping @Sendable (@escaping ExportSink) async throws -> Void,
+        _ request: HTTPRequestHead, _ context: ChannelHandlerContext
+    ) -> EventLoopFuture<Void> {
+        server.registry.enter(.streaming, context.channel)
+        var head = responseHead(answer, to: request)
+        head.headers.add(name: "Connection", value: "close")
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        let (channel, isHead) = (context.channel, request.method == .HEAD)
+        let done = context.eventLoop.makeFutureWithTask {
+            if !isHead {
+                try await write { bytes in
+                    try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))))
+                }
             }
+            try await channel.writeAndFlush(HTTPServerResponsePart.end(nil))
         }
-        try await channel.writeAndFlush(HTTPServerResponsePart.end(nil))
-        return nil
+        done.whenComplete { _ in channel.close(promise: nil) }
+        return done
+    }
+
+    /// Sends events until the client closes the connection.
+    private func watch(_ answer: HTTPAnswer, _ request: HTTPRequestHead, _ context: ChannelHandlerContext)
+        -> EventLoopFuture<Void>
+    {
+        if request.method == .HEAD { return send(answer, (ByteBuffer(), nil), request, context) }
+        guard server.liveFeed.hasRoom else {
+            return send(
+                .problem(.serviceUnavailable, "Too many watch at once, try again later."), request, context)
+        }
+        var head = responseHead(answer, to: request)
+        head.headers.add(name: "Connection", value: "close")
+        context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
+        server.liveFeed.add(context.channel)
+        return context.eventLoop.makeSucceededVoidFuture()
     }
 }

@@ -2,17 +2,15 @@ import Exposition
 import NIOCore
 import NIOHTTP1
 
-/// What the server answers to a request, apart from how it is sent.
-enum HTTPAnswer {
+/// Who answers a request.
+enum HTTPRoute {
     case metrics(Scraper.Variant)
-    case text(HTTPResponseStatus, String)
     /// The page for people, about a device or, if none is named, the uplink.
     case page(device: String?)
     case api(APIRequest)
-    /// A request to the API that makes no sense, and why.
-    case apiProblem(HTTPResponseStatus, String)
     case reload
-    case methodNotAllowed(allow: String)
+    /// It is answered already.
+    case answer(HTTPAnswer)
 }
 
 /// Decides how a request is answered.
@@ -21,6 +19,8 @@ package struct HTTPRouter: Sendable {
     var isLifecycleEnabled: Bool
     /// The host of `--web.external-url`.
     var externalHost: String?
+    /// Whether changes of the ledger are carried out here; otherwise nobody looks at the body of a request.
+    var takesChanges = false
 
     package init(telemetryPath: String, isLifecycleEnabled: Bool, externalHost: String? = nil) {
         self.telemetryPath = telemetryPath
@@ -28,30 +28,45 @@ package struct HTTPRouter: Sendable {
         self.externalHost = externalHost
     }
 
-    /// Request lines longer than this get a 414.
-    static let maximumURIBytes = 4096
+    /// Request lines longer than this get a 414. Commands may name hundreds of devices.
+    private var maximumURIBytes: Int { takesChanges ? 65_536 : 4096 }
+
+    /// Longer bodies are refused. An import's pieces have some 400 kB; nothing else needs a body.
+    var maximumBodyBytes: Int { takesChanges ? 8 * 1024 * 1024 : 64 * 1024 }
 
     /// - Parameter isLoopback: Whether the connection came to a loopback address of this machine.
-    func answer(to head: HTTPRequestHead, isLoopback: Bool) -> HTTPAnswer {
+    func route(_ request: HTTPRequest, isLoopback: Bool) -> HTTPRoute {
+        let head = request.head
         let hosts = head.headers["host"]
         if hosts.count > 1 || hosts.isEmpty && head.version != .http1_0 {
-            return .text(.badRequest, "A request needs one Host header.\n")
+            return .answer(.text(.badRequest, "A request needs one Host header.\n"))
         }
-        if head.uri.utf8.count > Self.maximumURIBytes { return .text(.uriTooLong, "The address is too long.\n") }
+        if head.uri.utf8.count > maximumURIBytes { return .answer(.text(.uriTooLong, "The address is too long.\n")) }
         let (authority, path, query) = Self.parts(ofTarget: head.uri)
         if let refusal = refusal(of: head, path, host: authority ?? hosts.first, isLoopback: isLoopback) {
-            return refusal
+            return .answer(refusal)
         }
         if path == Self.reloadPath {
-            guard head.method == .POST || head.method == .PUT else { return .methodNotAllowed(allow: "POST, PUT") }
-            return isLifecycleEnabled
-                ? .reload
-                : .text(.forbidden, "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n")
+            guard head.method == .POST || head.method == .PUT else {
+                return .answer(.methodNotAllowed(allow: "POST, PUT"))
+            }
+            let refusal = "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n"
+            return isLifecycleEnabled ? .reload : .answer(.text(.forbidden, refusal))
         }
-        guard let answer = page(path, query, head) else {
-            return .text(.notFound, "There is nothing at this address; see /.\n")
+        do throws(APIRequest.Problem) {
+            if let change = change(path, request) {
+                return head.method == .POST ? change : .answer(.methodNotAllowed(allow: "POST"))
+            }
+            guard let route = try page(path, query, head) else {
+                return .answer(
+                    path.hasPrefix(Self.apiPath)
+                        ? .problem(.notFound, "There is nothing at this address; see openapi.yaml.")
+                        : .text(.notFound, "There is nothing at this address; see /.\n"))
+            }
+            return head.method == .GET || head.method == .HEAD ? route : .answer(.methodNotAllowed(allow: "GET, HEAD"))
+        } catch {
+            return .answer(.problem(.badRequest, error.text))
         }
-        return head.method == .GET || head.method == .HEAD ? answer : .methodNotAllowed(allow: "GET, HEAD")
     }
 
     // MARK: - Other people's web pages
@@ -112,27 +127,29 @@ package struct HTTPRouter: Sendable {
         return (authority, String(decoding: rest, as: UTF8.self), query)
     }
 
-    private func page(_ path: String, _ query: String?, _ head: HTTPRequestHead) -> HTTPAnswer? {
+    private func change(_ path: String, _ request: HTTPRequest) -> HTTPRoute? {
+        if !path.hasPrefix(Self.apiPath) { return nil }
+        return APIRequest(path: path.dropFirst(Self.apiPath.count), body: request.body).map { .api($0) }
+    }
+
+    private func page(_ path: String, _ query: String?, _ head: HTTPRequestHead) throws(APIRequest.Problem)
+        -> HTTPRoute?
+    {
         switch path {
         case telemetryPath:
             return .metrics(
                 Scraper.Variant(
                     format: ExpositionFormat(accept: Self.joined(head.headers["accept"])),
                     isCompressed: acceptsGzip(Self.joined(head.headers["accept-encoding"]))))
-        case "/-/healthy": return .text(.ok, "netusage is healthy.\n")
-        case "/-/ready": return .text(.ok, "netusage is ready.\n")
+        case "/-/healthy": return .answer(.text(.ok, "netusage is healthy.\n"))
+        case "/-/ready": return .answer(.text(.ok, "netusage is ready.\n"))
         case "/":
             // People get the page, whatever else the address has.
             return .page(device: (try? QueryItems(query ?? ""))?["device"])
         case _ where path.hasPrefix(Self.apiPath):
-            do throws(APIRequest.Problem) {
-                let rest = path.dropFirst(Self.apiPath.count)
-                let request = try APIRequest(path: rest, query: query, accept: Self.joined(head.headers["accept"]))
-                return request.map { .api($0) }
-                    ?? .apiProblem(.notFound, "There is nothing at this address; see openapi.yaml.")
-            } catch {
-                return .apiProblem(.badRequest, error.text)
-            }
+            let rest = path.dropFirst(Self.apiPath.count)
+            let request = try APIRequest(path: rest, query: query, accept: Self.joined(head.headers["accept"]))
+            return request.map { .api($0) }
         default: return nil
         }
     }

@@ -9,29 +9,30 @@ import NIOSSL
 
 /// The HTTP server on its event loop. Everything in it is used on that loop only.
 package final class HTTPServer {
-    let router: HTTPRouter
+    private(set) var router: HTTPRouter
     let scraper: Scraper
     let api: API
     let liveFeed: LiveFeed
     let registry: ConnectionRegistry
     let maximumRequests: Int
     private let loop: any EventLoop
-    private let security: WebSecurity
+    private let security: WebSecurity?
     private let logger: Logger
-    private let requestReload: @Sendable () async -> String?
-    private var scrapesUnderWay = 0
-    private var questionsUnderWay = 0
-    private var exportsUnderWay = 0
+    let requestReload: @Sendable () async -> String?
+    private var underWay: [Place: Int] = [:]
     private var listeners: [any Channel] = []
 
-    /// - Parameter requestReload: Reads the configuration again; returns what is wrong, or `nil`.
+    /// - Parameters:
+    ///   - security: `nil` for a socket whose file says who may use it.
+    ///   - requestReload: Reads the configuration again; returns what is wrong, or `nil`.
     package init(
         on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, api: API, registry: ConnectionRegistry,
-        maximumRequests: Int, security: WebSecurity, logger: Logger,
+        maximumRequests: Int, security: WebSecurity?, logger: Logger,
         requestReload: @escaping @Sendable () async -> String?
     ) {
         self.loop = loop
         self.router = router
+        self.router.takesChanges = api.changes != nil
         self.scraper = scraper
         self.api = api
         liveFeed = LiveFeed(on: loop, api: api, registry: registry)
@@ -40,9 +41,9 @@ package final class HTTPServer {
         self.security = security
         self.logger = logger
         self.requestReload = requestReload
-        security.closeConnections = { registry.closeAll() }
-        security.endAnswers = { registry.closeAnswered() }
-        security.startFollowing()
+        security?.closeConnections = { registry.closeAll() }
+        security?.endAnswers = { registry.closeAnswered() }
+        security?.startFollowing()
     }
 
     /// Where to listen.
@@ -50,55 +51,47 @@ package final class HTTPServer {
         case address(ListenAddress)
         /// A listening socket from the service manager.
         case descriptor(CInt)
+        /// A Unix socket.
+        case path(String)
     }
 
     /// Adds the headers that the owner configured for every answer.
-    func addHeaders(to headers: inout HTTPHeaders) { security.addHeaders(to: &headers) }
+    func addHeaders(to headers: inout HTTPHeaders) { security?.addHeaders(to: &headers) }
 
     // MARK: - Requests
 
     func authorize(
         _ head: HTTPRequestHead, of channel: any Channel, _ proceed: @escaping @Sendable (WebSecurity.Verdict) -> Void
     ) {
+        guard let security else { return proceed(.allowed) }
         security.authorize(head.headers["authorization"].first, of: channel, proceed)
     }
 
-    /// - Returns: Whether one more scrape may run; if so, ``endScrape()`` must follow.
-    func beginScrape() -> Bool {
-        if scrapesUnderWay >= maximumRequests, maximumRequests > 0 { return false }
-        scrapesUnderWay += 1
+    /// What many clients together may not do without bounds.
+    enum Place {
+        case scrape
+        /// A question to the API, or a view of the page. No scrape waits for them.
+        case question
+        /// An export may take minutes, so exports have places of their own.
+        case export
+    }
+
+    private func maximum(_ place: Place) -> Int {
+        switch place {
+        case .scrape: maximumRequests > 0 ? maximumRequests : .max
+        case .question: 16
+        case .export: 4
+        }
+    }
+
+    /// - Returns: Whether there was a place; if so, ``leave(_:)`` must follow.
+    func take(_ place: Place) -> Bool {
+        if underWay[place, default: 0] >= maximum(place) { return false }
+        underWay[place, default: 0] += 1
         return true
     }
 
-    func endScrape() { scrapesUnderWay -= 1 }
-
-    /// How many questions to the API and views of the page are answered at a time. No scrape waits for them.
-    private static let maximumQuestions = 16
-
-    /// - Returns: Whether one more question may be answered; if so, ``endQuestion()`` must follow.
-    func beginQuestion() -> Bool {
-        if questionsUnderWay >= Self.maximumQuestions { return false }
-        questionsUnderWay += 1
-        return true
-    }
-
-    func endQuestion() { questionsUnderWay -= 1 }
-
-    /// An export may take minutes, so exports have places of their own.
-    private static let maximumExports = 4
-
-    /// - Returns: Whether one more export may be written out; if so, ``endExport()`` must follow.
-    func beginExport() -> Bool {
-        if exportsUnderWay >= Self.maximumExports { return false }
-        exportsUnderWay += 1
-        return true
-    }
-
-    func endExport() { exportsUnderWay -= 1 }
-
-    func reload(_ answer: @escaping @Sendable (String?) -> Void) {
-        loop.makeFutureWithTask(requestReload).whenSuccess(answer)
-    }
+    func leave(_ place: Place) { underWay[place, default: 0] -= 1 }
 
     // MARK: - Listening
 
@@ -112,6 +105,7 @@ package final class HTTPServer {
             return switch endpoint {
             case .address(let address): "can't listen at \(address): \(reason); name another --web.listen-address"
             case .descriptor(let number): "can't listen at descriptor \(number) of the service manager: \(reason)"
+            case .path(let path): "can't listen at \(path): \(reason)"
             }
         }
     }
@@ -124,10 +118,9 @@ package final class HTTPServer {
         async throws
         -> String
     {
-        let bootstrap = ServerBootstrap(group: loop)
+        var bootstrap = ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             // A client may say that it has no more requests, and still wait for the answer.
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             // What a client sends ahead waits on its own side, not here; see RequestGuard.
@@ -137,6 +130,10 @@ package final class HTTPServer {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try server.value.configure(channel) }
             }
+        if case .path = endpoint {
+        } else {
+            bootstrap = bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+        }
         let channel: any Channel
         do {
             channel = try await bind(bootstrap, to: endpoint)
@@ -145,8 +142,8 @@ package final class HTTPServer {
         }
         let scheme = try await loop.submit {
             server.value.listeners.append(channel)
-            server.value.security.warn(about: channel.localAddress)
-            return server.value.security.tls == nil ? "http" : "https"
+            server.value.security?.warn(about: channel.localAddress)
+            return server.value.security?.tls == nil ? "http" : "https"
         }.get()
         guard let address = channel.localAddress, let port = address.port else {
             return "\(scheme)://\(channel.localAddress?.description ?? "?")"
@@ -158,6 +155,7 @@ package final class HTTPServer {
     private static func bind(_ bootstrap: ServerBootstrap, to endpoint: Endpoint) async throws -> any Channel {
         switch endpoint {
         case .descriptor(let descriptor): return try await bootstrap.withBoundSocket(descriptor).get()
+        case .path(let path): return try await bootstrap.bind(unixDomainSocketPath: path).get()
         case .address(let address):
             let port = Int(address.port)
             if !address.host.isEmpty { return try await bootstrap.bind(host: address.host, port: port).get() }
@@ -172,9 +170,9 @@ package final class HTTPServer {
 
     private func configure(_ channel: any Channel) throws {
         guard registry.admit(channel) else { return }
-        let requestGuard = RequestGuard(registry)
+        let requestGuard = RequestGuard(registry, maximumBodyBytes: router.maximumBodyBytes)
         try Self.addHandlers(
-            to: channel.pipeline.syncOperations, behind: requestGuard, tls: security.tls,
+            to: channel.pipeline.syncOperations, behind: requestGuard, tls: security?.tls,
             HTTPHandler(self, requestGuard))
     }
 
@@ -229,10 +227,19 @@ package final class HTTPServer {
 
     /// Stops listening and closes every connection.
     package func close() {
-        for listener in listeners { listener.close(promise: nil) }
-        listeners = []
+        stopListening()
         registry.closeAll()
     }
+
+    /// Stops listening; answers under way go on.
+    package func stopListening() {
+        for listener in listeners { listener.close(promise: nil) }
+        listeners = []
+        registry.closeUnanswered()
+    }
+
+    /// Whether an answer is under way.
+    package var isAnswering: Bool { registry.isAnswering }
 }
 
 extension SocketAddress {

@@ -46,7 +46,7 @@ final class LiveFeed {
         if isBusy { return }
         isBusy = true
         let feed = NIOLoopBound(self, eventLoop: loop)
-        loop.makeFutureWithTask { [api] in await api.answer(to: .live).body }.whenSuccess { feed.value.send($0) }
+        loop.makeFutureWithTask { [api] in await api.liveReport() }.whenSuccess { feed.value.send($0) }
     }
 
     /// A client that doesn't read gets no new events until the old ones are gone. After a while it is closed, like any

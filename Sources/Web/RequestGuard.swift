@@ -8,7 +8,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundIn = Never
 
     /// Request line, headers and body together. A scrape needs some 300 bytes.
-    private static let maximumRequestBytes = 256 * 1024
+    private let maximumRequestBytes: Int
     /// How much held input is processed at a time.
     private static let sliceBytes = 16 * 1024
     /// The most input that is held: more than the kernel's buffer, which comes at once when a client closes its side.
@@ -25,8 +25,9 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var held = ByteBuffer()
     private var heldEvent: Any?
 
-    init(_ registry: ConnectionRegistry) {
+    init(_ registry: ConnectionRegistry, maximumBodyBytes: Int = 64 * 1024) {
         self.registry = registry
+        maximumRequestBytes = maximumBodyBytes + 192 * 1024
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
@@ -63,7 +64,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private func handOn(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
         if requestBytes == 0, !isHolding { registry.enter(.receiving, context.channel) }
         requestBytes += bytes.readableBytes
-        if requestBytes > Self.maximumRequestBytes {
+        if requestBytes > maximumRequestBytes {
             context.close(promise: nil)
             return
         }

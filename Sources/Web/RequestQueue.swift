@@ -6,7 +6,7 @@ import NIOHTTP1
 struct RequestQueue {
     /// What to do after an answer is sent.
     enum Next {
-        case answer(HTTPRequestHead)
+        case answer(HTTPRequest)
         /// The next request makes no sense: refuse it, and close.
         case refuse(HTTPResponseStatus)
         case close
@@ -14,7 +14,7 @@ struct RequestQueue {
         case read
     }
 
-    private var waiting: [HTTPRequestHead] = []
+    private var waiting: [HTTPRequest] = []
     private var isAnswering = false
     private var isInputClosed = false
     private var refusal: HTTPResponseStatus?
@@ -25,14 +25,14 @@ struct RequestQueue {
     /// A request has come.
     ///
     /// - Returns: The request, if it is to be answered now.
-    mutating func take(_ head: HTTPRequestHead) -> HTTPRequestHead? {
+    mutating func take(_ request: HTTPRequest) -> HTTPRequest? {
         if refusal != nil { return nil }
         if isAnswering {
-            waiting.append(head)
+            waiting.append(request)
             return nil
         }
         isAnswering = true
-        return head
+        return request
     }
 
     /// The client's input makes no sense from here on.

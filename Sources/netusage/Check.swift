@@ -3,7 +3,7 @@ import Exporter
 import Reports
 
 /// `netusage check`.
-struct Check: ParsableCommand {
+struct Check: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Report the state of the quotas to a monitoring system.",
         discussion: """
@@ -36,10 +36,10 @@ struct Check: ParsableCommand {
         }
     }
 
-    mutating func run() throws {
+    mutating func run() async throws {
         let report: PlansReport
         do throws(LedgerAccess.Failure) {
-            report = try common.ledgerAccess.plans()
+            report = try await common.ledgerAccess.answer { try await $0.plans() }
         } catch {
             try end(.unknown, error.description.split(separator: "\n").joined(separator: "; "))
             return

@@ -3,7 +3,7 @@ import Exporter
 import Reports
 
 /// `netusage doctor`.
-struct DoctorCommand: ParsableCommand {
+struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor", abstract: "Show what is metered, what isn't, and what may be wrong.",
         discussion: """
@@ -16,9 +16,9 @@ struct DoctorCommand: ParsableCommand {
     @Flag(help: "For programs.")
     var json = false
 
-    mutating func run() throws {
+    mutating func run() async throws {
         let terminal = Terminal.standardOutput
-        let sections = Doctor.sections(of: common.ledgerAccess)
+        let sections = await Doctor.sections(of: common.ledgerAccess)
         if json {
             try output(jsonText(["sections": sections]))
             if sections.contains(where: { $0.findings.contains { $0.level == .problem } }) { throw ExitCode(1) }

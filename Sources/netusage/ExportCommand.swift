@@ -87,7 +87,7 @@ struct ExportCommand: AsyncParsableCommand {
             if path != nil { Interruption.watch() }
             let target = try path.map { path throws(OutputFile.Failure) in try OutputFile(path) }
             let isOnTerminal = isatty(STDOUT_FILENO) == 1
-            try await common.ledgerAccess.export(try query) { bytes, share in
+            try await common.ledgerAccess.export(try query) { bytes in
                 if let target {
                     if Interruption.isAsked { throw OutputFile.Failure(text: "interrupted: nothing was written") }
                     try target.write(bytes)
@@ -95,7 +95,7 @@ struct ExportCommand: AsyncParsableCommand {
                     throw OutputFile.Failure(
                         text: "standard output can't be written: \(String(cString: strerror(errno)))")
                 }
-                progress.show(share, bytes: bytes.count)
+                progress.show(bytes: bytes.count)
             }
             progress.clear()
             try target?.finish()

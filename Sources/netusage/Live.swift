@@ -24,7 +24,8 @@ struct Live: AsyncParsableCommand {
 
     mutating func run() async throws {
         do {
-            let source = try await common.ledgerAccess.live()
+            let source = try await common.ledgerAccess.questions()
+            _ = try await source.live()  // The next one has the rates since.
             if options.json || isatty(STDOUT_FILENO) == 0 {
                 try await printLines(source)
             } else {
@@ -35,23 +36,37 @@ struct Live: AsyncParsableCommand {
         }
     }
 
-    private func printLines(_ source: LiveSource) async throws {
+    /// - Parameter isFirst: Whether this is the first report; later a device may come and go.
+    private func report(of source: any Questions, isFirst: Bool) async throws -> LiveReport {
+        var report = try await source.live()
+        if options.devices.isEmpty { return report }
+        let known = report.accounts.map(\.name)
+        report.accounts.removeAll { account in !options.devices.contains { account.isMeant(by: $0) } }
+        if report.accounts.isEmpty, isFirst {
+            let names = options.devices.joined(separator: ", ")
+            throw LedgerAccess.Failure.refused(
+                "there is no \(names) now; there is \(known.prefix(20).joined(separator: ", "))")
+        }
+        return report
+    }
+
+    private func printLines(_ source: any Questions) async throws {
         var printed = 0
         while printed < count ?? .max {
             await Pace.nextSecond(isOver: { false })
-            let line = json(try await source.report(of: options.devices, isFirst: printed == 0))
+            let line = json(try await report(of: source, isFirst: printed == 0))
             try output(String(decoding: line, as: UTF8.self) + "\n")
             printed += 1
         }
     }
 
-    private func draw(_ source: LiveSource) async throws(LedgerAccess.Failure) {
+    private func draw(_ source: any Questions) async throws {
         let screen = Screen()
         defer { screen.leave() }
         var table = LiveTable(inBits: options.bits)
         var drawn = 0
         while drawn < count ?? .max, !screen.isLeft {
-            let report = try await source.report(of: options.devices, isFirst: drawn == 0)
+            let report = try await report(of: source, isFirst: drawn == 0)
             screen.show(table.lines(report, Terminal.standardOutput, rows: screen.rows))
             drawn += 1
             await Pace.nextSecond(isOver: { screen.isLeft })

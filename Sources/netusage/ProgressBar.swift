@@ -14,23 +14,29 @@ final class ProgressBar {
         self.isShown = isShown && isatty(STDERR_FILENO) == 1
     }
 
-    /// - Parameters:
-    ///   - share: From 0 to 1. Other values, which another program may send, are clamped.
-    ///   - bytes: How many bytes were written since the last call.
-    func show(_ share: Double, bytes: Int = 0) {
+    /// - Parameter share: From 0 to 1.
+    func show(_ share: Double) {
+        let filled = Int((share * 30).rounded(.down))
+        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 30 - filled)
+        show("[\(bar)] \(Int(share * 100)) %")
+    }
+
+    /// For work whose end isn't known.
+    ///
+    /// - Parameter bytes: How many bytes were written since the last call.
+    func show(bytes: Int) {
         self.bytes += UInt64(bytes)
+        show(sizeText(self.bytes))
+    }
+
+    private func show(_ text: String) {
         let now = ContinuousClock.now
         // Short work needs no bar.
         guard isShown, now - started > .milliseconds(500), now - (shownAt ?? started) > .milliseconds(100) else {
             return
         }
         shownAt = now
-        let share = share > 0 ? min(share, 1) : 0
-        let filled = Int((share * 30).rounded(.down))
-        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 30 - filled)
-        let size = self.bytes > 0 ? "  \(sizeText(self.bytes))" : ""
-        let text = "\r[\(bar)] \(Int(share * 100)) %\(size)\u{1B}[K"
-        _ = writeAll(Array(text.utf8), to: STDERR_FILENO)
+        _ = writeAll(Array("\r\(text)\u{1B}[K".utf8), to: STDERR_FILENO)
     }
 
     func clear() {

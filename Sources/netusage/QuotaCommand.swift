@@ -5,7 +5,7 @@ import FoundationEssentials
 import Reports
 
 /// `netusage quota …`.
-struct QuotaCommand: ParsableCommand {
+struct QuotaCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "quota", abstract: "Show the quotas; enter the provider's figures and top-ups.",
         discussion: """
@@ -15,7 +15,7 @@ struct QuotaCommand: ParsableCommand {
         subcommands: [Show.self, Correct.self, TopUp.self, Undo.self], defaultSubcommand: Show.self)
 
     /// `netusage quota [NAME]`.
-    struct Show: ParsableCommand {
+    struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show each quota: what is used, what is left, and the forecast.")
 
@@ -27,9 +27,11 @@ struct QuotaCommand: ParsableCommand {
         @Flag(help: "For programs: bytes as integers, times in RFC 3339.")
         var json = false
 
-        mutating func run() throws {
+        mutating func run() async throws {
             let access = common.ledgerAccess
-            var report = try orExit { () throws(LedgerAccess.Failure) in try access.plans() }
+            var report = try await orExit { () throws(LedgerAccess.Failure) in
+                try await access.answer { try await $0.plans() }
+            }
             if let name {
                 let known =
                     report.quotas.map(\.name) + report.rateLimits.map(\.name) + report.committedRates.map(\.name)
@@ -58,7 +60,7 @@ struct QuotaCommand: ParsableCommand {
     }
 
     /// `netusage quota correct NAME --used SIZE`.
-    struct Correct: ParsableCommand {
+    struct Correct: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Enter what the provider has counted in this cycle.",
             discussion: """
@@ -84,12 +86,12 @@ struct QuotaCommand: ParsableCommand {
             if let at, !QuotaRequest.isTime(at) { throw ValidationError("--at: \(OrderError.notATime(at))") }
         }
 
-        mutating func run() throws {
+        mutating func run() async throws {
             let request = QuotaRequest(quota: name, kind: .correct(usedBytes: try parsedSize(used, "--used"), at: at))
             let access = common.ledgerAccess
-            let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
+            let kept = try await orExit { () throws(LedgerAccess.Failure) in try await access.carryOut(request) }
             try output("\(kept.quota): \(sizeText(kept.bytes)) used until \(kept.at) (correction \(kept.id))\n")
-            let quota = try? access.plans().quotas.first { $0.name == name }
+            let quota = try? await access.answer { try await $0.plans() }.quotas.first { $0.name == name }
             if let last = quota?.use.adjustments.last(where: { $0.kind == kept.kind }), last.id != kept.id {
                 try output("Correction \(last.id) still applies, because its moment is later: \(last.at).\n")
             }
@@ -97,7 +99,7 @@ struct QuotaCommand: ParsableCommand {
     }
 
     /// `netusage quota top-up NAME SIZE`.
-    struct TopUp: ParsableCommand {
+    struct TopUp: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "top-up", abstract: "Raise the limit of this cycle.",
             discussion: "The ledger keeps the top-up; netusage quota undo takes it back.")
@@ -116,16 +118,16 @@ struct QuotaCommand: ParsableCommand {
             }
         }
 
-        mutating func run() throws {
+        mutating func run() async throws {
             let access = common.ledgerAccess
             let request = QuotaRequest(quota: name, kind: .topUp(bytes: try parsedSize(size, "SIZE")))
-            let kept = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
+            let kept = try await orExit { () throws(LedgerAccess.Failure) in try await access.carryOut(request) }
             try output("\(kept.quota): \(sizeText(kept.bytes)) more in this cycle (top-up \(kept.id))\n")
         }
     }
 
     /// `netusage quota undo NAME`.
-    struct Undo: ParsableCommand {
+    struct Undo: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take back a correction or a top-up.",
             discussion:
@@ -140,10 +142,10 @@ struct QuotaCommand: ParsableCommand {
         @Option(help: "The number of the correction or top-up, as netusage quota shows it.")
         var id: Int64?
 
-        mutating func run() throws {
+        mutating func run() async throws {
             let access = common.ledgerAccess
             let request = QuotaRequest(quota: name, kind: .undo(id: id))
-            let undone = try orExit { () throws(LedgerAccess.Failure) in try access.carryOut(request) }
+            let undone = try await orExit { () throws(LedgerAccess.Failure) in try await access.carryOut(request) }
             try output(
                 "\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) of \(undone.at) is taken back\n"
             )
@@ -161,9 +163,9 @@ private func parsedSize(_ text: String, _ name: String) throws -> UInt64 {
 }
 
 /// Prints a failure to standard error and exits.
-func orExit<Value>(_ body: () throws(LedgerAccess.Failure) -> Value) throws -> Value {
+func orExit<Value>(_ body: () async throws(LedgerAccess.Failure) -> Value) async throws -> Value {
     do throws(LedgerAccess.Failure) {
-        return try body()
+        return try await body()
     } catch {
         throw error.reported()
     }

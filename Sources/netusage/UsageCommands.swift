@@ -51,11 +51,9 @@ extension UsageCommand {
     }
 
     mutating func run() async throws {
-        let report: UsageReport
-        do throws(LedgerAccess.Failure) {
-            report = try await common.ledgerAccess.usage(wholeQuery)
-        } catch {
-            throw error.reported()
+        let (access, query) = (common.ledgerAccess, wholeQuery)
+        let report = try await orExit { () throws(LedgerAccess.Failure) in
+            try await access.answer { try await $0.usage(query) }
         }
         if options.json {
             try output(jsonText(report))

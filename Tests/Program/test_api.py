@@ -47,7 +47,34 @@ def test_schemathesis_finds_no_failure(metered):
          "--url", "http://127.0.0.1:10073/api/v1", "--checks", "all", "--max-examples", "60", "--no-color"],
         capture_output=True, text=True, timeout=300, cwd=metered.ledger.parent)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
+    assert "8 passed" in done.stdout
+
+
+def test_the_socket_beside_the_ledger_takes_changes(metered):
+    def curl(path, body=None):
+        done = subprocess.run(
+            ["curl", "-s", "-w", "\n%{http_code}", "--unix-socket", f"{metered.ledger}.control", f"http://localhost/api/v1/{path}",
+             *(["-d", json.dumps(body)] if body else [])], capture_output=True, text=True, check=True)
+        answer, status = done.stdout.rsplit("\n", 1)
+        return int(status), json.loads(answer)
+
+    def order(kind, **fields):
+        return curl("orders", {"quota": "home", "kind": {kind: fields}})
+
+    assert curl("usage?period=all") == (200, ask(metered, "usage?period=all"))
+    status, kept = order("top_up", bytes=5_000_000)
+    assert (status, kept["kind"], kept["bytes"]) == (200, "top-up", 5_000_000)
+    quota, = ask(metered, "quotas")["quotas"]
+    assert quota["top_up_bytes"] == 5_000_000
+    status, undone = order("undo")
+    assert (status, undone["id"]) == (200, kept["id"]) and "undone_at" in undone
+    assert order("undo")[0] == 409 and order("correct")[0] == 400 and order("correct", used_bytes=1, at="2999-01-01")[0] == 409
+    slot = {"start": 1_600_000_000, "end": 1_600_000_300, "received": 1, "transmitted": 2}
+    account = {"key": {"device": {"_0": "wan0"}}, "source": "wan0", "slots": [slot], "replaces": False}
+    status, outcomes = curl("imports", {"is_trial": True, "accounts": [account]})
+    assert status == 200, outcomes
+    assert (status, outcomes[0]["taken"]) == (200, {"received": 1, "transmitted": 2})
+    assert metered.get("/api/v1/orders", method="POST").status == 403
 
 
 def test_every_figure_is_that_of_the_metrics_and_of_the_commands(metered):

@@ -34,6 +34,10 @@ def ask(*arguments, **options):
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+def http_answer(body, status="200 OK"):
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
 @contextlib.contextmanager
 def foreign_daemon(ledger, answer):
     """Another program listens at the daemon's socket, and gives each request the same answer. `answer` is bytes, or pieces with pauses
@@ -48,7 +52,8 @@ def foreign_daemon(ledger, answer):
                 while True:
                     connection, _ = listener.accept()
                     with connection, contextlib.suppress(OSError):
-                        request = connection.recv(65536)
+                        if not (request := connection.recv(65536)):
+                            continue  # Somebody only looked whether it listens.
                         for piece in [answer] if isinstance(answer, bytes) else answer(request):
                             time.sleep(piece) if isinstance(piece, float) else connection.sendall(piece)
         threading.Thread(target=serve, daemon=True).start()
@@ -119,7 +124,7 @@ def test_no_argument_steers_a_terminal(tmp_path):
 def test_a_stranger_in_the_daemons_place_doesnt_steer_a_terminal(tmp_path):
     (tmp_path / "netusage.yaml").write_text("quotas: [{ name: q, count: [lo], limit: 1 GB }]\n")
     flags = [f"--config.file={tmp_path}/netusage.yaml", f"--storage.path={tmp_path}/ledger.db"]
-    answer = json.dumps({"error": "\x1b]0;owned\x07" + HOSTILE + "\x1b[31m"}, ensure_ascii=False).encode() + b"\n"
+    answer = http_answer(json.dumps({"error": "\x1b]0;owned\x07" + HOSTILE + "\x1b[31m"}, ensure_ascii=False).encode(), "400 Bad Request")
     with foreign_daemon(tmp_path / "ledger.db", answer):
         for command in (["quota"], ["quota", "nothing"], ["quota", "top-up", "q", "1 GB"], ["today"], ["check"], ["quota", "--json"]):
             _, output, errors = ask(*command, *flags)
@@ -137,11 +142,13 @@ def test_a_stranger_in_the_daemons_place_holds_up_nobody(tmp_path):
         return subprocess.Popen([BINARY, *arguments, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def drops(_):
+        yield b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
         while True:
             yield b" "
             yield 0.5
 
     def endless(_):
+        yield b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
         for _ in range(70):
             yield b"x" * (1 << 20)
         yield 60.0
@@ -195,9 +202,9 @@ def test_no_number_of_a_stranger_ends_a_command_by_a_signal(cable, exporter, tmp
         with socket.socket(socket.AF_UNIX) as real:
             real.connect(f"{daemon.ledger}.control")
             real.sendall(request)
-            with real.makefile() as lines:
-                answers.append(json.loads(lines.readline()))
-        yield json.dumps(with_numbers(answers[-1], *change)).encode() + b"\n"
+            with real.makefile("rb") as answer:
+                answers.append(json.loads(answer.read().split(b"\r\n\r\n", 1)[1]))
+        yield http_answer(json.dumps(with_numbers(answers[-1], *change)).encode())
 
     with foreign_daemon(tmp_path / "ledger.db", changed):
         def told():
@@ -221,23 +228,34 @@ def test_no_number_of_a_stranger_ends_a_command_by_a_signal(cable, exporter, tmp
                 assert code >= 0, (change, shown)
 
 
-@pytest.mark.parametrize("share", ["7", "-3", "nan", "1e300", "-inf"])
-def test_no_share_of_a_stranger_ends_an_export(tmp_path, share):
-    def frames(_):
-        yield b"{}\n"
+def test_an_export_that_takes_long_shows_how_much_it_has(tmp_path):
+    def slow(request):
+        if b"/live" in request:
+            yield http_answer(json.dumps({"as_of": "", "online": True, "accounts": []}).encode())
+            return
+        yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         for _ in range(3):
             yield 0.6
-            yield f"3 {share}\nabc".encode()
-        yield b"0 1\n"
+            yield b"3\r\nabc\r\n"
+        yield b"0\r\n\r\n"
+
+    def broken(request):
+        yield from [piece for piece in slow(request) if piece != b"0\r\n\r\n"]
 
     master, slave = pty.openpty()
-    with foreign_daemon(tmp_path / "ledger.db", frames), open(tmp_path / "out", "wb") as out:
-        process = subprocess.Popen([BINARY, "export", f"--storage.path={tmp_path}/ledger.db"], stdout=out, stderr=slave)
+    command = [BINARY, "export", f"--storage.path={tmp_path}/ledger.db", f"--output={tmp_path}/out"]
+    with foreign_daemon(tmp_path / "ledger.db", slow):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave)
         assert process.wait(30 * PATIENCE) == 0
     os.close(slave)
-    assert b" %" in os.read(master, 65536), "the bar was shown"
+    assert b"9 B" in os.read(master, 65536), "the bytes were shown"
     os.close(master)
     assert (tmp_path / "out").read_bytes() == b"abc" * 3
+    (tmp_path / "ledger.db.control").unlink()
+    with foreign_daemon(tmp_path / "ledger.db", broken):
+        code, _, errors = ask("export", *command[2:])
+    assert code == 1 and "it ended in the midst of its answer" in errors
+    assert (tmp_path / "out").read_bytes() == b"abc" * 3, "half an export is no export"
 
 
 def test_an_export_on_a_terminal_doesnt_steer_it(cable, exporter, tmp_path):

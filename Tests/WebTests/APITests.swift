@@ -1,9 +1,13 @@
+import CivilTime
 import Exposition
 import Foundation
+import NIOCore
 import NIOHTTP1
-import Reports
+import TestSupport
 import Testing
 
+@testable import Accounting
+@testable import Reports
 @testable import Web
 
 @Suite("The API and the routes")
@@ -11,19 +15,36 @@ struct APITests {
     private static let router = HTTPRouter(telemetryPath: "/metrics", isLifecycleEnabled: false)
 
     private static func route(
-        _ uri: String, _ method: HTTPMethod = .GET, _ headers: [(String, String)] = []
-    ) -> HTTPAnswer {
+        _ uri: String, _ method: HTTPMethod = .GET, _ headers: [(String, String)] = [], by router: HTTPRouter = router
+    ) -> HTTPRoute {
         let head = HTTPRequestHead(
             version: .http1_1, method: method, uri: uri, headers: HTTPHeaders([("Host", "localhost")] + headers))
-        return router.answer(to: head, isLoopback: true)
+        return router.route(HTTPRequest(head: head), isLoopback: true)
+    }
+
+    /// The request to the API at an address.
+    private static func request(
+        _ uri: String, _ method: HTTPMethod = .GET, _ headers: [(String, String)] = [], by router: HTTPRouter = router
+    ) throws -> APIRequest {
+        guard case .api(let request) = route(uri, method, headers, by: router) else { throw Unexpected() }
+        return request
+    }
+
+    /// What the router answers by itself.
+    private static func refusal(_ route: HTTPRoute) throws -> (status: HTTPResponseStatus, text: String, HTTPHeaders) {
+        guard case .answer(let answer) = route else { throw Unexpected() }
+        return (answer.status, text(answer), answer.headers)
+    }
+
+    private static func text(_ answer: HTTPAnswer) -> String {
+        if case .bytes(let body) = answer.body { String(buffer: body) } else { "" }
     }
 
     private static func answer(_ uri: String, _ questions: FakeQuestions = FakeQuestions()) async throws -> [String:
         Any]
     {
-        guard case .api(let request) = route(uri) else { throw Unexpected() }
-        let answer = await API(questions).answer(to: request)
-        return try #require(JSONSerialization.jsonObject(with: Data(answer.body)) as? [String: Any])
+        let answer = await API(questions).answer(to: try request(uri))
+        return try #require(JSONSerialization.jsonObject(with: Data(text(answer).utf8)) as? [String: Any])
     }
 
     private struct Unexpected: Error {}
@@ -38,7 +59,7 @@ struct APITests {
         let usage = try await Self.answer("/api/v1/usage?device=eth0")
         let account = (usage["accounts"] as? [[String: Any]])?.first
         #expect(account?["total_bytes"] as? Int == 11 && account?["name"] as? String == "eth0")
-        guard case .api(.export(let query)) = Self.route("/api/v1/export?format=json&device=eth0") else {
+        guard case .export(let query) = try Self.request("/api/v1/export?format=json&device=eth0") else {
             throw Unexpected()
         }
         #expect(query.format == .json && query.devices == ["eth0"])
@@ -71,31 +92,31 @@ struct APITests {
         ("export?label=device=x", "label: device=x isn't name=value"), ("export?format=xml", "format: xml is none of"),
     ])
     func aRequestThatMakesNoSenseIsAnsweredWithTheReason(query: String, reason: String) throws {
-        guard case .apiProblem(let status, let text) = Self.route("/api/v1/" + query) else { throw Unexpected() }
+        let (status, text, _) = try Self.refusal(Self.route("/api/v1/" + query))
         #expect(status == .badRequest && text.contains(reason), "\(text)")
     }
 
     @Test func whatIsNotThereIsNotFound() async throws {
-        guard case .apiProblem(.notFound, _) = Self.route("/api/v1/nothing") else { throw Unexpected() }
-        guard case .text(.notFound, _) = Self.route("/nothing") else { throw Unexpected() }
-        guard case .api(let request) = Self.route("/api/v1/usage?device=wlan9") else { throw Unexpected() }
-        let answer = await API(FakeQuestions()).answer(to: request)
-        #expect(answer.status == .notFound && String(decoding: answer.body, as: UTF8.self).contains("wlan9"))
+        #expect(try Self.refusal(Self.route("/api/v1/nothing")).text.hasPrefix("{\"error\":"))
+        #expect(try Self.refusal(Self.route("/nothing")).status == .notFound)
+        let answer = await API(FakeQuestions()).answer(to: try Self.request("/api/v1/usage?device=wlan9"))
+        #expect(answer.status == .notFound && Self.text(answer).contains("wlan9"))
     }
 
     /// A client that has the answer about a span that is over needs it again only if that has changed.
     @Test func theTagChangesWithTheContentOnly() async throws {
         let span = "since=2026-11-21T10:00:00Z&until=2026-11-21T11:30:00Z"
         for uri in ["/api/v1/usage?\(span)", "/api/v1/quotas"] {
-            guard case .api(let request) = Self.route(uri) else { throw Unexpected() }
-            var tags: [String?] = []
+            var answers: [HTTPAnswer] = []
             for questions in [FakeQuestions(), FakeQuestions(later: 30), FakeQuestions(device: "wlan0")] {
-                tags.append(await API(questions).answer(to: request).tag)
+                answers.append(await API(questions).answer(to: try Self.request(uri)))
             }
-            #expect(tags[0] != nil && tags[0] == tags[1] && tags[0] != tags[2], "\(uri)")
+            let tag = try #require(answers[0].headers["ETag"].first)
+            let head = HTTPRequestHead(
+                version: .http1_1, method: .GET, uri: uri, headers: ["If-None-Match": "\"x\", \(tag)"])
+            #expect(answers.map { $0.isKnown(to: head) } == [true, true, false], "\(uri)")
         }
-        guard case .api(let live) = Self.route("/api/v1/live") else { throw Unexpected() }
-        #expect(await API(FakeQuestions()).answer(to: live).tag == nil)
+        #expect(await API(FakeQuestions()).answer(to: try Self.request("/api/v1/live")).headers["ETag"].isEmpty)
     }
 
     @Test func liveIsAStreamForThoseWhoAskForOne() throws {
@@ -104,9 +125,7 @@ struct APITests {
             ("application/json, text/event-stream", false), ("*/*", false),
         ]
         for (accept, isStream) in accepts {
-            guard case .api(let request) = Self.route("/api/v1/live", .GET, [("Accept", accept)]) else {
-                throw Unexpected()
-            }
+            let request = try Self.request("/api/v1/live", .GET, [("Accept", accept)])
             if case .liveEvents = request { #expect(isStream, "\(accept)") } else { #expect(!isStream, "\(accept)") }
         }
     }
@@ -123,24 +142,129 @@ struct APITests {
 
     @Test func onlyWhatReadsIsAllowedBesidesAReload() throws {
         for path in ["/", "/metrics", "/api/v1/usage", "/-/healthy"] {
-            guard case .methodNotAllowed(let allow) = Self.route(path, .POST) else { throw Unexpected() }
-            #expect(allow == "GET, HEAD")
+            let (status, _, headers) = try Self.refusal(Self.route(path, .POST))
+            #expect(status == .methodNotAllowed && headers["Allow"] == ["GET, HEAD"])
         }
-        guard case .methodNotAllowed("POST, PUT") = Self.route("/-/reload") else { throw Unexpected() }
-        guard case .text(.forbidden, let text) = Self.route("/-/reload", .POST) else { throw Unexpected() }
-        #expect(text.contains("--web.enable-lifecycle"))
+        #expect(try Self.refusal(Self.route("/-/reload")).2["Allow"] == ["POST, PUT"])
+        let (status, text, _) = try Self.refusal(Self.route("/-/reload", .POST))
+        #expect(status == .forbidden && text.contains("--web.enable-lifecycle"))
         let router = HTTPRouter(telemetryPath: "/metrics", isLifecycleEnabled: true)
-        let head = HTTPRequestHead(version: .http1_1, method: .PUT, uri: "/-/reload", headers: ["Host": "localhost"])
-        guard case .reload = router.answer(to: head, isLoopback: true) else { throw Unexpected() }
+        guard case .reload = Self.route("/-/reload", .PUT, by: router) else { throw Unexpected() }
+    }
+
+    /// Only who may use the daemon's own socket changes the ledger.
+    @Test func theLedgerIsChangedWhereChangesAreTakenOnly() async throws {
+        for (path, method) in [("orders", HTTPMethod.POST), ("imports", .POST), ("booking", .GET)] {
+            let request = try Self.request("/api/v1/\(path)", method)
+            let answer = await API(FakeQuestions()).answer(to: request)
+            #expect(answer.status == .forbidden && Self.text(answer).contains("socket"), "\(path)")
+        }
+        #expect(try Self.refusal(Self.route("/api/v1/orders")).2["Allow"] == ["POST"])
+    }
+
+    /// Takes every order, and no import.
+    private struct FakeChanges: LedgerChanges {
+        func carryOut(_ order: QuotaRequest) throws -> AdjustmentReport {
+            let adjustment = Adjustment(
+                id: 7, quota: order.quota, kind: .topUp(bytes: 5), at: .earliest, enteredAt: .earliest)
+            return AdjustmentReport(adjustment, calendar: .utc)
+        }
+
+        func carryOut(_ piece: ImportPiece) throws -> [ImportOutcome] {
+            throw ChangeRefusal("the disk is full", isTemporary: true)
+        }
+
+        func bookingBasis() throws -> BookingBasis {
+            throw ChangeRefusal("there is no quota q", isTemporary: false)
+        }
+    }
+
+    @Test func aChangeIsCarriedOutOrRefusedWithTheReason() async throws {
+        let api = API(FakeQuestions(), changes: FakeChanges())
+        let body = "{\"quota\":\"home\",\"kind\":{\"top_up\":{\"bytes\":5}}}"
+        let kept = await api.answer(to: .change(.order(ByteBuffer(string: body))))
+        #expect(kept.status == .ok && Self.text(kept).contains("\"id\":7"))
+        for body in ["", "[]", "{\"quota\":\"home\"}", "{\"quota\":\"home\",\"kind\":{\"top_up\":{\"bytes\":-5}}}"] {
+            let refused = await api.answer(to: .change(.order(ByteBuffer(string: body))))
+            #expect(refused.status == .badRequest && Self.text(refused).contains("openapi.yaml"), "\(body)")
+        }
+        let piece = ByteBuffer(bytes: json(ImportPiece(accounts: [], isTrial: true)))
+        #expect(await api.answer(to: .change(.piece(piece))).status == .serviceUnavailable)
+        #expect(await api.answer(to: .change(.basis)).status == .conflict)
+    }
+
+    /// What the daemon answers is what the command has.
+    @Test func anAnswerSurvivesTheWayFromTheDaemon() async throws {
+        func survives<Value: Codable>(_ value: Value) throws {
+            let bytes = json(value)
+            #expect(json(try decoded(Value.self, fromJSON: bytes)) == bytes, "\(Value.self)")
+        }
+        let questions = FakeQuestions(device: "wlan_0 \u{1B}[2J")
+        try survives(questions.live())
+        try survives(questions.plans())
+        try survives(try await questions.usage(UsageQuery(.day)))
+        try survives(try FakeChanges().carryOut(QuotaRequest(quota: "a_b", kind: .undo(id: nil))))
+        try survives(QuotaRequest(quota: "a_b", kind: .correct(usedBytes: .max, at: "09:00")))
+        let patterns = ["veth*", "wg_*"].compactMap { DevicePattern($0) }
+        for zone in ["<+0330>-3:30<+0430>,J79/24,J263/24", "CET-1CEST,M3.5.0,M10.5.0/3", "UTC0"] {
+            let calendar = LocalCalendar(zone: try Zone(posix: zone), weekStart: .sunday)
+            let rules = AccountingRules(
+                exclude: patterns, collapse: patterns, counted: patterns, samplingInterval: Span(seconds: 1))
+            let basis = BookingBasis(calendar: calendar, rules: rules)
+            let read = try decoded(BookingBasis.self, fromJSON: json(basis))
+            #expect(read.calendar == calendar && read.rules == rules)
+        }
+        let span = Timestamp(secondsSinceEpoch: 1_795_262_400)..<Timestamp(secondsSinceEpoch: 1_795_262_700)
+        let slot = ImportedAccount.Slot(span, Total(received: .max, transmitted: 0))
+        var outcomes: [ImportOutcome] = []
+        for key in [AccountKey.uplink, .device(DeviceName(bytes: [0xFF, 0x5F, 0x30])), .collapsed("veth_*")] {
+            try survives(
+                ImportPiece(accounts: [ImportedAccount(key, from: "a_b", slots: [slot], clock: "UTC")], isTrial: true))
+            outcomes.append(ImportOutcome(key))
+        }
+        try survives(outcomes)
+    }
+
+    /// What a command asks comes to the daemon as the command has it.
+    @Test func aQuerySurvivesTheWayToTheDaemon() throws {
+        func uri(_ path: String, _ parameters: [(name: String, value: String)]) -> String {
+            var components = URLComponents()
+            components.queryItems = parameters.map { URLQueryItem(name: $0.name, value: $0.value) }
+            return "/api/v1/\(path)" + (components.string ?? "").replacingOccurrences(of: "+", with: "%2B")
+        }
+        var random = SeededGenerator(seed: testSeed)
+        for _ in 0..<200 {
+            var query = UsageQuery(UsageQuery.Period.allCases.randomElement(using: &random))
+            query.grain = try #require(UsageQuery.Grain.allCases.randomElement(using: &random))
+            if .random(using: &random) { query.since = "2026-11-20T09:00:00+01:00" }
+            if .random(using: &random) { query.until = "yesterday" }
+            if .random(using: &random) { query.last = .random(in: 1...100, using: &random) }
+            if .random(using: &random) { query.devices = ["eth*", "wg & 100 %=?#", "raw:\u{FFFD}é"] }
+            // The API takes it that nobody means everything at once.
+            if query.since == nil, query.until == nil, query.last == nil { query.period = query.period ?? .all }
+            query.refusesNoTime = .random(using: &random)
+            query.prefersUplink = .random(using: &random)
+            guard case .usage(let asked) = try Self.request(uri("usage", query.parameters)) else { throw Unexpected() }
+            #expect(asked == query)
+            var export = ExportQuery(
+                try #require(ExportQuery.Format.allCases.randomElement(using: &random)),
+                grain: try #require(ExportQuery.grains.randomElement(using: &random)))
+            (export.since, export.until, export.devices) = (query.since, query.until, query.devices)
+            export.refusesNoTime = query.refusesNoTime
+            if .random(using: &random) { export.set(try #require(ExportQuery.Label("site=a b=c"))) }
+            guard case .export(let wanted) = try Self.request(uri("export", export.parameters)) else {
+                throw Unexpected()
+            }
+            #expect(wanted == export)
+        }
     }
 
     @Test func aRequestNeedsOneHostAndAShortAddress() throws {
         let long = "/metrics?" + String(repeating: "x", count: 5000)
-        guard case .text(.uriTooLong, _) = Self.route(long) else { throw Unexpected() }
-        guard case .text(.badRequest, _) = Self.route("/metrics", .GET, [("Host", "localhost")]) else {
-            throw Unexpected()
-        }
+        #expect(try Self.refusal(Self.route(long)).status == .uriTooLong)
+        #expect(try Self.refusal(Self.route("/metrics", .GET, [("Host", "localhost")])).status == .badRequest)
         let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/metrics")
-        guard case .text(.badRequest, _) = Self.router.answer(to: head, isLoopback: true) else { throw Unexpected() }
+        let route = Self.router.route(HTTPRequest(head: head), isLoopback: true)
+        #expect(try Self.refusal(route).status == .badRequest)
     }
 }

@@ -139,7 +139,7 @@ struct ConnectionTests {
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             guard case .head(let head) = Self.unwrapInboundIn(data) else { return }
-            _ = router.answer(to: head, isLoopback: true)
+            _ = router.route(HTTPRequest(head: head), isLoopback: true)
             _ = Credentials(header: head.headers["authorization"].first)
             count += 1
         }

@@ -4,7 +4,7 @@ import CivilTime
 @testable import Reports
 
 /// Answers as a household's daemon would, with names that a test chooses.
-struct FakeQuestions: Questions {
+struct FakeQuestions: LiveQuestions {
     var device = "eth0"
     var alias = "192.0.2.7"
     var isLedgerUp = true
@@ -54,7 +54,9 @@ struct FakeQuestions: Questions {
         return PlansReport(book, calendars: [.local: Self.calendar], at: now)
     }
 
-    func openPeriods() -> DayHistory { days(from: today.firstOfPreviousMonth, everybody: false) }
+    func openPeriods() -> OpenPeriods {
+        OpenPeriods(days(from: today.firstOfPreviousMonth, everybody: false), basis())
+    }
 
     func basis() -> ReportBasis { ReportBasis(now: now, asOf: now, calendar: Self.calendar, collapse: []) }
 

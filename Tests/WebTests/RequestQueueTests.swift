@@ -7,17 +7,17 @@ import Testing
 
 @Suite("Requests of one connection")
 struct RequestQueueTests {
-    private func request(_ uri: String, _ headers: HTTPHeaders = ["host": "localhost"]) -> HTTPRequestHead {
-        HTTPRequestHead(version: .http1_1, method: .GET, uri: uri, headers: headers)
+    private func request(_ uri: String, _ headers: HTTPHeaders = ["host": "localhost"]) -> HTTPRequest {
+        HTTPRequest(head: HTTPRequestHead(version: .http1_1, method: .GET, uri: uri, headers: headers))
     }
 
     private func uri(_ next: RequestQueue.Next) -> String? {
-        if case .answer(let head) = next { head.uri } else { nil }
+        if case .answer(let request) = next { request.head.uri } else { nil }
     }
 
     @Test func oneIsAnsweredAtATimeInTheirOrder() {
         var queue = RequestQueue()
-        let taken = ["/1", "/2", "/3"].map { queue.take(request($0))?.uri }
+        let taken = ["/1", "/2", "/3"].map { queue.take(request($0))?.head.uri }
         #expect(taken == ["/1", nil, nil])
         let next = [uri(queue.answerSent()), uri(queue.answerSent())]
         #expect(next == ["/2", "/3"] && !queue.isIdle)
@@ -177,8 +177,8 @@ struct RequestQueueTests {
         let (path, method, headers, isLet, why) = Self.foreign[number]
         let router = HTTPRouter(telemetryPath: "/metrics", isLifecycleEnabled: true, externalHost: nil)
         let head = HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: headers)
-        let isForbidden =
-            if case .text(.forbidden, _) = router.answer(to: head, isLoopback: true) { true } else { false }
+        let route = router.route(HTTPRequest(head: head), isLoopback: true)
+        let isForbidden = if case .answer(let answer) = route { answer.status == .forbidden } else { false }
         #expect(isForbidden == !isLet, why)
     }
 }

@@ -5,43 +5,46 @@ import Logging
 import Machine
 import NIOCore
 import NIOPosix
+import Web
 
-/// The daemon's end.
+/// The socket beside the ledger, at which the daemon answers commands.
+///
+/// It serves the same HTTP as the other listeners, and what changes the ledger besides. Whoever may use it, by its file's
+/// permissions, may do what the daemon's owner may.
 actor ControlServer {
     private let path: String
-    private let meter: Meter
-    private let ledger: LiveLedger
     private let logger: Logger
-    private var listener: (any Channel)?
+    private let makeServer: @Sendable () async throws -> NIOLoopBound<HTTPServer>
+    private let loop: any EventLoop
+    private var server: NIOLoopBound<HTTPServer>?
     private var socketFile: FileIdentity?
-    private var loop: (any EventLoop)?
+    private var isStarted = false
     private var isStopped = false
     /// Makes the socket, or takes it away. Both wait for the event loop, and one must end before the other begins.
     private var lastStep: Task<Void, Never>?
-    /// How many requests have no answer yet.
-    private var answering: NIOLoopBoundBox<Int>?
 
-    init(path: String, meter: Meter, ledger: LiveLedger, logger: Logger) {
+    /// - Parameter makeServer: Makes what answers.
+    init(
+        path: String, on loop: any EventLoop, logger: Logger,
+        makeServer: @escaping @Sendable () async throws -> NIOLoopBound<HTTPServer>
+    ) {
         self.path = path
-        self.meter = meter
-        self.ledger = ledger
+        self.loop = loop
         self.logger = logger
+        self.makeServer = makeServer
     }
 
-    /// What ends a connection on which nothing happens.
-    static let timeoutName = "timeout"
-
     /// As many commands at a time; each is answered at once.
-    private static let maximumConnections = 16
+    static let maximumConnections = 16
 
     /// Listens from now on. To be called by the ledger's owner only: the socket of another is taken away.
     ///
     /// If that doesn't work, it is logged, and commands don't reach the daemon.
-    func start(on loop: any EventLoop) async {
-        await inOrder { server in
-            if server.loop != nil || server.isStopped { return }
-            server.loop = loop
-            await server.listen(on: loop)
+    func start() async {
+        await inOrder { control in
+            if control.isStarted || control.isStopped { return }
+            control.isStarted = true
+            await control.listen()
         }
     }
 
@@ -71,33 +74,19 @@ actor ControlServer {
 
     /// Makes the socket again if somebody has taken it away.
     private func keepListening() async {
-        guard let loop, !isStopped, socketFile == nil || FileIdentity(path: path) != socketFile else { return }
+        guard isStarted, !isStopped, socketFile == nil || FileIdentity(path: path) != socketFile else { return }
         logger.notice("the socket for commands was gone; it is made again", metadata: ["socket": "\(path)"])
-        try? await listener?.close()  // Nobody finds it any more.
-        listener = nil
-        await listen(on: loop)
+        await stopListening()  // Nobody finds it any more.
+        await listen()
     }
 
-    private func listen(on loop: any EventLoop) async {
+    private func listen() async {
         guard let short = ShortSocketPath(path) else { return }
         unlink(path)
-        let count = NIOLoopBoundBox.makeBoxSendingValue(0, eventLoop: loop)
-        let answering = NIOLoopBoundBox.makeBoxSendingValue(0, eventLoop: loop)
-        self.answering = answering
         do {
-            listener = try await ServerBootstrap(group: loop)
-                .serverChannelOption(.backlog, value: 16)
-                .childChannelInitializer { [meter, ledger] channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        if count.value >= Self.maximumConnections { throw ChannelError.ioOnClosedChannel }
-                        count.value += 1
-                        channel.closeFuture.whenComplete { _ in count.value -= 1 }
-                        let pipeline = channel.pipeline.syncOperations
-                        try pipeline.addHandler(IdleStateHandler(allTimeout: .seconds(60)), name: Self.timeoutName)
-                        try pipeline.addHandler(ControlHandler(meter: meter, ledger: ledger, answering: answering))
-                    }
-                }
-                .bind(unixDomainSocketPath: short.text).get()
+            let server = if let server { server } else { try await makeServer() }
+            self.server = server
+            _ = try await HTTPServer.listen(server, at: .path(short.text), on: loop)
             fchmodat(AT_FDCWD, path, 0o660, AT_SYMLINK_NOFOLLOW)
             socketFile = FileIdentity(path: path)
         } catch {
@@ -107,24 +96,27 @@ actor ControlServer {
         }
     }
 
+    private func stopListening() async {
+        guard let server else { return }
+        try? await loop.submit { server.value.stopListening() }.get()  // It only fails where the loop has ended.
+    }
+
     /// Listens no more, and leaves no socket behind.
     func stop() async {
         isStopped = true
-        await inOrder { server in
-            guard let listener = server.listener else { return }
-            unlink(server.path)
-            try? await listener.close()  // It ends with the process anyway.
-            server.listener = nil
+        await inOrder { control in
+            if control.server == nil { return }
+            unlink(control.path)
+            await control.stopListening()
         }
-        await meter.refuseOrders(.ending)
     }
 
     /// Waits for the last answers to be on their way, for a second at most; the store must have done its work.
     func finish() async {
-        guard let answering else { return }
+        guard let server else { return }
         for _ in 0..<50 {
-            let count = try? await answering.eventLoop.submit { answering.value }.get()
-            if count ?? 0 == 0 { return }
+            let isAnswering = try? await loop.submit { server.value.isAnswering }.get()
+            if isAnswering != true { return }
             try? await Task.sleep(for: .milliseconds(20))  // Nobody cancels it.
         }
     }

@@ -19,7 +19,7 @@ struct RunningDaemon: Sendable {
     private let children = Children()
     private let manager = SystemdNotifier()
     private let meter: Meter
-    private let ledger: LiveLedger
+    private let answers: Answers
     private let control: ControlServer
     private let writer: LedgerWriter
     private let reloader: Reloader
@@ -59,19 +59,22 @@ struct RunningDaemon: Sendable {
         // Signals are caught only now: until here one ends a start that waits for the kernel, and nothing is lost.
         let signals = netusage_signal_pipe()
         let store = Store(on: threads.next(), path: options.storagePath, logger: logger)
-        ledger = LiveLedger(meter: meter, store: store)
-        let control = ControlServer(
-            path: Control.path(ofLedger: options.storagePath), meter: meter, ledger: ledger, logger: logger)
-        writer = LedgerWriter(
-            store: store, meter: meter, logger: logger, opened: { [loop] in await control.start(on: loop) })
-        reloader = Reloader(
+        let ledger = LiveLedger(meter: meter, store: store)
+        let reloader = Reloader(
             path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
             zones: zones, meter: meter, manager: manager, logger: logger)
+        let answers = Answers(options, meter: meter, ledger: ledger, reloader: reloader, on: loop, logger: logger)
+        let control = ControlServer(
+            path: DaemonClient.socketPath(ofLedger: options.storagePath), on: loop, logger: logger,
+            makeServer: { try await answers.commandServer() })
+        writer = LedgerWriter(store: store, meter: meter, logger: logger, opened: { await control.start() })
         watch = Watch(
             on: threads.next(), signals: signals, eventDescriptors: eventDescriptors,
             longestWaitMicroseconds: manager.watchdogMicroseconds.map { $0 / 2 })
         csvLog = CSVLog(meter: meter, logger: logger)
         self.meter = meter
+        self.reloader = reloader
+        self.answers = answers
         self.control = control
     }
 
@@ -141,6 +144,7 @@ struct RunningDaemon: Sendable {
         }
         await meter.refuseStarts()
         await control.stop()
+        await meter.refuseOrders(.ending)
         try await loop.submit { server.value.close() }.get()
     }
 
@@ -167,25 +171,7 @@ struct RunningDaemon: Sendable {
     }
 
     private func startServer(_ web: WebSecurity.Start) async throws -> NIOLoopBound<HTTPServer> {
-        let server = try await loop.submit {
-            let catalogue = Catalogue(version: Version.number, revision: Version.revision)
-            let scraper = Scraper(on: loop) { [meter, showsCreated = options.showsCreated] in
-                let snapshot = meter.assumeIsolated { $0.scrape() }
-                return { catalogue.render(snapshot, showsCreated: showsCreated, into: &$0) }
-            }
-            let server = HTTPServer(
-                on: loop,
-                router: HTTPRouter(
-                    telemetryPath: options.telemetryPath, isLifecycleEnabled: options.isLifecycleEnabled,
-                    externalHost: options.externalURL?.host),
-                scraper: scraper, api: API(ledger),
-                registry: ConnectionRegistry(maximumCount: Daemon.maximumConnections()),
-                maximumRequests: options.maximumRequests,
-                security: WebSecurity(web, on: loop, logger: logger), logger: logger,
-                requestReload: { await reloader.reload() })
-            server.startSweeping()
-            return NIOLoopBound(server, eventLoop: loop)
-        }.get()
+        let server = try await answers.server(web)
         let endpoints: [HTTPServer.Endpoint] =
             manager.listeners.isEmpty
             ? options.listenAddresses.map { .address($0) } : manager.listeners.map { .descriptor($0) }

@@ -33,9 +33,9 @@ package struct Doctor {
     private var sections: [Section] = []
 
     /// Looks at everything.
-    package static func sections(of access: LedgerAccess) -> [Section] {
+    package static func sections(of access: LedgerAccess) async -> [Section] {
         var doctor = Doctor(access: access)
-        doctor.look()
+        await doctor.look()
         return doctor.sections
     }
 
@@ -43,7 +43,7 @@ package struct Doctor {
         self.access = access
     }
 
-    private mutating func look() {
+    private mutating func look() async {
         let setup: LedgerAccess.Setup
         do throws(LedgerAccess.Failure) {
             setup = try access.setup()
@@ -58,7 +58,7 @@ package struct Doctor {
         }
         lookAtDevices(setup)
         add("Clock", clock(setup))
-        add("Ledger", ledger(setup))
+        add("Ledger", await ledger(setup))
         add("Counting", CountingTest.findings())
     }
 
@@ -282,7 +282,7 @@ package struct Doctor {
 
     // MARK: - Ledger
 
-    private func ledger(_ setup: LedgerAccess.Setup) -> [Finding] {
+    private func ledger(_ setup: LedgerAccess.Setup) async -> [Finding] {
         var findings: [Finding] = []
         var hasDaemon = false
         do throws(LedgerAccess.Failure) {
@@ -290,8 +290,8 @@ package struct Doctor {
         } catch {
             return [Finding(level: .problem, text: error.description)]
         }
-        do throws(LedgerAccess.Failure) {
-            hasDaemon = try access.askDaemon(.live) != nil
+        do {
+            hasDaemon = try await access.daemon()?.live() != nil
             findings.append(
                 hasDaemon
                     ? Finding(level: .good, text: "a daemon runs on it, and answers this user")
@@ -301,7 +301,7 @@ package struct Doctor {
                             "no daemon runs on it, so nothing is metered now: start netusage serve, or netusage service start"
                     ))
         } catch {
-            findings.append(Finding(level: .problem, text: error.description))
+            findings.append(Finding(level: .problem, text: "\(error)"))
         }
         guard LedgerFile.exists(at: access.storagePath) else {
             return findings + [

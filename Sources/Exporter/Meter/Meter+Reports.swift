@@ -16,6 +16,11 @@ extension Meter {
         return ledger
     }
 
+    /// The ledger and the basis of reports, of one moment.
+    func openPeriods() -> (Ledger, ReportBasis) { (ledgerNow(), reportBasis()) }
+
+    func bookingBasis() -> BookingBasis { BookingBasis(calendar: ledger.calendar, rules: settings.rules) }
+
     func liveReport() -> LiveReport {
         read(endsInterval: false)
         return LiveReport(

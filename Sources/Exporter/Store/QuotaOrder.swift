@@ -1,6 +1,7 @@
 import Accounting
 import CivilTime
 import LedgerStore
+import Reports
 
 /// What the owner says about a quota: a correction, a top-up, or that one of them is taken back.
 package struct QuotaOrder: Sendable {
@@ -54,24 +55,7 @@ package struct QuotaOrder: Sendable {
     }
 }
 
-/// An order as the command line has it.
-package struct QuotaRequest: Codable, Sendable {
-    package enum Kind: Codable, Sendable {
-        /// `at` is a moment as people write it; see ``CivilTime/LocalCalendar/moment(_:at:)``.
-        case correct(usedBytes: UInt64, at: String?)
-        case topUp(bytes: UInt64)
-        /// `id` is the number of the correction or top-up to take back.
-        case undo(id: Int64?)
-    }
-
-    package let quota: String
-    package let kind: Kind
-
-    package init(quota: String, kind: Kind) {
-        self.quota = quota
-        self.kind = kind
-    }
-
+extension QuotaRequest {
     /// The order that is meant, by the wall clocks of the quota's zone.
     ///
     /// - Parameter configuration: Where the plans are from, for people.
@@ -114,11 +98,6 @@ package struct QuotaRequest: Codable, Sendable {
         if moment > now { throw .inTheFuture(text) }
         if moment < cycle.lowerBound { throw .tooEarly(text, cycleStart: calendar.rfc3339(cycle.lowerBound)) }
         return moment
-    }
-
-    /// Whether a text is a moment, as `at` has it.
-    package static func isTime(_ text: String) -> Bool {
-        LocalCalendar.utc.moment(text, at: Timestamp(secondsSinceEpoch: 0)) != nil
     }
 }
 
@@ -166,6 +145,17 @@ package enum OrderError: Error, Sendable, CustomStringConvertible {
         case .store(let error): "\(error)"
         case .doubtful(let error): "\(error); look with netusage quota whether it was done"
         }
+    }
+}
+
+extension ChangeRefusal {
+    init(_ error: OrderError) {
+        let isTemporary =
+            switch error {
+            case .noLedger, .busy, .importing, .ending, .store, .doubtful: true
+            case .unknownQuota, .notRunning, .notATime, .inTheFuture, .tooEarly, .nothingToUndo: false
+            }
+        self.init(error.description, isTemporary: isTemporary)
     }
 }
 

@@ -1,6 +1,7 @@
 import Accounting
 import CivilTime
 import LedgerStore
+import Reports
 
 /// The work that waits for the store: what comes next, and what the outcome of a piece of work means.
 ///

@@ -1,6 +1,7 @@
 import Accounting
 import CivilTime
 import LedgerStore
+import Reports
 
 /// What the store is to do next.
 ///

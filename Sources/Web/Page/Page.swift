@@ -1,4 +1,5 @@
 import Accounting
+import NIOCore
 import Reports
 
 /// The whole page at `/`, with all its figures. It needs no script, and loads nothing from elsewhere.
@@ -16,8 +17,21 @@ struct Page {
         self.nonce = nonce
     }
 
+    /// The page about a device or, if none is named, the uplink.
+    static func answer(of device: String?, _ questions: any LiveQuestions, telemetryPath: String) async -> HTTPAnswer {
+        let nonce =
+            String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
+        let page = Page(await PageContent(of: device, questions, telemetryPath: telemetryPath), nonce: nonce)
+        let headers = [
+            ("Cache-Control", "no-store"), ("Content-Security-Policy", securityPolicy(nonce: nonce)),
+            ("Referrer-Policy", "no-referrer"), ("X-Frame-Options", "DENY"), ("Vary", "Accept-Encoding"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+        ]
+        return HTTPAnswer("text/html; charset=utf-8", .bytes(ByteBuffer(string: page.html.markup)), headers)
+    }
+
     /// What a browser may do with the page: show it, and ask this server.
-    static func securityPolicy(nonce: String) -> String {
+    private static func securityPolicy(nonce: String) -> String {
         "default-src 'none'; style-src 'nonce-\(nonce)'; script-src 'nonce-\(nonce)'; connect-src 'self'; base-uri 'none'; "
             + "form-action 'none'; frame-ancestors 'none'"
     }

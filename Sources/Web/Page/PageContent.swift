@@ -22,7 +22,7 @@ struct PageContent: Sendable {
     var version = ""
 
     /// - Parameter device: The device that the page is about; `nil` for the uplink.
-    init(of device: String?, _ questions: any Questions, telemetryPath: String) async {
+    init(of device: String?, _ questions: any LiveQuestions, telemetryPath: String) async {
         self.telemetryPath = telemetryPath
         var name = utsname()
         uname(&name)
@@ -39,8 +39,8 @@ struct PageContent: Sendable {
             problems.append("The configuration has errors; the previous one stays in use. See netusage config check.")
         }
         // All sums are of one reading, so they agree. Accounts that are there, or have bytes this month, are in memory.
-        let basis = await questions.basis()
-        let history = await questions.openPeriods()
+        let periods = await questions.openPeriods()
+        let (history, basis) = (periods.history, periods.basis)
         func sums(_ period: UsageQuery.Period) throws(UsageError) -> UsageReport {
             try UsageReport(UsageQuery(period), of: history, basis)
         }

@@ -3,6 +3,7 @@ import CivilTime
 import Foundation
 import LedgerStore
 import Netlink
+import Reports
 import Testing
 
 @testable import Exporter

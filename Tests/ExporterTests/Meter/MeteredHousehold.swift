@@ -6,6 +6,7 @@ import Foundation
 import LedgerStore
 import Logging
 import NIOPosix
+import Reports
 import Synchronization
 
 @testable import Exporter

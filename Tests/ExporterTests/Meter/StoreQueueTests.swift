@@ -2,6 +2,7 @@ import Accounting
 import CivilTime
 import Configuration
 import LedgerStore
+import Reports
 import Synchronization
 import Testing
 

@@ -1,12 +1,7 @@
 import Accounting
 import CivilTime
-import Configuration
 import LedgerStore
-import Logging
 import Machine
-import NIOCore
-import NIOPosix
-import Netlink
 import Reports
 
 /// How commands import another meter's history.
@@ -27,25 +22,32 @@ extension LedgerAccess {
         _ source: ImportSource, uplink: String?, replaces: Bool, isTrial: Bool, progress: (Double) -> Void
     ) async throws(Failure) -> ImportReport {
         try checkDirectory()
-        let setup = try setup()
+        return try await reportingFailures {
+            try await imported(source, uplink, replaces, isTrial, by: try await changes(), progress)
+        }
+    }
+
+    private func imported(
+        _ source: ImportSource, _ uplink: String?, _ replaces: Bool, _ isTrial: Bool, by changes: any LedgerChanges,
+        _ progress: (Double) -> Void
+    ) async throws -> ImportReport {
         // As the daemon books, should it go by another configuration.
-        let basis =
-            try askDaemon(.basis)?.basis ?? Control.BookingBasis(calendar: setup.localCalendar, rules: setup.rules)
+        let basis = try await changes.bookingBasis()
         var contents: ImportFile.Contents
         do throws(ImportFile.Problem) {
-            contents = try source.contents(by: basis.calendar, at: setup.now)
+            contents = try source.contents(by: basis.calendar, at: SystemClock.now().timestamp)
         } catch {
-            throw .refused(error.description)
+            throw Failure.refused(error.description)
         }
         contents.leaveOutImpossible()
         if let uplink {
             if contents.accounts.contains(where: { $0.key == .uplink }) {
-                throw .refused("--uplink \(uplink): the file has the uplink itself; leave it out")
+                throw Failure.refused("--uplink \(uplink): the file has the uplink itself; leave it out")
             }
             let devices = contents.accounts.filter { $0.key.kind == "device" }
             guard let device = devices.first(where: { $0.source == uplink }) else {
                 let known = devices.map(\.source).sorted().prefix(20).joined(separator: ", ")
-                throw .refused(
+                throw Failure.refused(
                     "--uplink \(uplink): there is no such device in the file"
                         + (known.isEmpty ? "" : "; it has \(known)"))
             }
@@ -65,68 +67,61 @@ extension LedgerAccess {
         }
         let isNew = !LedgerFile.exists(at: storagePath)
         if !isNew {
-            try checkClocks(of: contents.accounts, forgetting: replaces ? pieces[0].filter(\.replaces) : [], setup)
+            try await checkClocks(
+                of: contents.accounts, forgetting: replaces ? pieces[0].filter(\.replaces) : [], changes)
         }
         // What root makes in the service's place, the service's user can't write.
         if isNew, storagePath == LedgerPlace.resolved(StoragePath.system) { throw noLedger }
-        if isNew, !isTrial { try await beginLedger() }
-        var outcomes: [AccountKey: ImportOutcome] = [:]
+        if isNew, !isTrial { try await OfflineLedger(self).begin() }
+        let outcomes =
+            isNew && isTrial
+            ? try await importedIntoNothing(pieces, progress)
+            : try await Self.imported(pieces, isTrial: isTrial, by: changes, progress)
         let ofFile = Set(contents.accounts.map(\.key))
-        for (number, piece) in pieces.enumerated() {
-            let done =
-                isNew && isTrial
-                ? try importIntoNothing(piece, setup) : try importPiece(piece, setup, isTrial: isTrial)
-            for var outcome in done {
-                let isOfFile = ofFile.contains(outcome.key)
-                // Each piece of a trial forgets all.
-                if isTrial, number > 0 { outcome.forgotten = .init(.zero) }
-                if isOfFile || !outcome.forgotten.total.isZero {
-                    outcomes[outcome.key, default: .init(outcome.key)].add(outcome)
-                }
-            }
-            progress(Double(number + 1) / Double(pieces.count))
-        }
-        var report = ImportReport(Array(outcomes.values), contents.problems, basis.calendar, isTrial: isTrial)
+        var report = ImportReport(
+            outcomes.filter { ofFile.contains($0.key) || !$0.forgotten.total.isZero }, contents.problems,
+            basis.calendar, isTrial: isTrial)
         report.begunLedger = isNew ? storagePath : nil
         return report
     }
 
     /// By another clock the same bytes have other times: that is seen before anything is taken.
     private func checkClocks(
-        of accounts: [ImportedAccount], forgetting forgotten: [ImportedAccount], _ setup: Setup
-    ) throws(Failure) {
+        of accounts: [ImportedAccount], forgetting forgotten: [ImportedAccount], _ changes: any LedgerChanges
+    ) async throws {
         let clocked = accounts.filter { $0.clock != nil }
         let nothing = clocked.map { ImportedAccount($0.key, from: $0.source, slots: [], clock: $0.clock) }
-        guard let clock = clocked.first?.clock,
-            let other = try importPiece(forgotten + nothing, setup, isTrial: true).lazy.compactMap(\.otherClock).first
-        else { return }
-        throw .refused(
+        guard let clock = clocked.first?.clock else { return }
+        let trial = try await changes.carryOut(ImportPiece(accounts: forgotten + nothing, isTrial: true))
+        guard let other = trial.lazy.compactMap(\.otherClock).first else { return }
+        throw Failure.refused(
             "the last import went by a clock with \(other), and this one goes by a clock with \(clock): name the last one's zone with --timezone, or begin again with --replace"
         )
     }
 
-    private func importPiece(_ piece: [ImportedAccount], _ setup: Setup, isTrial: Bool) throws(Failure)
-        -> [ImportOutcome]
-    {
-        if let answer = try askDaemon(.importPiece(piece, isTrial: isTrial)) {
-            guard let done = answer.imported else { throw .refused(answer.error ?? "the daemon gave no answer") }
-            return done
+    private static func imported(
+        _ pieces: [[ImportedAccount]], isTrial: Bool, by changes: any LedgerChanges, _ progress: (Double) -> Void
+    ) async throws -> [ImportOutcome] {
+        var outcomes: [AccountKey: ImportOutcome] = [:]
+        for (number, piece) in pieces.enumerated() {
+            for var outcome in try await changes.carryOut(ImportPiece(accounts: piece, isTrial: isTrial)) {
+                // Each piece of a trial forgets all.
+                if isTrial, number > 0 { outcome.forgotten = .init(.zero) }
+                outcomes[outcome.key, default: .init(outcome.key)].add(outcome)
+            }
+            progress(Double(number + 1) / Double(pieces.count))
         }
-        return try reportingFailures { () throws(StoreError) in
-            let file = try LedgerFile(path: storagePath)
-            let outcomes = try file.importPiece(
-                piece, calendar: setup.localCalendar, at: setup.now, horizon: setup.horizon, isTrial: isTrial)
-            try? file.tidy()  // It is kept, in the log if not in the file.
-            return outcomes
-        }
+        return Array(outcomes.values)
     }
 
     /// What would become of it in a ledger that is begun now.
-    private func importIntoNothing(_ piece: [ImportedAccount], _ setup: Setup) throws(Failure) -> [ImportOutcome] {
-        guard let directory = TemporaryDirectory() else { throw .refused("no temporary directory can be made") }
-        return try reportingFailures { () throws(StoreError) in
-            try LedgerFile(path: directory.path + "/ledger.db").importPiece(
-                piece, calendar: setup.localCalendar, at: setup.now, horizon: setup.horizon, isTrial: false)
-        }
+    private func importedIntoNothing(_ pieces: [[ImportedAccount]], _ progress: (Double) -> Void) async throws
+        -> [ImportOutcome]
+    {
+        guard let directory = TemporaryDirectory() else { throw Failure.refused("no temporary directory can be made") }
+        let access = LedgerAccess(
+            configurationPath: configurationPath, isConfigurationRequired: isConfigurationRequired,
+            storagePath: directory.path + "/ledger.db")
+        return try await Self.imported(pieces, isTrial: false, by: OfflineLedger(access), progress)
     }
 }

@@ -4,7 +4,7 @@ import LedgerStore
 import Reports
 
 /// The ledger while the daemon has it: what the store has, and on top of it what the meter has that isn't stored yet.
-struct LiveLedger: Questions {
+struct LiveLedger: LiveQuestions, LedgerChanges {
     let meter: Meter
     let store: Store
 
@@ -14,7 +14,10 @@ struct LiveLedger: Questions {
 
     func plans() async -> PlansReport { await meter.plansReport() }
 
-    func openPeriods() async -> DayHistory { await meter.ledgerNow().history() }
+    func openPeriods() async -> OpenPeriods {
+        let (ledger, basis) = await meter.openPeriods()
+        return OpenPeriods(ledger.history(), basis)
+    }
 
     func basis() async -> ReportBasis { await meter.reportBasis() }
 
@@ -41,31 +44,33 @@ struct LiveLedger: Questions {
         }
     }
 
+    // MARK: - Changes
+
+    func carryOut(_ order: QuotaRequest) async throws -> AdjustmentReport {
+        switch await meter.carryOut(order) {
+        case .success(let adjustment):
+            let calendar = await meter.settings.calendar(ofQuota: adjustment.quota)
+            return AdjustmentReport(adjustment, calendar: calendar)
+        case .failure(let error): throw ChangeRefusal(error)
+        }
+    }
+
+    func carryOut(_ piece: ImportPiece) async throws -> [ImportOutcome] {
+        switch await meter.carryOut(piece) {
+        case .success(let outcomes): return outcomes
+        case .failure(let error): throw ChangeRefusal(error)
+        }
+    }
+
+    func bookingBasis() async -> BookingBasis { await meter.bookingBasis() }
+
+    // MARK: - Asking twice
+
     /// A commit may come between reading the store and asking the meter; then both are asked again.
     private func repeatedly<Value: Sendable>(_ body: () async throws -> Value?) async throws -> Value {
         for _ in 0..<10 {
             if let value = try await body() { return value }
         }
         throw StoreError(.busy, path: "the ledger", "it is written too often to be read")
-    }
-}
-
-/// The ledger's file, where no daemon runs.
-struct StoredLedgerReader: LedgerReader {
-    let file: LedgerFile
-    let now: Timestamp
-    let calendar: LocalCalendar
-    let collapse: [DevicePattern]
-
-    func basis() throws -> ReportBasis {
-        ReportBasis(now: now, asOf: try file.lastReading(), calendar: calendar, collapse: collapse)
-    }
-
-    func days(from first: CivilDate, everybody: Bool) throws -> DayHistory { DayHistory(try file.days(from: first)) }
-
-    func buckets(from start: Timestamp, before end: Timestamp, only: AccountKey?) throws -> BucketPage {
-        let page = try file.buckets(
-            from: start, before: end, rowsPerPage: BucketPage.rows, only: only.map { ($0, []) })
-        return BucketPage(rows: page.named, until: page.until, keptFrom: page.keptFrom, first: page.first)
     }
 }
