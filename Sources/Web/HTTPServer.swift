@@ -51,8 +51,8 @@ package final class HTTPServer {
         case address(ListenAddress)
         /// A listening socket from the service manager.
         case descriptor(CInt)
-        /// A Unix socket.
-        case path(String)
+        /// The listening Unix socket for commands.
+        case commands(CInt)
     }
 
     /// Adds the headers that the owner configured for every answer.
@@ -105,7 +105,7 @@ package final class HTTPServer {
             return switch endpoint {
             case .address(let address): "can't listen at \(address): \(reason); name another --web.listen-address"
             case .descriptor(let number): "can't listen at descriptor \(number) of the service manager: \(reason)"
-            case .path(let path): "can't listen at \(path): \(reason)"
+            case .commands: "can't listen at the socket for commands: \(reason)"
             }
         }
     }
@@ -118,7 +118,7 @@ package final class HTTPServer {
         async throws
         -> String
     {
-        var bootstrap = ServerBootstrap(group: loop)
+        let bootstrap = ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             // A client may say that it has no more requests, and still wait for the answer.
@@ -130,10 +130,6 @@ package final class HTTPServer {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try server.value.configure(channel) }
             }
-        if case .path = endpoint {
-        } else {
-            bootstrap = bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-        }
         let channel: any Channel
         do {
             channel = try await bind(bootstrap, to: endpoint)
@@ -153,17 +149,18 @@ package final class HTTPServer {
     }
 
     private static func bind(_ bootstrap: ServerBootstrap, to endpoint: Endpoint) async throws -> any Channel {
+        let tcp = bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
         switch endpoint {
-        case .descriptor(let descriptor): return try await bootstrap.withBoundSocket(descriptor).get()
-        case .path(let path): return try await bootstrap.bind(unixDomainSocketPath: path).get()
+        case .commands(let descriptor): return try await bootstrap.withBoundSocket(descriptor).get()
+        case .descriptor(let descriptor): return try await tcp.withBoundSocket(descriptor).get()
         case .address(let address):
             let port = Int(address.port)
-            if !address.host.isEmpty { return try await bootstrap.bind(host: address.host, port: port).get() }
+            if !address.host.isEmpty { return try await tcp.bind(host: address.host, port: port).get() }
             do {
                 // By number, because a resolver may answer something else.
-                return try await bootstrap.bind(to: SocketAddress(ipAddress: "::", port: port)).get()
+                return try await tcp.bind(to: SocketAddress(ipAddress: "::", port: port)).get()
             } catch let error as IOError where error.errnoCode == EAFNOSUPPORT || error.errnoCode == EADDRNOTAVAIL {
-                return try await bootstrap.bind(to: SocketAddress(ipAddress: "0.0.0.0", port: port)).get()  // No IPv6.
+                return try await tcp.bind(to: SocketAddress(ipAddress: "0.0.0.0", port: port)).get()  // No IPv6.
             }
         }
     }

@@ -1,9 +1,11 @@
 """The disk fails, or the file is damaged, foreign or newer: scrapes are answered throughout, and nothing is lost."""
 
+import collections
 import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import sqlite3
@@ -772,6 +774,36 @@ def test_links_that_come_and_go_starve_no_order_and_no_reload(cable, exporter, t
         finally:
             os.killpg(links.pid, signal.SIGKILL)
             links.wait()
+
+
+def test_no_file_system_call_is_made_on_the_event_loop(cable, exporter, tmp_path):
+    """The loop answers scrapes, so it must not wait for a disk: from the start to the end, with everything in between."""
+    near, _ = cable
+    configuration = tmp_path / "c.yaml"
+    configuration.write_text("storage: {flush_interval: 2s}\nquotas: [{name: cap, count: uplink, limit: 1 GB}]\n")
+    (tmp_path / "web.yaml").write_text("http_server_config: {http2: false}\n")
+    trace = tmp_path / "trace"
+    calls = "trace=%file,fsync,fdatasync,pread64,pwrite64,ftruncate,flock,accept4,bind"
+    netusage = exporter(near, f"--config.file={configuration}", f"--web.config.file={tmp_path}/web.yaml", "--web.enable-lifecycle",
+                        prefix=["strace", "-D", "-f", "-y", "-o", trace, "-e", calls])
+    eventually(is_up(netusage, 1), 20)
+    near.send("10.0.0.2", 10)
+    commits = netusage.metrics()["netusage_ledger_last_commit_timestamp_seconds"]
+    for path in ("/", "/api/v1/usage?period=all", "/api/v1/usage?grain=5m&since=today", "/api/v1/export?grain=5m", "/api/v1/quotas"):
+        assert netusage.get(path).status == 200
+    assert quota(netusage, tmp_path, "correct", "cap", "--used", "5 MB").returncode == 0
+    configuration.write_text(configuration.read_text().replace("1 GB", "2 GB"))
+    assert netusage.get("/-/reload", "POST").status == 200
+    (tmp_path / "ledger.db.control").unlink()
+    assert eventually(lambda: netusage.metrics()["netusage_ledger_last_commit_timestamp_seconds"] > commits, 10)
+    eventually(lambda: "it is made again" in netusage.log, 40)
+    netusage.stop()
+    lines = [line.split(maxsplit=1) for line in trace.read_text().splitlines()]
+    loop = collections.Counter(thread for thread, call in lines if "accept4" in call).most_common(1)[0][0]
+    files = [call for thread, call in lines if thread == loop and re.search(r'["<]/', call) and not re.search(r'["<]/(proc|sys)/', call)
+             and not call.startswith("accept4")]
+    assert sum("fdatasync" in call for _, call in lines) > 3, "commits are in the trace"
+    assert files == []
 
 
 def test_the_socket_for_commands_is_made_again(cable, exporter, tmp_path):

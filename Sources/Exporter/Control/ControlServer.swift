@@ -74,25 +74,32 @@ actor ControlServer {
 
     /// Makes the socket again if somebody has taken it away.
     private func keepListening() async {
-        guard isStarted, !isStopped, socketFile == nil || FileIdentity(path: path) != socketFile else { return }
+        guard isStarted, !isStopped else { return }
+        let found = try? await ledgersFiles { [path] in FileIdentity(path: path) }
+        if let socketFile, found == socketFile { return }
         logger.notice("the socket for commands was gone; it is made again", metadata: ["socket": "\(path)"])
         await stopListening()  // Nobody finds it any more.
         await listen()
     }
 
     private func listen() async {
-        guard let short = ShortSocketPath(path) else { return }
-        unlink(path)
         do {
             let server = if let server { server } else { try await makeServer() }
             self.server = server
-            _ = try await HTTPServer.listen(server, at: .path(short.text), on: loop)
-            fchmodat(AT_FDCWD, path, 0o660, AT_SYMLINK_NOFOLLOW)
-            socketFile = FileIdentity(path: path)
+            let socket = try await ledgersFiles { [path] in ListeningSocket.make(at: path) }.get()
+            socketFile = socket.file
+            _ = try await HTTPServer.listen(server, at: .commands(socket.descriptor), on: loop)
         } catch {
             logger.warning(
                 "commands can't reach this daemon: its socket can't be made",
                 metadata: ["socket": "\(path)", "error": "\(error)"])
+        }
+    }
+
+    /// Does work on the ledger's directory, whose file system may not answer.
+    private func ledgersFiles<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async throws -> Value {
+        try await onOwnThread(work) { [logger, path] in
+            logger.warning("the file system of the socket for commands doesn't answer", metadata: ["socket": "\(path)"])
         }
     }
 
@@ -106,7 +113,7 @@ actor ControlServer {
         isStopped = true
         await inOrder { control in
             if control.server == nil { return }
-            unlink(control.path)
+            _ = try? await control.ledgersFiles { [path = control.path] in unlink(path) }  // It may be gone.
             await control.stopListening()
         }
     }
@@ -119,5 +126,26 @@ actor ControlServer {
             if isAnswering != true { return }
             try? await Task.sleep(for: .milliseconds(20))  // Nobody cancels it.
         }
+    }
+}
+
+/// A Unix socket that listens, and its file.
+private struct ListeningSocket: Sendable {
+    let descriptor: CInt
+    let file: FileIdentity?
+
+    /// Makes one in the place of what is there. Its owner and group may use it.
+    static func make(at path: String) -> Result<ListeningSocket, IOError> {
+        guard let short = ShortSocketPath(path) else { return .failure(IOError(errnoCode: errno, reason: "open")) }
+        unlink(path)
+        let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        let code = short.withAddress { bind(descriptor, $0, $1) }
+        guard code == 0, fchmodat(AT_FDCWD, path, 0o660, AT_SYMLINK_NOFOLLOW) == 0, Glibc.listen(descriptor, 16) == 0
+        else {
+            let reason = errno
+            close(descriptor)
+            return .failure(IOError(errnoCode: reason, reason: "bind"))
+        }
+        return .success(ListeningSocket(descriptor: descriptor, file: FileIdentity(path: path)))
     }
 }
