@@ -148,7 +148,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
                 await Page.answer(of: device, questions, telemetryPath: path)
             }
         case .api(let question):
-            let full = HTTPAnswer.problem(.serviceUnavailable, "Too many requests at once, try again later.")
+            let what = question.isExport ? "exports" : "requests"
+            let full = HTTPAnswer.problem(.serviceUnavailable, "Too many \(what) at once, try again later.")
             send(at: question.isExport ? .export : .question, else: full, request.head, context) { [api = server.api] in
                 await api.answer(to: question)
             }

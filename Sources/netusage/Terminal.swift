@@ -121,10 +121,18 @@ func writeAll(_ bytes: [UInt8], to descriptor: CInt = STDOUT_FILENO) -> Bool {
     while !rest.isEmpty {
         let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         if count < 0, errno == EINTR { continue }
+        if count < 0, errno == EPIPE { endByBrokenPipe() }
         if count <= 0 { return false }
         rest = rest.dropFirst(count)
     }
     return true
+}
+
+/// Ends this program as the kernel ends a program whose reader has enough. Asking a daemon has SIGPIPE ignored.
+private func endByBrokenPipe() -> Never {
+    signal(SIGPIPE, SIG_DFL)
+    raise(SIGPIPE)
+    exit(128 + SIGPIPE)  // It is blocked.
 }
 
 /// A text with spaces after it, up to so many columns, but at least one space.

@@ -26,12 +26,11 @@ OPENMETRICS = ("application/openmetrics-text;version=1.0.0,application/openmetri
                "text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
 KINDS = {"plain text": [], "as Prometheus asks": ["-H", f"Accept: {OPENMETRICS}", "-H", "Accept-Encoding: gzip"]}
 SECONDS = 4
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def processor_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    """Of all its threads, by the process's own clock: the kernel's MAKE_PROCESS_CPUCLOCK, as clock_getcpuclockid(3) makes it."""
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def status(pid, field):
@@ -117,6 +116,17 @@ def throughput(devices, directory, rows):
                                                                       for pid in (ours.process.pid, theirs.pid)), ""))
             rows.append((f"anonymous MB after it, {devices} devices", *(f"{status(pid, 'RssAnon'):.1f}"
                                                                        for pid in (ours.process.pid, theirs.pid)), ""))
+
+
+def scale(directory, rows):
+    """What a scrape costs for each device more, from few devices to very many."""
+    costs = {}
+    for devices in (10, 1000, 10_000):
+        with world(devices) as namespace, netusage(namespace, directory, ledger=directory / f"scale-{devices}.db") as ours:
+            costs[devices] = load(namespace, ours.process.pid, "http://127.0.0.1:10073/metrics", [], 1)["processor"]
+    steps = [(fewer, more, (costs[more] - costs[fewer]) / (more - fewer) * 1e6) for fewer, more in ((10, 1000), (1000, 10_000))]
+    for fewer, more, cost in steps:
+        rows.append((f"processor us/scrape for each device, {fewer:,} to {more:,}", f"{cost:.3f}", "", f"{cost / steps[0][2]:.2f} of the first"))
 
 
 def two_years(path, devices):
@@ -278,6 +288,8 @@ def main():
             throughput(devices, directory, rows)
         print("measuring two years of history, and three quiet minutes …", file=sys.stderr)
         history(directory, rows)
+        print("measuring up to 10,000 devices …", file=sys.stderr)
+        scale(directory, rows)
         print("measuring 1,000 quotas, and making a ledger for them …", file=sys.stderr)
         plans(directory, rows)
         binary(directory, rows)
