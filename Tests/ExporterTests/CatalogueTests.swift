@@ -13,6 +13,10 @@ struct Scenario {
     var ledger: Ledger
     var links = LinkTable()
     var configuration = ConfigurationStatus(lastReloadSuccessSeconds: 1_795_219_200)
+    var store = StoreStatus(isUp: true, lastCommitSeconds: 1_795_262_400.25, commitFailures: 1, sizeBytes: 20480)
+    var kernel = KernelStatus(readSuccess: true, overruns: 2, clockSteps: 3)
+    /// Quotas that count nothing.
+    var countingNothing: Set<String> = []
     private var seconds: Int64 = 0
 
     /// 2026-11-21T12:00:00Z, a Saturday; 1,000 seconds after boot.
@@ -90,11 +94,10 @@ struct Scenario {
         let snapshot = Snapshot(
             series: series, devices: series.snapshots(of: ledger), uplink: ledger.uplinkView,
             plans: PlanSeries(ledger.planBook.plans).snapshot(
-                of: ledger.planBook, countingNothing: [], at: now.timestamp),
+                of: ledger.planBook, countingNothing: countingNothing, at: now.timestamp),
             isOnline: !ledger.currentUplink.isEmpty,
             window: ledger.window,
-            store: StoreStatus(isUp: true, lastCommitSeconds: 1_795_262_400.25, commitFailures: 1, sizeBytes: 20480),
-            kernel: KernelStatus(readSuccess: true, overruns: 2, clockSteps: 3), configuration: configuration,
+            store: store, kernel: kernel, configuration: configuration,
             process: .sample)
         var writer = ExpositionWriter()
         writer.begin(format)
@@ -126,6 +129,27 @@ struct Scenario {
         scenario.read([2: (100, 200), 3: (950, 150), 4: (6, 6), 5: (7, 8), 6: (1, 0)])
         return scenario
     }
+
+    /// Nothing works: there is no route, no device has an account, the disk and the kernel fail, and the configuration is
+    /// wrong.
+    static func broken() -> Scenario {
+        var scenario = Scenario(plans: Self.plans)
+        scenario.store = StoreStatus(isUp: false, lastCommitSeconds: nil, commitFailures: 7, sizeBytes: 0)
+        scenario.kernel = KernelStatus(readSuccess: false, overruns: 0, clockSteps: 0)
+        scenario.configuration.lastReloadSuccessful = false
+        scenario.countingNothing = ["eth"]
+        return scenario
+    }
+
+    /// Two devices whose counters fall, and a time in which nothing was read.
+    static func disturbed() -> Scenario {
+        var scenario = Scenario.household()
+        scenario.read([2: (50, 100), 3: (2_000, 300), 4: (6, 6), 5: (7, 8), 6: (1, 0)])
+        scenario.read(after: 3 * 86_400, [2: (5_000_000, 100), 3: (1_000, 200), 4: (60, 6), 5: (7, 8), 6: (2, 0)])
+        scenario.ledger.setUplink([])
+        scenario.read([2: (5_000_100, 100), 3: (1_000, 200), 4: (60, 6), 5: (7, 8), 6: (2, 0)])
+        return scenario
+    }
 }
 
 extension ProcessStatus {
@@ -140,13 +164,17 @@ struct CatalogueTests {
     private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
 
     @Test(arguments: [
-        ("household.prom", ExpositionFormat.prometheusText, false),
-        ("household.om", .openMetrics, false),
-        ("created.om", .openMetrics, true),
+        ("household.prom", Scenario.household(), ExpositionFormat.prometheusText, false),
+        ("household.om", Scenario.household(), .openMetrics, false),
+        ("created.om", Scenario.household(), .openMetrics, true),
+        ("broken.prom", Scenario.broken(), .prometheusText, false),
+        ("disturbed.prom", Scenario.disturbed(), .prometheusText, false),
     ])
-    func aHouseholdComesOutAsTheGoldenFileSays(file: String, format: ExpositionFormat, showsCreated: Bool) throws {
+    func aScrapeIsWhatTheGoldenFileSays(
+        file: String, scenario: Scenario, format: ExpositionFormat, showsCreated: Bool
+    ) throws {
         let golden = Self.folder.appendingPathComponent("Golden/\(file)")
-        let body = Scenario.household().body(format, showsCreated: showsCreated)
+        let body = scenario.body(format, showsCreated: showsCreated)
         if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] == "1" {
             try body.write(to: golden, atomically: true, encoding: .utf8)
         }

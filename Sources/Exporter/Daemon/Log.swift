@@ -1,3 +1,4 @@
+import Accounting
 import CivilTime
 import Configuration
 import Glibc
@@ -28,20 +29,21 @@ package struct Log: LogHandler {
         set { metadata[key] = newValue }
     }
 
-    package func log(event: LogEvent) {
+    package func log(event: LogEvent) { Self.write(line(of: event, at: SystemClock.now())) }
+
+    /// Without its end.
+    func line(of event: LogEvent, at now: Moment) -> String {
         let all = metadata.merging(event.metadata ?? [:]) { $1 }
-        let now = SystemClock.now()
-        let milliseconds = String(1000 + ((now.wallNanoseconds / 1_000_000) % 1000 + 1000) % 1000).dropFirst()
+        let nanoseconds = (now.wallNanoseconds % 1_000_000_000 + 1_000_000_000) % 1_000_000_000
+        let milliseconds = String(1000 + nanoseconds / 1_000_000).dropFirst()
         let time = now.timestamp.description.dropLast() + "." + milliseconds + "Z"
         let level = event.level == .notice ? "info" : event.level == .warning ? "warn" : event.level.rawValue
         var pairs = [("time", String(time)), ("level", level), ("msg", event.message.description)]
         pairs += all.sorted { $0.key < $1.key }.map { ($0.key, $0.value.description) }
-        let line: String
-        switch format {
-        case .logfmt: line = pairs.map { "\($0)=\(Self.logfmt($1))" }.joined(separator: " ")
-        case .json: line = "{" + pairs.map { "\(jsonString($0)):\(jsonString($1))" }.joined(separator: ",") + "}"
+        return switch format {
+        case .logfmt: pairs.map { "\($0)=\(Self.logfmt($1))" }.joined(separator: " ")
+        case .json: "{" + pairs.map { "\(jsonString($0)):\(jsonString($1))" }.joined(separator: ",") + "}"
         }
-        Self.write(line)
     }
 
     /// How many lines were dropped.
