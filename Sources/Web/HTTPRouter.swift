@@ -156,7 +156,7 @@ package struct HTTPRouter: Sendable {
 
     private func isKnownHost(_ header: String?) -> Bool {
         guard let header else { return true }  // HTTP/1.0 without Host: no browser does that.
-        var host = HostPort(header).host.lowercased()
+        var host = hostPart(of: header).lowercased()
         if host.hasSuffix(".") { host.removeLast() }  // A name may end with a dot.
         if host == externalHost?.lowercased() { return true }
         if host.hasPrefix("::ffff:") { host.removeFirst("::ffff:".count) }
