@@ -145,11 +145,7 @@ package final class HTTPServer {
             server.value.security?.warn(about: channel.localAddress)
             return server.value.security?.tls == nil ? "http" : "https"
         }.get()
-        guard let address = channel.localAddress, let port = address.port else {
-            return "\(scheme)://\(channel.localAddress?.description ?? "?")"
-        }
-        let host = address.ipAddress ?? "?"
-        return "\(scheme)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+        return "\(scheme)://\(channel.localAddress?.authority ?? "?")"
     }
 
     private static func bind(_ bootstrap: ServerBootstrap, to endpoint: Endpoint) async throws -> any Channel {
@@ -243,6 +239,12 @@ package final class HTTPServer {
 }
 
 extension SocketAddress {
+    /// As it is written in a URL.
+    var authority: String {
+        guard let host = ipAddress, let port else { return description }
+        return (host.contains(":") ? "[\(host)]" : host) + ":\(port)"
+    }
+
     /// Whether packets for this address never leave the machine. Compares bytes, because each request asks.
     var isLoopback: Bool {
         switch self {

@@ -85,13 +85,7 @@ package final class WebSecurity {
     func warn(about address: SocketAddress?) {
         let isLocal = address.map { $0.isLoopback || $0.pathname != nil } ?? true
         guard let address, let warning = ListenerExposure.warning(isLoopback: isLocal, configuration) else { return }
-        logger.warning("others may listen in", metadata: ["address": "\(Self.text(address))", "warning": "\(warning)"])
-    }
-
-    /// As it is written in a URL.
-    private static func text(_ address: SocketAddress) -> String {
-        guard let host = address.ipAddress, let port = address.port else { return "\(address)" }
-        return (host.contains(":") ? "[\(host)]" : host) + ":\(port)"
+        logger.warning("others may listen in", metadata: ["address": "\(address.authority)", "warning": "\(warning)"])
     }
 
     // MARK: - Requests
