@@ -2,19 +2,12 @@ import NIOCore
 
 /// The origin of a client, as far as the client can't choose it: an IPv4 address, or the network of an IPv6 address.
 struct ClientOrigin: Hashable, Sendable {
-    private let bytes: [UInt8]
+    private let number: UInt128?
 
     /// - Parameter address: Nil, and addresses that aren't IP, are one origin.
     init(_ address: SocketAddress?) {
-        let whole: [UInt8]
-        switch address {
-        case .v4(let address)?: whole = withUnsafeBytes(of: address.address.sin_addr) { Array($0) }
-        case .v6(let address)?: whole = withUnsafeBytes(of: address.address.sin6_addr) { Array($0) }
-        case .unixDomainSocket?, nil: whole = []
-        }
-        // ::ffff:0:0/96 holds IPv4 addresses (RFC 4291 §2.5.5.2). Any other IPv6 address comes with a /64 of its own.
-        let mapped: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
-        bytes = whole.starts(with: mapped) ? Array(whole[12...]) : Array(whole.prefix(8))
+        // An IPv6 address that holds no IPv4 address comes with a /64 of its own.
+        number = address?.number.map { $0 >> 32 == 0xFFFF ? $0 : ($0 >> 64) << 64 }
     }
 }
 

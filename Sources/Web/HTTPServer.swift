@@ -245,16 +245,16 @@ extension SocketAddress {
         return (host.contains(":") ? "[\(host)]" : host) + ":\(port)"
     }
 
-    /// Whether packets for this address never leave the machine. Compares bytes, because each request asks.
-    var isLoopback: Bool {
+    /// The IP address as a number; an IPv4 address as ::ffff:0:0/96 holds it (RFC 4291 §2.5.5.2). Nil for other sockets.
+    var number: UInt128? {
         switch self {
-        case .v4(let address): withUnsafeBytes(of: address.address.sin_addr) { $0[0] == 127 }
+        case .v4(let address): 0xFFFF << 32 | UInt128(UInt32(bigEndian: address.address.sin_addr.s_addr))
         case .v6(let address):
-            withUnsafeBytes(of: address.address.sin6_addr) { bytes in
-                let isMapped = bytes[..<10].allSatisfy { $0 == 0 } && bytes[10] == 0xFF && bytes[11] == 0xFF
-                return bytes[..<15].allSatisfy { $0 == 0 } && bytes[15] == 1 || isMapped && bytes[12] == 127
-            }
-        case .unixDomainSocket: false
+            withUnsafeBytes(of: address.address.sin6_addr) { $0.reduce(UInt128(0)) { $0 << 8 | UInt128($1) } }
+        case .unixDomainSocket: nil
         }
     }
+
+    /// Whether packets for this address never leave the machine. Compares a number, because each request asks.
+    var isLoopback: Bool { number.map { $0 == 1 || $0 >> 24 == 0xFFFF_7F } ?? false }
 }
