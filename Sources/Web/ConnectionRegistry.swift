@@ -126,21 +126,12 @@ package final class ConnectionRegistry {
         return now - entry.since <= .seconds(seconds)
     }
 
-    /// Closes the connections on which an answer is under way.
-    func closeAnswered() {
-        for entry in entries.values where entry.phase.isAnswer { entry.channel.close(promise: nil) }
-    }
-
-    /// Closes the connections on which no answer is under way.
-    func closeUnanswered() {
-        for entry in entries.values where !entry.phase.isAnswer { entry.channel.close(promise: nil) }
+    /// Closes the connections in some phases, or in any.
+    func closeAll(where isMeant: (Phase) -> Bool = { _ in true }) {
+        for entry in entries.values where isMeant(entry.phase) { entry.channel.close(promise: nil) }
     }
 
     var isAnswering: Bool { entries.values.contains { $0.phase.isAnswer } }
-
-    func closeAll() {
-        for entry in entries.values { entry.channel.close(promise: nil) }
-    }
 
     /// Makes room. Connections with an answer under way stay. Of the others, it closes one of the origin that has most,
     /// so that guessers whose passwords wait to be checked don't keep out clients from elsewhere.

@@ -42,7 +42,7 @@ package final class HTTPServer {
         self.logger = logger
         self.requestReload = requestReload
         security?.closeConnections = { registry.closeAll() }
-        security?.endAnswers = { registry.closeAnswered() }
+        security?.endAnswers = { registry.closeAll(where: \.isAnswer) }
         security?.startFollowing()
     }
 
@@ -231,7 +231,7 @@ package final class HTTPServer {
     package func stopListening() {
         for listener in listeners { listener.close(promise: nil) }
         listeners = []
-        registry.closeUnanswered()
+        registry.closeAll { !$0.isAnswer }
     }
 
     /// Whether an answer is under way.
