@@ -20,18 +20,13 @@ struct FairQueue<Element> {
         fileprivate let number: UInt64
     }
 
-    private struct Lane {
-        let origin: ClientOrigin
-        var waiting: [(ticket: Ticket, element: Element)]
-    }
-
     /// How long an origin that failed lets the others go first.
     private static var penalty: TimeAmount { .seconds(1) }
     /// Older failures are forgotten when there are so many.
     private static var maximumFailures: Int { 1024 }
 
     /// In the order of turns; none is empty.
-    private var lanes: [Lane] = []
+    private var lanes: [(origin: ClientOrigin, waiting: [(ticket: Ticket, element: Element)])] = []
     private var failures: [ClientOrigin: NIODeadline] = [:]
     private var nextNumber: UInt64 = 0
 
@@ -41,7 +36,7 @@ struct FairQueue<Element> {
         if let lane = lanes.firstIndex(where: { $0.origin == origin }) {
             lanes[lane].waiting.append((ticket, element))
         } else {
-            lanes.append(Lane(origin: origin, waiting: [(ticket, element)]))
+            lanes.append((origin, [(ticket, element)]))
         }
         return ticket
     }
@@ -57,12 +52,12 @@ struct FairQueue<Element> {
         return nil
     }
 
-    /// Removes all elements of a kind, and returns how many there were.
-    mutating func removeAll(where isOfKind: (Element) -> Bool) -> Int {
-        let count = lanes.reduce(0) { $0 + $1.waiting.count }
+    var count: Int { lanes.reduce(0) { $0 + $1.waiting.count } }
+
+    /// Removes all elements of a kind.
+    mutating func removeAll(where isOfKind: (Element) -> Bool) {
         for lane in lanes.indices { lanes[lane].waiting.removeAll { isOfKind($0.element) } }
         lanes.removeAll { $0.waiting.isEmpty }
-        return count - lanes.reduce(0) { $0 + $1.waiting.count }
     }
 
     /// Removes the next element; nil if none waits.

@@ -37,8 +37,6 @@ final class PasswordChecker {
     private let keyedHash = KeyedHash.random()
     private var remembered: Set<[UInt8]> = []
     private var queue = FairQueue<Claim>()
-    private var waitingCount = 0
-    private var isStarted = false
     private var isChecking = false
 
     init(on loop: any EventLoop) {
@@ -60,29 +58,24 @@ final class PasswordChecker {
             + credentials.password
         let digest = keyedHash.digest(of: message)
         if hash != nil, remembered.contains(digest) { return answer(.right) }
-        if waitingCount >= Self.maximumWaiting { waitingCount -= queue.removeAll { !$0.channel.isActive } }
-        if waitingCount >= Self.maximumWaiting { return answer(.late) }
+        if queue.count >= Self.maximumWaiting { queue.removeAll { !$0.channel.isActive } }
+        if queue.count >= Self.maximumWaiting { return answer(.late) }
         let origin = ClientOrigin(channel.remoteAddress)
         let claim = Claim(
             password: credentials.password, hash: hash, highestCost: highestCost, digest: digest, origin: origin,
             channel: channel, answer: answer)
-        waitingCount += 1
         let ticket = queue.add(claim, from: origin)
         let checker = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleTask(in: Self.patience) {
-            guard let claim = checker.value.queue.remove(ticket) else { return }
-            checker.value.waitingCount -= 1
-            claim.answer(.late)
+            checker.value.queue.remove(ticket)?.answer(.late)
         }
         checkNext()
     }
 
     private func checkNext() {
         if isChecking { return }
-        if !isStarted { pool.start() }
-        isStarted = true
+        pool.start()  // Once; then it does nothing.
         while let claim = queue.next(at: .now()) {
-            waitingCount -= 1
             guard claim.channel.isActive else { continue }  // The client is gone.
             isChecking = true
             let checker = NIOLoopBound(self, eventLoop: loop)
