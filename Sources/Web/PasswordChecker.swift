@@ -117,15 +117,7 @@ final class PasswordChecker {
     }
 
     private static func matches(_ password: [UInt8], _ hash: PasswordHash) -> Bool {
-        let (password, hash) = (password + [0], hash.text + [0])
-        return password.withUnsafeBufferPointer { password in
-            hash.withUnsafeBufferPointer { hash in
-                password.withMemoryRebound(to: CChar.self) { password in
-                    hash.withMemoryRebound(to: CChar.self) { hash in
-                        netusage_password_matches(password.baseAddress, hash.baseAddress)
-                    }
-                }
-            }
-        }
+        func text(_ bytes: [UInt8]) -> [CChar] { bytes.map { CChar(truncatingIfNeeded: $0) } + [0] }
+        return netusage_password_matches(text(password), text(hash.text))
     }
 }
