@@ -6,12 +6,6 @@ import NIOPosix
 /// Checks passwords one at a time, on a thread of their own: bcrypt takes a tenth of a second and more, by design.
 /// Used on the server's event loop only.
 final class PasswordChecker {
-    enum Answer: Sendable {
-        case right, wrong
-        /// Others were checked first for too long.
-        case late
-    }
-
     /// How many may wait: as many as there are connections. Clients that have gone don't count.
     private static let maximumWaiting = 1024
     /// Scrapers usually give up after 10 s. Guessers that wait so long ask less often.
@@ -29,7 +23,7 @@ final class PasswordChecker {
         let digest: [UInt8]
         let origin: ClientOrigin
         let channel: any Channel
-        let answer: @Sendable (Answer) -> Void
+        let answer: @Sendable (WebSecurity.Verdict) -> Void
     }
 
     private let loop: any EventLoop
@@ -50,16 +44,16 @@ final class PasswordChecker {
     ///   - highestCost: The highest cost of all users' hashes. A wrong password takes as long for every user.
     func check(
         _ credentials: Credentials, hash: PasswordHash?, highestCost: UInt8, of channel: any Channel,
-        _ answer: @escaping @Sendable (Answer) -> Void
+        _ answer: @escaping @Sendable (WebSecurity.Verdict) -> Void
     ) {
         let userCount = UInt64(credentials.user.count)
         let message =
             withUnsafeBytes(of: userCount.bigEndian) { Array($0) } + credentials.user + (hash?.text ?? [])
             + credentials.password
         let digest = keyedHash.digest(of: message)
-        if hash != nil, remembered.contains(digest) { return answer(.right) }
+        if hash != nil, remembered.contains(digest) { return answer(.allowed) }
         if queue.count >= Self.maximumWaiting { queue.removeAll { !$0.channel.isActive } }
-        if queue.count >= Self.maximumWaiting { return answer(.late) }
+        if queue.count >= Self.maximumWaiting { return answer(.busy) }
         let origin = ClientOrigin(channel.remoteAddress)
         let claim = Claim(
             password: credentials.password, hash: hash, highestCost: highestCost, digest: digest, origin: origin,
@@ -67,7 +61,7 @@ final class PasswordChecker {
         let ticket = queue.add(claim, from: origin)
         let checker = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleTask(in: Self.patience) {
-            checker.value.queue.remove(ticket)?.answer(.late)
+            checker.value.queue.remove(ticket)?.answer(.busy)
         }
         checkNext()
     }
@@ -95,7 +89,7 @@ final class PasswordChecker {
         } else {
             queue.noteFailure(of: claim.origin, at: .now())
         }
-        claim.answer(isRight ? .right : .wrong)
+        claim.answer(isRight ? .allowed : .denied)
         checkNext()
     }
 

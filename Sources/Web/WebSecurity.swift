@@ -93,7 +93,7 @@ package final class WebSecurity {
     /// Whether a request may be answered.
     enum Verdict: Sendable {
         case allowed, denied
-        /// Too many passwords wait to be checked.
+        /// Too many passwords wait to be checked, or others were checked first for too long.
         case busy
         /// There were more requests than `rate_limit` allows.
         case limited
@@ -107,13 +107,10 @@ package final class WebSecurity {
         let hash = configuration.users[credentials.user]
         let highestCost = configuration.users.values.map(\.cost).max() ?? 10
         let security = NIOLoopBound(self, eventLoop: loop)
-        passwords.check(credentials, hash: hash, highestCost: highestCost, of: channel) { answer in
-            switch answer {
+        passwords.check(credentials, hash: hash, highestCost: highestCost, of: channel) { verdict in
             // The password may have been replaced while it was checked.
-            case .right: proceed(security.value.configuration.users[credentials.user] == hash ? .allowed : .denied)
-            case .wrong: proceed(.denied)
-            case .late: proceed(.busy)
-            }
+            let isCurrent = security.value.configuration.users[credentials.user] == hash
+            proceed(verdict == .allowed && !isCurrent ? .denied : verdict)
         }
     }
 
