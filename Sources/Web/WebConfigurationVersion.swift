@@ -24,11 +24,7 @@ struct WebConfigurationVersion: Sendable {
     /// Reads the files, as long as that takes. The next ``next(at:after:)`` notices changes made meanwhile.
     init(path: String) {
         var files = WebFiles()
-        do throws(ConfigurationErrors) {
-            result = .success(try Self.contents(path, &files))
-        } catch {
-            result = .failure(error)
-        }
+        result = Result { () throws(ConfigurationErrors) -> Contents in try Self.contents(path, &files) }
         self.files = files
     }
 
