@@ -41,9 +41,7 @@ package final class HTTPServer {
         self.security = security
         self.logger = logger
         self.requestReload = requestReload
-        security?.closeConnections = { registry.closeAll() }
-        security?.endAnswers = { registry.closeAll(where: \.isAnswer) }
-        security?.startFollowing()
+        security?.startFollowing(for: registry)
     }
 
     /// Where to listen.

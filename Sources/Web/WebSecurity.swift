@@ -23,10 +23,7 @@ package final class WebSecurity {
     private var hasLoggedLongLook = false
     private var loggedWarnings: Set<String> = []
     private var bucket: TokenBucket?
-    /// Called when connected clients might not be allowed to connect now.
-    var closeConnections: () -> Void = {}
-    /// Ends the answers under way, because feeds and exports may take long.
-    var endAnswers: () -> Void = {}
+    private var registry: ConnectionRegistry?
 
     /// What the file said at start.
     package struct Start: Sendable {
@@ -39,12 +36,9 @@ package final class WebSecurity {
         /// - Throws: `ConfigurationErrors` when the file, or what it names, makes no sense.
         package init(path: String?) throws(ConfigurationErrors) {
             self.path = path
-            guard let path else {
-                files = WebFiles()
-                contents = .none
-                return
-            }
-            let version = WebConfigurationVersion(path: path)
+            let version =
+                path.map { WebConfigurationVersion(path: $0) }
+                ?? WebConfigurationVersion(files: WebFiles(), result: .success(.none))
             files = version.files
             contents = try version.result.get()
         }
@@ -116,9 +110,10 @@ package final class WebSecurity {
 
     // MARK: - The file
 
-    /// Begins to follow the file.
-    func startFollowing() {
+    /// Begins to follow the file. A change closes connections that it doesn't allow any more.
+    func startFollowing(for registry: ConnectionRegistry) {
         guard let path else { return }
+        self.registry = registry
         pool.start()
         let security = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleRepeatedTask(initialDelay: Self.lookInterval, delay: Self.lookInterval) { _ in
@@ -161,11 +156,11 @@ package final class WebSecurity {
             if before.configuration.tls?.clients != contents.configuration.tls?.clients
                 || before.tls?.authority != contents.tls?.authority
             {
-                closeConnections()
+                registry?.closeAll()  // Their clients might not be allowed to connect now.
             } else if !before.configuration.users.allSatisfy({ contents.configuration.users[$0] == $1 })
                 || before.configuration.users.isEmpty && !contents.configuration.users.isEmpty
             {
-                endAnswers()
+                registry?.closeAll(where: \.isAnswer)  // Feeds and exports may take long.
             }
             logger.notice("the web configuration was read again", metadata: ["file": "\(path)"])
             for weakening in weakenings {
