@@ -22,24 +22,19 @@ struct WebConfigurationVersion: Sendable {
     let result: Result<Contents, ConfigurationErrors>
 
     /// Reads the files, as long as that takes. The next ``next(at:after:)`` notices changes made meanwhile.
-    init(path: String) {
+    static func read(_ path: String) -> WebConfigurationVersion {
         var files = WebFiles()
-        result = Result { () throws(ConfigurationErrors) -> Contents in try Self.contents(path, &files) }
-        self.files = files
-    }
-
-    init(files: WebFiles, result: Result<Contents, ConfigurationErrors>) {
-        self.files = files
-        self.result = result
+        let result = Result { () throws(ConfigurationErrors) -> Contents in try Self.contents(path, &files) }
+        return WebConfigurationVersion(files: files, result: result)
     }
 
     /// The current version; nil if it is the one that was read last.
     static func next(at path: String, after last: WebFiles) -> WebConfigurationVersion? {
         guard last.haveChanged(at: Int64(time(nil))) else { return nil }
-        var version = WebConfigurationVersion(path: path)
+        var version = Self.read(path)
         // While a certificate and its key are being replaced, one may be old and one new. Reading again corrects that.
         for _ in 0..<2 where version.files.haveChanged(at: Int64(time(nil))) {
-            version = WebConfigurationVersion(path: path)
+            version = Self.read(path)
         }
         return version
     }

@@ -37,7 +37,7 @@ package final class WebSecurity {
         package init(path: String?) throws(ConfigurationErrors) {
             self.path = path
             let version =
-                path.map { WebConfigurationVersion(path: $0) }
+                path.map(WebConfigurationVersion.read)
                 ?? WebConfigurationVersion(files: WebFiles(), result: .success(.none))
             files = version.files
             contents = try version.result.get()
