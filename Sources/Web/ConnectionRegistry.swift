@@ -81,8 +81,7 @@ package final class ConnectionRegistry {
         }
         let key = ObjectIdentifier(channel)
         entries[key] = Entry(channel)
-        let registry = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        channel.closeFuture.whenComplete { _ in registry.value.entries[key] = nil }
+        channel.closeFuture.assumeIsolated().whenComplete { _ in self.entries[key] = nil }
         return true
     }
 

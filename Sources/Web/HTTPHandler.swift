@@ -169,8 +169,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         server.scraper.scrape(variant) { [self] body in
             var answer = HTTPAnswer(variant.format.contentType, .bytes(body), [("Vary", "Accept, Accept-Encoding")])
             if variant.isCompressed { answer.headers.add(name: "Content-Encoding", value: "gzip") }
-            let server = NIOLoopBound(server, eventLoop: context.eventLoop)
-            send(answer, head, context).whenComplete { _ in server.value.leave(.scrape) }
+            send(answer, head, context).assumeIsolated().whenComplete { [server] _ in server.leave(.scrape) }
         }
     }
 
@@ -185,8 +184,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             _ = send(full, head, context)
             return
         }
-        let server = NIOLoopBound(server, eventLoop: context.eventLoop)
-        send(head, context, make).whenComplete { _ in server.value.leave(place) }
+        send(head, context, make).assumeIsolated().whenComplete { [server] _ in server.leave(place) }
     }
 
     /// Sends an answer that isn't made on the event loop.
@@ -194,11 +192,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func send(
         _ head: HTTPRequestHead, _ context: ChannelHandlerContext, _ make: @escaping @Sendable () async -> HTTPAnswer
     ) -> EventLoopFuture<Void> {
-        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        return context.eventLoop.makeFutureWithTask(make).flatMap { answer in
-            let (handler, context) = connection.value
-            return handler.send(answer, head, context)
-        }
+        context.eventLoop.makeFutureWithTask(make).assumeIsolated().flatMap { self.send($0, head, context) }
+            .nonisolated()
     }
 
     /// - Returns: When it is sent.
@@ -248,11 +243,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             context.write(Self.wrapOutboundOut(.body(.byteBuffer(content.body))), promise: nil)
         }
         let sent = context.writeAndFlush(Self.wrapOutboundOut(.end(nil)))
-        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        sent.whenComplete { result in
-            let (handler, context) = connection.value
+        sent.assumeIsolated().whenComplete { result in
             guard keepsAlive, case .success = result else { return context.close(promise: nil) }
-            handler.answerSent(context)
+            self.answerSent(context)
         }
         return sent
     }

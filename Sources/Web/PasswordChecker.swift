@@ -59,10 +59,7 @@ final class PasswordChecker {
             password: credentials.password, hash: hash, highestCost: highestCost, digest: digest, origin: origin,
             channel: channel, answer: answer)
         let ticket = queue.add(claim, from: origin)
-        let checker = NIOLoopBound(self, eventLoop: loop)
-        loop.scheduleTask(in: Self.patience) {
-            checker.value.queue.remove(ticket)?.answer(.busy)
-        }
+        loop.assumeIsolated().scheduleTask(in: Self.patience) { self.queue.remove(ticket)?.answer(.busy) }
         checkNext()
     }
 
@@ -72,10 +69,9 @@ final class PasswordChecker {
         while let claim = queue.next(at: .now()) {
             guard claim.channel.isActive else { continue }  // The client is gone.
             isChecking = true
-            let checker = NIOLoopBound(self, eventLoop: loop)
-            pool.runIfActive(eventLoop: loop) { Self.isRight(claim) }.whenComplete { result in
+            pool.runIfActive(eventLoop: loop) { Self.isRight(claim) }.assumeIsolated().whenComplete { result in
                 // After the pool was shut down, every password is wrong.
-                checker.value.finish(claim, isRight: (try? result.get()) ?? false)
+                self.finish(claim, isRight: (try? result.get()) ?? false)
             }
             return
         }

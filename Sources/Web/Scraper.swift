@@ -31,8 +31,7 @@ package final class Scraper {
     func scrape(_ variant: Variant, _ answer: @escaping (ByteBuffer) -> Void) {
         waiting.append((variant, answer))
         if waiting.count > 1 { return }
-        let bound = NIOLoopBound(self, eventLoop: loop)
-        loop.execute { bound.value.answerAll() }
+        loop.assumeIsolated().execute { self.answerAll() }
     }
 
     private func answerAll() {

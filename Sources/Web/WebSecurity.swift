@@ -132,14 +132,13 @@ package final class WebSecurity {
             return
         }
         lookBegan = .now()
-        let security = NIOLoopBound(self, eventLoop: loop)
         let last = follower.lastFiles
-        pool.runIfActive(eventLoop: loop) { WebConfigurationVersion.next(at: path, after: last) }.whenComplete {
-            result in
-            security.value.lookBegan = nil
-            security.value.hasLoggedLongLook = false
+        let reading = pool.runIfActive(eventLoop: loop) { WebConfigurationVersion.next(at: path, after: last) }
+        reading.assumeIsolated().whenComplete { [self] result in
+            lookBegan = nil
+            hasLoggedLongLook = false
             // After the pool was shut down, nothing is followed.
-            if case .success(let version) = result { security.value.follow(version, path) }
+            if case .success(let version) = result { follow(version, path) }
         }
     }
 
