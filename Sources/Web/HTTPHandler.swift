@@ -119,19 +119,17 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func answer(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
-        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        server.authorize(request.head, of: context.channel) { verdict in
-            let (handler, context) = connection.value
-            handler.server.registry.enter(.responding, context.channel)
+        server.authorize(request.head, of: context.channel) { [self] verdict in
+            server.registry.enter(.responding, context.channel)
             switch verdict {
-            case .allowed: handler.answerAuthorized(request, context)
+            case .allowed: answerAuthorized(request, context)
             case .denied:
                 let challenge = [("WWW-Authenticate", "Basic realm=\"netusage\"")]
-                handler.send(.text(.unauthorized, "Unauthorized\n", challenge), request.head, context)
+                send(.text(.unauthorized, "Unauthorized\n", challenge), request.head, context)
             case .busy:
                 let message = "Too many passwords wait to be checked, try again later.\n"
-                handler.send(.text(.serviceUnavailable, message), request.head, context)
-            case .limited: handler.send(.text(.tooManyRequests, "Too Many Requests\n"), request.head, context)
+                send(.text(.serviceUnavailable, message), request.head, context)
+            case .limited: send(.text(.tooManyRequests, "Too Many Requests\n"), request.head, context)
             }
         }
     }

@@ -59,7 +59,7 @@ package final class HTTPServer {
     // MARK: - Requests
 
     func authorize(
-        _ head: HTTPRequestHead, of channel: any Channel, _ proceed: @escaping @Sendable (WebSecurity.Verdict) -> Void
+        _ head: HTTPRequestHead, of channel: any Channel, _ proceed: @escaping (WebSecurity.Verdict) -> Void
     ) {
         guard let security else { return proceed(.allowed) }
         security.authorize(head.headers["authorization"].first, of: channel, proceed)

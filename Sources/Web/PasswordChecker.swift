@@ -14,7 +14,7 @@ final class PasswordChecker {
     private static let maximumRemembered = 64
 
     /// A password that waits to be checked.
-    private struct Claim: Sendable {
+    private struct Claim {
         let password: [UInt8]
         /// Nil for an unknown user.
         let hash: PasswordHash?
@@ -23,7 +23,7 @@ final class PasswordChecker {
         let digest: [UInt8]
         let origin: ClientOrigin
         let channel: any Channel
-        let answer: @Sendable (WebSecurity.Verdict) -> Void
+        let answer: (WebSecurity.Verdict) -> Void
     }
 
     private let loop: any EventLoop
@@ -44,7 +44,7 @@ final class PasswordChecker {
     ///   - highestCost: The highest cost of all users' hashes. A wrong password takes as long for every user.
     func check(
         _ credentials: Credentials, hash: PasswordHash?, highestCost: UInt8, of channel: any Channel,
-        _ answer: @escaping @Sendable (WebSecurity.Verdict) -> Void
+        _ answer: @escaping (WebSecurity.Verdict) -> Void
     ) {
         let userCount = UInt64(credentials.user.count)
         let message =
@@ -69,7 +69,9 @@ final class PasswordChecker {
         while let claim = queue.next(at: .now()) {
             guard claim.channel.isActive else { continue }  // The client is gone.
             isChecking = true
-            pool.runIfActive(eventLoop: loop) { Self.isRight(claim) }.assumeIsolated().whenComplete { result in
+            let (password, hash, highestCost) = (claim.password, claim.hash, claim.highestCost)
+            let check = pool.runIfActive(eventLoop: loop) { Self.isRight(password, hash, highestCost: highestCost) }
+            check.assumeIsolated().whenComplete { result in
                 // After the pool was shut down, every password is wrong.
                 self.finish(claim, isRight: (try? result.get()) ?? false)
             }
@@ -89,10 +91,10 @@ final class PasswordChecker {
         checkNext()
     }
 
-    private static func isRight(_ claim: Claim) -> Bool {
-        if let hash = claim.hash, matches(claim.password, hash) { return true }
-        for cost in decoyCosts(after: claim.hash?.cost, highest: claim.highestCost) {
-            _ = matches(claim.password, PasswordHash(ofNobodyAtCost: cost))
+    private static func isRight(_ password: [UInt8], _ hash: PasswordHash?, highestCost: UInt8) -> Bool {
+        if let hash, matches(password, hash) { return true }
+        for cost in decoyCosts(after: hash?.cost, highest: highestCost) {
+            _ = matches(password, PasswordHash(ofNobodyAtCost: cost))
         }
         return false
     }

@@ -94,16 +94,15 @@ package final class WebSecurity {
     }
 
     /// Judges a request by its `Authorization` header; that may take some seconds.
-    func authorize(_ header: String?, of channel: any Channel, _ proceed: @escaping @Sendable (Verdict) -> Void) {
+    func authorize(_ header: String?, of channel: any Channel, _ proceed: @escaping (Verdict) -> Void) {
         if !(bucket?.take(at: .now()) ?? true) { return proceed(.limited) }
         if configuration.users.isEmpty { return proceed(.allowed) }
         guard let credentials = Credentials(header: header) else { return proceed(.denied) }
         let hash = configuration.users[credentials.user]
         let highestCost = configuration.users.values.map(\.cost).max() ?? 10
-        let security = NIOLoopBound(self, eventLoop: loop)
-        passwords.check(credentials, hash: hash, highestCost: highestCost, of: channel) { verdict in
+        passwords.check(credentials, hash: hash, highestCost: highestCost, of: channel) { [self] verdict in
             // The password may have been replaced while it was checked.
-            let isCurrent = security.value.configuration.users[credentials.user] == hash
+            let isCurrent = configuration.users[credentials.user] == hash
             proceed(verdict == .allowed && !isCurrent ? .denied : verdict)
         }
     }
