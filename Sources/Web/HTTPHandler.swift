@@ -69,12 +69,6 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         context.writeAndFlush(Self.wrapOutboundOut(.head(goOn)), promise: nil)
     }
 
-    private func begin(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
-        requestGuard.hold()
-        server.registry.enter(.judging, context.channel)
-        answer(request, context)
-    }
-
     /// A request that makes no sense is refused, once the answers before it are sent; then the connection is closed.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         guard let error = error as? HTTPParserError else { return context.close(promise: nil) }
@@ -118,7 +112,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    private func answer(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
+    private func begin(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
+        requestGuard.hold()
+        server.registry.enter(.judging, context.channel)
         server.authorize(request.head, of: context.channel) { [self] verdict in
             server.registry.enter(.responding, context.channel)
             switch verdict {
@@ -200,26 +196,16 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         -> EventLoopFuture<Void>
     {
         switch answer.body {
-        case .bytes(let body): return send(answer, packed(body, answer, request), request, context)
+        case .bytes(let body): return send(answer, body, request, context)
         case .stream(let write): return stream(answer, write, request, context)
         case .liveEvents: return watch(answer, request, context)
         }
     }
 
-    /// A body and how it is encoded: compressed if the client takes that. Below 1.4 kB it fits into a packet anyway.
-    private func packed(_ body: ByteBuffer, _ answer: HTTPAnswer, _ request: HTTPRequestHead)
-        -> (body: ByteBuffer, encoding: String?)
-    {
-        guard body.readableBytes > 1400, !answer.headers.contains(name: "content-encoding"),
-            acceptsGzip(request.headers["accept-encoding"].joined(separator: ","))
-        else { return (body, nil) }
-        return (server.scraper.compressed(body), "gzip")
-    }
-
     private func send(
-        _ answer: HTTPAnswer, _ content: (body: ByteBuffer, encoding: String?), _ request: HTTPRequestHead,
-        _ context: ChannelHandlerContext
+        _ answer: HTTPAnswer, _ body: ByteBuffer, _ request: HTTPRequestHead, _ context: ChannelHandlerContext
     ) -> EventLoopFuture<Void> {
+        var body = body
         let keepsAlive = request.isKeepAlive
         var head = responseHead(answer, to: request)
         let isKnown = answer.isKnown(to: request)
@@ -227,18 +213,24 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             head.status = .notModified
             head.headers.remove(name: "Content-Type")
         } else {
-            if let encoding = content.encoding { head.headers.add(name: "Content-Encoding", value: encoding) }
-            head.headers.add(name: "Content-Length", value: String(content.body.readableBytes))
-            if content.body.readableBytes >= Int(ConnectionRegistry.progressBytes) {
+            // Below 1.4 kB it fits into a packet anyway.
+            if body.readableBytes > 1400, !answer.headers.contains(name: "content-encoding"),
+                acceptsGzip(request.headers["accept-encoding"].joined(separator: ","))
+            {
+                body = server.scraper.compressed(body)
+                head.headers.add(name: "Content-Encoding", value: "gzip")
+            }
+            head.headers.add(name: "Content-Length", value: String(body.readableBytes))
+            if body.readableBytes >= Int(ConnectionRegistry.progressBytes) {
                 server.registry.enter(.streaming, context.channel)
             }
-            server.noteAnswer(bytes: content.body.readableBytes)
+            server.noteAnswer(bytes: body.readableBytes)
         }
         if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
         if keepsAlive, request.version == .http1_0 { head.headers.add(name: "Connection", value: "keep-alive") }
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
         if !isKnown, request.method != .HEAD {
-            context.write(Self.wrapOutboundOut(.body(.byteBuffer(content.body))), promise: nil)
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         }
         let sent = context.writeAndFlush(Self.wrapOutboundOut(.end(nil)))
         sent.assumeIsolated().whenComplete { result in
@@ -282,7 +274,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func watch(_ answer: HTTPAnswer, _ request: HTTPRequestHead, _ context: ChannelHandlerContext)
         -> EventLoopFuture<Void>
     {
-        if request.method == .HEAD { return send(answer, (ByteBuffer(), nil), request, context) }
+        if request.method == .HEAD { return send(answer, ByteBuffer(), request, context) }
         guard server.liveFeed.hasRoom else {
             return send(
                 .problem(.serviceUnavailable, "Too many watch at once, try again later."), request, context)
