@@ -244,7 +244,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func responseHead(_ answer: HTTPAnswer, to request: HTTPRequestHead) -> HTTPResponseHead {
         var head = HTTPResponseHead(version: request.version, status: answer.status, headers: answer.headers)
         head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
-        server.addHeaders(to: &head.headers)
+        server.security?.addHeaders(to: &head.headers)
         return head
     }
 

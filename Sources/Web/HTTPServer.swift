@@ -16,7 +16,7 @@ package final class HTTPServer {
     let registry: ConnectionRegistry
     let maximumRequests: Int
     private let loop: any EventLoop
-    private let security: WebSecurity?
+    let security: WebSecurity?
     private let logger: Logger
     let requestReload: @Sendable () async -> String?
     private var underWay: [Place: Int] = [:]
@@ -52,9 +52,6 @@ package final class HTTPServer {
         /// A Unix socket.
         case path(String)
     }
-
-    /// Adds the headers that the owner configured for every answer.
-    func addHeaders(to headers: inout HTTPHeaders) { security?.addHeaders(to: &headers) }
 
     // MARK: - Requests
 
