@@ -143,7 +143,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             }
         case .api(let question):
             let full = HTTPAnswer.problem(.serviceUnavailable, "Too many requests at once, try again later.")
-            send(at: question.isExport ? .export : .question, else: full, request.head, context) { [api = server.api] in
+            let place: HTTPServer.Place = if case .export = question { .export } else { .question }
+            send(at: place, else: full, request.head, context) { [api = server.api] in
                 await api.answer(to: question)
             }
         case .reload:

@@ -53,9 +53,11 @@ package struct HTTPRouter: Sendable {
             let refusal = "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n"
             return isLifecycleEnabled ? .reload : .answer(.text(.forbidden, refusal))
         }
-        do throws(APIRequest.Problem) {
-            if let change = change(path, request) {
-                return head.method == .POST ? change : .answer(.methodNotAllowed(allow: "POST"))
+        do {
+            if path.hasPrefix(Self.apiPath),
+                let change = APIRequest(path: path.dropFirst(Self.apiPath.count), body: request.body)
+            {
+                return head.method == .POST ? .api(change) : .answer(.methodNotAllowed(allow: "POST"))
             }
             guard let route = try page(path, query, head) else {
                 return .answer(
@@ -65,7 +67,7 @@ package struct HTTPRouter: Sendable {
             }
             return head.method == .GET || head.method == .HEAD ? route : .answer(.methodNotAllowed(allow: "GET, HEAD"))
         } catch {
-            return .answer(.problem(.badRequest, error.text))
+            return .answer(.problem(error))
         }
     }
 
@@ -127,14 +129,7 @@ package struct HTTPRouter: Sendable {
         return (authority, String(decoding: rest, as: UTF8.self), query)
     }
 
-    private func change(_ path: String, _ request: HTTPRequest) -> HTTPRoute? {
-        if !path.hasPrefix(Self.apiPath) { return nil }
-        return APIRequest(path: path.dropFirst(Self.apiPath.count), body: request.body).map { .api($0) }
-    }
-
-    private func page(_ path: String, _ query: String?, _ head: HTTPRequestHead) throws(APIRequest.Problem)
-        -> HTTPRoute?
-    {
+    private func page(_ path: String, _ query: String?, _ head: HTTPRequestHead) throws -> HTTPRoute? {
         switch path {
         case telemetryPath:
             return .metrics(
