@@ -49,8 +49,8 @@ struct Page {
         \(problems)\(navigation)
         \(tiles)
         \(quotas)
-        \(DaysChart(content.days).html)
-        \(HoursChart(content.hours).html)
+        \(daysChart(content.days))
+        \(hoursChart(content.hours))
         \(devices)
         </main>
         \(footer)
