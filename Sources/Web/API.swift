@@ -1,7 +1,5 @@
-import Accounting
 import CivilTime
 import NIOCore
-import NIOHTTP1
 import Reports
 
 /// A request to `/api/v1/…`.

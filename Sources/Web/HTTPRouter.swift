@@ -1,5 +1,4 @@
 import Exposition
-import NIOCore
 import NIOHTTP1
 
 /// Who answers a request.

@@ -1,7 +1,5 @@
 import CLinux
-import Configuration
 import Glibc
-import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -17,7 +15,6 @@ package final class HTTPServer {
     let maximumRequests: Int
     private let loop: any EventLoop
     let security: WebSecurity?
-    private let logger: Logger
     let requestReload: @Sendable () async -> String?
     private var underWay: [Place: Int] = [:]
     private var listeners: [any Channel] = []
@@ -27,7 +24,7 @@ package final class HTTPServer {
     ///   - requestReload: Reads the configuration again; returns what is wrong, or `nil`.
     package init(
         on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, api: API, registry: ConnectionRegistry,
-        maximumRequests: Int, security: WebSecurity?, logger: Logger,
+        maximumRequests: Int, security: WebSecurity?,
         requestReload: @escaping @Sendable () async -> String?
     ) {
         self.loop = loop
@@ -39,7 +36,6 @@ package final class HTTPServer {
         self.registry = registry
         self.maximumRequests = maximumRequests
         self.security = security
-        self.logger = logger
         self.requestReload = requestReload
         security?.startFollowing(for: registry)
     }

@@ -1,4 +1,3 @@
-import Accounting
 import NIOCore
 import Reports
 
