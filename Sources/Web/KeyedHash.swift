@@ -7,17 +7,12 @@ struct KeyedHash {
     private let innerPad: [UInt8]
     private let outerPad: [UInt8]
 
-    /// - Parameter key: At most 64 bytes.
-    init(key: [UInt8]) {
+    /// - Parameter key: At most 64 bytes; random unless given.
+    init(key: [UInt8] = (0..<32).map { _ in UInt8.random(in: .min ... .max) }) {
         precondition(key.count <= Self.blockBytes, "a longer key would have to be hashed first")
         let padded = key + Array(repeating: 0, count: Self.blockBytes - key.count)
         innerPad = padded.map { $0 ^ 0x36 }
         outerPad = padded.map { $0 ^ 0x5C }
-    }
-
-    /// One with a random key.
-    static func random() -> KeyedHash {
-        KeyedHash(key: (0..<32).map { _ in UInt8.random(in: .min ... .max) })
     }
 
     /// 32 bytes that identify a message.

@@ -28,7 +28,7 @@ final class PasswordChecker {
 
     private let loop: any EventLoop
     private let pool = NIOThreadPool(numberOfThreads: 1)
-    private let keyedHash = KeyedHash.random()
+    private let keyedHash = KeyedHash()
     private var remembered: Set<[UInt8]> = []
     private var queue = FairQueue<Claim>()
     private var isChecking = false
