@@ -51,11 +51,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func problem(with head: HTTPRequestHead) -> HTTPResponseStatus? {
         // RFC 9112 §6.1: HTTP/1.0 has no transfer codings, so the sender may see the request end elsewhere than we do.
         if head.version == .http1_0, head.headers.contains(name: "transfer-encoding") { return .badRequest }
-        if let length = head.headers["content-length"].first.flatMap({ Int($0) }),
-            length > server.router.maximumBodyBytes
-        {
-            return .payloadTooLarge
-        }
+        let length = head.headers["content-length"].first.flatMap { Int($0) } ?? 0
+        if length > server.router.maximumBodyBytes { return .payloadTooLarge }
         // RFC 9110 §10.1.1: there is no other expectation than this one.
         let expectations = head.headers["expect"].map { $0.lowercased() }
         return expectations.allSatisfy { $0 == "100-continue" } ? nil : .expectationFailed

@@ -101,10 +101,8 @@ package struct HTTPRouter: Sendable {
     }
 
     private static func isSame(_ origin: String, _ host: String?) -> Bool {
-        guard let host, let authority = origin.split(separator: "://", maxSplits: 1).dropFirst().first else {
-            return false
-        }
-        return authority.lowercased() == host.lowercased()
+        let authority = origin.split(separator: "://", maxSplits: 1).dropFirst().first
+        return authority.map { $0.lowercased() == host?.lowercased() } ?? false
     }
 
     private static let reloadPath = "/-/reload"

@@ -67,17 +67,15 @@ package final class HTTPServer {
         case export
     }
 
-    private func maximum(_ place: Place) -> Int {
-        switch place {
-        case .scrape: maximumRequests > 0 ? maximumRequests : .max
-        case .question: 16
-        case .export: 4
-        }
-    }
-
     /// - Returns: Whether there was a place; if so, ``leave(_:)`` must follow.
     func take(_ place: Place) -> Bool {
-        if underWay[place, default: 0] >= maximum(place) { return false }
+        let maximum =
+            switch place {
+            case .scrape: maximumRequests > 0 ? maximumRequests : Int.max
+            case .question: 16
+            case .export: 4
+            }
+        if underWay[place, default: 0] >= maximum { return false }
         underWay[place, default: 0] += 1
         return true
     }
