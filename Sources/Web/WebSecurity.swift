@@ -28,8 +28,7 @@ package final class WebSecurity {
     /// What the file said at start.
     package struct Start: Sendable {
         fileprivate let path: String?
-        fileprivate let files: WebFiles
-        fileprivate let contents: WebConfigurationVersion.Contents
+        fileprivate let follower: WebConfigurationFollower
 
         /// Reads the file. Call it before anybody waits for the event loop, because files may not answer.
         ///
@@ -39,8 +38,7 @@ package final class WebSecurity {
             let version =
                 path.map(WebConfigurationVersion.read)
                 ?? WebConfigurationVersion(files: WebFiles(), result: .success(.none))
-            files = version.files
-            contents = try version.result.get()
+            follower = WebConfigurationFollower(files: version.files, inForce: try version.result.get())
         }
     }
 
@@ -49,10 +47,10 @@ package final class WebSecurity {
         self.loop = loop
         self.logger = logger
         passwords = PasswordChecker(on: loop)
-        follower = WebConfigurationFollower(files: start.files, inForce: start.contents)
+        follower = start.follower
         bucket = configuration.rateLimit.map { TokenBucket($0, at: .now()) }
         logWarnings()
-        if let path, start.contents.isBlank {
+        if let path, follower.inForce.isBlank {
             logger.warning(
                 "the web configuration is empty, so nobody needs a password and nothing is encrypted",
                 metadata: ["file": "\(path)", "remedy": "write basic_auth_users: {} if that is meant"])
