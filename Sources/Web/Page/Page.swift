@@ -66,12 +66,13 @@ struct Page {
     private var header: HTML {
         let (word, live) = (content.live.online ? "online" : "offline", content.live)
         let device = live.accounts.first { $0.uplink && $0.kind == "device" }?.name
+        let asOf = live.asOf.prefix(19).split(separator: "T").joined(separator: " ")
         let by: HTML = device.map { " by \($0)" } ?? ""
         return """
             <header>
             <h1>netusage <small class="quiet">on \(content.host)</small></h1>
             <span><span id="online" class="\(word)">\(word)</span>\(by)</span>
-            <span class="state"><span id="live" role="status">as it was</span> at <time id="as-of">\(timeText(live.asOf))</time></span>
+            <span class="state"><span id="live" role="status">as it was</span> at <time id="as-of">\(asOf)</time></span>
             </header>
             """
     }
@@ -275,6 +276,3 @@ private func percentEncoded(_ text: String) -> String {
         return "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
     }.joined()
 }
-
-/// The date and time of RFC 3339.
-private func timeText(_ time: String) -> String { String(time.prefix(19)).split(separator: "T").joined(separator: " ") }
