@@ -234,10 +234,10 @@ extension SocketAddress {
         return (host.contains(":") ? "[\(host)]" : host) + ":\(port)"
     }
 
-    /// The IP address as a number; an IPv4 address as ::ffff:0:0/96 holds it (RFC 4291 §2.5.5.2). Nil for other sockets.
+    /// The IP address as a number, an IPv4 address as ::ffff:0:0/96 holds it (RFC 4291 §2.5.5.2); nil if there is none.
     var number: UInt128? {
         switch self {
-        case .v4(let address): 0xFFFF << 32 | UInt128(UInt32(bigEndian: address.address.sin_addr.s_addr))
+        case .v4(let address): UInt128(0xFFFF) << 32 | UInt128(UInt32(bigEndian: address.address.sin_addr.s_addr))
         case .v6(let address):
             withUnsafeBytes(of: address.address.sin6_addr) { $0.reduce(UInt128(0)) { $0 << 8 | UInt128($1) } }
         case .unixDomainSocket: nil
