@@ -1,7 +1,5 @@
-import Accounting
 import CivilTime
 import NIOCore
-import NIOHTTP1
 import Reports
 
 /// A request to `/api/v1/…`.
@@ -24,18 +22,15 @@ enum APIRequest: Sendable {
         case piece(ByteBuffer)
     }
 
-    /// Whether it is answered as fast as its client takes the answer.
-    var isExport: Bool { if case .export = self { true } else { false } }
-
     /// Why a request makes no sense, for people.
-    struct Problem: Error {
-        var text: String
+    struct Problem: Error, CustomStringConvertible {
+        var description: String
     }
 
     /// The request for a path below `/api/v1/`; `nil` if there is none.
     ///
-    /// - Throws: `Problem`.
-    init?(path: Substring, query: String?, accept: String?) throws(Problem) {
+    /// - Throws: `Problem`, `UsageError`.
+    init?(path: Substring, query: String?, accept: String?) throws {
         let items = try QueryItems(query ?? "")
         switch path {
         case "status": self = .status
@@ -66,81 +61,53 @@ enum APIRequest: Sendable {
         return types.first { $0 == "text/event-stream" || $0 == "application/json" } == "text/event-stream"
     }
 
-    private static func usageQuery(_ items: QueryItems) throws(Problem) -> UsageQuery {
+    private static func usageQuery(_ items: QueryItems) throws -> UsageQuery {
         try items.allow(
             ["period", "grain", "since", "until", "last", "device", "strict", "prefer"], repeatable: ["device"])
-        var query = UsageQuery()
-        if let text = items["period"] {
-            query.period = try choice(text, "period", UsageQuery.Period.init)
-        }
-        if let text = items["grain"] {
-            query.grain = try choice(text, "grain", UsageQuery.Grain.init)
-        }
+        var query = UsageQuery(try items.choice("period"), grain: try items.choice("grain") ?? .total)
         query.since = items.time("since")
         query.until = items.time("until")
         if let text = items["last"] {
-            guard let last = Int(text) else { throw Problem(text: "last: \(text) is not a number") }
+            guard let last = Int(text) else { throw Problem(description: "last: \(text) is not a number") }
             query.last = last
         }
         query.devices = items.all("device")
         query.refusesNoTime = try items.isStrict
         if let text = items["prefer"] {
-            if text != "uplink" { throw Problem(text: "prefer: \(text) is not uplink") }
+            if text != "uplink" { throw Problem(description: "prefer: \(text) is not uplink") }
             query.prefersUplink = true
         }
         if query.period == nil, query.since == nil, query.until == nil, query.last == nil { query.period = .day }
-        do throws(UsageError) {
-            try query.check()
-        } catch {
-            throw Problem(text: "\(error)")
-        }
+        try query.check()
         return query
     }
 
-    private static func exportQuery(_ items: QueryItems) throws(Problem) -> ExportQuery {
+    private static func exportQuery(_ items: QueryItems) throws -> ExportQuery {
         try items.allow(
             ["format", "grain", "since", "until", "device", "label", "strict"], repeatable: ["device", "label"])
-        let format = try items["format"].map { text throws(Problem) in
-            try choice(text, "format", ExportQuery.Format.init)
-        }
-        var query = ExportQuery(format ?? .csv, grain: ExportQuery.standardGrain(of: format ?? .csv))
-        if let text = items["grain"] {
-            query.grain = try choice(text, "grain", UsageQuery.Grain.init)
-            if !ExportQuery.grains.contains(query.grain) {
-                let known = ExportQuery.grains.map(\.rawValue).joined(separator: ", ")
-                throw Problem(text: "grain: \(text) is none of \(known)")
-            }
+        let format: ExportQuery.Format = try items.choice("format") ?? .csv
+        var query = ExportQuery(format, grain: try items.choice("grain") ?? ExportQuery.standardGrain(of: format))
+        if !ExportQuery.grains.contains(query.grain) {
+            let known = ExportQuery.grains.map(\.rawValue).joined(separator: ", ")
+            throw Problem(description: "grain: \(query.grain.rawValue) is none of \(known)")
         }
         query.since = items.time("since")
         query.until = items.time("until")
         query.devices = items.all("device")
         query.refusesNoTime = try items.isStrict
-        if !items.all("label").isEmpty {
-            query.labels = []
-            for text in items.all("label") {
-                guard let label = ExportQuery.Label(text) else {
-                    throw Problem(
-                        text:
-                            "label: \(text) isn't name=value, with a name of letters, digits and _; device and __ are taken"
-                    )
-                }
-                query.set(label)
+        let labels = items.all("label")
+        if !labels.isEmpty { query.labels = [] }
+        for text in labels {
+            guard let label = ExportQuery.Label(text) else {
+                throw Problem(
+                    description:
+                        "label: \(text) isn't name=value, with a name of letters, digits and _; device and __ are taken"
+                )
             }
+            query.set(label)
         }
-        do throws(UsageError) {
-            try query.check()
-        } catch {
-            throw Problem(text: "\(error)")
-        }
+        try query.check()
         return query
-    }
-
-    private static func choice<Value: RawRepresentable<String> & CaseIterable>(
-        _ text: String, _ name: String, _ make: (String) -> Value?
-    ) throws(Problem) -> Value {
-        if let value = make(text) { return value }
-        let known = Value.allCases.map(\.rawValue).joined(separator: ", ")
-        throw Problem(text: "\(name): \(text) is none of \(known)")
     }
 }
 
@@ -154,7 +121,8 @@ struct QueryItems {
         for part in query.utf8.split(separator: UInt8(ascii: "&")) {
             let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
             guard let name = Self.decoded(pair[0]), let value = pair.count > 1 ? Self.decoded(pair[1]) : "" else {
-                throw APIRequest.Problem(text: "\(String(decoding: part, as: UTF8.self)) isn't UTF-8 with %-escapes")
+                throw APIRequest.Problem(
+                    description: "\(String(decoding: part, as: UTF8.self)) isn't UTF-8 with %-escapes")
             }
             items.append((name, value))
         }
@@ -175,22 +143,32 @@ struct QueryItems {
         for (name, _) in items {
             if !names.contains(name) {
                 let known = names.isEmpty ? "this address takes none" : "it takes \(names.joined(separator: ", "))"
-                throw APIRequest.Problem(text: "there is no parameter \(name); \(known)")
+                throw APIRequest.Problem(description: "there is no parameter \(name); \(known)")
             }
             if !seen.insert(name).inserted, !repeatable.contains(name) {
-                throw APIRequest.Problem(text: "\(name) is given twice")
+                throw APIRequest.Problem(description: "\(name) is given twice")
             }
         }
     }
 
     subscript(name: String) -> String? { items.first { $0.name == name }?.value }
 
+    /// One of some words.
+    ///
+    /// - Throws: `APIRequest.Problem` if it is another word.
+    func choice<Value: RawRepresentable<String> & CaseIterable>(_ name: String) throws(APIRequest.Problem) -> Value? {
+        guard let text = self[name] else { return nil }
+        if let value = Value(rawValue: text) { return value }
+        let known = Value.allCases.map(\.rawValue).joined(separator: ", ")
+        throw APIRequest.Problem(description: "\(name): \(text) is none of \(known)")
+    }
+
     /// Whether an empty span is an error.
     var isStrict: Bool {
         get throws(APIRequest.Problem) {
             guard let text = self["strict"] else { return false }
             guard let isStrict = Bool(text) else {
-                throw APIRequest.Problem(text: "strict: \(text) is neither true nor false")
+                throw APIRequest.Problem(description: "strict: \(text) is neither true nor false")
             }
             return isStrict
         }
@@ -216,14 +194,7 @@ struct QueryItems {
 }
 
 extension UInt8 {
-    fileprivate var hexDigit: UInt8? {
-        switch self {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): self - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): self - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): self - UInt8(ascii: "A") + 10
-        default: nil
-        }
-    }
+    fileprivate var hexDigit: UInt8? { Character(Unicode.Scalar(self)).hexDigitValue.map { UInt8($0) } }
 }
 
 /// Answers requests to `/api/v1/…`, not on the server's thread.
@@ -269,8 +240,6 @@ package struct API: Sendable {
                     return .json(json(try await changes.carryOut(try Self.decoded(ImportPiece.self, body))))
                 }
             }
-        } catch let problem as APIRequest.Problem {
-            return .problem(.badRequest, problem.text)
         } catch {
             return .problem(error)
         }
@@ -280,7 +249,8 @@ package struct API: Sendable {
         do {
             return try Reports.decoded(type, fromJSON: body.readableBytesView)
         } catch {
-            throw APIRequest.Problem(text: "the body isn't what openapi.yaml describes: \("\(error)".prefix(300))")
+            throw APIRequest.Problem(
+                description: "the body isn't what openapi.yaml describes: \("\(error)".prefix(300))")
         }
     }
 

@@ -7,23 +7,14 @@ import NIOCore
 /// NIO alone would let a client hold a connection for ever with half a request, and spins when there are no descriptors
 /// left. Used on the server's event loop only.
 package final class ConnectionRegistry {
-    /// How long a client may take, by what it is expected to do.
-    struct Deadlines {
-        /// From the first byte of a request to its end.
-        var requestSeconds: Int64 = 10
-        /// For a request to begin. Prometheus keeps its connections for the next scrape, which may be minutes away.
-        var idleSeconds: Int64 = 300
-        /// To take an answer, or the next ``progressBytes`` of it.
-        var responseSeconds: Int64 = 30
-        /// The same for a client that has taken much already.
-        var longestResponseSeconds: Int64 = 300
-
-        /// A client that limits its own rate reads megabytes at once and then nothing for minutes. So it gets the time
-        /// in which its bytes would come at 16 kB/s.
-        func responseSeconds(taken: UInt64) -> Int64 {
-            min(longestResponseSeconds, responseSeconds + Int64(clamping: taken / 16_384))
-        }
-    }
+    /// How long a client may take from the first byte of a request to its end.
+    private static let requestSeconds: Int64 = 10
+    /// For a request to begin. Prometheus keeps its connections for the next scrape, which may be minutes away.
+    private static let idleSeconds: Int64 = 300
+    /// To take an answer, or the next ``progressBytes`` of it.
+    private static let responseSeconds: Int64 = 30
+    /// The same for a client that has taken much already.
+    private static let longestResponseSeconds: Int64 = 300
 
     /// A client that takes less than this in the time for an answer, about 2 kB/s, is closed.
     static let progressBytes: UInt64 = 64 * 1024
@@ -56,25 +47,21 @@ package final class ConnectionRegistry {
     }
 
     private let maximumCount: Int
-    private let deadlines: Deadlines
     private var entries: [ObjectIdentifier: Entry] = [:]
 
     private let acknowledgedBytes: (any Channel) -> UInt64
 
     /// - Parameter acknowledgedBytes: How many bytes a connection's client has taken so far.
-    init(
-        maximumCount: Int, deadlines: Deadlines = Deadlines(),
+    package init(
+        maximumCount: Int,
         acknowledgedBytes: @escaping (any Channel) -> UInt64 = ConnectionRegistry.acknowledgedBytes
     ) {
         self.maximumCount = maximumCount
-        self.deadlines = deadlines
         self.acknowledgedBytes = acknowledgedBytes
     }
 
-    package convenience init(maximumCount: Int) { self.init(maximumCount: maximumCount, deadlines: Deadlines()) }
-
     /// By TCP (`tcpi_bytes_acked` of linux/tcp.h); 0 for other sockets.
-    static func acknowledgedBytes(_ channel: any Channel) -> UInt64 {
+    package static func acknowledgedBytes(_ channel: any Channel) -> UInt64 {
         guard let options = channel as? any SocketOptionProvider else { return 0 }
         let information: EventLoopFuture<netusage_tcp_info> = options.unsafeGetSocketOption(
             level: .tcp, name: .init(rawValue: TCP_INFO))
@@ -94,8 +81,7 @@ package final class ConnectionRegistry {
         }
         let key = ObjectIdentifier(channel)
         entries[key] = Entry(channel)
-        let registry = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        channel.closeFuture.whenComplete { _ in registry.value.entries[key] = nil }
+        channel.closeFuture.assumeIsolated().whenComplete { _ in self.entries[key] = nil }
         return true
     }
 
@@ -113,9 +99,9 @@ package final class ConnectionRegistry {
         for entry in entries.values {
             let limit =
                 switch entry.phase {
-                case .idle: deadlines.idleSeconds
-                case .receiving: deadlines.requestSeconds
-                case .judging, .responding, .streaming: deadlines.responseSeconds
+                case .idle: Self.idleSeconds
+                case .receiving: Self.requestSeconds
+                case .judging, .responding, .streaming: Self.responseSeconds
                 }
             guard now - entry.since > .seconds(limit) else { continue }
             if entry.phase == .streaming, makesProgress(entry, at: now) { continue }
@@ -132,25 +118,19 @@ package final class ConnectionRegistry {
             entry.acknowledged.last = bytes
             return true
         }
+        // A client that limits its own rate reads megabytes at once and then nothing for minutes. So it gets the time
+        // in which its bytes would come at 16 kB/s.
         let taken = bytes - min(bytes, entry.acknowledged.first)
-        return now - entry.since <= .seconds(deadlines.responseSeconds(taken: taken))
+        let seconds = min(Self.longestResponseSeconds, Self.responseSeconds + Int64(clamping: taken / 16_384))
+        return now - entry.since <= .seconds(seconds)
     }
 
-    /// Closes the connections on which an answer is under way.
-    func closeAnswered() {
-        for entry in entries.values where entry.phase.isAnswer { entry.channel.close(promise: nil) }
-    }
-
-    /// Closes the connections on which no answer is under way.
-    func closeUnanswered() {
-        for entry in entries.values where !entry.phase.isAnswer { entry.channel.close(promise: nil) }
+    /// Closes the connections in some phases, or in any.
+    func closeAll(where isMeant: (Phase) -> Bool = { _ in true }) {
+        for entry in entries.values where isMeant(entry.phase) { entry.channel.close(promise: nil) }
     }
 
     var isAnswering: Bool { entries.values.contains { $0.phase.isAnswer } }
-
-    func closeAll() {
-        for entry in entries.values { entry.channel.close(promise: nil) }
-    }
 
     /// Makes room. Connections with an answer under way stay. Of the others, it closes one of the origin that has most,
     /// so that guessers whose passwords wait to be checked don't keep out clients from elsewhere.

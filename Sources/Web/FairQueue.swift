@@ -2,19 +2,12 @@ import NIOCore
 
 /// The origin of a client, as far as the client can't choose it: an IPv4 address, or the network of an IPv6 address.
 struct ClientOrigin: Hashable, Sendable {
-    private let bytes: [UInt8]
+    private let number: UInt128?
 
     /// - Parameter address: Nil, and addresses that aren't IP, are one origin.
     init(_ address: SocketAddress?) {
-        let whole: [UInt8]
-        switch address {
-        case .v4(let address)?: whole = withUnsafeBytes(of: address.address.sin_addr) { Array($0) }
-        case .v6(let address)?: whole = withUnsafeBytes(of: address.address.sin6_addr) { Array($0) }
-        case .unixDomainSocket?, nil: whole = []
-        }
-        // ::ffff:0:0/96 holds IPv4 addresses (RFC 4291 §2.5.5.2). Any other IPv6 address comes with a /64 of its own.
-        let mapped: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
-        bytes = whole.starts(with: mapped) ? Array(whole[12...]) : Array(whole.prefix(8))
+        // An IPv6 address that holds no IPv4 address comes with a /64 of its own.
+        number = address?.number.map { $0 >> 32 == 0xFFFF ? $0 : ($0 >> 64) << 64 }
     }
 }
 
@@ -27,18 +20,13 @@ struct FairQueue<Element> {
         fileprivate let number: UInt64
     }
 
-    private struct Lane {
-        let origin: ClientOrigin
-        var waiting: [(ticket: Ticket, element: Element)]
-    }
-
     /// How long an origin that failed lets the others go first.
     private static var penalty: TimeAmount { .seconds(1) }
     /// Older failures are forgotten when there are so many.
     private static var maximumFailures: Int { 1024 }
 
     /// In the order of turns; none is empty.
-    private var lanes: [Lane] = []
+    private var lanes: [(origin: ClientOrigin, waiting: [(ticket: Ticket, element: Element)])] = []
     private var failures: [ClientOrigin: NIODeadline] = [:]
     private var nextNumber: UInt64 = 0
 
@@ -48,7 +36,7 @@ struct FairQueue<Element> {
         if let lane = lanes.firstIndex(where: { $0.origin == origin }) {
             lanes[lane].waiting.append((ticket, element))
         } else {
-            lanes.append(Lane(origin: origin, waiting: [(ticket, element)]))
+            lanes.append((origin, [(ticket, element)]))
         }
         return ticket
     }
@@ -64,12 +52,12 @@ struct FairQueue<Element> {
         return nil
     }
 
-    /// Removes all elements of a kind, and returns how many there were.
-    mutating func removeAll(where isOfKind: (Element) -> Bool) -> Int {
-        let count = lanes.reduce(0) { $0 + $1.waiting.count }
+    var count: Int { lanes.reduce(0) { $0 + $1.waiting.count } }
+
+    /// Removes all elements of a kind.
+    mutating func removeAll(where isOfKind: (Element) -> Bool) {
         for lane in lanes.indices { lanes[lane].waiting.removeAll { isOfKind($0.element) } }
         lanes.removeAll { $0.waiting.isEmpty }
-        return count - lanes.reduce(0) { $0 + $1.waiting.count }
     }
 
     /// Removes the next element; nil if none waits.

@@ -56,10 +56,11 @@ struct HTTPAnswer: Sendable {
         json(Reports.json(["error": text]), status: status)
     }
 
-    /// Why the ledger has no answer.
+    /// Why a request has no answer.
     static func problem(_ error: any Error) -> HTTPAnswer {
         let status: HTTPResponseStatus =
             switch error {
+            case is APIRequest.Problem: .badRequest
             case UsageError.unknownDevice: .notFound
             case UsageError.notACount, UsageError.notATime, UsageError.tooLong: .badRequest
             // It is empty by the clock or the zone of this machine.

@@ -51,11 +51,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func problem(with head: HTTPRequestHead) -> HTTPResponseStatus? {
         // RFC 9112 §6.1: HTTP/1.0 has no transfer codings, so the sender may see the request end elsewhere than we do.
         if head.version == .http1_0, head.headers.contains(name: "transfer-encoding") { return .badRequest }
-        if let length = head.headers["content-length"].first.flatMap({ Int($0) }),
-            length > server.router.maximumBodyBytes
-        {
-            return .payloadTooLarge
-        }
+        let length = head.headers["content-length"].first.flatMap { Int($0) } ?? 0
+        if length > server.router.maximumBodyBytes { return .payloadTooLarge }
         // RFC 9110 §10.1.1: there is no other expectation than this one.
         let expectations = head.headers["expect"].map { $0.lowercased() }
         return expectations.allSatisfy { $0 == "100-continue" } ? nil : .expectationFailed
@@ -67,12 +64,6 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         awaitsContinue = false
         let goOn = HTTPResponseHead(version: .http1_1, status: .continue)
         context.writeAndFlush(Self.wrapOutboundOut(.head(goOn)), promise: nil)
-    }
-
-    private func begin(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
-        requestGuard.hold()
-        server.registry.enter(.judging, context.channel)
-        answer(request, context)
     }
 
     /// A request that makes no sense is refused, once the answers before it are sent; then the connection is closed.
@@ -118,20 +109,20 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    private func answer(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
-        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        server.authorize(request.head, of: context.channel) { verdict in
-            let (handler, context) = connection.value
-            handler.server.registry.enter(.responding, context.channel)
+    private func begin(_ request: HTTPRequest, _ context: ChannelHandlerContext) {
+        requestGuard.hold()
+        server.registry.enter(.judging, context.channel)
+        server.authorize(request.head, of: context.channel) { [self] verdict in
+            server.registry.enter(.responding, context.channel)
             switch verdict {
-            case .allowed: handler.answerAuthorized(request, context)
+            case .allowed: answerAuthorized(request, context)
             case .denied:
                 let challenge = [("WWW-Authenticate", "Basic realm=\"netusage\"")]
-                handler.send(.text(.unauthorized, "Unauthorized\n", challenge), request.head, context)
+                send(.text(.unauthorized, "Unauthorized\n", challenge), request.head, context)
             case .busy:
                 let message = "Too many passwords wait to be checked, try again later.\n"
-                handler.send(.text(.serviceUnavailable, message), request.head, context)
-            case .limited: handler.send(.text(.tooManyRequests, "Too Many Requests\n"), request.head, context)
+                send(.text(.serviceUnavailable, message), request.head, context)
+            case .limited: send(.text(.tooManyRequests, "Too Many Requests\n"), request.head, context)
             }
         }
     }
@@ -148,9 +139,10 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
                 await Page.answer(of: device, questions, telemetryPath: path)
             }
         case .api(let question):
-            let what = question.isExport ? "exports" : "requests"
+            let (place, what): (HTTPServer.Place, String) =
+                if case .export = question { (.export, "exports") } else { (.question, "requests") }
             let full = HTTPAnswer.problem(.serviceUnavailable, "Too many \(what) at once, try again later.")
-            send(at: question.isExport ? .export : .question, else: full, request.head, context) { [api = server.api] in
+            send(at: place, else: full, request.head, context) { [api = server.api] in
                 await api.answer(to: question)
             }
         case .reload:
@@ -170,8 +162,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         server.scraper.scrape(variant) { [self] body in
             var answer = HTTPAnswer(variant.format.contentType, .bytes(body), [("Vary", "Accept, Accept-Encoding")])
             if variant.isCompressed { answer.headers.add(name: "Content-Encoding", value: "gzip") }
-            let server = NIOLoopBound(server, eventLoop: context.eventLoop)
-            send(answer, head, context).whenComplete { _ in server.value.leave(.scrape) }
+            send(answer, head, context).assumeIsolated().whenComplete { [server] _ in server.leave(.scrape) }
         }
     }
 
@@ -186,8 +177,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             _ = send(full, head, context)
             return
         }
-        let server = NIOLoopBound(server, eventLoop: context.eventLoop)
-        send(head, context, make).whenComplete { _ in server.value.leave(place) }
+        send(head, context, make).assumeIsolated().whenComplete { [server] _ in server.leave(place) }
     }
 
     /// Sends an answer that isn't made on the event loop.
@@ -195,11 +185,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func send(
         _ head: HTTPRequestHead, _ context: ChannelHandlerContext, _ make: @escaping @Sendable () async -> HTTPAnswer
     ) -> EventLoopFuture<Void> {
-        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        return context.eventLoop.makeFutureWithTask(make).flatMap { answer in
-            let (handler, context) = connection.value
-            return handler.send(answer, head, context)
-        }
+        context.eventLoop.makeFutureWithTask(make).assumeIsolated().flatMap { self.send($0, head, context) }
+            .nonisolated()
     }
 
     /// - Returns: When it is sent.
@@ -208,26 +195,16 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         -> EventLoopFuture<Void>
     {
         switch answer.body {
-        case .bytes(let body): return send(answer, packed(body, answer, request), request, context)
+        case .bytes(let body): return send(answer, body, request, context)
         case .stream(let write): return stream(answer, write, request, context)
         case .liveEvents: return watch(answer, request, context)
         }
     }
 
-    /// A body and how it is encoded: compressed if the client takes that. Below 1.4 kB it fits into a packet anyway.
-    private func packed(_ body: ByteBuffer, _ answer: HTTPAnswer, _ request: HTTPRequestHead)
-        -> (body: ByteBuffer, encoding: String?)
-    {
-        guard body.readableBytes > 1400, !answer.headers.contains(name: "content-encoding"),
-            acceptsGzip(request.headers["accept-encoding"].joined(separator: ","))
-        else { return (body, nil) }
-        return (server.scraper.compressed(body), "gzip")
-    }
-
     private func send(
-        _ answer: HTTPAnswer, _ content: (body: ByteBuffer, encoding: String?), _ request: HTTPRequestHead,
-        _ context: ChannelHandlerContext
+        _ answer: HTTPAnswer, _ body: ByteBuffer, _ request: HTTPRequestHead, _ context: ChannelHandlerContext
     ) -> EventLoopFuture<Void> {
+        var body = body
         let keepsAlive = request.isKeepAlive
         var head = responseHead(answer, to: request)
         let isKnown = answer.isKnown(to: request)
@@ -235,25 +212,29 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             head.status = .notModified
             head.headers.remove(name: "Content-Type")
         } else {
-            if let encoding = content.encoding { head.headers.add(name: "Content-Encoding", value: encoding) }
-            head.headers.add(name: "Content-Length", value: String(content.body.readableBytes))
-            if content.body.readableBytes >= Int(ConnectionRegistry.progressBytes) {
+            // Below 1.4 kB it fits into a packet anyway.
+            if body.readableBytes > 1400, !answer.headers.contains(name: "content-encoding"),
+                acceptsGzip(request.headers["accept-encoding"].joined(separator: ","))
+            {
+                body = server.scraper.compressed(body)
+                head.headers.add(name: "Content-Encoding", value: "gzip")
+            }
+            head.headers.add(name: "Content-Length", value: String(body.readableBytes))
+            if body.readableBytes >= Int(ConnectionRegistry.progressBytes) {
                 server.registry.enter(.streaming, context.channel)
             }
-            server.noteAnswer(bytes: content.body.readableBytes)
+            server.noteAnswer(bytes: body.readableBytes)
         }
         if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
         if keepsAlive, request.version == .http1_0 { head.headers.add(name: "Connection", value: "keep-alive") }
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
         if !isKnown, request.method != .HEAD {
-            context.write(Self.wrapOutboundOut(.body(.byteBuffer(content.body))), promise: nil)
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         }
         let sent = context.writeAndFlush(Self.wrapOutboundOut(.end(nil)))
-        let connection = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        sent.whenComplete { result in
-            let (handler, context) = connection.value
+        sent.assumeIsolated().whenComplete { result in
             guard keepsAlive, case .success = result else { return context.close(promise: nil) }
-            handler.answerSent(context)
+            self.answerSent(context)
         }
         return sent
     }
@@ -262,7 +243,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func responseHead(_ answer: HTTPAnswer, to request: HTTPRequestHead) -> HTTPResponseHead {
         var head = HTTPResponseHead(version: request.version, status: answer.status, headers: answer.headers)
         head.headers.add(name: "X-Content-Type-Options", value: "nosniff")
-        server.addHeaders(to: &head.headers)
+        server.security?.addHeaders(to: &head.headers)
         return head
     }
 
@@ -292,7 +273,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func watch(_ answer: HTTPAnswer, _ request: HTTPRequestHead, _ context: ChannelHandlerContext)
         -> EventLoopFuture<Void>
     {
-        if request.method == .HEAD { return send(answer, (ByteBuffer(), nil), request, context) }
+        if request.method == .HEAD { return send(answer, ByteBuffer(), request, context) }
         guard server.liveFeed.hasRoom else {
             return send(
                 .problem(.serviceUnavailable, "Too many watch at once, try again later."), request, context)

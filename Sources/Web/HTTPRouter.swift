@@ -1,5 +1,4 @@
 import Exposition
-import NIOCore
 import NIOHTTP1
 
 /// Who answers a request.
@@ -53,9 +52,11 @@ package struct HTTPRouter: Sendable {
             let refusal = "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n"
             return isLifecycleEnabled ? .reload : .answer(.text(.forbidden, refusal))
         }
-        do throws(APIRequest.Problem) {
-            if let change = change(path, request) {
-                return head.method == .POST ? change : .answer(.methodNotAllowed(allow: "POST"))
+        do {
+            if path.hasPrefix(Self.apiPath),
+                let change = APIRequest(path: path.dropFirst(Self.apiPath.count), body: request.body)
+            {
+                return head.method == .POST ? .api(change) : .answer(.methodNotAllowed(allow: "POST"))
             }
             guard let route = try page(path, query, head) else {
                 return .answer(
@@ -65,7 +66,7 @@ package struct HTTPRouter: Sendable {
             }
             return head.method == .GET || head.method == .HEAD ? route : .answer(.methodNotAllowed(allow: "GET, HEAD"))
         } catch {
-            return .answer(.problem(.badRequest, error.text))
+            return .answer(.problem(error))
         }
     }
 
@@ -100,10 +101,8 @@ package struct HTTPRouter: Sendable {
     }
 
     private static func isSame(_ origin: String, _ host: String?) -> Bool {
-        guard let host, let authority = origin.split(separator: "://", maxSplits: 1).dropFirst().first else {
-            return false
-        }
-        return authority.lowercased() == host.lowercased()
+        let authority = origin.split(separator: "://", maxSplits: 1).dropFirst().first
+        return authority.map { $0.lowercased() == host?.lowercased() } ?? false
     }
 
     private static let reloadPath = "/-/reload"
@@ -127,14 +126,7 @@ package struct HTTPRouter: Sendable {
         return (authority, String(decoding: rest, as: UTF8.self), query)
     }
 
-    private func change(_ path: String, _ request: HTTPRequest) -> HTTPRoute? {
-        if !path.hasPrefix(Self.apiPath) { return nil }
-        return APIRequest(path: path.dropFirst(Self.apiPath.count), body: request.body).map { .api($0) }
-    }
-
-    private func page(_ path: String, _ query: String?, _ head: HTTPRequestHead) throws(APIRequest.Problem)
-        -> HTTPRoute?
-    {
+    private func page(_ path: String, _ query: String?, _ head: HTTPRequestHead) throws -> HTTPRoute? {
         switch path {
         case telemetryPath:
             return .metrics(
@@ -156,7 +148,7 @@ package struct HTTPRouter: Sendable {
 
     private func isKnownHost(_ header: String?) -> Bool {
         guard let header else { return true }  // HTTP/1.0 without Host: no browser does that.
-        var host = HostPort(header).host.lowercased()
+        var host = hostPart(of: header).lowercased()
         if host.hasSuffix(".") { host.removeLast() }  // A name may end with a dot.
         if host == externalHost?.lowercased() { return true }
         if host.hasPrefix("::ffff:") { host.removeFirst("::ffff:".count) }

@@ -1,7 +1,5 @@
 import CLinux
-import Configuration
 import Glibc
-import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -16,8 +14,7 @@ package final class HTTPServer {
     let registry: ConnectionRegistry
     let maximumRequests: Int
     private let loop: any EventLoop
-    private let security: WebSecurity?
-    private let logger: Logger
+    let security: WebSecurity?
     let requestReload: @Sendable () async -> String?
     private var underWay: [Place: Int] = [:]
     private var listeners: [any Channel] = []
@@ -27,7 +24,7 @@ package final class HTTPServer {
     ///   - requestReload: Reads the configuration again; returns what is wrong, or `nil`.
     package init(
         on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, api: API, registry: ConnectionRegistry,
-        maximumRequests: Int, security: WebSecurity?, logger: Logger,
+        maximumRequests: Int, security: WebSecurity?,
         requestReload: @escaping @Sendable () async -> String?
     ) {
         self.loop = loop
@@ -39,11 +36,8 @@ package final class HTTPServer {
         self.registry = registry
         self.maximumRequests = maximumRequests
         self.security = security
-        self.logger = logger
         self.requestReload = requestReload
-        security?.closeConnections = { registry.closeAll() }
-        security?.endAnswers = { registry.closeAnswered() }
-        security?.startFollowing()
+        security?.startFollowing(for: registry)
     }
 
     /// Where to listen.
@@ -55,13 +49,10 @@ package final class HTTPServer {
         case commands(CInt)
     }
 
-    /// Adds the headers that the owner configured for every answer.
-    func addHeaders(to headers: inout HTTPHeaders) { security?.addHeaders(to: &headers) }
-
     // MARK: - Requests
 
     func authorize(
-        _ head: HTTPRequestHead, of channel: any Channel, _ proceed: @escaping @Sendable (WebSecurity.Verdict) -> Void
+        _ head: HTTPRequestHead, of channel: any Channel, _ proceed: @escaping (WebSecurity.Verdict) -> Void
     ) {
         guard let security else { return proceed(.allowed) }
         security.authorize(head.headers["authorization"].first, of: channel, proceed)
@@ -76,17 +67,15 @@ package final class HTTPServer {
         case export
     }
 
-    private func maximum(_ place: Place) -> Int {
-        switch place {
-        case .scrape: maximumRequests > 0 ? maximumRequests : .max
-        case .question: 16
-        case .export: 4
-        }
-    }
-
     /// - Returns: Whether there was a place; if so, ``leave(_:)`` must follow.
     func take(_ place: Place) -> Bool {
-        if underWay[place, default: 0] >= maximum(place) { return false }
+        let maximum =
+            switch place {
+            case .scrape: maximumRequests > 0 ? maximumRequests : Int.max
+            case .question: 16
+            case .export: 4
+            }
+        if underWay[place, default: 0] >= maximum { return false }
         underWay[place, default: 0] += 1
         return true
     }
@@ -141,11 +130,7 @@ package final class HTTPServer {
             server.value.security?.warn(about: channel.localAddress)
             return server.value.security?.tls == nil ? "http" : "https"
         }.get()
-        guard let address = channel.localAddress, let port = address.port else {
-            return "\(scheme)://\(channel.localAddress?.description ?? "?")"
-        }
-        let host = address.ipAddress ?? "?"
-        return "\(scheme)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+        return "\(scheme)://\(channel.localAddress?.authority ?? "?")"
     }
 
     private static func bind(_ bootstrap: ServerBootstrap, to endpoint: Endpoint) async throws -> any Channel {
@@ -232,7 +217,7 @@ package final class HTTPServer {
     package func stopListening() {
         for listener in listeners { listener.close(promise: nil) }
         listeners = []
-        registry.closeUnanswered()
+        registry.closeAll { !$0.isAnswer }
     }
 
     /// Whether an answer is under way.
@@ -240,16 +225,22 @@ package final class HTTPServer {
 }
 
 extension SocketAddress {
-    /// Whether packets for this address never leave the machine. Compares bytes, because each request asks.
-    var isLoopback: Bool {
+    /// As it is written in a URL.
+    var authority: String {
+        guard let host = ipAddress, let port else { return description }
+        return (host.contains(":") ? "[\(host)]" : host) + ":\(port)"
+    }
+
+    /// The IP address as a number, an IPv4 address as ::ffff:0:0/96 holds it (RFC 4291 §2.5.5.2); nil if there is none.
+    var number: UInt128? {
         switch self {
-        case .v4(let address): withUnsafeBytes(of: address.address.sin_addr) { $0[0] == 127 }
+        case .v4(let address): UInt128(0xFFFF) << 32 | UInt128(UInt32(bigEndian: address.address.sin_addr.s_addr))
         case .v6(let address):
-            withUnsafeBytes(of: address.address.sin6_addr) { bytes in
-                let isMapped = bytes[..<10].allSatisfy { $0 == 0 } && bytes[10] == 0xFF && bytes[11] == 0xFF
-                return bytes[..<15].allSatisfy { $0 == 0 } && bytes[15] == 1 || isMapped && bytes[12] == 127
-            }
-        case .unixDomainSocket: false
+            withUnsafeBytes(of: address.address.sin6_addr) { $0.reduce(UInt128(0)) { $0 << 8 | UInt128($1) } }
+        case .unixDomainSocket: nil
         }
     }
+
+    /// Whether packets for this address never leave the machine. Compares a number, because each request asks.
+    var isLoopback: Bool { number.map { $0 == 1 || $0 >> 24 == 0xFFFF_7F } ?? false }
 }

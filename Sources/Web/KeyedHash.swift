@@ -7,17 +7,12 @@ struct KeyedHash {
     private let innerPad: [UInt8]
     private let outerPad: [UInt8]
 
-    /// - Parameter key: At most 64 bytes.
-    init(key: [UInt8]) {
+    /// - Parameter key: At most 64 bytes; random unless given.
+    init(key: [UInt8] = (0..<32).map { _ in UInt8.random(in: .min ... .max) }) {
         precondition(key.count <= Self.blockBytes, "a longer key would have to be hashed first")
         let padded = key + Array(repeating: 0, count: Self.blockBytes - key.count)
         innerPad = padded.map { $0 ^ 0x36 }
         outerPad = padded.map { $0 ^ 0x5C }
-    }
-
-    /// One with a random key.
-    static func random() -> KeyedHash {
-        KeyedHash(key: (0..<32).map { _ in UInt8.random(in: .min ... .max) })
     }
 
     /// 32 bytes that identify a message.
@@ -29,9 +24,20 @@ struct KeyedHash {
 /// FIPS 180-4 §6.2.
 enum SHA256 {
     /// The first 32 bits of the fractional parts of the cube roots of the first 64 primes (FIPS 180-4 §4.2.2).
-    private static let roundConstants: [UInt32] = fractions(count: 64) { cubeRootFraction(of: $0) }
+    private static let roundConstants: [UInt32] = [
+        0x428A_2F98, 0x7137_4491, 0xB5C0_FBCF, 0xE9B5_DBA5, 0x3956_C25B, 0x59F1_11F1, 0x923F_82A4, 0xAB1C_5ED5,
+        0xD807_AA98, 0x1283_5B01, 0x2431_85BE, 0x550C_7DC3, 0x72BE_5D74, 0x80DE_B1FE, 0x9BDC_06A7, 0xC19B_F174,
+        0xE49B_69C1, 0xEFBE_4786, 0x0FC1_9DC6, 0x240C_A1CC, 0x2DE9_2C6F, 0x4A74_84AA, 0x5CB0_A9DC, 0x76F9_88DA,
+        0x983E_5152, 0xA831_C66D, 0xB003_27C8, 0xBF59_7FC7, 0xC6E0_0BF3, 0xD5A7_9147, 0x06CA_6351, 0x1429_2967,
+        0x27B7_0A85, 0x2E1B_2138, 0x4D2C_6DFC, 0x5338_0D13, 0x650A_7354, 0x766A_0ABB, 0x81C2_C92E, 0x9272_2C85,
+        0xA2BF_E8A1, 0xA81A_664B, 0xC24B_8B70, 0xC76C_51A3, 0xD192_E819, 0xD699_0624, 0xF40E_3585, 0x106A_A070,
+        0x19A4_C116, 0x1E37_6C08, 0x2748_774C, 0x34B0_BCB5, 0x391C_0CB3, 0x4ED8_AA4A, 0x5B9C_CA4F, 0x682E_6FF3,
+        0x748F_82EE, 0x78A5_636F, 0x84C8_7814, 0x8CC7_0208, 0x90BE_FFFA, 0xA450_6CEB, 0xBEF9_A3F7, 0xC671_78F2,
+    ]
     /// The same of the square roots of the first 8 primes (FIPS 180-4 §5.3.3).
-    private static let initialState: [UInt32] = fractions(count: 8) { squareRootFraction(of: $0) }
+    private static let initialState: [UInt32] = [
+        0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A, 0x510E_527F, 0x9B05_688C, 0x1F83_D9AB, 0x5BE0_CD19,
+    ]
 
     static func digest(of message: [UInt8]) -> [UInt8] {
         var padded = message + [0x80]
@@ -69,35 +75,5 @@ enum SHA256 {
 
     private static func bigEndian<Word: FixedWidthInteger>(_ word: Word) -> [UInt8] {
         withUnsafeBytes(of: word.bigEndian) { Array($0) }
-    }
-
-    private static func fractions(count: Int, _ fraction: (UInt64) -> UInt32) -> [UInt32] {
-        var primes: [UInt64] = []
-        var candidate: UInt64 = 2
-        while primes.count < count {
-            if primes.allSatisfy({ candidate % $0 != 0 }) { primes.append(candidate) }
-            candidate += 1
-        }
-        return primes.map(fraction)
-    }
-
-    /// The largest 32-bit-shifted integer whose square isn't above the prime: found bit by bit, without rounding.
-    private static func squareRootFraction(of prime: UInt64) -> UInt32 {
-        var root: UInt64 = 0
-        for bit in (0..<37).reversed() {
-            let next = root | 1 << UInt64(bit)
-            if UInt128(next) * UInt128(next) <= UInt128(prime) << 64 { root = next }
-        }
-        return UInt32(truncatingIfNeeded: root)
-    }
-
-    /// The same for the cube: below 7 × 2^32, its cube has 105 bits.
-    private static func cubeRootFraction(of prime: UInt64) -> UInt32 {
-        var root: UInt64 = 0
-        for bit in (0..<36).reversed() {
-            let next = root | 1 << UInt64(bit)
-            if UInt128(next) * UInt128(next) * UInt128(next) <= UInt128(prime) << 96 { root = next }
-        }
-        return UInt32(truncatingIfNeeded: root)
     }
 }

@@ -45,8 +45,7 @@ final class LiveFeed {
     private func tell() {
         if isBusy { return }
         isBusy = true
-        let feed = NIOLoopBound(self, eventLoop: loop)
-        loop.makeFutureWithTask { [api] in await api.liveReport() }.whenSuccess { feed.value.send($0) }
+        loop.makeFutureWithTask { [api] in await api.liveReport() }.assumeIsolated().whenSuccess { self.send($0) }
     }
 
     /// A client that doesn't read gets no new events until the old ones are gone. After a while it is closed, like any

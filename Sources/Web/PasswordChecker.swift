@@ -6,12 +6,6 @@ import NIOPosix
 /// Checks passwords one at a time, on a thread of their own: bcrypt takes a tenth of a second and more, by design.
 /// Used on the server's event loop only.
 final class PasswordChecker {
-    enum Answer: Sendable {
-        case right, wrong
-        /// Others were checked first for too long.
-        case late
-    }
-
     /// How many may wait: as many as there are connections. Clients that have gone don't count.
     private static let maximumWaiting = 1024
     /// Scrapers usually give up after 10 s. Guessers that wait so long ask less often.
@@ -20,7 +14,7 @@ final class PasswordChecker {
     private static let maximumRemembered = 64
 
     /// A password that waits to be checked.
-    private struct Claim: Sendable {
+    private struct Claim {
         let password: [UInt8]
         /// Nil for an unknown user.
         let hash: PasswordHash?
@@ -29,16 +23,14 @@ final class PasswordChecker {
         let digest: [UInt8]
         let origin: ClientOrigin
         let channel: any Channel
-        let answer: @Sendable (Answer) -> Void
+        let answer: (WebSecurity.Verdict) -> Void
     }
 
     private let loop: any EventLoop
     private let pool = NIOThreadPool(numberOfThreads: 1)
-    private let keyedHash = KeyedHash.random()
+    private let keyedHash = KeyedHash()
     private var remembered: Set<[UInt8]> = []
     private var queue = FairQueue<Claim>()
-    private var waitingCount = 0
-    private var isStarted = false
     private var isChecking = false
 
     init(on loop: any EventLoop) {
@@ -52,43 +44,36 @@ final class PasswordChecker {
     ///   - highestCost: The highest cost of all users' hashes. A wrong password takes as long for every user.
     func check(
         _ credentials: Credentials, hash: PasswordHash?, highestCost: UInt8, of channel: any Channel,
-        _ answer: @escaping @Sendable (Answer) -> Void
+        _ answer: @escaping (WebSecurity.Verdict) -> Void
     ) {
         let userCount = UInt64(credentials.user.count)
         let message =
             withUnsafeBytes(of: userCount.bigEndian) { Array($0) } + credentials.user + (hash?.text ?? [])
             + credentials.password
         let digest = keyedHash.digest(of: message)
-        if hash != nil, remembered.contains(digest) { return answer(.right) }
-        if waitingCount >= Self.maximumWaiting { waitingCount -= queue.removeAll { !$0.channel.isActive } }
-        if waitingCount >= Self.maximumWaiting { return answer(.late) }
+        if hash != nil, remembered.contains(digest) { return answer(.allowed) }
+        if queue.count >= Self.maximumWaiting { queue.removeAll { !$0.channel.isActive } }
+        if queue.count >= Self.maximumWaiting { return answer(.busy) }
         let origin = ClientOrigin(channel.remoteAddress)
         let claim = Claim(
             password: credentials.password, hash: hash, highestCost: highestCost, digest: digest, origin: origin,
             channel: channel, answer: answer)
-        waitingCount += 1
         let ticket = queue.add(claim, from: origin)
-        let checker = NIOLoopBound(self, eventLoop: loop)
-        loop.scheduleTask(in: Self.patience) {
-            guard let claim = checker.value.queue.remove(ticket) else { return }
-            checker.value.waitingCount -= 1
-            claim.answer(.late)
-        }
+        loop.assumeIsolated().scheduleTask(in: Self.patience) { self.queue.remove(ticket)?.answer(.busy) }
         checkNext()
     }
 
     private func checkNext() {
         if isChecking { return }
-        if !isStarted { pool.start() }
-        isStarted = true
+        pool.start()  // Once; then it does nothing.
         while let claim = queue.next(at: .now()) {
-            waitingCount -= 1
             guard claim.channel.isActive else { continue }  // The client is gone.
             isChecking = true
-            let checker = NIOLoopBound(self, eventLoop: loop)
-            pool.runIfActive(eventLoop: loop) { Self.isRight(claim) }.whenComplete { result in
+            let (password, hash, highestCost) = (claim.password, claim.hash, claim.highestCost)
+            let check = pool.runIfActive(eventLoop: loop) { Self.isRight(password, hash, highestCost: highestCost) }
+            check.assumeIsolated().whenComplete { result in
                 // After the pool was shut down, every password is wrong.
-                checker.value.finish(claim, isRight: (try? result.get()) ?? false)
+                self.finish(claim, isRight: (try? result.get()) ?? false)
             }
             return
         }
@@ -102,14 +87,14 @@ final class PasswordChecker {
         } else {
             queue.noteFailure(of: claim.origin, at: .now())
         }
-        claim.answer(isRight ? .right : .wrong)
+        claim.answer(isRight ? .allowed : .denied)
         checkNext()
     }
 
-    private static func isRight(_ claim: Claim) -> Bool {
-        if let hash = claim.hash, matches(claim.password, hash) { return true }
-        for cost in decoyCosts(after: claim.hash?.cost, highest: claim.highestCost) {
-            _ = matches(claim.password, PasswordHash(ofNobodyAtCost: cost))
+    private static func isRight(_ password: [UInt8], _ hash: PasswordHash?, highestCost: UInt8) -> Bool {
+        if let hash, matches(password, hash) { return true }
+        for cost in decoyCosts(after: hash?.cost, highest: highestCost) {
+            _ = matches(password, PasswordHash(ofNobodyAtCost: cost))
         }
         return false
     }
@@ -124,15 +109,7 @@ final class PasswordChecker {
     }
 
     private static func matches(_ password: [UInt8], _ hash: PasswordHash) -> Bool {
-        let (password, hash) = (password + [0], hash.text + [0])
-        return password.withUnsafeBufferPointer { password in
-            hash.withUnsafeBufferPointer { hash in
-                password.withMemoryRebound(to: CChar.self) { password in
-                    hash.withMemoryRebound(to: CChar.self) { hash in
-                        netusage_password_matches(password.baseAddress, hash.baseAddress)
-                    }
-                }
-            }
-        }
+        func text(_ bytes: [UInt8]) -> [CChar] { bytes.map { CChar(truncatingIfNeeded: $0) } + [0] }
+        return netusage_password_matches(text(password), text(hash.text))
     }
 }

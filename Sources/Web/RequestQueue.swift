@@ -54,11 +54,8 @@ struct RequestQueue {
 
     /// The answer under way is sent.
     mutating func answerSent() -> Next {
-        isAnswering = false
-        if !waiting.isEmpty {
-            isAnswering = true
-            return .answer(waiting.removeFirst())
-        }
+        isAnswering = !waiting.isEmpty
+        if isAnswering { return .answer(waiting.removeFirst()) }
         if let refusal { return .refuse(refusal) }
         return isInputClosed ? .close : .read
     }

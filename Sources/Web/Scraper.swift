@@ -31,8 +31,7 @@ package final class Scraper {
     func scrape(_ variant: Variant, _ answer: @escaping (ByteBuffer) -> Void) {
         waiting.append((variant, answer))
         if waiting.count > 1 { return }
-        let bound = NIOLoopBound(self, eventLoop: loop)
-        loop.execute { bound.value.answerAll() }
+        loop.assumeIsolated().execute { self.answerAll() }
     }
 
     private func answerAll() {
@@ -43,21 +42,16 @@ package final class Scraper {
         for format in ExpositionFormat.allCases where requests.contains(where: { $0.variant.format == format }) {
             writer.begin(format)
             render(&writer)
-            for isCompressed in [false, true] {
-                let variant = Variant(format: format, isCompressed: isCompressed)
-                if requests.contains(where: { $0.variant == variant }) {
-                    bodies[variant] = body(isCompressed: isCompressed)
+            // Two devices give a few kilobytes, a thousand give two megabytes.
+            for (variant, _) in requests where variant.format == format && bodies[variant] == nil {
+                bodies[variant] = writer.withBytes { bytes in
+                    variant.isCompressed ? compressed(bytes, .lines) : ByteBuffer(bytes: bytes)
                 }
             }
         }
         for (variant, answer) in requests {
             if let bytes = bodies[variant] { answer(bytes) }
         }
-    }
-
-    /// The writer's bytes. Two devices give a few kilobytes, a thousand give two megabytes.
-    private func body(isCompressed: Bool) -> ByteBuffer {
-        writer.withBytes { bytes in isCompressed ? compressed(bytes, .lines) : ByteBuffer(bytes: bytes) }
     }
 
     /// A body that isn't of metrics.

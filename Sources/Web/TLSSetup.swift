@@ -1,5 +1,4 @@
 import Configuration
-import Machine
 import NIOSSL
 
 /// The encryption of connections, and which clients may connect.
@@ -68,12 +67,11 @@ struct TLSSetup: Sendable {
         switch source {
         case .inline(let bytes): return (key, bytes)
         case .file(let path):
-            do throws(SmallFile.Failure) {
-                return ("\(key)_file", try files.reading(of: path).contents.get())
-            } catch {
+            let bytes = try files.reading(of: path).contents.mapError { error in
                 let problem = "\(path) can't be read: \(error); name a plain PEM file that netusage may read"
-                throw Problem(key: "\(key)_file", problem: problem)
-            }
+                return Problem(key: "\(key)_file", problem: problem)
+            }.get()
+            return ("\(key)_file", bytes)
         }
     }
 }

@@ -18,17 +18,12 @@ struct WebConfigurationFollower {
     /// How long a version must stay unchanged if it is wrong or protects less.
     private static let settlingTime = TimeAmount.seconds(1)
 
-    private struct Candidate {
-        var version: WebConfigurationVersion
-        var since: NIODeadline
-    }
-
     private(set) var inForce: WebConfigurationVersion.Contents
     /// The files as they were read last.
     private(set) var lastFiles: WebFiles
     private var filesInForce: WebFiles
     /// The version that isn't decided on yet.
-    private var candidate: Candidate?
+    private var candidate: (version: WebConfigurationVersion, since: NIODeadline)?
     /// The last refusal: an error is logged once, even if somebody touches the file.
     private var lastRefusal: String?
 
@@ -44,7 +39,7 @@ struct WebConfigurationFollower {
     mutating func take(_ version: WebConfigurationVersion?, at now: NIODeadline) -> Action {
         if let version {
             lastFiles = version.files
-            candidate = Candidate(version: version, since: now)
+            candidate = (version, now)
             if version.files.hasSameContents(as: filesInForce) {
                 candidate = nil
                 lastRefusal = nil

@@ -9,36 +9,26 @@ struct WebFiles: Hashable, Sendable {
         /// Taken before the contents were read; nil when they couldn't be.
         let stamp: FileStamp?
         /// Whether every user of the machine may read it.
-        let isPublic: Bool
-
-        init(contents: Result<[UInt8], SmallFile.Failure>, stamp: FileStamp?, isPublic: Bool = false) {
-            self.contents = contents
-            self.stamp = stamp
-            self.isPublic = isPublic
-        }
-
-        /// Reads a plain file of at most 1 MiB, more than any web-config or PEM file has.
-        init(_ path: String) {
-            do throws(SmallFile.Failure) {
-                let (bytes, status) = try SmallFile.readWithStatus(path, limit: 1024 * 1024)
-                self.init(
-                    contents: .success(bytes), stamp: FileStamp(status), isPublic: status.st_mode & S_IROTH != 0)
-            } catch {
-                self.init(contents: .failure(error), stamp: nil)
-            }
-        }
+        var isPublic = false
     }
 
-    private(set) var readings: [String: Reading]
+    private(set) var readings: [String: Reading] = [:]
 
-    init(readings: [String: Reading] = [:]) {
-        self.readings = readings
+    /// Reads a plain file of at most 1 MiB, more than any web-config or PEM file has.
+    private static func read(_ path: String) -> Reading {
+        do throws(SmallFile.Failure) {
+            let (bytes, status) = try SmallFile.readWithStatus(path, limit: 1024 * 1024)
+            return Reading(
+                contents: .success(bytes), stamp: FileStamp(status), isPublic: status.st_mode & S_IROTH != 0)
+        } catch {
+            return Reading(contents: .failure(error), stamp: nil)
+        }
     }
 
     /// A file's reading; reads the file if it wasn't read yet.
     mutating func reading(of path: String) -> Reading {
         if let reading = readings[path] { return reading }
-        let reading = Reading(path)
+        let reading = Self.read(path)
         readings[path] = reading
         return reading
     }
@@ -50,7 +40,7 @@ struct WebFiles: Hashable, Sendable {
     func haveChanged(at now: Int64) -> Bool {
         readings.contains { path, reading in
             if let stamp = reading.stamp, stamp.isSettled(at: now), FileStamp(path: path) == stamp { return false }
-            return Reading(path) != reading
+            return Self.read(path) != reading
         }
     }
 

@@ -23,30 +23,22 @@ package final class WebSecurity {
     private var hasLoggedLongLook = false
     private var loggedWarnings: Set<String> = []
     private var bucket: TokenBucket?
-    /// Called when connected clients might not be allowed to connect now.
-    var closeConnections: () -> Void = {}
-    /// Ends the answers under way, because feeds and exports may take long.
-    var endAnswers: () -> Void = {}
+    private var registry: ConnectionRegistry?
 
     /// What the file said at start.
     package struct Start: Sendable {
         fileprivate let path: String?
-        fileprivate let files: WebFiles
-        fileprivate let contents: WebConfigurationVersion.Contents
+        fileprivate let follower: WebConfigurationFollower
 
         /// Reads the file. Call it before anybody waits for the event loop, because files may not answer.
         ///
         /// - Throws: `ConfigurationErrors` when the file, or what it names, makes no sense.
         package init(path: String?) throws(ConfigurationErrors) {
             self.path = path
-            guard let path else {
-                files = WebFiles()
-                contents = .none
-                return
-            }
-            let version = WebConfigurationVersion(path: path)
-            files = version.files
-            contents = try version.result.get()
+            let version =
+                path.map(WebConfigurationVersion.read)
+                ?? WebConfigurationVersion(files: WebFiles(), result: .success(.none))
+            follower = WebConfigurationFollower(files: version.files, inForce: try version.result.get())
         }
     }
 
@@ -55,10 +47,10 @@ package final class WebSecurity {
         self.loop = loop
         self.logger = logger
         passwords = PasswordChecker(on: loop)
-        follower = WebConfigurationFollower(files: start.files, inForce: start.contents)
+        follower = start.follower
         bucket = configuration.rateLimit.map { TokenBucket($0, at: .now()) }
         logWarnings()
-        if let path, start.contents.isBlank {
+        if let path, follower.inForce.isBlank {
             logger.warning(
                 "the web configuration is empty, so nobody needs a password and nothing is encrypted",
                 metadata: ["file": "\(path)", "remedy": "write basic_auth_users: {} if that is meant"])
@@ -85,13 +77,7 @@ package final class WebSecurity {
     func warn(about address: SocketAddress?) {
         let isLocal = address.map { $0.isLoopback || $0.pathname != nil } ?? true
         guard let address, let warning = ListenerExposure.warning(isLoopback: isLocal, configuration) else { return }
-        logger.warning("others may listen in", metadata: ["address": "\(Self.text(address))", "warning": "\(warning)"])
-    }
-
-    /// As it is written in a URL.
-    private static func text(_ address: SocketAddress) -> String {
-        guard let host = address.ipAddress, let port = address.port else { return "\(address)" }
-        return (host.contains(":") ? "[\(host)]" : host) + ":\(port)"
+        logger.warning("others may listen in", metadata: ["address": "\(address.authority)", "warning": "\(warning)"])
     }
 
     // MARK: - Requests
@@ -99,35 +85,32 @@ package final class WebSecurity {
     /// Whether a request may be answered.
     enum Verdict: Sendable {
         case allowed, denied
-        /// Too many passwords wait to be checked.
+        /// Too many passwords wait to be checked, or others were checked first for too long.
         case busy
         /// There were more requests than `rate_limit` allows.
         case limited
     }
 
     /// Judges a request by its `Authorization` header; that may take some seconds.
-    func authorize(_ header: String?, of channel: any Channel, _ proceed: @escaping @Sendable (Verdict) -> Void) {
+    func authorize(_ header: String?, of channel: any Channel, _ proceed: @escaping (Verdict) -> Void) {
         if !(bucket?.take(at: .now()) ?? true) { return proceed(.limited) }
         if configuration.users.isEmpty { return proceed(.allowed) }
         guard let credentials = Credentials(header: header) else { return proceed(.denied) }
         let hash = configuration.users[credentials.user]
         let highestCost = configuration.users.values.map(\.cost).max() ?? 10
-        let security = NIOLoopBound(self, eventLoop: loop)
-        passwords.check(credentials, hash: hash, highestCost: highestCost, of: channel) { answer in
-            switch answer {
+        passwords.check(credentials, hash: hash, highestCost: highestCost, of: channel) { [self] verdict in
             // The password may have been replaced while it was checked.
-            case .right: proceed(security.value.configuration.users[credentials.user] == hash ? .allowed : .denied)
-            case .wrong: proceed(.denied)
-            case .late: proceed(.busy)
-            }
+            let isCurrent = configuration.users[credentials.user] == hash
+            proceed(verdict == .allowed && !isCurrent ? .denied : verdict)
         }
     }
 
     // MARK: - The file
 
-    /// Begins to follow the file.
-    func startFollowing() {
+    /// Begins to follow the file. A change closes connections that it doesn't allow any more.
+    func startFollowing(for registry: ConnectionRegistry) {
         guard let path else { return }
+        self.registry = registry
         pool.start()
         let security = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleRepeatedTask(initialDelay: Self.lookInterval, delay: Self.lookInterval) { _ in
@@ -146,14 +129,13 @@ package final class WebSecurity {
             return
         }
         lookBegan = .now()
-        let security = NIOLoopBound(self, eventLoop: loop)
         let last = follower.lastFiles
-        pool.runIfActive(eventLoop: loop) { WebConfigurationVersion.next(at: path, after: last) }.whenComplete {
-            result in
-            security.value.lookBegan = nil
-            security.value.hasLoggedLongLook = false
+        let reading = pool.runIfActive(eventLoop: loop) { WebConfigurationVersion.next(at: path, after: last) }
+        reading.assumeIsolated().whenComplete { [self] result in
+            lookBegan = nil
+            hasLoggedLongLook = false
             // After the pool was shut down, nothing is followed.
-            if case .success(let version) = result { security.value.follow(version, path) }
+            if case .success(let version) = result { follow(version, path) }
         }
     }
 
@@ -170,11 +152,11 @@ package final class WebSecurity {
             if before.configuration.tls?.clients != contents.configuration.tls?.clients
                 || before.tls?.authority != contents.tls?.authority
             {
-                closeConnections()
+                registry?.closeAll()  // Their clients might not be allowed to connect now.
             } else if !before.configuration.users.allSatisfy({ contents.configuration.users[$0] == $1 })
                 || before.configuration.users.isEmpty && !contents.configuration.users.isEmpty
             {
-                endAnswers()
+                registry?.closeAll(where: \.isAnswer)  // Feeds and exports may take long.
             }
             logger.notice("the web configuration was read again", metadata: ["file": "\(path)"])
             for weakening in weakenings {

@@ -51,7 +51,7 @@ struct ConnectionTests {
         for channel in channels { #expect(registry.admit(channel)) }
         registry.enter(.judging, channels[0])
         registry.enter(.responding, channels[1])
-        registry.closeAnswered()
+        registry.closeAll(where: \.isAnswer)
         #expect(channels.map(\.isActive) == [true, false, true])
     }
 

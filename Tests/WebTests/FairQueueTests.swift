@@ -73,8 +73,8 @@ struct FairQueueTests {
                 #expect(waiting.isEmpty)
             }
         }
-        let removed = queue.removeAll { $0[0] == 1 }
-        #expect(removed == waiting.count { $0[0] == 1 })
+        queue.removeAll { $0[0] == 1 }
+        #expect(queue.count == waiting.count { $0[0] != 1 })
     }
 
     @Test func anIPv6NetworkIsOneOriginAndAMappedAddressIsIPv4() throws {

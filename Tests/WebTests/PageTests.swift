@@ -7,7 +7,7 @@ import Testing
 struct PageTests {
     private static func page(_ questions: FakeQuestions, of device: String? = nil) async -> String {
         let content = await PageContent(of: device, questions, telemetryPath: "/metrics")
-        return Page(content, nonce: "0123").html.markup
+        return Page(content: content, nonce: "0123").html.markup
     }
 
     @Test func textBecomesMarkupOnlyThroughAType() {

@@ -54,6 +54,6 @@ struct Answers: Sendable {
                 telemetryPath: options.telemetryPath, isLifecycleEnabled: options.isLifecycleEnabled,
                 externalHost: options.externalURL?.host),
             scraper: scraper, api: api, registry: registry, maximumRequests: options.maximumRequests,
-            security: security, logger: logger, requestReload: { [reloader] in await reloader.reload() })
+            security: security, requestReload: { [reloader] in await reloader.reload() })
     }
 }

@@ -1,27 +1,21 @@
-import Accounting
 import NIOCore
 import Reports
 
 /// The whole page at `/`, with all its figures. It needs no script, and loads nothing from elsewhere.
 struct Page {
-    private let content: PageContent
+    let content: PageContent
     /// Marks the page's own style and script as allowed.
-    private let nonce: String
+    let nonce: String
 
     /// How many devices and quotas are on the page; `/metrics` has all.
     private static let maximumDevices = 24
     private static let maximumQuotas = 12
 
-    init(_ content: PageContent, nonce: String) {
-        self.content = content
-        self.nonce = nonce
-    }
-
     /// The page about a device or, if none is named, the uplink.
     static func answer(of device: String?, _ questions: any LiveQuestions, telemetryPath: String) async -> HTTPAnswer {
         let nonce =
             String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
-        let page = Page(await PageContent(of: device, questions, telemetryPath: telemetryPath), nonce: nonce)
+        let page = Page(content: await PageContent(of: device, questions, telemetryPath: telemetryPath), nonce: nonce)
         let headers = [
             ("Cache-Control", "no-store"), ("Content-Security-Policy", securityPolicy(nonce: nonce)),
             ("Referrer-Policy", "no-referrer"), ("X-Frame-Options", "DENY"), ("Vary", "Accept-Encoding"),
@@ -37,35 +31,34 @@ struct Page {
     }
 
     var html: HTML {
-        let watched = content.watched.map { "\($0.kind):\($0.name)" } ?? ""
-        return """
-            <!DOCTYPE html>
-            <html lang="en">
-            <head>
-            <meta charset="utf-8">
-            <title>netusage on \(content.host)</title>
-            <meta name="viewport" content="width=device-width, initial-scale=1">
-            <meta name="color-scheme" content="light dark">
-            <style nonce="\(nonce)">
-            \(resource: PackageResources.page_css)</style>
-            </head>
-            <body data-watched="\(watched)">
-            \(header)
-            <main>
-            \(problems)\(navigation)
-            \(tiles)
-            \(quotas)
-            \(DaysChart(content.days).html)
-            \(HoursChart(content.hours).html)
-            \(devices)
-            </main>
-            \(footer)
-            <script nonce="\(nonce)">
-            \(resource: PackageResources.page_js)</script>
-            </body>
-            </html>
+        """
+        <!DOCTYPE html>
+        <html lang="en">
+        <head>
+        <meta charset="utf-8">
+        <title>netusage on \(content.host)</title>
+        <meta name="viewport" content="width=device-width, initial-scale=1">
+        <meta name="color-scheme" content="light dark">
+        <style nonce="\(nonce)">
+        \(resource: PackageResources.page_css)</style>
+        </head>
+        <body data-watched="\(content.watched?.key ?? "")">
+        \(header)
+        <main>
+        \(problems)\(navigation)
+        \(tiles)
+        \(quotas)
+        \(daysChart(content.days))
+        \(hoursChart(content.hours))
+        \(devices)
+        </main>
+        \(footer)
+        <script nonce="\(nonce)">
+        \(resource: PackageResources.page_js)</script>
+        </body>
+        </html>
 
-            """
+        """
     }
 
     // MARK: - Around
@@ -73,12 +66,13 @@ struct Page {
     private var header: HTML {
         let (word, live) = (content.live.online ? "online" : "offline", content.live)
         let device = live.accounts.first { $0.uplink && $0.kind == "device" }?.name
+        let asOf = live.asOf.prefix(19).split(separator: "T").joined(separator: " ")
         let by: HTML = device.map { " by \($0)" } ?? ""
         return """
             <header>
             <h1>netusage <small class="quiet">on \(content.host)</small></h1>
             <span><span id="online" class="\(word)">\(word)</span>\(by)</span>
-            <span class="state"><span id="live" role="status">as it was</span> at <time id="as-of">\(timeText(live.asOf))</time></span>
+            <span class="state"><span id="live" role="status">as it was</span> at <time id="as-of">\(asOf)</time></span>
             </header>
             """
     }
@@ -90,9 +84,8 @@ struct Page {
     /// One link for each account on the page.
     private var navigation: HTML {
         let links = shownAccounts.map { account -> HTML in
-            let isWatched = account.name == content.watched?.name && account.kind == content.watched?.kind
             let address = account.kind == "uplink" ? "." : "?device=\(percentEncoded(account.name))"
-            let current: HTML = isWatched ? " aria-current=\"page\"" : ""
+            let current: HTML = account.key == content.watched?.key ? " aria-current=\"page\"" : ""
             return "<a href=\"\(address)\"\(current)>\(account.name)</a>"
         }
         return "<nav aria-label=\"Devices\">\(links.joined(separator: "\n"))</nav>"
@@ -110,8 +103,8 @@ struct Page {
 
     private var tiles: HTML {
         guard let watched = content.watched else { return "<section><p>Nothing was metered yet.</p></section>" }
-        let key = "\(watched.kind):\(watched.name)"
-        let live = content.live.accounts.first { $0.name == watched.name && $0.kind == watched.kind }
+        let key = watched.key
+        let live = content.live.accounts.first { $0.key == key }
         func rate(_ field: String, _ bytesPerSecond: Double?) -> HTML {
             let text = bytesPerSecond.map { rateText($0, inBits: false) } ?? "gone"
             return "<span data-account=\"\(key)\" data-field=\"\(field)\">\(text)</span>"
@@ -123,22 +116,16 @@ struct Page {
             <svg class="spark" data-spark="\(field)" viewBox="0 0 59 20" preserveAspectRatio="none" aria-hidden="true"><polyline class="curve \(colour)" points=""/></svg></div>
             """
         }
-        let today = today(of: watched)
+        let today = content.today.accounts.first { $0.key == key }
         return """
             <section class="tiles" aria-label="Now">
             \(rateTile("Receiving", "received", "receive", live?.receiveBytesPerSecond, live?.receivePeakBytesPerSecond))
             \(rateTile("Transmitting", "transmitted", "transmit", live?.transmitBytesPerSecond, live?.transmitPeakBytesPerSecond))
-            \(sumTile("Today", "today", key, today?.receivedBytes ?? 0, today?.transmittedBytes ?? 0, today?.totalBytes ?? 0))
+            <div class="tile">\(sumBody("Today", "today", key, today?.receivedBytes ?? 0, today?.transmittedBytes ?? 0, today?.totalBytes ?? 0))</div>
             <div class="tile" data-part="month">\(sumBody("This month", nil, key, watched.receivedBytes, watched.transmittedBytes, watched.totalBytes))</div>
             <div class="tile" data-part="lifetime">\(sumBody("In all", nil, key, content.lifetime?.received ?? 0, content.lifetime?.transmitted ?? 0, content.lifetime?.bytes ?? 0))</div>
             </section>
             """
-    }
-
-    private func sumTile(
-        _ title: String, _ field: String, _ key: String, _ received: UInt64, _ transmitted: UInt64, _ total: UInt64
-    ) -> HTML {
-        "<div class=\"tile\">\(sumBody(title, field, key, received, transmitted, total))</div>"
     }
 
     /// - Parameter field: Its field in live events, if they have it.
@@ -157,13 +144,9 @@ struct Page {
             """
     }
 
-    private func today(of account: UsageReport.Account) -> UsageReport.Account? {
-        content.today.accounts.first { $0.name == account.name && $0.kind == account.kind }
-    }
-
     /// Attributes by which a sum grows as today's sum does, with the current values of both.
     private func following(_ key: String, _ field: String, _ bytes: UInt64) -> HTML {
-        let account = content.today.accounts.first { "\($0.kind):\($0.name)" == key }
+        let account = content.today.accounts.first { $0.key == key }
         let today =
             switch field {
             case "today-received": account?.receivedBytes
@@ -232,23 +215,18 @@ struct Page {
 
     /// The uplink and the devices on the page: first live ones with bytes this month, then gone ones, then the rest.
     private var shownAccounts: [UsageReport.Account] {
-        let live = Set(content.live.accounts.map { "\($0.kind):\($0.name)" })
-        let uplink = content.month.accounts.filter { $0.kind == "uplink" }
-        let devices = content.month.accounts.filter { $0.kind != "uplink" }
-        let largest = devices.sorted { $0.totalBytes > $1.totalBytes }
-        let sorted =
-            largest.filter { live.contains("\($0.kind):\($0.name)") && $0.totalBytes > 0 }
-            + largest.filter {
-                !live.contains("\($0.kind):\($0.name)")
-            } + largest.filter { live.contains("\($0.kind):\($0.name)") && $0.totalBytes == 0 }
-        let chosen = Set(sorted.prefix(Self.maximumDevices).map { "\($0.kind):\($0.name)" })
-        return uplink + devices.filter { chosen.contains("\($0.kind):\($0.name)") }
+        let live = Set(content.live.accounts.map(\.key))
+        let largest = content.month.accounts.filter { $0.kind != "uplink" }.sorted { $0.totalBytes > $1.totalBytes }
+        let (here, gone) = (largest.filter { live.contains($0.key) }, largest.filter { !live.contains($0.key) })
+        let sorted = here.filter { $0.totalBytes > 0 } + gone + here.filter { $0.totalBytes == 0 }
+        let chosen = Set(sorted.prefix(Self.maximumDevices).map(\.key))
+        return content.month.accounts.filter { $0.kind == "uplink" || chosen.contains($0.key) }
     }
 
     private var devices: HTML {
         let rows = shownAccounts.filter { $0.kind != "uplink" }.map(deviceRow)
         if rows.isEmpty { return "" }
-        let rest = content.month.accounts.filter { $0.kind != "uplink" }.count - rows.count
+        let rest = content.month.accounts.count { $0.kind != "uplink" } - rows.count
         let more: HTML = rest > 0 ? "<p class=\"quiet\">and \(rest) more: see netusage month</p>" : ""
         return """
             <section data-part="devices"><h2>Devices</h2><div class="scroll" tabindex="0" role="region" aria-label="Devices"><table aria-label="Devices">
@@ -260,12 +238,12 @@ struct Page {
     }
 
     private func deviceRow(_ account: UsageReport.Account) -> HTML {
-        let live = content.live.accounts.first { $0.name == account.name && $0.kind == account.kind }
-        let key = "\(account.kind):\(account.name)"
+        let key = account.key
+        let live = content.live.accounts.first { $0.key == key }
         func cell(_ field: String, _ text: String?) -> HTML {
             text.map { "<td><span data-account=\"\(key)\" data-field=\"\(field)\">\($0)</span></td>" } ?? "<td></td>"
         }
-        let today: HTML? = today(of: account).map {
+        let today: HTML? = content.today.accounts.first { $0.key == key }.map {
             "<data value=\"\($0.totalBytes)\" data-account=\"\(key)\" data-field=\"today\">\(sizeText($0.totalBytes))</data>"
         }
         let link = live.flatMap(\.link).map { "\($0), " } ?? ""
@@ -274,24 +252,27 @@ struct Page {
                 "\(link)<span data-account=\"\(key)\" data-field=\"state\">\($0.up ? "up" : "down")</span>\($0.uplink ? ", uplink" : "")"
             } ?? "gone"
         return """
-            <tr><td><a href="?device=\(percentEncoded(account.name))">\(account.name)</a></td><td class="text">\(state)</td>\(cell("receive", live.map { rateText($0.receiveBytesPerSecond, inBits: false) }))\(cell("transmit", live.map { rateText($0.transmitBytesPerSecond, inBits: false) }))<td>\(today ?? "")</td><td><data value="\(account.totalBytes)"\(following("\(account.kind):\(account.name)", "today", account.totalBytes))>\(sizeText(account.totalBytes))</data></td><td class="text">\(live?.addresses.joined(separator: ", ") ?? "")</td></tr>
+            <tr><td><a href="?device=\(percentEncoded(account.name))">\(account.name)</a></td><td class="text">\(state)</td>\(cell("receive", live.map { rateText($0.receiveBytesPerSecond, inBits: false) }))\(cell("transmit", live.map { rateText($0.transmitBytesPerSecond, inBits: false) }))<td>\(today ?? "")</td><td><data value="\(account.totalBytes)"\(following(key, "today", account.totalBytes))>\(sizeText(account.totalBytes))</data></td><td class="text">\(live?.addresses.joined(separator: ", ") ?? "")</td></tr>
             """
     }
 }
 
 // MARK: - Text
 
-/// A text as a value in an address.
-private func percentEncoded(_ text: String) -> String {
-    text.utf8.reduce(into: "") { encoded, byte in
-        let isPlain = (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7A || (0x30...0x39).contains(byte) || byte == 0x2D
-        if isPlain {
-            encoded.unicodeScalars.append(Unicode.Scalar(byte))
-        } else {
-            encoded += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
-        }
-    }
+extension UsageReport.Account {
+    /// What distinguishes it from other accounts, as the page's script makes it too.
+    fileprivate var key: String { "\(kind):\(name)" }
 }
 
-/// The date and time of RFC 3339.
-private func timeText(_ time: String) -> String { String(time.prefix(19)).split(separator: "T").joined(separator: " ") }
+extension LiveReport.Account {
+    fileprivate var key: String { "\(kind):\(name)" }
+}
+
+/// A text as a value in an address.
+private func percentEncoded(_ text: String) -> String {
+    text.utf8.map { byte in
+        let isPlain = (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7A || (0x30...0x39).contains(byte) || byte == 0x2D
+        if isPlain { return String(Unicode.Scalar(byte)) }
+        return "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+    }.joined()
+}

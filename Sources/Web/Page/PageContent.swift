@@ -19,7 +19,7 @@ struct PageContent: Sendable {
     /// What is wrong, for people.
     var problems: [String] = []
     var telemetryPath: String
-    var version = ""
+    var version: String
 
     /// - Parameter device: The device that the page is about; `nil` for the uplink.
     init(of device: String?, _ questions: any LiveQuestions, telemetryPath: String) async {
@@ -41,12 +41,9 @@ struct PageContent: Sendable {
         // All sums are of one reading, so they agree. Accounts that are there, or have bytes this month, are in memory.
         let periods = await questions.openPeriods()
         let (history, basis) = (periods.history, periods.basis)
-        func sums(_ period: UsageQuery.Period) throws(UsageError) -> UsageReport {
-            try UsageReport(UsageQuery(period), of: history, basis)
-        }
         do throws(UsageError) {
-            today = try sums(.day)
-            month = try sums(.month)
+            today = try UsageReport(UsageQuery(.day), of: history, basis)
+            month = try UsageReport(UsageQuery(.month), of: history, basis)
         } catch {
             problems.append("\(error)")
             (today, month) = (.empty, .empty)
@@ -61,20 +58,17 @@ struct PageContent: Sendable {
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
         lifetime =
             history.entries.first { $0.key.kind == watched.kind && names.name(of: $0.key) == watched.name }?.lifetime
-        func report(_ query: UsageQuery) async throws -> UsageReport? {
-            var query = query
+        func last(_ count: Int, _ grain: UsageQuery.Grain) async throws -> UsageReport {
+            var query = UsageQuery(grain: grain)
+            query.last = count
             query.devices = [watched.name]
             var report = try await questions.usage(query)
             report.accounts.removeAll { $0.name != watched.name || $0.kind != watched.kind }
             return report
         }
         do {
-            var query = UsageQuery(grain: .day)
-            query.last = 31
-            days = try await report(query)
-            query = UsageQuery(grain: .fiveMinutes)
-            query.last = 288
-            hours = try await report(query)
+            days = try await last(31, .day)
+            hours = try await last(288, .fiveMinutes)
         } catch {
             problems.append("\(error)")
         }
