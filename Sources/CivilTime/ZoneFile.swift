@@ -20,13 +20,13 @@ struct ZoneFile {
             throw .fileTooLarge(byteCount: bytes.count, limit: Self.byteLimit)
         }
         var header = try ZoneFileHeader(bytes, at: 0, timeSize: 4)
-        if header.version != .one {
+        if !header.isVersionOne {
             header = try ZoneFileHeader(bytes, at: header.blockEnd, timeSize: 8)
         }
         guard header.blockEnd <= bytes.count else { throw .truncated(part: "data block") }
         let block = try ZoneFileBlock(bytes, header: header)
         let offsets = try block.offsets()
-        footer = header.version == .one ? [] : try Self.footer(bytes, at: header.blockEnd)
+        footer = header.isVersionOne ? [] : try Self.footer(bytes, at: header.blockEnd)
         // RFC 9636 section 3.2: the first type applies before the first transition.
         lastOffset = offsets[0]
         try appendTransitions(of: block, offsets: offsets)
@@ -76,11 +76,8 @@ struct ZoneFile {
 
 /// The 44 bytes before a data block: its version and its counts (RFC 9636 section 3.1).
 struct ZoneFileHeader {
-    enum Version {
-        case one, two, three, four
-    }
-
-    let version: Version
+    /// Version 1 has neither a second block nor a footer.
+    let isVersionOne: Bool
     /// 4 in the first block, 8 in the second.
     let timeSize: Int
     let transitionCount: Int
@@ -99,7 +96,9 @@ struct ZoneFileHeader {
         guard bytes[start..<start + 4].elementsEqual("TZif".utf8) else {
             throw .invalidFile(problem: "its second header doesn't begin with \"TZif\"")
         }
-        version = try Self.version(bytes[start + 4])
+        let version = bytes[start + 4]
+        guard "\u{0}234".utf8.contains(version) else { throw .unknownVersion(version) }
+        isVersionOne = version == 0
         self.timeSize = timeSize
         indicatorCounts = [try Self.count(bytes, at: start + 20), try Self.count(bytes, at: start + 24)]
         leapSecondCount = try Self.count(bytes, at: start + 28)
@@ -116,16 +115,6 @@ struct ZoneFileHeader {
     /// The first byte after the block; may lie beyond the file.
     var blockEnd: Int {
         leapSecondsStart + leapSecondCount * (timeSize + 4) + indicatorCounts[0] + indicatorCounts[1]
-    }
-
-    private static func version(_ byte: UInt8) throws(ZoneError) -> Version {
-        switch byte {
-        case 0: .one
-        case UInt8(ascii: "2"): .two
-        case UInt8(ascii: "3"): .three
-        case UInt8(ascii: "4"): .four
-        default: throw .unknownVersion(byte)
-        }
     }
 
     /// A count. Throws if no file within the limit could hold so many, so sums can't overflow.
