@@ -150,44 +150,34 @@ struct ZoneFileBlock {
 
     /// In file order. Times in "right/" files still include leap seconds.
     func transitionTimes() -> [Int64] {
-        var times: [Int64] = []
-        times.reserveCapacity(header.transitionCount)
-        for index in 0..<header.transitionCount {
-            times.append(time(at: header.blockStart + index * header.timeSize))
-        }
-        return times
+        (0..<header.transitionCount).map { time(at: header.blockStart + $0 * header.timeSize) }
     }
 
     /// For each transition, the index of the type that begins there.
     func transitionTypes() throws(ZoneError) -> [Int] {
         let start = header.blockStart + header.transitionCount * header.timeSize
-        var types: [Int] = []
-        types.reserveCapacity(header.transitionCount)
-        for index in 0..<header.transitionCount {
+        return try (0..<header.transitionCount).map { index throws(ZoneError) in
             let type = Int(bytes[start + index])
             guard type < header.typeCount else {
-                throw .invalidFile(problem: "transition \(index) has type \(type) of \(header.typeCount)")
+                throw ZoneError.invalidFile(problem: "transition \(index) has type \(type) of \(header.typeCount)")
             }
-            types.append(type)
+            return type
         }
-        return types
     }
 
     /// The UTC offset of each type, in seconds.
     func offsets() throws(ZoneError) -> [Int64] {
-        var offsets: [Int64] = []
-        for index in 0..<header.typeCount {
+        try (0..<header.typeCount).map { index throws(ZoneError) in
             let start = header.typesStart + index * 6
             let offset = Int64(Int32(bitPattern: bytes.bigEndian32(at: start)))
             guard abs(offset) <= Zone.widestOffsetSeconds else {
-                throw .invalidFile(problem: "type \(index) is \(offset) seconds off UTC, more than 26 hours")
+                throw ZoneError.invalidFile(problem: "type \(index) is \(offset) seconds off UTC, more than 26 hours")
             }
             guard bytes[start + 4] <= 1, Int(bytes[start + 5]) < header.designationByteCount else {
-                throw .invalidFile(problem: "type \(index) has an impossible flag or designation")
+                throw ZoneError.invalidFile(problem: "type \(index) has an impossible flag or designation")
             }
-            offsets.append(offset)
+            return offset
         }
-        return offsets
     }
 
     /// Ascending. Each correction differs from the one before by at most 1, so transitions stay in order.
