@@ -119,7 +119,7 @@ struct ZoneFileHeader {
 
     /// A count. Throws if no file within the limit could hold so many, so sums can't overflow.
     private static func count(_ bytes: [UInt8], at position: Int) throws(ZoneError) -> Int {
-        let count = bytes.bigEndian32(at: position)
+        let count: UInt32 = bytes.bigEndian(at: position)
         guard count <= ZoneFile.byteLimit else { throw .invalidFile(problem: "a count of its header is \(count)") }
         return Int(count)
     }
@@ -169,7 +169,7 @@ struct ZoneFileBlock {
     func offsets() throws(ZoneError) -> [Int64] {
         try (0..<header.typeCount).map { index throws(ZoneError) in
             let start = header.typesStart + index * 6
-            let offset = Int64(Int32(bitPattern: bytes.bigEndian32(at: start)))
+            let offset = Int64(bytes.bigEndian(at: start) as Int32)
             guard abs(offset) <= Zone.widestOffsetSeconds else {
                 throw ZoneError.invalidFile(problem: "type \(index) is \(offset) seconds off UTC, more than 26 hours")
             }
@@ -185,7 +185,7 @@ struct ZoneFileBlock {
         var leapSeconds: [LeapSecond] = []
         for index in 0..<header.leapSecondCount {
             let start = header.leapSecondsStart + index * (header.timeSize + 4)
-            let correction = Int64(Int32(bitPattern: bytes.bigEndian32(at: start + header.timeSize)))
+            let correction = Int64(bytes.bigEndian(at: start + header.timeSize) as Int32)
             let leapSecond = LeapSecond(occurrence: time(at: start), correction: correction)
             if let last = leapSeconds.last {
                 guard leapSecond.occurrence > last.occurrence, abs(correction - last.correction) <= 1 else {
@@ -198,21 +198,13 @@ struct ZoneFileBlock {
     }
 
     private func time(at position: Int) -> Int64 {
-        header.timeSize == 8
-            ? Int64(bitPattern: bytes.bigEndian64(at: position))
-            : Int64(Int32(bitPattern: bytes.bigEndian32(at: position)))
+        header.timeSize == 8 ? bytes.bigEndian(at: position) : Int64(bytes.bigEndian(at: position) as Int32)
     }
 }
 
 extension [UInt8] {
-    /// The four bytes at a position, most significant first.
-    fileprivate func bigEndian32(at position: Int) -> UInt32 {
-        UInt32(self[position]) << 24 | UInt32(self[position + 1]) << 16
-            | UInt32(self[position + 2]) << 8 | UInt32(self[position + 3])
-    }
-
-    /// The eight bytes at a position, most significant first.
-    fileprivate func bigEndian64(at position: Int) -> UInt64 {
-        UInt64(bigEndian32(at: position)) << 32 | UInt64(bigEndian32(at: position + 4))
+    /// The number whose bytes begin at a position, most significant first.
+    fileprivate func bigEndian<Number: FixedWidthInteger>(at position: Int) -> Number {
+        self[position..<position + Number.bitWidth / 8].reduce(0) { $0 << 8 | Number($1) }
     }
 }
