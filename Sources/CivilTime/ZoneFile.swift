@@ -127,13 +127,6 @@ struct ZoneFileHeader {
 
 /// The data block after a header (RFC 9636 section 3.2).
 struct ZoneFileBlock {
-    struct LeapSecond {
-        /// When the correction begins to apply, in seconds that include leap seconds.
-        let occurrence: Int64
-        /// The sum of all leap seconds up to then.
-        let correction: Int64
-    }
-
     private let bytes: [UInt8]
     private let header: ZoneFileHeader
 
@@ -180,19 +173,22 @@ struct ZoneFileBlock {
         }
     }
 
+    /// When each correction begins to apply, in seconds that include leap seconds, and the sum of all leap seconds up
+    /// to then.
+    ///
     /// Ascending. Each correction differs from the one before by at most 1, so transitions stay in order.
-    func leapSeconds() throws(ZoneError) -> [LeapSecond] {
-        var leapSeconds: [LeapSecond] = []
+    func leapSeconds() throws(ZoneError) -> [(occurrence: Int64, correction: Int64)] {
+        var leapSeconds: [(occurrence: Int64, correction: Int64)] = []
         for index in 0..<header.leapSecondCount {
             let start = header.leapSecondsStart + index * (header.timeSize + 4)
             let correction = Int64(bytes.bigEndian(at: start + header.timeSize) as Int32)
-            let leapSecond = LeapSecond(occurrence: time(at: start), correction: correction)
+            let occurrence = time(at: start)
             if let last = leapSeconds.last {
-                guard leapSecond.occurrence > last.occurrence, abs(correction - last.correction) <= 1 else {
+                guard occurrence > last.occurrence, abs(correction - last.correction) <= 1 else {
                     throw .invalidFile(problem: "leap second \(index) doesn't follow from the one before")
                 }
             }
-            leapSeconds.append(leapSecond)
+            leapSeconds.append((occurrence, correction))
         }
         return leapSeconds
     }
