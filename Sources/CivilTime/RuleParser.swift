@@ -20,10 +20,6 @@ struct RuleParser {
         return try parser.tail()
     }
 
-    private init(rule: [UInt8]) {
-        self.rule = rule
-    }
-
     private mutating func tail() throws(ZoneError) -> Zone.Tail {
         try skipName(of: "standard time")
         let standardOffset = try -offset()
@@ -31,10 +27,7 @@ struct RuleParser {
         try skipName(of: "daylight time")
         var daylightOffset = standardOffset + 3600
         if let next = peek(), next != UInt8(ascii: ",") { daylightOffset = try -offset() }
-        if position == rule.count {
-            var parser = RuleParser(rule: Self.defaultRule)
-            return .rule(try parser.dates(standardOffset: standardOffset, daylightOffset: daylightOffset))
-        }
+        if position == rule.count { self = RuleParser(rule: Self.defaultRule) }
         return .rule(try dates(standardOffset: standardOffset, daylightOffset: daylightOffset))
     }
 
