@@ -26,7 +26,8 @@ func weekday(_ node: YAMLNode) throws(Complaint) -> Weekday {
     let names = Weekday.allCases.map(\.name)
     let remedy = "write one of \(names.joined(separator: ", "))"
     let text = try node.text(of: "a day of the week", remedy: remedy)
-    guard let weekday = Weekday(name: text.asciiLowercased) else {
+    let name = text.asciiLowercased
+    guard let weekday = Weekday.allCases.first(where: { $0.name == name }) else {
         throw Complaint(problem: "\(quoted(text)) is not a day of the week", remedy: remedy)
     }
     return weekday
