@@ -1,9 +1,11 @@
 /// An error in a value, still without its place.
-struct Complaint: Error, Hashable {
+package struct Complaint: Error, Hashable, CustomStringConvertible {
     /// What is wrong, in words that can follow the setting's name and a colon.
     let problem: String
     /// What to do, in words that can follow a semicolon.
     let remedy: String
+
+    package var description: String { "\(problem); \(remedy)" }
 }
 
 /// A complaint with its place in the file. It is thrown if the rest of the file can't be read, otherwise collected.

@@ -53,19 +53,8 @@ private let rateUnits: [(name: String, bits: Int128)] =
     ]
 
 /// The bytes of a text such as "312 GB", for the command line.
-///
-/// - Throws: `SizeError` with the problem and the remedy.
-package func bytes(ofSize text: String) throws(SizeError) -> UInt64 {
-    do throws(Complaint) {
-        return try amount(text, in: sizeUnits.map { ($0.name, $0.bytes) }, .size)
-    } catch {
-        throw SizeError(description: "\(error.problem); \(error.remedy)")
-    }
-}
-
-/// Why a text isn't a size.
-package struct SizeError: Error, CustomStringConvertible {
-    package let description: String
+package func bytes(ofSize text: String) throws(Complaint) -> UInt64 {
+    try amount(text, in: sizeUnits.map { ($0.name, $0.bytes) }, .size)
 }
 
 /// Decodes a size above zero, like "1 TB".

@@ -6,28 +6,13 @@ import CivilTime
 ///   append to the path of the zone database.
 func timeZone(_ node: YAMLNode, zoneProblem: (String) -> String?) throws(Complaint) -> TimeZoneSetting {
     let text = try node.text(of: "a time zone", remedy: Complaint.timezoneRemedy)
-    let zone = try timeZone(of: text)
+    let zone = try timeZone(ofText: text)
     if case .named(let name) = zone, let problem = zoneProblem(name) { throw .unusableZone(name, problem) }
     return zone
 }
 
-/// The zone of a text such as "Europe/Berlin", for the command line. Doesn't check that the zone exists.
-///
-/// - Throws: `TimeZoneError` with the problem and the remedy.
-package func timeZone(ofText text: String) throws(TimeZoneError) -> TimeZoneSetting {
-    do throws(Complaint) {
-        return try timeZone(of: text)
-    } catch {
-        throw TimeZoneError(description: "\(error.problem); \(error.remedy)")
-    }
-}
-
-/// Why a text isn't a time zone.
-package struct TimeZoneError: Error, CustomStringConvertible {
-    package let description: String
-}
-
-private func timeZone(of text: String) throws(Complaint) -> TimeZoneSetting {
+/// The zone of a text such as "Europe/Berlin", also for the command line. Doesn't check that the zone exists.
+package func timeZone(ofText text: String) throws(Complaint) -> TimeZoneSetting {
     if text.asciiLowercased == "local" { return .local }
     if ["UTC", "utc", "Z"].contains(text) { return .fixed(seconds: 0) }
     if text.utf8.first == UInt8(ascii: "+") || text.utf8.first == UInt8(ascii: "-") {
