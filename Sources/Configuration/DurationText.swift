@@ -23,7 +23,7 @@ extension Span {
     fileprivate init?(durationText text: String) {
         var rest = Array(text.utf8)[...]
         var shorterUnits = units[...]
-        var sum: Int64 = 0
+        var sum: Int128 = 0
         repeat {
             let digits = rest.prefix { $0.isASCIIDigit }
             rest = rest.dropFirst(digits.count)
@@ -32,9 +32,10 @@ extension Span {
             guard !digits.isEmpty, let unit = shorterUnits.firstIndex(where: { $0.name.utf8.elementsEqual(letters) })
             else { return nil }
             shorterUnits = shorterUnits[(unit + 1)...]
-            sum = saturatedSum(sum, count: digits, unit: units[unit].nanoseconds)
+            let count = Int64(String(decoding: digits, as: UTF8.self)) ?? .max
+            sum += Int128(count) * Int128(units[unit].nanoseconds)
         } while !rest.isEmpty
-        self.init(nanoseconds: sum)
+        self.init(nanoseconds: Int64(clamping: sum))
     }
 
     /// The shortest exact way to write it in one unit.
@@ -44,19 +45,6 @@ extension Span {
         }
         return "\(nanoseconds / 1_000_000)ms"
     }
-}
-
-private func saturatedSum(_ sum: Int64, count digits: ArraySlice<UInt8>, unit: Int64) -> Int64 {
-    var count: Int64 = 0
-    for digit in digits {
-        let (product, overflows) = count.multipliedReportingOverflow(by: 10)
-        let (next, overflowsToo) = product.addingReportingOverflow(Int64(digit - UInt8(ascii: "0")))
-        if overflows || overflowsToo { return .max }
-        count = next
-    }
-    let (product, overflows) = count.multipliedReportingOverflow(by: unit)
-    let (total, overflowsToo) = sum.addingReportingOverflow(product)
-    return overflows || overflowsToo ? .max : total
 }
 
 extension Complaint {
