@@ -39,10 +39,8 @@ extension Plans {
             let name = reader.required("name", planName, remedy: "give it a name, as name: home-fibre", default: "")
             if !name.isEmpty, !names.insert(name).inserted {
                 reader.complain(
-                    about: "name",
-                    Complaint(
-                        problem: "\(quoted(name)) is the name of an earlier one", remedy: "give each a name of its own")
-                )
+                    about: "name", "\(quoted(name)) is the name of an earlier one",
+                    remedy: "give each a name of its own")
             }
             return decode(&reader, name)
         }
@@ -78,17 +76,13 @@ extension Quota {
         run = (reader.sequence("run", argument, limit: 64, example: commandExample, isSecret: true) ?? []).map(\.item)
         if let program = run.first, program.hasPrefix("/"), !context.isProgram(program) {
             reader.note(
-                about: "run", item: 0,
-                Complaint(
-                    problem: "\(quoted(shownProgram(program))) isn't a program that this user can start now",
-                    remedy: "make sure that it exists and is executable before the quota needs it"))
+                about: "run", item: 0, "\(quoted(shownProgram(program))) isn't a program that this user can start now",
+                remedy: "make sure that it exists and is executable before the quota needs it")
         }
         if let program = run.first, !program.hasPrefix("/") {
             reader.complain(
-                about: "run",
-                Complaint(
-                    problem: "\(quoted(shownProgram(program))) is not the path of a program",
-                    remedy: "write the whole path, such as /usr/local/bin/on-quota; there is no shell"))
+                about: "run", "\(quoted(shownProgram(program))) is not the path of a program",
+                remedy: "write the whole path, such as /usr/local/bin/on-quota; there is no shell")
         }
     }
 }
@@ -136,12 +130,11 @@ extension FreeTime {
             merged = FreeTime(merged.windows + line.ranges)
             if merged.windows.reduce(0, { $0 + $1.count }) < before + added {
                 reader.note(
-                    about: "free", item: index,
-                    Complaint(problem: "overlaps with an earlier window", remedy: "both count as one window"))
+                    about: "free", item: index, "overlaps with an earlier window", remedy: "both count as one window")
             }
         }
         if merged.windows == [0..<FreeTime.minutesPerWeek] {
-            reader.note(about: "free", Complaint(problem: "is the whole week", remedy: "nothing will be counted"))
+            reader.note(about: "free", "is the whole week", remedy: "nothing will be counted")
         }
         self = merged
     }
@@ -200,15 +193,12 @@ extension Selection {
                 if context.exclude.contains(where: { $0.covers(pattern) }) {
                     reader.note(
                         about: "count", item: index,
-                        Complaint(
-                            problem: "\(quoted(pattern.text)) isn't metered, because devices.exclude names it",
-                            remedy: "it counts nothing until you remove it there"))
+                        "\(quoted(pattern.text)) isn't metered, because devices.exclude names it",
+                        remedy: "it counts nothing until you remove it there")
                 } else if !context.isPresent(pattern) {
                     reader.note(
-                        about: "count", item: index,
-                        Complaint(
-                            problem: "\(quoted(pattern.text)) matches no device now",
-                            remedy: "it counts as soon as there is one"))
+                        about: "count", item: index, "\(quoted(pattern.text)) matches no device now",
+                        remedy: "it counts as soon as there is one")
                 }
             }
             self = .devices(patterns)
@@ -257,9 +247,7 @@ extension Cycle {
         for key in ["day", "from", "until"] where cycle.has(key) {
             guard let every, let home = every.homes[key] else { continue }
             cycle.complain(
-                about: key,
-                Complaint(
-                    problem: "means nothing with every: \(every.text)", remedy: "remove it, or write every: \(home)"))
+                about: key, "means nothing with every: \(every.text)", remedy: "remove it, or write every: \(home)")
         }
     }
 
@@ -279,9 +267,8 @@ extension Cycle {
             let remedy = "write the first day after it, as until: 2026-02-15"
             let until = cycle.required("until", date, remedy: remedy, default: .latest)
             if until <= from {
-                let problem = "\(until) isn't after \(from)"
-                cycle.complain(
-                    about: "until", Complaint(problem: problem, remedy: "write a day after the one in from"))
+                let remedy = "write a day after the one in from"
+                cycle.complain(about: "until", "\(until) isn't after \(from)", remedy: remedy)
             }
             return .once(from: from, until: until)
         }
@@ -298,8 +285,7 @@ extension Cycle {
         case .once(let from, let until): days = Int(until.daysSinceEpoch) - Int(from.daysSinceEpoch)
         }
         if days > 366 {
-            reader.complain(
-                about: "cycle", Complaint(problem: "has \(days) days", remedy: "write a cycle of at most 366 days"))
+            reader.complain(about: "cycle", "has \(days) days", remedy: "write a cycle of at most 366 days")
         }
         return self
     }

@@ -79,18 +79,20 @@ struct MappingReader {
     mutating func isNull(_ key: String) -> Bool { node(of: key)?.isNull ?? false }
 
     /// Complains about a key's value, or about the mapping if the key is missing.
-    mutating func complain(about key: String, _ complaint: Complaint) {
+    mutating func complain(about key: String, _ problem: String, remedy: String) {
+        let complaint = Complaint(problem: problem, remedy: remedy)
         findings.append(Finding(at: node(of: key)?.place ?? place, path.key(key), complaint))
     }
 
     /// Notes something about a key's value, or about one of its items.
-    mutating func note(about key: String, item: Int? = nil, _ complaint: Complaint) {
+    mutating func note(about key: String, item: Int? = nil, _ problem: String, remedy: String) {
         var node = node(of: key)
         var path = path.key(key)
         if let item, case .sequence(let items)? = node?.content, items.indices.contains(item) {
             node = items[item]
             path = path.item(item)
         }
+        let complaint = Complaint(problem: problem, remedy: remedy)
         notes.append(Finding(at: node?.place ?? place, path, complaint))
     }
 
