@@ -8,9 +8,9 @@ struct MappingReader {
     private(set) var notes: [Finding] = []
     private let path: SettingPath
     private let place: FilePlace
-    private let entries: [YAMLEntry]
+    private var entries: [YAMLEntry] = []
     /// Whether there is a value that isn't a mapping. Then missing keys aren't reported.
-    private let isSomethingElse: Bool
+    private var isSomethingElse = false
     private let showsText: Bool
     private var knownKeys: [String] = []
 
@@ -23,26 +23,21 @@ struct MappingReader {
         self.path = path
         self.showsText = showsText
         place = node?.place ?? .start
-        if let node, !node.isNull, case .mapping = node.content {
-            isSomethingElse = false
-        } else {
-            isSomethingElse = node.map { !$0.isNull } ?? false
-        }
-        guard let node, !node.isNull else {
-            entries = []
-            return
-        }
+        guard let node, !node.isNull else { return }
+        let problem: String
         switch node.content {
-        case .mapping(let entries): self.entries = entries
-        case .rejected: entries = []
-        case .scalar(let text, isPlain: _):
-            let shown = { (text: String) in showsText ? quoted(text) : "this text" }
-            entries = []
-            findings = [Finding(at: node.place, path, .notAMapping(shown(text) + " is not a mapping", example))]
-        case .sequence:
-            entries = []
-            findings = [Finding(at: node.place, path, .notAMapping("this is a list, not a mapping", example))]
+        case .mapping(let entries):
+            self.entries = entries
+            return
+        case .rejected:
+            isSomethingElse = true
+            return
+        case .scalar(let text, isPlain: _): problem = (showsText ? quoted(text) : "this text") + " is not a mapping"
+        case .sequence: problem = "this is a list, not a mapping"
         }
+        isSomethingElse = true
+        let remedy = example.map { "write keys and values, as \($0)" } ?? "write a name, a colon, a space and the value"
+        findings = [Finding(at: place, path, Complaint(problem: problem, remedy: remedy))]
     }
 
     /// A key with one value.
@@ -237,12 +232,6 @@ extension YAMLNode {
 }
 
 extension Complaint {
-    fileprivate static func notAMapping(_ problem: String, _ example: String?) -> Complaint {
-        Complaint(
-            problem: problem,
-            remedy: example.map { "write keys and values, as \($0)" } ?? "write a name, a colon, a space and the value")
-    }
-
     fileprivate static func duplicateItem(first: FilePlace) -> Complaint {
         Complaint(
             problem: "is the same as the item at line \(first.line), column \(first.column)",
