@@ -134,7 +134,10 @@ struct MappingReader {
         var items: [Item] = []
         for (item, index, place) in decoded {
             if let first = places[item] {
-                findings.append(Finding(at: place, path.key(key).item(index), .duplicateItem(first: first)))
+                let complaint = Complaint(
+                    problem: "is the same as the item at line \(first.line), column \(first.column)",
+                    remedy: "remove one of the two")
+                findings.append(Finding(at: place, path.key(key).item(index), complaint))
             } else {
                 places[item] = place
                 items.append(item)
@@ -179,7 +182,10 @@ struct MappingReader {
     /// Complains about keys that nobody has asked for. Call it once, after all other methods.
     mutating func rejectUnknownKeys() {
         for entry in entries where !knownKeys.contains(where: { $0.utf8.elementsEqual(entry.key.utf8) }) {
-            let complaint = Complaint.unknownKey(entry.key, known: knownKeys)
+            let nearest = nearestName(to: entry.key, among: knownKeys).map { "did you mean \($0)?" }
+            let complaint = Complaint(
+                problem: "is not a known key",
+                remedy: nearest ?? "known here are \(knownKeys.joined(separator: ", "))")
             let path = showsText ? path.key(entry.key) : path.word(entry.key)
             findings.append(Finding(at: entry.keyPlace, path, complaint))
         }
@@ -206,21 +212,17 @@ struct MappingReader {
 
 extension YAMLNode {
     /// The items of a list.
-    fileprivate func items(
-        limit: Int, example: String = "[lo, wg0]", showsText: Bool = true
-    ) throws(Complaint) -> [YAMLNode] {
+    fileprivate func items(limit: Int, example: String, showsText: Bool = true) throws(Complaint) -> [YAMLNode] {
         switch content {
         case .rejected: return []
         case .mapping: throw Complaint(problem: "this is a mapping, not a list", remedy: "write a list, as \(example)")
         case .scalar(let text, isPlain: _):
-            guard isNull else {
-                if !showsText {
-                    throw Complaint(problem: "is not a list", remedy: "write a list, as \(example)")
-                }
-                throw Complaint(
-                    problem: "\(quoted(text)) is not a list", remedy: "write a list, as [\(quoted(text))]")
+            if isNull {
+                throw Complaint(problem: "has no value", remedy: "write [] for an empty list, or leave it out")
             }
-            throw Complaint(problem: "has no value", remedy: "write [] for an empty list, or leave it out")
+            throw Complaint(
+                problem: showsText ? "\(quoted(text)) is not a list" : "is not a list",
+                remedy: "write a list, as \(showsText ? "[\(quoted(text))]" : example)")
         case .sequence(let items):
             guard items.count <= limit else {
                 throw Complaint(
@@ -228,20 +230,5 @@ extension YAMLNode {
             }
             return items
         }
-    }
-}
-
-extension Complaint {
-    fileprivate static func duplicateItem(first: FilePlace) -> Complaint {
-        Complaint(
-            problem: "is the same as the item at line \(first.line), column \(first.column)",
-            remedy: "remove one of the two")
-    }
-
-    fileprivate static func unknownKey(_ key: String, known: [String]) -> Complaint {
-        if let nearest = nearestName(to: key, among: known) {
-            return Complaint(problem: "is not a known key", remedy: "did you mean \(nearest)?")
-        }
-        return Complaint(problem: "is not a known key", remedy: "known here are \(known.joined(separator: ", "))")
     }
 }
