@@ -20,13 +20,14 @@ extension Configuration {
         do throws(Finding) {
             document = try YAMLDocument(bytes)
         } catch {
-            throw ConfigurationErrors(file: file, finding: error)
+            throw ConfigurationErrors(entries: [error].entries(of: file))
         }
         var reader = MappingReader(document.root, path: .root)
         self.init(&reader, zoneProblem: zoneProblem, isPresent: isPresent, isProgram: isProgram)
         reader.rejectUnknownKeys()
-        if let errors = ConfigurationErrors(file: file, findings: document.findings + reader.findings) { throw errors }
-        notes = ConfigurationErrors(file: file, findings: reader.notes)?.entries ?? []
+        let findings = document.findings + reader.findings
+        guard findings.isEmpty else { throw ConfigurationErrors(entries: findings.entries(of: file)) }
+        notes = reader.notes.entries(of: file)
     }
 
     private init(

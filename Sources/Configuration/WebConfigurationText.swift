@@ -19,7 +19,7 @@ package struct WebConfigurationText: Hashable, Sendable {
         do throws(Finding) {
             document = try YAMLDocument(bytes, showsText: false)
         } catch {
-            throw ConfigurationErrors(file: file, finding: error)
+            throw ConfigurationErrors(entries: [error].entries(of: file))
         }
         let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
         var reader = MappingReader(document.root, path: .root, showsText: false)
@@ -34,9 +34,9 @@ package struct WebConfigurationText: Hashable, Sendable {
         configuration.users = reader.users()
         reader.rejectUnknownKeys()
         let findings = document.findings + reader.findings
-        if let errors = ConfigurationErrors(file: file, findings: findings) { throw errors }
+        guard findings.isEmpty else { throw ConfigurationErrors(entries: findings.entries(of: file)) }
         self.configuration = configuration
-        notes = ConfigurationErrors(file: file, findings: reader.notes)?.entries ?? []
+        notes = reader.notes.entries(of: file)
         isBlank = document.root?.isNull ?? true
     }
 }
