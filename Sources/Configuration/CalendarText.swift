@@ -3,43 +3,34 @@ import CivilTime
 
 /// Decodes a time of day from 00:00 to 23:59, in seconds since midnight.
 func timeOfDay(_ node: YAMLNode) throws(Complaint) -> Int {
-    let remedy = "write hours and minutes from \"00:00\" to \"23:59\", in quotes"
-    let text = try node.text(of: "a time of day", remedy: remedy)
-    guard let minutes = minutesOfDay(text), minutes < 1440 else {
-        throw Complaint(problem: "\(quoted(text)) is not a time of day", remedy: remedy)
+    try node.parsed("a time of day", remedy: "write hours and minutes from \"00:00\" to \"23:59\", in quotes") { text in
+        minutesOfDay(text).flatMap { $0 < 1440 ? $0 * 60 : nil }
     }
-    return minutes * 60
 }
 
 /// Decodes a date like 2026-01-15.
 func date(_ node: YAMLNode) throws(Complaint) -> CivilDate {
-    let remedy = "write year, month and day, as 2026-01-15"
-    let text = try node.text(of: "a date", remedy: remedy)
-    guard let date = CivilDate(text), (1970...9999).contains(date.year) else {
-        throw Complaint(problem: "\(quoted(text)) is not a date", remedy: remedy)
+    try node.parsed("a date", remedy: "write year, month and day, as 2026-01-15") { text in
+        CivilDate(text).flatMap { (1970...9999).contains($0.year) ? $0 : nil }
     }
-    return date
 }
 
 /// Decodes a day of the month from 1 to 31.
 func dayOfMonth(_ node: YAMLNode) throws(Complaint) -> Int {
     let remedy = "write a day of the month from 1 to 31; a month without it begins its cycle on its last day"
-    let text = try node.text(of: "a day of the month", remedy: remedy)
-    guard text.utf8.allSatisfy(\.isASCIIDigit), let day = Int(text), (1...31).contains(day) else {
-        throw Complaint(problem: "\(quoted(text)) is not a day of the month", remedy: remedy)
+    return try node.parsed("a day of the month", remedy: remedy) { text in
+        guard text.utf8.allSatisfy(\.isASCIIDigit), let day = Int(text), (1...31).contains(day) else { return nil }
+        return day
     }
-    return day
 }
 
 /// Decodes a day of the year like "04-06".
 func dayOfYear(_ node: YAMLNode) throws(Complaint) -> CycleRule.Kind {
-    let remedy = "write month and day, as \"04-06\""
-    let text = try node.text(of: "a day of the year", remedy: remedy)
-    // A leap year has all possible days.
-    guard text.utf8.count == 5, let date = CivilDate("2028-" + text) else {
-        throw Complaint(problem: "\(quoted(text)) is not a day of the year", remedy: remedy)
+    try node.parsed("a day of the year", remedy: "write month and day, as \"04-06\"") { text in
+        // A leap year has all possible days.
+        guard text.utf8.count == 5, let date = CivilDate("2028-" + text) else { return nil }
+        return CycleRule.Kind.year(month: date.month, day: date.day)
     }
-    return .year(month: date.month, day: date.day)
 }
 
 /// Decodes windows of the week like "00:00-06:00", "sat 22:00-sun 06:00", "mon-fri 01:00-05:00" or "sun".
