@@ -122,13 +122,13 @@ extension Price.Blocks {
 
 extension FreeTime {
     fileprivate init(_ reader: inout MappingReader) {
-        let lines = reader.list("free", freeWindow, limit: 100, default: [])
+        let lines = reader.list("free", freeWindows, limit: 100, default: [])
         var merged = FreeTime.none
+        func minutes(_ time: FreeTime) -> Int { time.windows.reduce(0) { $0 + $1.count } }
         for (index, line) in lines.enumerated() {
-            let before = merged.windows.reduce(0) { $0 + $1.count }
-            let added = FreeTime(line.ranges).windows.reduce(0) { $0 + $1.count }
-            merged = FreeTime(merged.windows + line.ranges)
-            if merged.windows.reduce(0, { $0 + $1.count }) < before + added {
+            let separate = minutes(merged) + minutes(FreeTime(line))
+            merged = FreeTime(merged.windows + line)
+            if minutes(merged) < separate {
                 reader.note(
                     about: "free", item: index, "overlaps with an earlier window", remedy: "both count as one window")
             }
