@@ -134,9 +134,8 @@ struct MappingReader {
         var items: [Item] = []
         for (item, index, place) in decoded {
             if let first = places[item] {
-                let complaint = Complaint(
-                    problem: "is the same as the item at line \(first.line), column \(first.column)",
-                    remedy: "remove one of the two")
+                let problem = "is the same as the item at \(first.text)"
+                let complaint = Complaint(problem: problem, remedy: "remove one of the two")
                 findings.append(Finding(at: place, path.key(key).item(index), complaint))
             } else {
                 places[item] = place

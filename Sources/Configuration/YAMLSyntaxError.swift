@@ -45,9 +45,8 @@ struct YAMLSyntaxError {
         case "mapping values are not allowed in this context":
             Complaint(
                 problem: "there can be no key here, but a colon says there is one",
-                remedy:
-                    "begin a line for each key, with a colon and a space behind it, and put a value with a colon in quotes"
-            )
+                remedy: "begin a line for each key, with a colon and a space behind it, "
+                    + "and put a value with a colon in quotes")
         case "mapping keys are not allowed in this context":
             Complaint(
                 problem: "there can be no key here, but a question mark says there is one",
@@ -56,8 +55,15 @@ struct YAMLSyntaxError {
             Complaint(
                 problem: "there can be no list item here, but a dash says there is one",
                 remedy: "begin a line for each item, indent all of a list alike, and put a value with a dash in quotes")
-        case "did not find expected key": .misplacedLine(contextPlace)
-        case "did not find expected '-' indicator": .missingDash(contextPlace)
+        case "did not find expected key":
+            Complaint(
+                problem: "this is not a further key of the mapping that begins at \(contextPlace.text)",
+                remedy: "indent all keys of a mapping alike, with a colon and a space behind each, "
+                    + "and nothing behind a quote")
+        case "did not find expected '-' indicator":
+            Complaint(
+                problem: "this is not a further item of the list that begins at \(contextPlace.text)",
+                remedy: "indent all items of a list alike, and begin each with a dash and a space")
         case "did not find expected node content":
             Complaint(
                 problem: "there should be a value here",
@@ -90,21 +96,7 @@ extension Complaint {
 
     fileprivate static func openBracket(_ kind: String, closing: String, from place: FilePlace) -> Complaint {
         Complaint(
-            problem: "the \(kind) that opens at line \(place.line), column \(place.column) should go on or end here",
+            problem: "the \(kind) that opens at \(place.text) should go on or end here",
             remedy: "put a comma between two values, \(closing) at the end, and values with [ ] { } or , in quotes")
-    }
-
-    fileprivate static func misplacedLine(_ place: FilePlace) -> Complaint {
-        Complaint(
-            problem:
-                "this is not a further key of the mapping that begins at line \(place.line), column \(place.column)",
-            remedy:
-                "indent all keys of a mapping alike, with a colon and a space behind each, and nothing behind a quote")
-    }
-
-    fileprivate static func missingDash(_ place: FilePlace) -> Complaint {
-        Complaint(
-            problem: "this is not a further item of the list that begins at line \(place.line), column \(place.column)",
-            remedy: "indent all items of a list alike, and begin each with a dash and a space")
     }
 }

@@ -118,9 +118,8 @@ struct YAMLTreeBuilder {
                     "<< is a YAML merge key, and none is known here", remedy: "write out the keys that are meant",
                     at: node.place, key: text)
             } else if let first = open[open.count - 1].keyPlaces[bytes] {
-                report(
-                    "is already set at line \(first.line), column \(first.column)", remedy: "remove one of the two",
-                    at: node.place, key: text)
+                let problem = "is already set at \(first.text)"
+                report(problem, remedy: "remove one of the two", at: node.place, key: text)
             } else {
                 open[open.count - 1].keyPlaces[bytes] = node.place
                 return PendingKey(text: text, place: node.place, isUsable: true)
