@@ -240,9 +240,7 @@ extension Cycle {
         let kind = every.map { Self.kind($0, &cycle, context) }
         self.init(
             CycleRule(kind ?? .day, at: cycle.value("at", timeOfDay, default: 0)),
-            timezone: cycle.value(
-                "timezone", { node throws(Complaint) in try timeZone(node, zoneProblem: context.zoneProblem) },
-                default: .local))
+            timezone: cycle.value("timezone", timeZone(zoneProblem: context.zoneProblem), default: .local))
         // If the length is wrong, nobody knows which keys belong to it. `has` makes all of them known.
         for key in ["day", "from", "until"] where cycle.has(key) {
             guard let every, let home = every.homes[key] else { continue }

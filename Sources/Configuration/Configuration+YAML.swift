@@ -35,9 +35,7 @@ extension Configuration {
         isPresent: @escaping (DevicePattern) -> Bool, isProgram: @escaping (String) -> Bool
     ) {
         let defaults = Configuration.defaults
-        timezone = file.value(
-            "timezone", { node throws(Complaint) in try timeZone(node, zoneProblem: zoneProblem) },
-            default: defaults.timezone)
+        timezone = file.value("timezone", timeZone(zoneProblem: zoneProblem), default: defaults.timezone)
         weekStarts = file.value("week_starts", weekday, default: defaults.weekStarts)
         sampling = file.mapping("sampling") { Sampling(&$0, defaults: defaults.sampling) }
         storage = file.mapping("storage") { Storage(&$0, defaults: defaults.storage) }
