@@ -176,9 +176,8 @@ where Choice: RawRepresentable & CaseIterable, Choice.RawValue == String {
     let remedy = "write one of \(words.joined(separator: ", "))"
     let text = try node.text(of: kind, remedy: remedy)
     if let choice = Choice(rawValue: text) { return choice }
-    let problem = "\(quoted(text)) is not one of the words for \(kind)"
-    throw Complaint(
-        problem: problem, remedy: nearestName(to: text, among: words).map { "did you mean \($0)?" } ?? remedy)
+    let nearest = nearestName(to: text, among: words).map { "did you mean \($0)?" }
+    throw Complaint(problem: "\(quoted(text)) is not one of the words for \(kind)", remedy: nearest ?? remedy)
 }
 
 extension Selection {
@@ -294,6 +293,9 @@ private enum CycleLength {
     case day, week, month, year, once
     case days(Int)
 
+    /// The lengths that are one word.
+    static let words: [CycleLength] = [.day, .week, .month, .year, .once]
+
     var text: String {
         switch self {
         case .day: "day"
@@ -319,14 +321,7 @@ private enum CycleLength {
 private func cycleLength(_ node: YAMLNode) throws(Complaint) -> CycleLength {
     let remedy = "write day, week, month, year, once or a number of days such as \"30 days\""
     let text = try node.text(of: "a cycle", remedy: remedy)
-    switch text {
-    case "day": return .day
-    case "week": return .week
-    case "month": return .month
-    case "year": return .year
-    case "once": return .once
-    default: break
-    }
+    if let length = CycleLength.words.first(where: { $0.text == text }) { return length }
     let words = text.split(separator: " ")
     if words.count == 2, ["day", "days"].contains(words[1]), words[0].utf8.allSatisfy(\.isASCIIDigit),
         let count = Int(words[0])
@@ -336,8 +331,7 @@ private func cycleLength(_ node: YAMLNode) throws(Complaint) -> CycleLength {
         }
         return .days(count)
     }
-    let known = ["day", "week", "month", "year", "once"]
-    let nearest = nearestName(to: text, among: known).map { "did you mean \($0)?" }
+    let nearest = nearestName(to: text, among: CycleLength.words.map(\.text)).map { "did you mean \($0)?" }
     throw Complaint(problem: "\(quoted(text)) is not a cycle", remedy: nearest ?? remedy)
 }
 
