@@ -11,9 +11,19 @@ private let units: [(name: String, nanoseconds: Int64)] = [
 /// Whole numbers, each with its unit, the longest unit first and none twice. A day has 24 hours here.
 func duration(in range: ClosedRange<Span>) -> (YAMLNode) throws(Complaint) -> Span {
     { node throws(Complaint) in
-        let text = try node.text(of: "a duration", remedy: Complaint.durationRemedy)
-        guard let span = Span(durationText: text) else { throw .notADuration(text) }
-        guard range.contains(span) else { throw .durationOutOfRange(text, range) }
+        let remedy = "write one such as 1s, 500ms or 5m"
+        let text = try node.text(of: "a duration", remedy: remedy)
+        guard let span = Span(durationText: text) else {
+            if !text.isEmpty, text.utf8.allSatisfy(\.isASCIIDigit) {
+                throw Complaint(problem: "\(quoted(text)) has no unit", remedy: "add ms, s, m, h, d or w")
+            }
+            throw Complaint(problem: "\(quoted(text)) is not a duration", remedy: remedy)
+        }
+        guard range.contains(span) else {
+            let (least, most) = (range.lowerBound.durationText, range.upperBound.durationText)
+            throw Complaint(
+                problem: "\(quoted(text)) is out of range", remedy: "write a duration from \(least) to \(most)")
+        }
         return span
     }
 }
@@ -44,22 +54,5 @@ extension Span {
             return "\(nanoseconds / unit.nanoseconds)\(unit.name)"
         }
         return "\(nanoseconds / 1_000_000)ms"
-    }
-}
-
-extension Complaint {
-    fileprivate static let durationRemedy = "write one such as 1s, 500ms or 5m"
-
-    fileprivate static func notADuration(_ text: String) -> Complaint {
-        if !text.isEmpty, text.utf8.allSatisfy(\.isASCIIDigit) {
-            return Complaint(problem: "\(quoted(text)) has no unit", remedy: "add ms, s, m, h, d or w")
-        }
-        return Complaint(problem: "\(quoted(text)) is not a duration", remedy: durationRemedy)
-    }
-
-    fileprivate static func durationOutOfRange(_ text: String, _ range: ClosedRange<Span>) -> Complaint {
-        let (least, most) = (range.lowerBound.durationText, range.upperBound.durationText)
-        return Complaint(
-            problem: "\(quoted(text)) is out of range", remedy: "write a duration from \(least) to \(most)")
     }
 }
