@@ -11,19 +11,9 @@ package struct Complaint: Error, Hashable, CustomStringConvertible {
 /// A complaint with its place in the file. It is thrown if the rest of the file can't be read, otherwise collected.
 struct Finding: Error, Hashable {
     let place: FilePlace
-    let path: SettingPath
+    /// The root for the whole file.
+    var path = SettingPath.root
     let complaint: Complaint
-
-    init(at place: FilePlace, _ path: SettingPath, _ complaint: Complaint) {
-        self.place = place
-        self.path = path
-        self.complaint = complaint
-    }
-
-    /// About the whole file.
-    init(at place: FilePlace, _ complaint: Complaint) {
-        self.init(at: place, .root, complaint)
-    }
 }
 
 /// The name of a setting with the names of all mappings and lists around it.

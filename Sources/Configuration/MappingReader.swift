@@ -37,7 +37,7 @@ struct MappingReader {
         }
         isSomethingElse = true
         let remedy = example.map { "write keys and values, as \($0)" } ?? "write a name, a colon, a space and the value"
-        findings = [Finding(at: place, path, Complaint(problem: problem, remedy: remedy))]
+        findings = [Finding(place: place, path: path, complaint: Complaint(problem: problem, remedy: remedy))]
     }
 
     /// A key with one value.
@@ -56,7 +56,8 @@ struct MappingReader {
     ) -> Value {
         guard let node = node(of: key) else {
             if isSomethingElse { return fallback }
-            findings.append(Finding(at: place, path.key(key), Complaint(problem: "is missing", remedy: remedy)))
+            findings.append(
+                Finding(place: place, path: path.key(key), complaint: Complaint(problem: "is missing", remedy: remedy)))
             return fallback
         }
         return read(node, path.key(key), decode) ?? fallback
@@ -76,7 +77,7 @@ struct MappingReader {
     /// Complains about a key's value, or about the mapping if the key is missing.
     mutating func complain(about key: String, _ problem: String, remedy: String) {
         let complaint = Complaint(problem: problem, remedy: remedy)
-        findings.append(Finding(at: node(of: key)?.place ?? place, path.key(key), complaint))
+        findings.append(Finding(place: node(of: key)?.place ?? place, path: path.key(key), complaint: complaint))
     }
 
     /// Notes something about a key's value, or about one of its items.
@@ -88,7 +89,7 @@ struct MappingReader {
             path = path.item(item)
         }
         let complaint = Complaint(problem: problem, remedy: remedy)
-        notes.append(Finding(at: node?.place ?? place, path, complaint))
+        notes.append(Finding(place: node?.place ?? place, path: path, complaint: complaint))
     }
 
     /// A key with a mapping; `nil` if the key is missing.
@@ -136,7 +137,7 @@ struct MappingReader {
             if let first = places[item] {
                 let problem = "is the same as the item at \(first.text)"
                 let complaint = Complaint(problem: problem, remedy: "remove one of the two")
-                findings.append(Finding(at: place, path.key(key).item(index), complaint))
+                findings.append(Finding(place: place, path: path.key(key).item(index), complaint: complaint))
             } else {
                 places[item] = place
                 items.append(item)
@@ -186,7 +187,7 @@ struct MappingReader {
                 problem: "is not a known key",
                 remedy: nearest ?? "known here are \(knownKeys.joined(separator: ", "))")
             let path = showsText ? path.key(entry.key) : path.word(entry.key)
-            findings.append(Finding(at: entry.keyPlace, path, complaint))
+            findings.append(Finding(place: entry.keyPlace, path: path, complaint: complaint))
         }
     }
 
@@ -203,7 +204,7 @@ struct MappingReader {
         do throws(Complaint) {
             return try decode(node)
         } catch {
-            findings.append(Finding(at: node.place, path, error))
+            findings.append(Finding(place: node.place, path: path, complaint: error))
             return nil
         }
     }

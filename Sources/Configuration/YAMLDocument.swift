@@ -19,8 +19,8 @@ struct YAMLDocument {
     init(_ bytes: [UInt8], showsText: Bool = true) throws(Finding) {
         guard bytes.count <= Self.byteLimit else {
             throw Finding(
-                at: .start,
-                Complaint(
+                place: .start,
+                complaint: Complaint(
                     problem: "the file has \(bytes.count) bytes, more than the \(Self.byteLimit) allowed",
                     remedy: "is it the right file?"))
         }
@@ -56,6 +56,6 @@ struct YAMLDocument {
 extension Finding {
     /// The finding at `end` or earlier: libyaml adds a line end to a file that doesn't end with one.
     fileprivate func clamped(to end: FilePlace) -> Finding {
-        Finding(at: min(place, end), path, complaint)
+        Finding(place: min(place, end), path: path, complaint: complaint)
     }
 }

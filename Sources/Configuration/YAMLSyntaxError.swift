@@ -14,15 +14,16 @@ struct YAMLSyntaxError {
     var finding: Finding {
         if context == "while scanning a block scalar" {
             let problem = "the text behind | or > isn't indented as YAML wants it"
-            return Finding(at: place, Complaint(problem: problem, remedy: "write the text in quotes on one line"))
+            return Finding(
+                place: place, complaint: Complaint(problem: problem, remedy: "write the text in quotes on one line"))
         }
         if context.hasPrefix("while scanning a tag") || context.hasPrefix("while parsing a tag") {
-            return Finding(at: place, .tag)
+            return Finding(place: place, complaint: .tag)
         }
         switch problem {
         case "found unexpected end of stream", "found unexpected document indicator", "could not find expected ':'":
-            return Finding(at: contextPlace, complaint)
-        default: return Finding(at: place, complaint)
+            return Finding(place: contextPlace, complaint: complaint)
+        default: return Finding(place: place, complaint: complaint)
         }
     }
 

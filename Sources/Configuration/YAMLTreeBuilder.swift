@@ -63,7 +63,7 @@ struct YAMLTreeBuilder {
         nodeCount += 1
         if nodeCount > YAMLDocument.nodeLimit {
             let problem = "the file has more than \(YAMLDocument.nodeLimit) keys and values"
-            throw Finding(at: event.place, Complaint(problem: problem, remedy: "is it the right file?"))
+            throw Finding(place: event.place, complaint: Complaint(problem: problem, remedy: "is it the right file?"))
         }
     }
 
@@ -71,7 +71,8 @@ struct YAMLTreeBuilder {
         try count(event)
         if open.count == YAMLDocument.depthLimit {
             let problem = "more than \(YAMLDocument.depthLimit) lists and mappings are nested here"
-            throw Finding(at: event.place, Complaint(problem: problem, remedy: "remove brackets or indentation"))
+            throw Finding(
+                place: event.place, complaint: Complaint(problem: problem, remedy: "remove brackets or indentation"))
         }
         reportProperties(of: event)
         let isMapping = if case .mappingStart = event.kind { true } else { false }
@@ -155,7 +156,7 @@ struct YAMLTreeBuilder {
 
     private mutating func report(_ problem: String, remedy: String, at place: FilePlace, key: String? = nil) {
         let reported = key.map { extended(path, by: $0) } ?? path
-        findings.append(Finding(at: place, reported, Complaint(problem: problem, remedy: remedy)))
+        findings.append(Finding(place: place, path: reported, complaint: Complaint(problem: problem, remedy: remedy)))
     }
 
     /// The path of the value that comes next.
