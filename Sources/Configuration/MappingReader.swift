@@ -44,8 +44,7 @@ struct MappingReader {
     mutating func value<Value>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value, default fallback: Value
     ) -> Value {
-        guard let node = node(of: key) else { return fallback }
-        return read(node, path.key(key), decode) ?? fallback
+        optional(key, decode) ?? fallback
     }
 
     /// A key with one value; a missing key is a finding.
@@ -54,13 +53,8 @@ struct MappingReader {
     mutating func required<Value>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value, remedy: String, default fallback: Value
     ) -> Value {
-        guard let node = node(of: key) else {
-            if isSomethingElse { return fallback }
-            findings.append(
-                Finding(place: place, path: path.key(key), complaint: Complaint(problem: "is missing", remedy: remedy)))
-            return fallback
-        }
-        return read(node, path.key(key), decode) ?? fallback
+        if !has(key), !isSomethingElse { complain(about: key, "is missing", remedy: remedy) }
+        return optional(key, decode) ?? fallback
     }
 
     /// A key with one value; `nil` if the key is missing or its value is wrong.
@@ -101,10 +95,7 @@ struct MappingReader {
 
     /// A key with a list of mappings.
     mutating func mappings<Value>(_ key: String, limit: Int, _ decode: (inout MappingReader) -> Value) -> [Value] {
-        guard let node = node(of: key),
-            let nodes = read(
-                node, path.key(key), { node throws(Complaint) in try node.items(limit: limit, example: "- name: …") })
-        else { return [] }
+        let nodes = optional(key) { node throws(Complaint) in try node.items(limit: limit, example: "- name: …") } ?? []
         return nodes.enumerated().map { index, node in decoded(node, path.key(key).item(index), decode) }
     }
 
@@ -156,11 +147,10 @@ struct MappingReader {
         isSecret: Bool = false
     ) -> [(item: Item, index: Int, place: FilePlace)]? {
         let showsText = showsText && !isSecret
-        guard let node = node(of: key),
-            let nodes = read(
-                node, path.key(key),
-                { node throws(Complaint) in try node.items(limit: limit, example: example, showsText: showsText) })
-        else { return nil }
+        let nodes = optional(key) { node throws(Complaint) in
+            try node.items(limit: limit, example: example, showsText: showsText)
+        }
+        guard let nodes else { return nil }
         return nodes.enumerated().compactMap { index, node in
             read(node, path.key(key).item(index), decode).map { ($0, index, node.place) }
         }
