@@ -25,8 +25,8 @@ struct SettingPath: Hashable {
 
     /// The path of a key's value; a key that isn't a plain word is quoted.
     func key(_ key: String) -> SettingPath {
-        let isWord = !key.isEmpty && key.utf8.count <= 60 && key.utf8.allSatisfy(\.isWordByte)
-        let name = isWord ? key : quoted(key)
+        let isOfWord = { (byte: UInt8) in byte.isASCIILetter || byte.isASCIIDigit || "_-".utf8.contains(byte) }
+        let name = (1...60).contains(key.utf8.count) && key.utf8.allSatisfy(isOfWord) ? key : quoted(key)
         return SettingPath(text: text.isEmpty ? name : "\(text).\(name)")
     }
 
@@ -41,11 +41,5 @@ struct SettingPath: Hashable {
     /// The path of a list's item, counted from 0.
     func item(_ index: Int) -> SettingPath {
         SettingPath(text: "\(text)[\(index)]")
-    }
-}
-
-extension UInt8 {
-    fileprivate var isWordByte: Bool {
-        isASCIILetter || isASCIIDigit || self == UInt8(ascii: "_") || self == UInt8(ascii: "-")
     }
 }
