@@ -23,33 +23,25 @@ extension Configuration {
             throw ConfigurationErrors(entries: [error].entries(of: file))
         }
         var reader = MappingReader(document.root, path: .root)
-        self.init(&reader, zoneProblem: zoneProblem, isPresent: isPresent, isProgram: isProgram)
+        let defaults = Configuration.defaults
+        timezone = reader.value("timezone", timeZone(zoneProblem: zoneProblem), default: defaults.timezone)
+        weekStarts = reader.value("week_starts", weekday, default: defaults.weekStarts)
+        sampling = reader.mapping("sampling") { Sampling(&$0, defaults: defaults.sampling) }
+        storage = reader.mapping("storage") { Storage(&$0, defaults: defaults.storage) }
+        devices = reader.mapping("devices") { Devices(&$0, defaults: defaults.devices) }
+        metrics = reader.mapping("metrics") { Metrics(&$0, defaults: defaults.metrics) }
+        csvLog = reader.optionalMapping("csv_log", example: "{ directory: /var/lib/netusage/csv }") {
+            Configuration.CSVLog(&$0)
+        }
+        plans = Plans(
+            &reader,
+            PlanContext(
+                weekStarts: weekStarts, exclude: devices.exclude, zoneProblem: zoneProblem, isPresent: isPresent,
+                isProgram: isProgram))
         reader.rejectUnknownKeys()
         let findings = document.findings + reader.findings
         guard findings.isEmpty else { throw ConfigurationErrors(entries: findings.entries(of: file)) }
         notes = reader.notes.entries(of: file)
-    }
-
-    private init(
-        _ file: inout MappingReader, zoneProblem: @escaping (String) -> String?,
-        isPresent: @escaping (DevicePattern) -> Bool, isProgram: @escaping (String) -> Bool
-    ) {
-        let defaults = Configuration.defaults
-        timezone = file.value("timezone", timeZone(zoneProblem: zoneProblem), default: defaults.timezone)
-        weekStarts = file.value("week_starts", weekday, default: defaults.weekStarts)
-        sampling = file.mapping("sampling") { Sampling(&$0, defaults: defaults.sampling) }
-        storage = file.mapping("storage") { Storage(&$0, defaults: defaults.storage) }
-        devices = file.mapping("devices") { Devices(&$0, defaults: defaults.devices) }
-        metrics = file.mapping("metrics") { Metrics(&$0, defaults: defaults.metrics) }
-        csvLog = file.optionalMapping("csv_log", example: "{ directory: /var/lib/netusage/csv }") {
-            Configuration.CSVLog(&$0)
-        }
-        plans = Plans(
-            &file,
-            PlanContext(
-                weekStarts: weekStarts, exclude: devices.exclude, zoneProblem: zoneProblem, isPresent: isPresent,
-                isProgram: isProgram))
-        notes = []
     }
 }
 
