@@ -73,16 +73,17 @@ extension Quota {
             $0.required("max", size, remedy: "say how much may be carried over, as max: 100 GB", default: 1)
         }
         price = reader.optionalMapping("price", example: "{ currency: EUR, base: 9.90 }") { Price(&$0) }
-        run = (reader.sequence("run", argument, limit: 64, example: commandExample, isSecret: true) ?? []).map(\.item)
-        if let program = run.first, program.hasPrefix("/"), !context.isProgram(program) {
-            reader.note(
-                about: "run", item: 0, "\(quoted(shownProgram(program))) isn't a program that this user can start now",
-                remedy: "make sure that it exists and is executable before the quota needs it")
-        }
-        if let program = run.first, !program.hasPrefix("/") {
+        run = reader.sequence("run", limit: 64, example: commandExample, isSecret: true, argument) ?? []
+        guard let program = run.first else { return }
+        let shown = quoted(shownProgram(program))
+        if !program.hasPrefix("/") {
             reader.complain(
-                about: "run", "\(quoted(shownProgram(program))) is not the path of a program",
+                about: "run", "\(shown) is not the path of a program",
                 remedy: "write the whole path, such as /usr/local/bin/on-quota; there is no shell")
+        } else if !context.isProgram(program) {
+            reader.note(
+                about: "run", item: 0, "\(shown) isn't a program that this user can start now",
+                remedy: "make sure that it exists and is executable before the quota needs it")
         }
     }
 }

@@ -121,20 +121,16 @@ struct MappingReader {
     mutating func list<Item: Hashable>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, default fallback: [Item]
     ) -> [Item] {
-        guard let decoded = sequence(key, decode, limit: limit) else { return fallback }
         var places: [Item: FilePlace] = [:]
-        var items: [Item] = []
-        for (item, index, place) in decoded {
+        let items: [Item]? = sequence(key, limit: limit) { node throws(Complaint) in
+            let item = try decode(node)
             if let first = places[item] {
-                let problem = "is the same as the item at \(first.text)"
-                let complaint = Complaint(problem: problem, remedy: "remove one of the two")
-                findings.append(Finding(place: place, path: path.key(key).item(index), complaint: complaint))
-            } else {
-                places[item] = place
-                items.append(item)
+                throw Complaint(problem: "is the same as the item at \(first.text)", remedy: "remove one of the two")
             }
+            places[item] = node.place
+            return item
         }
-        return items
+        return items ?? fallback
     }
 
     /// A key with a list; `nil` when there is none. Wrong items are left out.
@@ -143,17 +139,15 @@ struct MappingReader {
     ///   - example: An example of the list.
     ///   - isSecret: Whether messages must not repeat texts of the list.
     mutating func sequence<Item>(
-        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, example: String = "[lo, wg0]",
-        isSecret: Bool = false
-    ) -> [(item: Item, index: Int, place: FilePlace)]? {
+        _ key: String, limit: Int, example: String = "[lo, wg0]", isSecret: Bool = false,
+        _ decode: (YAMLNode) throws(Complaint) -> Item
+    ) -> [Item]? {
         let showsText = showsText && !isSecret
         let nodes = optional(key) { node throws(Complaint) in
             try node.items(limit: limit, example: example, showsText: showsText)
         }
         guard let nodes else { return nil }
-        return nodes.enumerated().compactMap { index, node in
-            read(node, path.key(key).item(index), decode).map { ($0, index, node.place) }
-        }
+        return nodes.enumerated().compactMap { index, node in read(node, path.key(key).item(index), decode) }
     }
 
     /// A key with a mapping from free names to values, in the order of the file.

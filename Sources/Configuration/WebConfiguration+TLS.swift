@@ -10,15 +10,13 @@ extension WebConfiguration.TLS {
         let areSourcesRight = tls.findings.isEmpty
         let policy = tls.value("client_auth_type", clientPolicy, default: .none)
         let names = tls.sequence(
-            "client_allowed_sans", allowedName, limit: Self.itemLimit, example: "[prometheus.example]")
+            "client_allowed_sans", limit: Self.itemLimit, example: "[prometheus.example]", allowedName)
         let hasMinimum = tls.has("min_version")
         var minimum = tls.value("min_version", choice, default: Version.tls12)
         let maximum = tls.value("max_version", choice, default: Version.tls13)
         let suites: [CipherSuite]? = tls.sequence(
-            "cipher_suites", choice, limit: Self.itemLimit, example: "[TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]")?.map(
-                \.item)
-        let curves: [Curve]? = tls.sequence("curve_preferences", choice, limit: Self.itemLimit, example: "[X25519]")?
-            .map(\.item)
+            "cipher_suites", limit: Self.itemLimit, example: "[TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]", choice)
+        let curves: [Curve]? = tls.sequence("curve_preferences", limit: Self.itemLimit, example: "[X25519]", choice)
         let prefersOurs = tls.has("prefer_server_cipher_suites")
         _ = tls.value("prefer_server_cipher_suites", switchValue, default: true)  // Go ignores it as well.
         let hasOptions =
@@ -41,7 +39,7 @@ extension WebConfiguration.TLS {
             }
             minimum = .tls13  // Older versions would have no suite.
         }
-        clients = tls.clients(policy, authority, names?.map(\.item))
+        clients = tls.clients(policy, authority, names)
         // A missing source is a finding, so the value isn't used.
         self.certificate = certificate ?? .inline([])
         self.key = key ?? .inline([])
