@@ -22,13 +22,10 @@ package struct CivilDate: Hashable, Comparable, Sendable {
 
     /// Parses an ISO 8601 date like "2026-11-20"; nil for any other form, even for ISO's shorter and expanded ones.
     package init?(_ iso: some StringProtocol) {
-        let bytes = Array(iso.utf8.prefix(11))
-        let hyphen = UInt8(ascii: "-")
-        guard bytes.count == 10, bytes[4] == hyphen, bytes[7] == hyphen,
-            let year = Self.number(bytes[0..<4]), let month = Self.number(bytes[5..<7]),
-            let day = Self.number(bytes[8..<10])
-        else { return nil }
-        self.init(year: year, month: month, day: day)
+        let parts = iso.utf8.prefix(11).split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+        guard parts.map(\.count) == [4, 2, 2], parts.joined().allSatisfy(\.isASCIIDigit) else { return nil }
+        let numbers = parts.map { digits in digits.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) } }
+        self.init(year: numbers[0], month: numbers[1], day: numbers[2])
     }
 
     /// The first representable date.
@@ -76,16 +73,6 @@ package struct CivilDate: Hashable, Comparable, Sendable {
         let (yearsLater, monthFromJanuary) = (month - 1 + monthsLater).flooredDivision(by: 12)
         let first = Gregorian.dayNumber(year: year + yearsLater, month: monthFromJanuary + 1, day: 1)
         return CivilDate(clampingDayNumber: first)
-    }
-
-    /// The value of ASCII digits; nil for anything else. `Int("+1")` would accept a sign.
-    private static func number(_ digits: ArraySlice<UInt8>) -> Int? {
-        var number = 0
-        for byte in digits {
-            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
-            number = number * 10 + Int(byte - UInt8(ascii: "0"))
-        }
-        return number
     }
 }
 

@@ -26,10 +26,8 @@ struct DaylightRule: Hashable, Codable, Sendable {
             start: max(Self.startOfYear(year), -Self.horizon), end: min(Self.startOfYear(year + 1), Self.horizon),
             offsetSeconds: standardOffset)
         // A rule's time may lie a week outside its year, and daylight time may last a little over a year.
-        var startYear = year - 2
-        while startYear <= year + 1 {
+        for startYear in (year - 2)...(year + 1) {
             segment.cut(at: daylightSpan(startingIn: startYear), around: second, daylightOffset: daylightOffset)
-            startYear += 1
         }
         return segment
     }

@@ -16,12 +16,12 @@ extension LocalCalendar {
     private static func secondsOfDay(_ text: String) -> Int? {
         let fraction = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
         if fraction.count == 2,
-            fraction[0].utf8.count != 8 || fraction[1].isEmpty || !fraction[1].allSatisfy(\.isASCIIDigit)
+            fraction[0].utf8.count != 8 || fraction[1].isEmpty || !fraction[1].utf8.allSatisfy(\.isASCIIDigit)
         {
             return nil
         }
         let parts = fraction[0].split(separator: ":", omittingEmptySubsequences: false)
-        guard (2...3).contains(parts.count), parts.allSatisfy({ $0.count == 2 && $0.allSatisfy(\.isASCIIDigit) })
+        guard (2...3).contains(parts.count), parts.allSatisfy({ $0.count == 2 && $0.utf8.allSatisfy(\.isASCIIDigit) })
         else { return nil }
         let numbers = parts.compactMap { Int($0) } + (parts.count == 2 ? [0] : [])
         guard numbers.count == 3, numbers[0] < 24, numbers[1] < 60, numbers[2] < 60 else { return nil }
@@ -33,8 +33,4 @@ extension LocalCalendar {
         if text == "Z" || text == "z" { return 0 }
         return secondsOfDay(String(text.dropFirst())).map { text.first == "-" ? -$0 : $0 }
     }
-}
-
-extension Character {
-    fileprivate var isASCIIDigit: Bool { isASCII && isNumber }
 }

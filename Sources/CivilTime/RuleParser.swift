@@ -20,10 +20,6 @@ struct RuleParser {
         return try parser.tail()
     }
 
-    private init(rule: [UInt8]) {
-        self.rule = rule
-    }
-
     private mutating func tail() throws(ZoneError) -> Zone.Tail {
         try skipName(of: "standard time")
         let standardOffset = try -offset()
@@ -31,10 +27,7 @@ struct RuleParser {
         try skipName(of: "daylight time")
         var daylightOffset = standardOffset + 3600
         if let next = peek(), next != UInt8(ascii: ",") { daylightOffset = try -offset() }
-        if position == rule.count {
-            var parser = RuleParser(rule: Self.defaultRule)
-            return .rule(try parser.dates(standardOffset: standardOffset, daylightOffset: daylightOffset))
-        }
+        if position == rule.count { self = RuleParser(rule: Self.defaultRule) }
         return .rule(try dates(standardOffset: standardOffset, daylightOffset: daylightOffset))
     }
 
@@ -51,7 +44,11 @@ struct RuleParser {
     private mutating func skipName(of time: String) throws(ZoneError) {
         let isQuoted = take("<")
         let start = position
-        while let byte = peek(), Self.isLetter(byte) || (isQuoted && Self.isDigitOrSign(byte)) { position += 1 }
+        while let byte = peek(),
+            byte.isASCIILetter || (isQuoted && (byte.isASCIIDigit || "+-".utf8.contains(byte)))
+        {
+            position += 1
+        }
         guard position - start >= 3 else { throw problem("the name of \(time) has fewer than three letters") }
         if isQuoted, !take(">") { throw problem("the name of \(time) has no closing \">\"") }
     }
@@ -93,7 +90,7 @@ struct RuleParser {
         let start = position
         var number: Int64 = 0
         // No valid number has more than three digits, so this can't overflow.
-        while let byte = peek(), Self.isDigit(byte), position - start < 3 {
+        while let byte = peek(), byte.isASCIIDigit, position - start < 3 {
             number = number * 10 + Int64(byte - UInt8(ascii: "0"))
             position += 1
         }
@@ -125,17 +122,5 @@ struct RuleParser {
     /// The bytes as text that is safe to print: "?" replaces each byte that isn't printable ASCII.
     private static func text(_ bytes: ArraySlice<UInt8>) -> String {
         String(decoding: bytes.map { (0x20..<0x7f).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
-    }
-
-    private static func isLetter(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
-    }
-
-    private static func isDigit(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-    }
-
-    private static func isDigitOrSign(_ byte: UInt8) -> Bool {
-        isDigit(byte) || byte == UInt8(ascii: "+") || byte == UInt8(ascii: "-")
     }
 }

@@ -70,7 +70,7 @@ package struct Zone: Hashable, Codable, Sendable {
 
     /// The segment around a second. The next one begins at its `end`; neighbours may have the same offset.
     func segment(containing second: Int64) -> Segment {
-        let index = transitionCount(through: second)
+        let index = transitions.firstPlace { $0 > second }
         let start = index == 0 ? Int64.min : transitions[index - 1]
         guard index == transitions.count else {
             return Segment(start: start, end: transitions[index], offsetSeconds: offsetsBefore[index])
@@ -84,7 +84,4 @@ package struct Zone: Hashable, Codable, Sendable {
             return segment
         }
     }
-
-    /// How many transitions are at or before a second.
-    private func transitionCount(through second: Int64) -> Int { transitions.firstPlace { $0 > second } }
 }

@@ -20,13 +20,13 @@ struct ZoneFile {
             throw .fileTooLarge(byteCount: bytes.count, limit: Self.byteLimit)
         }
         var header = try ZoneFileHeader(bytes, at: 0, timeSize: 4)
-        if header.version != .one {
+        if !header.isVersionOne {
             header = try ZoneFileHeader(bytes, at: header.blockEnd, timeSize: 8)
         }
         guard header.blockEnd <= bytes.count else { throw .truncated(part: "data block") }
         let block = try ZoneFileBlock(bytes, header: header)
         let offsets = try block.offsets()
-        footer = header.version == .one ? [] : try Self.footer(bytes, at: header.blockEnd)
+        footer = header.isVersionOne ? [] : try Self.footer(bytes, at: header.blockEnd)
         // RFC 9636 section 3.2: the first type applies before the first transition.
         lastOffset = offsets[0]
         try appendTransitions(of: block, offsets: offsets)
@@ -76,11 +76,8 @@ struct ZoneFile {
 
 /// The 44 bytes before a data block: its version and its counts (RFC 9636 section 3.1).
 struct ZoneFileHeader {
-    enum Version {
-        case one, two, three, four
-    }
-
-    let version: Version
+    /// Version 1 has neither a second block nor a footer.
+    let isVersionOne: Bool
     /// 4 in the first block, 8 in the second.
     let timeSize: Int
     let transitionCount: Int
@@ -99,7 +96,9 @@ struct ZoneFileHeader {
         guard bytes[start..<start + 4].elementsEqual("TZif".utf8) else {
             throw .invalidFile(problem: "its second header doesn't begin with \"TZif\"")
         }
-        version = try Self.version(bytes[start + 4])
+        let version = bytes[start + 4]
+        guard "\u{0}234".utf8.contains(version) else { throw .unknownVersion(version) }
+        isVersionOne = version == 0
         self.timeSize = timeSize
         indicatorCounts = [try Self.count(bytes, at: start + 20), try Self.count(bytes, at: start + 24)]
         leapSecondCount = try Self.count(bytes, at: start + 28)
@@ -118,19 +117,9 @@ struct ZoneFileHeader {
         leapSecondsStart + leapSecondCount * (timeSize + 4) + indicatorCounts[0] + indicatorCounts[1]
     }
 
-    private static func version(_ byte: UInt8) throws(ZoneError) -> Version {
-        switch byte {
-        case 0: .one
-        case UInt8(ascii: "2"): .two
-        case UInt8(ascii: "3"): .three
-        case UInt8(ascii: "4"): .four
-        default: throw .unknownVersion(byte)
-        }
-    }
-
     /// A count. Throws if no file within the limit could hold so many, so sums can't overflow.
     private static func count(_ bytes: [UInt8], at position: Int) throws(ZoneError) -> Int {
-        let count = bytes.bigEndian32(at: position)
+        let count: UInt32 = bytes.bigEndian(at: position)
         guard count <= ZoneFile.byteLimit else { throw .invalidFile(problem: "a count of its header is \(count)") }
         return Int(count)
     }
@@ -138,13 +127,6 @@ struct ZoneFileHeader {
 
 /// The data block after a header (RFC 9636 section 3.2).
 struct ZoneFileBlock {
-    struct LeapSecond {
-        /// When the correction begins to apply, in seconds that include leap seconds.
-        let occurrence: Int64
-        /// The sum of all leap seconds up to then.
-        let correction: Int64
-    }
-
     private let bytes: [UInt8]
     private let header: ZoneFileHeader
 
@@ -161,79 +143,64 @@ struct ZoneFileBlock {
 
     /// In file order. Times in "right/" files still include leap seconds.
     func transitionTimes() -> [Int64] {
-        var times: [Int64] = []
-        times.reserveCapacity(header.transitionCount)
-        for index in 0..<header.transitionCount {
-            times.append(time(at: header.blockStart + index * header.timeSize))
-        }
-        return times
+        (0..<header.transitionCount).map { time(at: header.blockStart + $0 * header.timeSize) }
     }
 
     /// For each transition, the index of the type that begins there.
     func transitionTypes() throws(ZoneError) -> [Int] {
         let start = header.blockStart + header.transitionCount * header.timeSize
-        var types: [Int] = []
-        types.reserveCapacity(header.transitionCount)
-        for index in 0..<header.transitionCount {
+        return try (0..<header.transitionCount).map { index throws(ZoneError) in
             let type = Int(bytes[start + index])
             guard type < header.typeCount else {
-                throw .invalidFile(problem: "transition \(index) has type \(type) of \(header.typeCount)")
+                throw ZoneError.invalidFile(problem: "transition \(index) has type \(type) of \(header.typeCount)")
             }
-            types.append(type)
+            return type
         }
-        return types
     }
 
     /// The UTC offset of each type, in seconds.
     func offsets() throws(ZoneError) -> [Int64] {
-        var offsets: [Int64] = []
-        for index in 0..<header.typeCount {
+        try (0..<header.typeCount).map { index throws(ZoneError) in
             let start = header.typesStart + index * 6
-            let offset = Int64(Int32(bitPattern: bytes.bigEndian32(at: start)))
+            let offset = Int64(bytes.bigEndian(at: start) as Int32)
             guard abs(offset) <= Zone.widestOffsetSeconds else {
-                throw .invalidFile(problem: "type \(index) is \(offset) seconds off UTC, more than 26 hours")
+                throw ZoneError.invalidFile(problem: "type \(index) is \(offset) seconds off UTC, more than 26 hours")
             }
             guard bytes[start + 4] <= 1, Int(bytes[start + 5]) < header.designationByteCount else {
-                throw .invalidFile(problem: "type \(index) has an impossible flag or designation")
+                throw ZoneError.invalidFile(problem: "type \(index) has an impossible flag or designation")
             }
-            offsets.append(offset)
+            return offset
         }
-        return offsets
     }
 
+    /// When each correction begins to apply, in seconds that include leap seconds, and the sum of all leap seconds up
+    /// to then.
+    ///
     /// Ascending. Each correction differs from the one before by at most 1, so transitions stay in order.
-    func leapSeconds() throws(ZoneError) -> [LeapSecond] {
-        var leapSeconds: [LeapSecond] = []
+    func leapSeconds() throws(ZoneError) -> [(occurrence: Int64, correction: Int64)] {
+        var leapSeconds: [(occurrence: Int64, correction: Int64)] = []
         for index in 0..<header.leapSecondCount {
             let start = header.leapSecondsStart + index * (header.timeSize + 4)
-            let correction = Int64(Int32(bitPattern: bytes.bigEndian32(at: start + header.timeSize)))
-            let leapSecond = LeapSecond(occurrence: time(at: start), correction: correction)
+            let correction = Int64(bytes.bigEndian(at: start + header.timeSize) as Int32)
+            let occurrence = time(at: start)
             if let last = leapSeconds.last {
-                guard leapSecond.occurrence > last.occurrence, abs(correction - last.correction) <= 1 else {
+                guard occurrence > last.occurrence, abs(correction - last.correction) <= 1 else {
                     throw .invalidFile(problem: "leap second \(index) doesn't follow from the one before")
                 }
             }
-            leapSeconds.append(leapSecond)
+            leapSeconds.append((occurrence, correction))
         }
         return leapSeconds
     }
 
     private func time(at position: Int) -> Int64 {
-        header.timeSize == 8
-            ? Int64(bitPattern: bytes.bigEndian64(at: position))
-            : Int64(Int32(bitPattern: bytes.bigEndian32(at: position)))
+        header.timeSize == 8 ? bytes.bigEndian(at: position) : Int64(bytes.bigEndian(at: position) as Int32)
     }
 }
 
 extension [UInt8] {
-    /// The four bytes at a position, most significant first.
-    fileprivate func bigEndian32(at position: Int) -> UInt32 {
-        UInt32(self[position]) << 24 | UInt32(self[position + 1]) << 16
-            | UInt32(self[position + 2]) << 8 | UInt32(self[position + 3])
-    }
-
-    /// The eight bytes at a position, most significant first.
-    fileprivate func bigEndian64(at position: Int) -> UInt64 {
-        UInt64(bigEndian32(at: position)) << 32 | UInt64(bigEndian32(at: position + 4))
+    /// The number whose bytes begin at a position, most significant first.
+    fileprivate func bigEndian<Number: FixedWidthInteger>(at position: Int) -> Number {
+        self[position..<position + Number.bitWidth / 8].reduce(0) { $0 << 8 | Number($1) }
     }
 }

@@ -39,10 +39,8 @@ extension Plans {
             let name = reader.required("name", planName, remedy: "give it a name, as name: home-fibre", default: "")
             if !name.isEmpty, !names.insert(name).inserted {
                 reader.complain(
-                    about: "name",
-                    Complaint(
-                        problem: "\(quoted(name)) is the name of an earlier one", remedy: "give each a name of its own")
-                )
+                    about: "name", "\(quoted(name)) is the name of an earlier one",
+                    remedy: "give each a name of its own")
             }
             return decode(&reader, name)
         }
@@ -75,20 +73,17 @@ extension Quota {
             $0.required("max", size, remedy: "say how much may be carried over, as max: 100 GB", default: 1)
         }
         price = reader.optionalMapping("price", example: "{ currency: EUR, base: 9.90 }") { Price(&$0) }
-        run = (reader.sequence("run", argument, limit: 64, example: commandExample, isSecret: true) ?? []).map(\.item)
-        if let program = run.first, program.hasPrefix("/"), !context.isProgram(program) {
-            reader.note(
-                about: "run", item: 0,
-                Complaint(
-                    problem: "\(quoted(shownProgram(program))) isn't a program that this user can start now",
-                    remedy: "make sure that it exists and is executable before the quota needs it"))
-        }
-        if let program = run.first, !program.hasPrefix("/") {
+        run = reader.sequence("run", limit: 64, example: commandExample, isSecret: true, argument) ?? []
+        guard let program = run.first else { return }
+        let shown = quoted(shownProgram(program))
+        if !program.hasPrefix("/") {
             reader.complain(
-                about: "run",
-                Complaint(
-                    problem: "\(quoted(shownProgram(program))) is not the path of a program",
-                    remedy: "write the whole path, such as /usr/local/bin/on-quota; there is no shell"))
+                about: "run", "\(shown) is not the path of a program",
+                remedy: "write the whole path, such as /usr/local/bin/on-quota; there is no shell")
+        } else if !context.isProgram(program) {
+            reader.note(
+                about: "run", item: 0, "\(shown) isn't a program that this user can start now",
+                remedy: "make sure that it exists and is executable before the quota needs it")
         }
     }
 }
@@ -128,20 +123,19 @@ extension Price.Blocks {
 
 extension FreeTime {
     fileprivate init(_ reader: inout MappingReader) {
-        let lines = reader.list("free", freeWindow, limit: 100, default: [])
+        let lines = reader.list("free", freeWindows, limit: 100, default: [])
         var merged = FreeTime.none
+        func minutes(_ time: FreeTime) -> Int { time.windows.reduce(0) { $0 + $1.count } }
         for (index, line) in lines.enumerated() {
-            let before = merged.windows.reduce(0) { $0 + $1.count }
-            let added = FreeTime(line.ranges).windows.reduce(0) { $0 + $1.count }
-            merged = FreeTime(merged.windows + line.ranges)
-            if merged.windows.reduce(0, { $0 + $1.count }) < before + added {
+            let separate = minutes(merged) + minutes(FreeTime(line))
+            merged = FreeTime(merged.windows + line)
+            if minutes(merged) < separate {
                 reader.note(
-                    about: "free", item: index,
-                    Complaint(problem: "overlaps with an earlier window", remedy: "both count as one window"))
+                    about: "free", item: index, "overlaps with an earlier window", remedy: "both count as one window")
             }
         }
         if merged.windows == [0..<FreeTime.minutesPerWeek] {
-            reader.note(about: "free", Complaint(problem: "is the whole week", remedy: "nothing will be counted"))
+            reader.note(about: "free", "is the whole week", remedy: "nothing will be counted")
         }
         self = merged
     }
@@ -183,9 +177,8 @@ where Choice: RawRepresentable & CaseIterable, Choice.RawValue == String {
     let remedy = "write one of \(words.joined(separator: ", "))"
     let text = try node.text(of: kind, remedy: remedy)
     if let choice = Choice(rawValue: text) { return choice }
-    let problem = "\(quoted(text)) is not one of the words for \(kind)"
-    throw Complaint(
-        problem: problem, remedy: nearestName(to: text, among: words).map { "did you mean \($0)?" } ?? remedy)
+    let nearest = nearestName(to: text, among: words).map { "did you mean \($0)?" }
+    throw Complaint(problem: "\(quoted(text)) is not one of the words for \(kind)", remedy: nearest ?? remedy)
 }
 
 extension Selection {
@@ -200,15 +193,12 @@ extension Selection {
                 if context.exclude.contains(where: { $0.covers(pattern) }) {
                     reader.note(
                         about: "count", item: index,
-                        Complaint(
-                            problem: "\(quoted(pattern.text)) isn't metered, because devices.exclude names it",
-                            remedy: "it counts nothing until you remove it there"))
+                        "\(quoted(pattern.text)) isn't metered, because devices.exclude names it",
+                        remedy: "it counts nothing until you remove it there")
                 } else if !context.isPresent(pattern) {
                     reader.note(
-                        about: "count", item: index,
-                        Complaint(
-                            problem: "\(quoted(pattern.text)) matches no device now",
-                            remedy: "it counts as soon as there is one"))
+                        about: "count", item: index, "\(quoted(pattern.text)) matches no device now",
+                        remedy: "it counts as soon as there is one")
                 }
             }
             self = .devices(patterns)
@@ -250,16 +240,12 @@ extension Cycle {
         let kind = every.map { Self.kind($0, &cycle, context) }
         self.init(
             CycleRule(kind ?? .day, at: cycle.value("at", timeOfDay, default: 0)),
-            timezone: cycle.value(
-                "timezone", { node throws(Complaint) in try timeZone(node, zoneProblem: context.zoneProblem) },
-                default: .local))
+            timezone: cycle.value("timezone", timeZone(zoneProblem: context.zoneProblem), default: .local))
         // If the length is wrong, nobody knows which keys belong to it. `has` makes all of them known.
         for key in ["day", "from", "until"] where cycle.has(key) {
             guard let every, let home = every.homes[key] else { continue }
             cycle.complain(
-                about: key,
-                Complaint(
-                    problem: "means nothing with every: \(every.text)", remedy: "remove it, or write every: \(home)"))
+                about: key, "means nothing with every: \(every.text)", remedy: "remove it, or write every: \(home)")
         }
     }
 
@@ -279,9 +265,8 @@ extension Cycle {
             let remedy = "write the first day after it, as until: 2026-02-15"
             let until = cycle.required("until", date, remedy: remedy, default: .latest)
             if until <= from {
-                let problem = "\(until) isn't after \(from)"
-                cycle.complain(
-                    about: "until", Complaint(problem: problem, remedy: "write a day after the one in from"))
+                let remedy = "write a day after the one in from"
+                cycle.complain(about: "until", "\(until) isn't after \(from)", remedy: remedy)
             }
             return .once(from: from, until: until)
         }
@@ -298,8 +283,7 @@ extension Cycle {
         case .once(let from, let until): days = Int(until.daysSinceEpoch) - Int(from.daysSinceEpoch)
         }
         if days > 366 {
-            reader.complain(
-                about: "cycle", Complaint(problem: "has \(days) days", remedy: "write a cycle of at most 366 days"))
+            reader.complain(about: "cycle", "has \(days) days", remedy: "write a cycle of at most 366 days")
         }
         return self
     }
@@ -309,6 +293,9 @@ extension Cycle {
 private enum CycleLength {
     case day, week, month, year, once
     case days(Int)
+
+    /// The lengths that are one word.
+    static let words: [CycleLength] = [.day, .week, .month, .year, .once]
 
     var text: String {
         switch self {
@@ -335,14 +322,7 @@ private enum CycleLength {
 private func cycleLength(_ node: YAMLNode) throws(Complaint) -> CycleLength {
     let remedy = "write day, week, month, year, once or a number of days such as \"30 days\""
     let text = try node.text(of: "a cycle", remedy: remedy)
-    switch text {
-    case "day": return .day
-    case "week": return .week
-    case "month": return .month
-    case "year": return .year
-    case "once": return .once
-    default: break
-    }
+    if let length = CycleLength.words.first(where: { $0.text == text }) { return length }
     let words = text.split(separator: " ")
     if words.count == 2, ["day", "days"].contains(words[1]), words[0].utf8.allSatisfy(\.isASCIIDigit),
         let count = Int(words[0])
@@ -352,8 +332,7 @@ private func cycleLength(_ node: YAMLNode) throws(Complaint) -> CycleLength {
         }
         return .days(count)
     }
-    let known = ["day", "week", "month", "year", "once"]
-    let nearest = nearestName(to: text, among: known).map { "did you mean \($0)?" }
+    let nearest = nearestName(to: text, among: CycleLength.words.map(\.text)).map { "did you mean \($0)?" }
     throw Complaint(problem: "\(quoted(text)) is not a cycle", remedy: nearest ?? remedy)
 }
 

@@ -20,37 +20,28 @@ extension Configuration {
         do throws(Finding) {
             document = try YAMLDocument(bytes)
         } catch {
-            throw ConfigurationErrors(file: file, finding: error)
+            throw ConfigurationErrors(entries: [error].entries(of: file))
         }
         var reader = MappingReader(document.root, path: .root)
-        self.init(&reader, zoneProblem: zoneProblem, isPresent: isPresent, isProgram: isProgram)
-        reader.rejectUnknownKeys()
-        if let errors = ConfigurationErrors(file: file, findings: document.findings + reader.findings) { throw errors }
-        notes = ConfigurationErrors(file: file, findings: reader.notes)?.entries ?? []
-    }
-
-    private init(
-        _ file: inout MappingReader, zoneProblem: @escaping (String) -> String?,
-        isPresent: @escaping (DevicePattern) -> Bool, isProgram: @escaping (String) -> Bool
-    ) {
         let defaults = Configuration.defaults
-        timezone = file.value(
-            "timezone", { node throws(Complaint) in try timeZone(node, zoneProblem: zoneProblem) },
-            default: defaults.timezone)
-        weekStarts = file.value("week_starts", weekday, default: defaults.weekStarts)
-        sampling = file.mapping("sampling") { Sampling(&$0, defaults: defaults.sampling) }
-        storage = file.mapping("storage") { Storage(&$0, defaults: defaults.storage) }
-        devices = file.mapping("devices") { Devices(&$0, defaults: defaults.devices) }
-        metrics = file.mapping("metrics") { Metrics(&$0, defaults: defaults.metrics) }
-        csvLog = file.optionalMapping("csv_log", example: "{ directory: /var/lib/netusage/csv }") {
+        timezone = reader.value("timezone", timeZone(zoneProblem: zoneProblem), default: defaults.timezone)
+        weekStarts = reader.value("week_starts", weekday, default: defaults.weekStarts)
+        sampling = reader.mapping("sampling") { Sampling(&$0, defaults: defaults.sampling) }
+        storage = reader.mapping("storage") { Storage(&$0, defaults: defaults.storage) }
+        devices = reader.mapping("devices") { Devices(&$0, defaults: defaults.devices) }
+        metrics = reader.mapping("metrics") { Metrics(&$0, defaults: defaults.metrics) }
+        csvLog = reader.optionalMapping("csv_log", example: "{ directory: /var/lib/netusage/csv }") {
             Configuration.CSVLog(&$0)
         }
         plans = Plans(
-            &file,
+            &reader,
             PlanContext(
                 weekStarts: weekStarts, exclude: devices.exclude, zoneProblem: zoneProblem, isPresent: isPresent,
                 isProgram: isProgram))
-        notes = []
+        reader.rejectUnknownKeys()
+        let findings = document.findings + reader.findings
+        guard findings.isEmpty else { throw ConfigurationErrors(entries: findings.entries(of: file)) }
+        notes = reader.notes.entries(of: file)
     }
 }
 

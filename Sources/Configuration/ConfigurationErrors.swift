@@ -14,28 +14,23 @@ package struct ConfigurationErrors: Error, Hashable, Sendable {
 
     /// Never empty.
     package let entries: [Entry]
+}
 
+extension ConfigurationErrors {
     /// An error without a place. `problem` must say the remedy, too.
     package init(file: String, problem: String) {
-        entries = [Entry(file: file, place: nil, keyPath: "", problem: problem, remedy: "")]
-    }
-
-    /// Nil without findings.
-    init?(file: String, findings: [Finding]) {
-        if findings.isEmpty { return nil }
-        entries = findings.sorted { $0.place < $1.place }.map { Entry(file: file, finding: $0) }
-    }
-
-    init(file: String, finding: Finding) {
-        entries = [Entry(file: file, finding: finding)]
+        self.init(entries: [Entry(file: file, place: nil, keyPath: "", problem: problem, remedy: "")])
     }
 }
 
-extension ConfigurationErrors.Entry {
-    fileprivate init(file: String, finding: Finding) {
-        self.init(
-            file: file, place: finding.place, keyPath: finding.path.text, problem: finding.complaint.problem,
-            remedy: finding.complaint.remedy)
+extension [Finding] {
+    /// The findings in the order of the file.
+    func entries(of file: String) -> [ConfigurationErrors.Entry] {
+        sorted { $0.place < $1.place }.map {
+            ConfigurationErrors.Entry(
+                file: file, place: $0.place, keyPath: $0.path.text, problem: $0.complaint.problem,
+                remedy: $0.complaint.remedy)
+        }
     }
 }
 

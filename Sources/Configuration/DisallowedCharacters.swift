@@ -15,10 +15,11 @@ func rejectDisallowedCharacters(in bytes: [UInt8]) throws(Finding) -> FilePlace 
     // Decoding puts U+FFFD for bytes that aren't UTF-8. `offset` is right up to the first of them.
     for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
         if scalar == "\u{FFFD}", !text[offset...].starts(with: "\u{FFFD}".utf8) {
-            throw Finding(at: place, Complaint(problem: "the file is not UTF-8 text", remedy: "save it as UTF-8"))
+            throw Finding(
+                place: place, complaint: Complaint(problem: "the file is not UTF-8 text", remedy: "save it as UTF-8"))
         }
         if !(isComment && scalar == "\t"), let complaint = complaint(about: scalar, column: place.column) {
-            throw Finding(at: place, complaint)
+            throw Finding(place: place, complaint: complaint)
         }
         if scalar == "#", followsSpace { isComment = true }
         followsSpace = scalar == " " || scalar == "\n" || scalar == "\r"

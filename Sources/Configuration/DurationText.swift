@@ -11,9 +11,19 @@ private let units: [(name: String, nanoseconds: Int64)] = [
 /// Whole numbers, each with its unit, the longest unit first and none twice. A day has 24 hours here.
 func duration(in range: ClosedRange<Span>) -> (YAMLNode) throws(Complaint) -> Span {
     { node throws(Complaint) in
-        let text = try node.text(of: "a duration", remedy: Complaint.durationRemedy)
-        guard let span = Span(durationText: text) else { throw .notADuration(text) }
-        guard range.contains(span) else { throw .durationOutOfRange(text, range) }
+        let remedy = "write one such as 1s, 500ms or 5m"
+        let text = try node.text(of: "a duration", remedy: remedy)
+        guard let span = Span(durationText: text) else {
+            if !text.isEmpty, text.utf8.allSatisfy(\.isASCIIDigit) {
+                throw Complaint(problem: "\(quoted(text)) has no unit", remedy: "add ms, s, m, h, d or w")
+            }
+            throw Complaint(problem: "\(quoted(text)) is not a duration", remedy: remedy)
+        }
+        guard range.contains(span) else {
+            let (least, most) = (range.lowerBound.durationText, range.upperBound.durationText)
+            throw Complaint(
+                problem: "\(quoted(text)) is out of range", remedy: "write a duration from \(least) to \(most)")
+        }
         return span
     }
 }
@@ -23,7 +33,7 @@ extension Span {
     fileprivate init?(durationText text: String) {
         var rest = Array(text.utf8)[...]
         var shorterUnits = units[...]
-        var sum: Int64 = 0
+        var sum: Int128 = 0
         repeat {
             let digits = rest.prefix { $0.isASCIIDigit }
             rest = rest.dropFirst(digits.count)
@@ -32,9 +42,10 @@ extension Span {
             guard !digits.isEmpty, let unit = shorterUnits.firstIndex(where: { $0.name.utf8.elementsEqual(letters) })
             else { return nil }
             shorterUnits = shorterUnits[(unit + 1)...]
-            sum = saturatedSum(sum, count: digits, unit: units[unit].nanoseconds)
+            let count = Int64(String(decoding: digits, as: UTF8.self)) ?? .max
+            sum += Int128(count) * Int128(units[unit].nanoseconds)
         } while !rest.isEmpty
-        self.init(nanoseconds: sum)
+        self.init(nanoseconds: Int64(clamping: sum))
     }
 
     /// The shortest exact way to write it in one unit.
@@ -43,35 +54,5 @@ extension Span {
             return "\(nanoseconds / unit.nanoseconds)\(unit.name)"
         }
         return "\(nanoseconds / 1_000_000)ms"
-    }
-}
-
-private func saturatedSum(_ sum: Int64, count digits: ArraySlice<UInt8>, unit: Int64) -> Int64 {
-    var count: Int64 = 0
-    for digit in digits {
-        let (product, overflows) = count.multipliedReportingOverflow(by: 10)
-        let (next, overflowsToo) = product.addingReportingOverflow(Int64(digit - UInt8(ascii: "0")))
-        if overflows || overflowsToo { return .max }
-        count = next
-    }
-    let (product, overflows) = count.multipliedReportingOverflow(by: unit)
-    let (total, overflowsToo) = sum.addingReportingOverflow(product)
-    return overflows || overflowsToo ? .max : total
-}
-
-extension Complaint {
-    fileprivate static let durationRemedy = "write one such as 1s, 500ms or 5m"
-
-    fileprivate static func notADuration(_ text: String) -> Complaint {
-        if !text.isEmpty, text.utf8.allSatisfy(\.isASCIIDigit) {
-            return Complaint(problem: "\(quoted(text)) has no unit", remedy: "add ms, s, m, h, d or w")
-        }
-        return Complaint(problem: "\(quoted(text)) is not a duration", remedy: durationRemedy)
-    }
-
-    fileprivate static func durationOutOfRange(_ text: String, _ range: ClosedRange<Span>) -> Complaint {
-        let (least, most) = (range.lowerBound.durationText, range.upperBound.durationText)
-        return Complaint(
-            problem: "\(quoted(text)) is out of range", remedy: "write a duration from \(least) to \(most)")
     }
 }

@@ -6,6 +6,8 @@ package struct FilePlace: Hashable, Comparable, Sendable {
 
     static let start = FilePlace(line: 1, column: 1)
 
+    var text: String { "line \(line), column \(column)" }
+
     package static func < (left: FilePlace, right: FilePlace) -> Bool {
         (left.line, left.column) < (right.line, right.column)
     }

@@ -1,27 +1,19 @@
 /// An error in a value, still without its place.
-struct Complaint: Error, Hashable {
+package struct Complaint: Error, Hashable, CustomStringConvertible {
     /// What is wrong, in words that can follow the setting's name and a colon.
     let problem: String
     /// What to do, in words that can follow a semicolon.
     let remedy: String
+
+    package var description: String { "\(problem); \(remedy)" }
 }
 
 /// A complaint with its place in the file. It is thrown if the rest of the file can't be read, otherwise collected.
 struct Finding: Error, Hashable {
     let place: FilePlace
-    let path: SettingPath
+    /// The root for the whole file.
+    var path = SettingPath.root
     let complaint: Complaint
-
-    init(at place: FilePlace, _ path: SettingPath, _ complaint: Complaint) {
-        self.place = place
-        self.path = path
-        self.complaint = complaint
-    }
-
-    /// About the whole file.
-    init(at place: FilePlace, _ complaint: Complaint) {
-        self.init(at: place, .root, complaint)
-    }
 }
 
 /// The name of a setting with the names of all mappings and lists around it.
@@ -33,8 +25,8 @@ struct SettingPath: Hashable {
 
     /// The path of a key's value; a key that isn't a plain word is quoted.
     func key(_ key: String) -> SettingPath {
-        let isWord = !key.isEmpty && key.utf8.count <= 60 && key.utf8.allSatisfy(\.isWordByte)
-        let name = isWord ? key : quoted(key)
+        let isOfWord = { (byte: UInt8) in byte.isASCIILetter || byte.isASCIIDigit || "_-".utf8.contains(byte) }
+        let name = (1...60).contains(key.utf8.count) && key.utf8.allSatisfy(isOfWord) ? key : quoted(key)
         return SettingPath(text: text.isEmpty ? name : "\(text).\(name)")
     }
 
@@ -49,11 +41,5 @@ struct SettingPath: Hashable {
     /// The path of a list's item, counted from 0.
     func item(_ index: Int) -> SettingPath {
         SettingPath(text: "\(text)[\(index)]")
-    }
-}
-
-extension UInt8 {
-    fileprivate var isWordByte: Bool {
-        isASCIILetter || isASCIIDigit || self == UInt8(ascii: "_") || self == UInt8(ascii: "-")
     }
 }

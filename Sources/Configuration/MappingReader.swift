@@ -8,9 +8,9 @@ struct MappingReader {
     private(set) var notes: [Finding] = []
     private let path: SettingPath
     private let place: FilePlace
-    private let entries: [YAMLEntry]
+    private var entries: [YAMLEntry] = []
     /// Whether there is a value that isn't a mapping. Then missing keys aren't reported.
-    private let isSomethingElse: Bool
+    private var isSomethingElse = false
     private let showsText: Bool
     private var knownKeys: [String] = []
 
@@ -23,34 +23,28 @@ struct MappingReader {
         self.path = path
         self.showsText = showsText
         place = node?.place ?? .start
-        if let node, !node.isNull, case .mapping = node.content {
-            isSomethingElse = false
-        } else {
-            isSomethingElse = node.map { !$0.isNull } ?? false
-        }
-        guard let node, !node.isNull else {
-            entries = []
-            return
-        }
+        guard let node, !node.isNull else { return }
+        let problem: String
         switch node.content {
-        case .mapping(let entries): self.entries = entries
-        case .rejected: entries = []
-        case .scalar(let text, isPlain: _):
-            let shown = { (text: String) in showsText ? quoted(text) : "this text" }
-            entries = []
-            findings = [Finding(at: node.place, path, .notAMapping(shown(text) + " is not a mapping", example))]
-        case .sequence:
-            entries = []
-            findings = [Finding(at: node.place, path, .notAMapping("this is a list, not a mapping", example))]
+        case .mapping(let entries):
+            self.entries = entries
+            return
+        case .rejected:
+            isSomethingElse = true
+            return
+        case .scalar(let text, isPlain: _): problem = (showsText ? quoted(text) : "this text") + " is not a mapping"
+        case .sequence: problem = "this is a list, not a mapping"
         }
+        isSomethingElse = true
+        let remedy = example.map { "write keys and values, as \($0)" } ?? "write a name, a colon, a space and the value"
+        findings = [Finding(place: place, path: path, complaint: Complaint(problem: problem, remedy: remedy))]
     }
 
     /// A key with one value.
     mutating func value<Value>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value, default fallback: Value
     ) -> Value {
-        guard let node = node(of: key) else { return fallback }
-        return read(node, path.key(key), decode) ?? fallback
+        optional(key, decode) ?? fallback
     }
 
     /// A key with one value; a missing key is a finding.
@@ -59,12 +53,8 @@ struct MappingReader {
     mutating func required<Value>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value, remedy: String, default fallback: Value
     ) -> Value {
-        guard let node = node(of: key) else {
-            if isSomethingElse { return fallback }
-            findings.append(Finding(at: place, path.key(key), Complaint(problem: "is missing", remedy: remedy)))
-            return fallback
-        }
-        return read(node, path.key(key), decode) ?? fallback
+        if !has(key), !isSomethingElse { complain(about: key, "is missing", remedy: remedy) }
+        return optional(key, decode) ?? fallback
     }
 
     /// A key with one value; `nil` if the key is missing or its value is wrong.
@@ -79,19 +69,21 @@ struct MappingReader {
     mutating func isNull(_ key: String) -> Bool { node(of: key)?.isNull ?? false }
 
     /// Complains about a key's value, or about the mapping if the key is missing.
-    mutating func complain(about key: String, _ complaint: Complaint) {
-        findings.append(Finding(at: node(of: key)?.place ?? place, path.key(key), complaint))
+    mutating func complain(about key: String, _ problem: String, remedy: String) {
+        let complaint = Complaint(problem: problem, remedy: remedy)
+        findings.append(Finding(place: node(of: key)?.place ?? place, path: path.key(key), complaint: complaint))
     }
 
     /// Notes something about a key's value, or about one of its items.
-    mutating func note(about key: String, item: Int? = nil, _ complaint: Complaint) {
+    mutating func note(about key: String, item: Int? = nil, _ problem: String, remedy: String) {
         var node = node(of: key)
         var path = path.key(key)
         if let item, case .sequence(let items)? = node?.content, items.indices.contains(item) {
             node = items[item]
             path = path.item(item)
         }
-        notes.append(Finding(at: node?.place ?? place, path, complaint))
+        let complaint = Complaint(problem: problem, remedy: remedy)
+        notes.append(Finding(place: node?.place ?? place, path: path, complaint: complaint))
     }
 
     /// A key with a mapping; `nil` if the key is missing.
@@ -103,10 +95,7 @@ struct MappingReader {
 
     /// A key with a list of mappings.
     mutating func mappings<Value>(_ key: String, limit: Int, _ decode: (inout MappingReader) -> Value) -> [Value] {
-        guard let node = node(of: key),
-            let nodes = read(
-                node, path.key(key), { node throws(Complaint) in try node.items(limit: limit, example: "- name: …") })
-        else { return [] }
+        let nodes = optional(key) { node throws(Complaint) in try node.items(limit: limit, example: "- name: …") } ?? []
         return nodes.enumerated().map { index, node in decoded(node, path.key(key).item(index), decode) }
     }
 
@@ -132,18 +121,16 @@ struct MappingReader {
     mutating func list<Item: Hashable>(
         _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, default fallback: [Item]
     ) -> [Item] {
-        guard let decoded = sequence(key, decode, limit: limit) else { return fallback }
         var places: [Item: FilePlace] = [:]
-        var items: [Item] = []
-        for (item, index, place) in decoded {
+        let items: [Item]? = sequence(key, limit: limit) { node throws(Complaint) in
+            let item = try decode(node)
             if let first = places[item] {
-                findings.append(Finding(at: place, path.key(key).item(index), .duplicateItem(first: first)))
-            } else {
-                places[item] = place
-                items.append(item)
+                throw Complaint(problem: "is the same as the item at \(first.text)", remedy: "remove one of the two")
             }
+            places[item] = node.place
+            return item
         }
-        return items
+        return items ?? fallback
     }
 
     /// A key with a list; `nil` when there is none. Wrong items are left out.
@@ -152,18 +139,15 @@ struct MappingReader {
     ///   - example: An example of the list.
     ///   - isSecret: Whether messages must not repeat texts of the list.
     mutating func sequence<Item>(
-        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Item, limit: Int, example: String = "[lo, wg0]",
-        isSecret: Bool = false
-    ) -> [(item: Item, index: Int, place: FilePlace)]? {
+        _ key: String, limit: Int, example: String = "[lo, wg0]", isSecret: Bool = false,
+        _ decode: (YAMLNode) throws(Complaint) -> Item
+    ) -> [Item]? {
         let showsText = showsText && !isSecret
-        guard let node = node(of: key),
-            let nodes = read(
-                node, path.key(key),
-                { node throws(Complaint) in try node.items(limit: limit, example: example, showsText: showsText) })
-        else { return nil }
-        return nodes.enumerated().compactMap { index, node in
-            read(node, path.key(key).item(index), decode).map { ($0, index, node.place) }
+        let nodes = optional(key) { node throws(Complaint) in
+            try node.items(limit: limit, example: example, showsText: showsText)
         }
+        guard let nodes else { return nil }
+        return nodes.enumerated().compactMap { index, node in read(node, path.key(key).item(index), decode) }
     }
 
     /// A key with a mapping from free names to values, in the order of the file.
@@ -182,9 +166,12 @@ struct MappingReader {
     /// Complains about keys that nobody has asked for. Call it once, after all other methods.
     mutating func rejectUnknownKeys() {
         for entry in entries where !knownKeys.contains(where: { $0.utf8.elementsEqual(entry.key.utf8) }) {
-            let complaint = Complaint.unknownKey(entry.key, known: knownKeys)
+            let nearest = nearestName(to: entry.key, among: knownKeys).map { "did you mean \($0)?" }
+            let complaint = Complaint(
+                problem: "is not a known key",
+                remedy: nearest ?? "known here are \(knownKeys.joined(separator: ", "))")
             let path = showsText ? path.key(entry.key) : path.word(entry.key)
-            findings.append(Finding(at: entry.keyPlace, path, complaint))
+            findings.append(Finding(place: entry.keyPlace, path: path, complaint: complaint))
         }
     }
 
@@ -201,7 +188,7 @@ struct MappingReader {
         do throws(Complaint) {
             return try decode(node)
         } catch {
-            findings.append(Finding(at: node.place, path, error))
+            findings.append(Finding(place: node.place, path: path, complaint: error))
             return nil
         }
     }
@@ -209,21 +196,17 @@ struct MappingReader {
 
 extension YAMLNode {
     /// The items of a list.
-    fileprivate func items(
-        limit: Int, example: String = "[lo, wg0]", showsText: Bool = true
-    ) throws(Complaint) -> [YAMLNode] {
+    fileprivate func items(limit: Int, example: String, showsText: Bool = true) throws(Complaint) -> [YAMLNode] {
         switch content {
         case .rejected: return []
         case .mapping: throw Complaint(problem: "this is a mapping, not a list", remedy: "write a list, as \(example)")
         case .scalar(let text, isPlain: _):
-            guard isNull else {
-                if !showsText {
-                    throw Complaint(problem: "is not a list", remedy: "write a list, as \(example)")
-                }
-                throw Complaint(
-                    problem: "\(quoted(text)) is not a list", remedy: "write a list, as [\(quoted(text))]")
+            if isNull {
+                throw Complaint(problem: "has no value", remedy: "write [] for an empty list, or leave it out")
             }
-            throw Complaint(problem: "has no value", remedy: "write [] for an empty list, or leave it out")
+            throw Complaint(
+                problem: showsText ? "\(quoted(text)) is not a list" : "is not a list",
+                remedy: "write a list, as \(showsText ? "[\(quoted(text))]" : example)")
         case .sequence(let items):
             guard items.count <= limit else {
                 throw Complaint(
@@ -231,26 +214,5 @@ extension YAMLNode {
             }
             return items
         }
-    }
-}
-
-extension Complaint {
-    fileprivate static func notAMapping(_ problem: String, _ example: String?) -> Complaint {
-        Complaint(
-            problem: problem,
-            remedy: example.map { "write keys and values, as \($0)" } ?? "write a name, a colon, a space and the value")
-    }
-
-    fileprivate static func duplicateItem(first: FilePlace) -> Complaint {
-        Complaint(
-            problem: "is the same as the item at line \(first.line), column \(first.column)",
-            remedy: "remove one of the two")
-    }
-
-    fileprivate static func unknownKey(_ key: String, known: [String]) -> Complaint {
-        if let nearest = nearestName(to: key, among: known) {
-            return Complaint(problem: "is not a known key", remedy: "did you mean \(nearest)?")
-        }
-        return Complaint(problem: "is not a known key", remedy: "known here are \(known.joined(separator: ", "))")
     }
 }

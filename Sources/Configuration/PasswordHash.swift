@@ -16,7 +16,7 @@ package struct PasswordHash: Hashable, Sendable {
         let bytes = Array(text.utf8)
         guard bytes.count == 60, ["$2a$", "$2b$", "$2y$"].contains(where: { bytes.starts(with: $0.utf8) }),
             bytes[4].isASCIIDigit, bytes[5].isASCIIDigit, bytes[6] == UInt8(ascii: "$"),
-            bytes[7...].allSatisfy(\.isOfBcryptAlphabet)
+            bytes[7...].allSatisfy({ $0.isASCIILetter || $0.isASCIIDigit || "./".utf8.contains($0) })
         else { return nil }
         let zero = UInt8(ascii: "0")
         let cost = (bytes[4] - zero) * 10 + (bytes[5] - zero)
@@ -33,11 +33,5 @@ package struct PasswordHash: Hashable, Sendable {
         let salt = "7lQd7eK6P7sZ1YZ5cr4Iyu"
         text = Array("$2b$\(cost < 10 ? "0" : "")\(cost)$\(salt)".utf8) + Array(repeating: UInt8(ascii: "."), count: 31)
         self.cost = cost
-    }
-}
-
-extension UInt8 {
-    fileprivate var isOfBcryptAlphabet: Bool {
-        isASCIILetter || isASCIIDigit || self == UInt8(ascii: ".") || self == UInt8(ascii: "/")
     }
 }

@@ -1,4 +1,5 @@
 import Accounting
+import CivilTime
 
 /// How many Unicode scalars of a text a message repeats.
 private let shownScalars = 60
@@ -23,15 +24,6 @@ func quoted(_ text: String) -> String {
 package func shownProgram(_ text: String) -> String {
     let word = text.utf8.prefix { $0 != UInt8(ascii: " ") }
     return word.count < text.utf8.count ? "\(Substring(word)) …" : text
-}
-
-extension UInt8 {
-    var isASCIIDigit: Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(self) }
-
-    var isASCIILetter: Bool { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(asciiLowercased) }
-
-    /// A to Z become a to z; nothing else changes.
-    var asciiLowercased: UInt8 { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(self) ? self + 32 : self }
 }
 
 extension String {

@@ -24,12 +24,10 @@ private func likelyBoolean(_ text: String) -> String {
 /// Decodes the full English name of a day of the week, in any letter case.
 func weekday(_ node: YAMLNode) throws(Complaint) -> Weekday {
     let names = Weekday.allCases.map(\.name)
-    let remedy = "write one of \(names.joined(separator: ", "))"
-    let text = try node.text(of: "a day of the week", remedy: remedy)
-    guard let weekday = Weekday(name: text.asciiLowercased) else {
-        throw Complaint(problem: "\(quoted(text)) is not a day of the week", remedy: remedy)
+    return try node.parsed("a day of the week", remedy: "write one of \(names.joined(separator: ", "))") { text in
+        let name = text.asciiLowercased
+        return Weekday.allCases.first { $0.name == name }
     }
-    return weekday
 }
 
 /// Decodes a shell pattern for device names.

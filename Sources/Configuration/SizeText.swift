@@ -38,89 +38,67 @@ private func numberAndUnit(_ text: String) -> (number: DecimalText, unit: String
     return DecimalText(number).map { ($0, String(unit)) }
 }
 
-/// The units of sizes: powers of 1000 and of 1024 (IEC 80000-13).
-private let sizeUnits: [(name: String, bytes: Int128)] = [
+/// Bytes in the units of sizes: powers of 1000 and of 1024 (IEC 80000-13).
+private let sizeUnits: [(name: String, factor: Int128)] = [
     ("B", 1), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000),
     ("PB", 1_000_000_000_000_000), ("EB", 1_000_000_000_000_000_000), ("KiB", 1 << 10), ("MiB", 1 << 20),
-    ("GiB", 1 << 30), ("TiB", 1 << 40),
-    ("PiB", 1 << 50), ("EiB", 1 << 60),
+    ("GiB", 1 << 30), ("TiB", 1 << 40), ("PiB", 1 << 50), ("EiB", 1 << 60),
 ]
 
-/// The units of rates in bits per second.
-private let rateUnits: [(name: String, bits: Int128)] =
-    sizeUnits.map { ($0.name + "/s", $0.bytes * 8) } + [
+/// Bits per second in the units of rates.
+private let rateUnits: [(name: String, factor: Int128)] =
+    sizeUnits.map { ($0.name + "/s", $0.factor * 8) } + [
         ("bit/s", 1), ("kbit/s", 1000), ("Mbit/s", 1_000_000), ("Gbit/s", 1_000_000_000), ("Tbit/s", 1_000_000_000_000),
     ]
 
-/// The bytes of a text such as "312 GB", for the command line.
-///
-/// - Throws: `SizeError` with the problem and the remedy.
-package func bytes(ofSize text: String) throws(SizeError) -> UInt64 {
-    do throws(Complaint) {
-        return try amount(text, in: sizeUnits.map { ($0.name, $0.bytes) }, .size)
-    } catch {
-        throw SizeError(description: "\(error.problem); \(error.remedy)")
-    }
+/// What an amount with a unit counts.
+private struct Quantity {
+    let name: String
+    let remedy: String
+    let units: [(name: String, factor: Int128)]
+
+    static let size = Quantity(name: "size", remedy: "write one such as 500 GB or 1.5 TiB", units: sizeUnits)
+    static let rate = Quantity(name: "rate", remedy: "write one such as 1 MB/s or 100 Mbit/s", units: rateUnits)
 }
 
-/// Why a text isn't a size.
-package struct SizeError: Error, CustomStringConvertible {
-    package let description: String
-}
+/// The bytes of a text such as "312 GB", for the command line.
+package func bytes(ofSize text: String) throws(Complaint) -> UInt64 { try amount(text, .size) }
 
 /// Decodes a size above zero, like "1 TB".
-func size(_ node: YAMLNode) throws(Complaint) -> UInt64 {
-    let text = try node.text(of: "a size", remedy: Kind.size.remedy)
-    return try positive(try amount(text, in: sizeUnits.map { ($0.name, $0.bytes) }, .size), text, .size)
-}
+func size(_ node: YAMLNode) throws(Complaint) -> UInt64 { try positiveAmount(node, .size) }
 
 /// Decodes a rate above zero, like "1 MB/s" or "100 Mbit/s".
-func bitsPerSecond(_ node: YAMLNode) throws(Complaint) -> UInt64 {
-    let text = try node.text(of: "a rate", remedy: Kind.rate.remedy)
-    return try positive(try amount(text, in: rateUnits.map { ($0.name, $0.bits) }, .rate), text, .rate)
+func bitsPerSecond(_ node: YAMLNode) throws(Complaint) -> UInt64 { try positiveAmount(node, .rate) }
+
+private func positiveAmount(_ node: YAMLNode, _ quantity: Quantity) throws(Complaint) -> UInt64 {
+    let text = try node.text(of: "a \(quantity.name)", remedy: quantity.remedy)
+    let amount = try amount(text, quantity)
+    if amount == 0 {
+        throw Complaint(problem: "\(quoted(text)) is zero", remedy: "write a \(quantity.name) above 0")
+    }
+    return amount
 }
 
-private enum Kind {
-    case size, rate
-
-    var name: String {
-        switch self {
-        case .size: "a size"
-        case .rate: "a rate"
-        }
-    }
-
-    var remedy: String {
-        switch self {
-        case .size: "write one such as 500 GB or 1.5 TiB"
-        case .rate: "write one such as 1 MB/s or 100 Mbit/s"
-        }
-    }
-}
-
-private func amount(_ text: String, in units: [(name: String, factor: Int128)], _ kind: Kind) throws(Complaint)
-    -> UInt64
-{
+private func amount(_ text: String, _ quantity: Quantity) throws(Complaint) -> UInt64 {
     if text.hasPrefix("-") {
-        throw Complaint(problem: "\(quoted(text)) is negative", remedy: "write \(kind.name) above 0")
+        throw Complaint(problem: "\(quoted(text)) is negative", remedy: "write a \(quantity.name) above 0")
     }
     guard let (number, name) = numberAndUnit(text) else {
-        throw Complaint(problem: "\(quoted(text)) is not \(kind.name)", remedy: kind.remedy)
+        throw Complaint(problem: "\(quoted(text)) is not a \(quantity.name)", remedy: quantity.remedy)
     }
     if name.hasPrefix(",") {
         throw Complaint(
             problem: "\(quoted(text)) has a comma in it", remedy: "write decimals with a point, such as 1.5 GB")
     }
-    let names = units.map(\.name)
+    let names = quantity.units.map(\.name)
     if name.isEmpty {
         throw Complaint(problem: "\(quoted(text)) has no unit", remedy: "add one of \(names.joined(separator: ", "))")
     }
-    guard let unit = units.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) else {
-        let problem = "\(quoted(name)) is not a unit of \(kind == .size ? "size" : "rate")"
-        if let nearest = likelyUnit(name, among: names) {
-            throw Complaint(problem: problem, remedy: "did you mean \(nearest)?")
-        }
-        throw Complaint(problem: problem, remedy: "known are \(names.joined(separator: ", "))")
+    guard let unit = quantity.units.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) else {
+        let nearest = likelyUnit(name, among: names).map { "did you mean \($0)?" }
+        throw Complaint(
+            problem: "\(quoted(name)) is not a unit of \(quantity.name)",
+            remedy: nearest ?? "known are \(names.joined(separator: ", "))")
     }
     guard let amount = number.times(unit.factor) else {
         throw Complaint(problem: "\(quoted(text)) is more than can be counted", remedy: "write less than 8 EiB")
@@ -133,11 +111,6 @@ private func likelyUnit(_ name: String, among names: [String]) -> String? {
     if name.hasSuffix("bps"), let bits = names.first(where: { $0 == name.dropLast(3) + "bit/s" }) { return bits }
     if names.contains(name + "/s") { return name + "/s" }
     return nearestName(to: name, among: names.filter { $0 != "B" })
-}
-
-private func positive(_ amount: UInt64, _ text: String, _ kind: Kind) throws(Complaint) -> UInt64 {
-    if amount == 0 { throw Complaint(problem: "\(quoted(text)) is zero", remedy: "write \(kind.name) above 0") }
-    return amount
 }
 
 /// Decodes a share of a limit, like "80%" or "99.5%".

@@ -1,40 +1,37 @@
 import CivilTime
 
-/// Decodes `local`, `UTC`, `Z`, an offset like "+05:30" or the name of a zone.
+private let timezoneRemedy =
+    "write local, UTC, an offset such as \"+05:30\" or the name of a zone such as Europe/Berlin"
+
+/// A decoder of `local`, `UTC`, `Z`, an offset like "+05:30" or the name of a zone.
 ///
 /// - Parameter zoneProblem: see `Configuration.init(yaml:file:zoneProblem:)`. It gets only names that are safe to
 ///   append to the path of the zone database.
-func timeZone(_ node: YAMLNode, zoneProblem: (String) -> String?) throws(Complaint) -> TimeZoneSetting {
-    let text = try node.text(of: "a time zone", remedy: Complaint.timezoneRemedy)
-    let zone = try timeZone(of: text)
-    if case .named(let name) = zone, let problem = zoneProblem(name) { throw .unusableZone(name, problem) }
-    return zone
-}
-
-/// The zone of a text such as "Europe/Berlin", for the command line. Doesn't check that the zone exists.
-///
-/// - Throws: `TimeZoneError` with the problem and the remedy.
-package func timeZone(ofText text: String) throws(TimeZoneError) -> TimeZoneSetting {
-    do throws(Complaint) {
-        return try timeZone(of: text)
-    } catch {
-        throw TimeZoneError(description: "\(error.problem); \(error.remedy)")
+func timeZone(zoneProblem: @escaping (String) -> String?) -> (YAMLNode) throws(Complaint) -> TimeZoneSetting {
+    { node throws(Complaint) in
+        let zone = try timeZone(ofText: try node.text(of: "a time zone", remedy: timezoneRemedy))
+        if case .named(let name) = zone, let problem = zoneProblem(name) {
+            throw Complaint(problem: "the time zone \(quoted(name)) can't be used: \(problem)", remedy: timezoneRemedy)
+        }
+        return zone
     }
 }
 
-/// Why a text isn't a time zone.
-package struct TimeZoneError: Error, CustomStringConvertible {
-    package let description: String
-}
-
-private func timeZone(of text: String) throws(Complaint) -> TimeZoneSetting {
+/// The zone of a text such as "Europe/Berlin", also for the command line. Doesn't check that the zone exists.
+package func timeZone(ofText text: String) throws(Complaint) -> TimeZoneSetting {
     if text.asciiLowercased == "local" { return .local }
     if ["UTC", "utc", "Z"].contains(text) { return .fixed(seconds: 0) }
     if text.utf8.first == UInt8(ascii: "+") || text.utf8.first == UInt8(ascii: "-") {
-        guard let seconds = offsetSeconds(text) else { throw .notAnOffset(text) }
+        guard let seconds = offsetSeconds(text) else {
+            throw Complaint(
+                problem: "\(quoted(text)) is not an offset from UTC",
+                remedy: "write hours and minutes with two digits each, as \"+05:30\", up to 23:59")
+        }
         return .fixed(seconds: seconds)
     }
-    guard isZoneName(text) else { throw .notATimeZone(text) }
+    guard isZoneName(text) else {
+        throw Complaint(problem: "\(quoted(text)) can't be the name of a time zone", remedy: timezoneRemedy)
+    }
     return .named(text)
 }
 
@@ -54,30 +51,6 @@ private func offsetSeconds(_ text: String) -> Int? {
 private func isZoneName(_ text: String) -> Bool {
     let bytes = Array(text.utf8)
     let components = bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-    return bytes.count <= 255 && bytes.allSatisfy(\.isZoneNameByte) && components.allSatisfy { !$0.isEmpty }
-}
-
-extension UInt8 {
-    fileprivate var isZoneNameByte: Bool {
-        isASCIILetter || isASCIIDigit || "_+-/".utf8.contains(self)
-    }
-}
-
-extension Complaint {
-    fileprivate static let timezoneRemedy =
-        "write local, UTC, an offset such as \"+05:30\" or the name of a zone such as Europe/Berlin"
-
-    fileprivate static func notAnOffset(_ text: String) -> Complaint {
-        Complaint(
-            problem: "\(quoted(text)) is not an offset from UTC",
-            remedy: "write hours and minutes with two digits each, as \"+05:30\", up to 23:59")
-    }
-
-    fileprivate static func notATimeZone(_ text: String) -> Complaint {
-        Complaint(problem: "\(quoted(text)) can't be the name of a time zone", remedy: timezoneRemedy)
-    }
-
-    fileprivate static func unusableZone(_ text: String, _ problem: String) -> Complaint {
-        Complaint(problem: "the time zone \(quoted(text)) can't be used: \(problem)", remedy: timezoneRemedy)
-    }
+    return bytes.count <= 255 && components.allSatisfy { !$0.isEmpty }
+        && bytes.allSatisfy { $0.isASCIILetter || $0.isASCIIDigit || "_+-/".utf8.contains($0) }
 }

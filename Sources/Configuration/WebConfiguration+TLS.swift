@@ -10,37 +10,36 @@ extension WebConfiguration.TLS {
         let areSourcesRight = tls.findings.isEmpty
         let policy = tls.value("client_auth_type", clientPolicy, default: .none)
         let names = tls.sequence(
-            "client_allowed_sans", allowedName, limit: Self.itemLimit, example: "[prometheus.example]")
+            "client_allowed_sans", limit: Self.itemLimit, example: "[prometheus.example]", allowedName)
         let hasMinimum = tls.has("min_version")
         var minimum = tls.value("min_version", choice, default: Version.tls12)
         let maximum = tls.value("max_version", choice, default: Version.tls13)
         let suites: [CipherSuite]? = tls.sequence(
-            "cipher_suites", choice, limit: Self.itemLimit, example: "[TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]")?.map(
-                \.item)
-        let curves: [Curve]? = tls.sequence("curve_preferences", choice, limit: Self.itemLimit, example: "[X25519]")?
-            .map(\.item)
+            "cipher_suites", limit: Self.itemLimit, example: "[TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]", choice)
+        let curves: [Curve]? = tls.sequence("curve_preferences", limit: Self.itemLimit, example: "[X25519]", choice)
         let prefersOurs = tls.has("prefer_server_cipher_suites")
         _ = tls.value("prefer_server_cipher_suites", switchValue, default: true)  // Go ignores it as well.
         let hasOptions =
             names != nil || hasMinimum || tls.has("max_version") || suites != nil || curves != nil || prefersOurs
         if certificate == nil && key == nil && authority == nil && policy == .none && !hasOptions { return nil }
 
-        if certificate == nil, areSourcesRight { tls.complain(about: "cert_file", .missing(["cert", "cert_file"])) }
-        if key == nil, areSourcesRight { tls.complain(about: "key_file", .missing(["key", "key_file"])) }
+        for (name, source) in [("cert", certificate), ("key", key)] where source == nil && areSourcesRight {
+            let remedy = "write \(name) or \(name)_file, or remove tls_server_config"
+            tls.complain(about: "\(name)_file", "is missing", remedy: remedy)
+        }
         if minimum > maximum {
             let remedy = "lower min_version or raise max_version"
-            tls.complain(
-                about: "min_version", Complaint(problem: "is above max_version: nobody could connect", remedy: remedy))
+            tls.complain(about: "min_version", "is above max_version: nobody could connect", remedy: remedy)
         }
         let olderSuites = suites?.filter { !$0.isOfTLS13 } ?? []
         if let suites, !suites.isEmpty, olderSuites.isEmpty {
             if maximum < .tls13 {
                 let problem = "has suites of TLS 1.3 only, and max_version is below it: nobody could connect"
-                tls.complain(about: "cipher_suites", Complaint(problem: problem, remedy: "add some of TLS 1.2"))
+                tls.complain(about: "cipher_suites", problem, remedy: "add some of TLS 1.2")
             }
             minimum = .tls13  // Older versions would have no suite.
         }
-        clients = tls.clients(policy, authority, names?.map(\.item))
+        clients = tls.clients(policy, authority, names)
         // A missing source is a finding, so the value isn't used.
         self.certificate = certificate ?? .inline([])
         self.key = key ?? .inline([])
@@ -63,7 +62,7 @@ extension MappingReader {
         let text = optional(key, pemText)?.flatMap { $0 }
         let file = optional("\(key)_file", filePath)?.flatMap { $0 }
         if text != nil && file != nil {
-            complain(about: key, Complaint(problem: "is there beside \(key)_file", remedy: "write one of the two"))
+            complain(about: key, "is there beside \(key)_file", remedy: "write one of the two")
         }
         if let text { return .inline(text) }
         return file.map { .file($0.hasPrefix("/") ? $0 : folder + $0) }
@@ -75,19 +74,17 @@ extension MappingReader {
     ) -> WebConfiguration.TLS.Clients {
         if names != nil && policy != .requireAndVerify {
             let remedy = "write client_auth_type: RequireAndVerifyClientCert"
-            complain(
-                about: "client_allowed_sans",
-                Complaint(problem: "needs certificates, and none is required", remedy: remedy))
+            complain(about: "client_allowed_sans", "needs certificates, and none is required", remedy: remedy)
         }
         if names?.isEmpty ?? false {
             complain(
-                about: "client_allowed_sans",
-                Complaint(problem: "is an empty list: nobody could connect", remedy: "list names, or leave it out"))
+                about: "client_allowed_sans", "is an empty list: nobody could connect",
+                remedy: "list names, or leave it out")
         }
         guard let authority else {
             if policy != .none {
                 let problem = "asks for certificates, but there is no client_ca_file or client_ca to check them"
-                complain(about: "client_auth_type", Complaint(problem: problem, remedy: "write one of the two"))
+                complain(about: "client_auth_type", problem, remedy: "write one of the two")
             }
             return .anonymous
         }
@@ -95,18 +92,11 @@ extension MappingReader {
         case .none:
             let key = has("client_ca") ? "client_ca" : "client_ca_file"
             let remedy = "write client_auth_type: RequireAndVerifyClientCert, or remove \(key)"
-            complain(
-                about: key, Complaint(problem: "is there, but no client is asked for a certificate", remedy: remedy))
+            complain(about: key, "is there, but no client is asked for a certificate", remedy: remedy)
             return .anonymous
         case .verifyIfGiven: return .verifiedIfGiven(authority: authority)
         case .requireAndVerify: return .verified(authority: authority, allowedNames: names)
         }
-    }
-}
-
-extension Complaint {
-    fileprivate static func missing(_ keys: [String]) -> Complaint {
-        Complaint(problem: "is missing", remedy: "write \(keys.joined(separator: " or ")), or remove tls_server_config")
     }
 }
 

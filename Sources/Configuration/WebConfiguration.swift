@@ -79,7 +79,7 @@ extension WebConfiguration {
             case aes128GCM = "TLS_AES_128_GCM_SHA256"
             case aes256GCM = "TLS_AES_256_GCM_SHA384"
             case chaCha20 = "TLS_CHACHA20_POLY1305_SHA256"
-            // Up to TLS 1.2.
+            // Up to TLS 1.2, the best first.
             case ecdheECDSAWithAES128GCM = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
             case ecdheRSAWithAES128GCM = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
             case ecdheECDSAWithAES256GCM = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
@@ -96,23 +96,11 @@ extension WebConfiguration {
             case rsaWithAES128CBC = "TLS_RSA_WITH_AES_128_CBC_SHA"
             case rsaWithAES256CBC = "TLS_RSA_WITH_AES_256_CBC_SHA"
 
-            package var isOfTLS13: Bool {
-                switch self {
-                case .aes128GCM, .aes256GCM, .chaCha20: true
-                case .ecdheECDSAWithAES128GCM, .ecdheRSAWithAES128GCM, .ecdheECDSAWithAES256GCM,
-                    .ecdheRSAWithAES256GCM, .ecdheECDSAWithChaCha20, .ecdheRSAWithChaCha20,
-                    .ecdheECDSAWithAES128CBC, .ecdheRSAWithAES128CBC, .ecdheECDSAWithAES256CBC,
-                    .ecdheRSAWithAES256CBC, .rsaWithAES128GCM, .rsaWithAES256GCM, .rsaWithAES128CBC, .rsaWithAES256CBC:
-                    false
-                }
-            }
+            /// The older suites have the exchange of keys in their names, before `WITH`.
+            package var isOfTLS13: Bool { !rawValue.contains("_WITH_") }
 
             /// The suites without `cipher_suites`: those up to TLS 1.2 with forward secrecy, the best first.
-            package static let standard: [CipherSuite] = [
-                .ecdheECDSAWithAES128GCM, .ecdheRSAWithAES128GCM, .ecdheECDSAWithAES256GCM, .ecdheRSAWithAES256GCM,
-                .ecdheECDSAWithChaCha20, .ecdheRSAWithChaCha20, .ecdheECDSAWithAES128CBC, .ecdheRSAWithAES128CBC,
-                .ecdheECDSAWithAES256CBC, .ecdheRSAWithAES256CBC,
-            ]
+            package static let standard = allCases.filter { $0.rawValue.hasPrefix("TLS_ECDHE_") }
         }
 
         package var certificate: Source

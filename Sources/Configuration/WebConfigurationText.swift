@@ -19,7 +19,7 @@ package struct WebConfigurationText: Hashable, Sendable {
         do throws(Finding) {
             document = try YAMLDocument(bytes, showsText: false)
         } catch {
-            throw ConfigurationErrors(file: file, finding: error)
+            throw ConfigurationErrors(entries: [error].entries(of: file))
         }
         let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
         var reader = MappingReader(document.root, path: .root, showsText: false)
@@ -34,9 +34,9 @@ package struct WebConfigurationText: Hashable, Sendable {
         configuration.users = reader.users()
         reader.rejectUnknownKeys()
         let findings = document.findings + reader.findings
-        if let errors = ConfigurationErrors(file: file, findings: findings) { throw errors }
+        guard findings.isEmpty else { throw ConfigurationErrors(entries: findings.entries(of: file)) }
         self.configuration = configuration
-        notes = ConfigurationErrors(file: file, findings: reader.notes)?.entries ?? []
+        notes = reader.notes.entries(of: file)
         isBlank = document.root?.isNull ?? true
     }
 }
@@ -44,7 +44,7 @@ package struct WebConfigurationText: Hashable, Sendable {
 extension MappingReader {
     /// Complains about a key without a value: a file that is half written may end like that.
     fileprivate mutating func rejectNull(_ key: String, remedy: String) {
-        if isNull(key) { complain(about: key, Complaint(problem: "has no value", remedy: remedy)) }
+        if isNull(key) { complain(about: key, "has no value", remedy: remedy) }
     }
 
     /// `http_server_config.headers`, without those that are blank.
@@ -63,7 +63,7 @@ extension MappingReader {
         if interval == 0 { return nil }
         if burst == 0 {
             let remedy = "write how many requests may come at once"
-            note(about: "burst", Complaint(problem: "is 0, so that every request gets a 429", remedy: remedy))
+            note(about: "burst", "is 0, so that every request gets a 429", remedy: remedy)
         }
         return WebConfiguration.RateLimit(intervalNanoseconds: interval, burst: burst)
     }
@@ -75,12 +75,12 @@ extension MappingReader {
         let users = names(key, passwordHash)
         if users.contains(where: { $0.name.utf8.contains { $0 < 0x20 || $0 == 0x7F || $0 == UInt8(ascii: ":") } }) {
             let problem = "a name holds a colon or a control character, and nobody can log in by it"
-            complain(about: key, Complaint(problem: problem, remedy: "rename that user"))
+            complain(about: key, problem, remedy: "rename that user")
         }
         let dearest = users.map(\.value.cost).max() ?? 0
         if dearest >= PasswordHash.dearCost {
             let problem = "a hash has the cost \(dearest): a check takes many seconds, and other passwords wait for it"
-            note(about: key, Complaint(problem: problem, remedy: "10 to 12 is usual"))
+            note(about: key, problem, remedy: "10 to 12 is usual")
         }
         return Dictionary(users.map { (Array($0.name.utf8), $0.value) }) { $1 }
     }

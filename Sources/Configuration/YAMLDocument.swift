@@ -19,8 +19,8 @@ struct YAMLDocument {
     init(_ bytes: [UInt8], showsText: Bool = true) throws(Finding) {
         guard bytes.count <= Self.byteLimit else {
             throw Finding(
-                at: .start,
-                Complaint(
+                place: .start,
+                complaint: Complaint(
                     problem: "the file has \(bytes.count) bytes, more than the \(Self.byteLimit) allowed",
                     remedy: "is it the right file?"))
         }
@@ -29,7 +29,8 @@ struct YAMLDocument {
         do throws(Finding) {
             try Self.parse(bytes, into: &builder)
         } catch {
-            throw error.clamped(to: end)
+            // libyaml adds a line end to a file that doesn't end with one.
+            throw Finding(place: min(error.place, end), path: error.path, complaint: error.complaint)
         }
         root = builder.root
         findings = builder.findings
@@ -50,12 +51,5 @@ struct YAMLDocument {
             case .alias, .scalar, .sequenceStart, .mappingStart, .collectionEnd: try builder.take(event)
             }
         }
-    }
-}
-
-extension Finding {
-    /// The finding at `end` or earlier: libyaml adds a line end to a file that doesn't end with one.
-    fileprivate func clamped(to end: FilePlace) -> Finding {
-        Finding(at: min(place, end), path, complaint)
     }
 }

@@ -59,7 +59,8 @@ struct YAMLEventParser: ~Copyable {
     }
 
     private static var memoryFinding: Finding {
-        Finding(at: .start, Complaint(problem: "there is no memory to read the file", remedy: "free some"))
+        Finding(
+            place: .start, complaint: Complaint(problem: "there is no memory to read the file", remedy: "free some"))
     }
 
     private var finding: Finding {

@@ -38,6 +38,16 @@ struct YAMLNode {
             return text
         }
     }
+
+    /// What `parse` makes of the text of a scalar.
+    /// - Throws: `Complaint` with the given remedy as `text(of:remedy:)` does, and if `parse` returns nil.
+    func parsed<Value>(_ kind: String, remedy: String, _ parse: (String) -> Value?) throws(Complaint) -> Value {
+        let text = try text(of: kind, remedy: remedy)
+        guard let value = parse(text) else {
+            throw Complaint(problem: "\(quoted(text)) is not \(kind)", remedy: remedy)
+        }
+        return value
+    }
 }
 
 /// A key of a mapping and its value.

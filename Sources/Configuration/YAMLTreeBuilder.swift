@@ -35,7 +35,11 @@ struct YAMLTreeBuilder {
         switch event.kind {
         case .alias(let name):
             try count(event)
-            report(.alias(showsValues ? name : "…"), at: event.place)
+            let shown = showsValues ? name : "…"
+            report(
+                "*\(shown) without quotes is a YAML alias, and none is known here",
+                remedy: "put a pattern in quotes, as \"*\(shown)\", or write out the value that is meant",
+                at: event.place)
             add(YAMLNode(content: .rejected, place: event.place))
         case .scalar(let text, let isPlain):
             try count(event)
@@ -51,17 +55,25 @@ struct YAMLTreeBuilder {
 
     /// Complains about a `---` after the first document.
     mutating func rejectSecondDocument(at place: FilePlace) {
-        findings.append(Finding(at: place, .secondDocument))
+        report(
+            "a second YAML document begins here", remedy: "write everything in one and remove the line ---", at: place)
     }
 
     private mutating func count(_ event: YAMLEvent) throws(Finding) {
         nodeCount += 1
-        if nodeCount > YAMLDocument.nodeLimit { throw Finding(at: event.place, .tooManyNodes) }
+        if nodeCount > YAMLDocument.nodeLimit {
+            let problem = "the file has more than \(YAMLDocument.nodeLimit) keys and values"
+            throw Finding(place: event.place, complaint: Complaint(problem: problem, remedy: "is it the right file?"))
+        }
     }
 
     private mutating func openCollection(_ event: YAMLEvent) throws(Finding) {
         try count(event)
-        if open.count == YAMLDocument.depthLimit { throw Finding(at: event.place, .tooDeep) }
+        if open.count == YAMLDocument.depthLimit {
+            let problem = "more than \(YAMLDocument.depthLimit) lists and mappings are nested here"
+            throw Finding(
+                place: event.place, complaint: Complaint(problem: problem, remedy: "remove brackets or indentation"))
+        }
         reportProperties(of: event)
         let isMapping = if case .mappingStart = event.kind { true } else { false }
         open.append(OpenCollection(place: event.place, isMapping: isMapping))
@@ -98,39 +110,53 @@ struct YAMLTreeBuilder {
         switch node.content {
         case .rejected: return PendingKey(text: "", place: node.place, isUsable: false)
         case .sequence, .mapping:
-            report(.keyIsNoText, at: node.place)
+            report("a list or mapping can't be a key", remedy: "write a name, a colon and a space", at: node.place)
             return PendingKey(text: "", place: node.place, isUsable: false)
         case .scalar(let text, let isPlain):
-            var complaint: Complaint?
+            let bytes = Array(text.utf8)
             if isPlain, text == "<<" {
-                complaint = .mergeKey
-            } else if let first = open[open.count - 1].keyPlaces.updateValue(node.place, forKey: Array(text.utf8)) {
-                open[open.count - 1].keyPlaces[Array(text.utf8)] = first
-                complaint = .duplicateKey(first: first)
+                report(
+                    "<< is a YAML merge key, and none is known here", remedy: "write out the keys that are meant",
+                    at: node.place, key: text)
+            } else if let first = open[open.count - 1].keyPlaces[bytes] {
+                let problem = "is already set at \(first.text)"
+                report(problem, remedy: "remove one of the two", at: node.place, key: text)
+            } else {
+                open[open.count - 1].keyPlaces[bytes] = node.place
+                return PendingKey(text: text, place: node.place, isUsable: true)
             }
-            if let complaint { findings.append(Finding(at: node.place, extended(path, by: text), complaint)) }
-            return PendingKey(text: text, place: node.place, isUsable: complaint == nil)
+            return PendingKey(text: text, place: node.place, isUsable: false)
         }
     }
 
     private mutating func reportProperties(of event: YAMLEvent) {
-        if event.hasAnchor { report(.anchor, at: event.place) }
-        if event.hasTag { report(.tag, at: event.place) }
+        if event.hasAnchor {
+            report(
+                "a value that begins with & has a YAML anchor, and none is known here",
+                remedy: "remove the anchor, or put the value in quotes", at: event.place)
+        }
+        if event.hasTag {
+            report(
+                "a value that begins with ! has a YAML tag, and none is known here",
+                remedy: "remove the tag, or put the value in quotes", at: event.place)
+        }
     }
 
     /// Escapes in double quotes can make any character. No setting needs those that control a terminal.
     private mutating func reportControlCharacter(in text: String, at place: FilePlace) -> Bool {
         let isControl = { (scalar: Unicode.Scalar) in scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) }
         guard text.unicodeScalars.contains(where: { $0 != "\n" && isControl($0) }) else { return false }
-        report(.controlCharacter(in: showsValues ? quoted(text) : "the text"), at: place)
+        let shown = showsValues ? quoted(text) : "the text"
+        report("\(shown) holds a control character", remedy: "remove it", at: place)
         return true
     }
 
     /// Whether messages may repeat values here. Arguments of programs may be secret.
     private var showsValues: Bool { showsText && !open.contains { $0.key?.text == "run" } }
 
-    private mutating func report(_ complaint: Complaint, at place: FilePlace) {
-        findings.append(Finding(at: place, path, complaint))
+    private mutating func report(_ problem: String, remedy: String, at place: FilePlace, key: String? = nil) {
+        let reported = key.map { extended(path, by: $0) } ?? path
+        findings.append(Finding(place: place, path: reported, complaint: Complaint(problem: problem, remedy: remedy)))
     }
 
     /// The path of the value that comes next.
@@ -146,46 +172,4 @@ struct YAMLTreeBuilder {
         if showsText { return path.key(key) }
         return path == .root ? path.word(key) : path
     }
-}
-
-extension Complaint {
-    fileprivate static func alias(_ name: String) -> Complaint {
-        Complaint(
-            problem: "*\(name) without quotes is a YAML alias, and none is known here",
-            remedy: "put a pattern in quotes, as \"*\(name)\", or write out the value that is meant")
-    }
-
-    fileprivate static let anchor = Complaint(
-        problem: "a value that begins with & has a YAML anchor, and none is known here",
-        remedy: "remove the anchor, or put the value in quotes")
-
-    fileprivate static let tag = Complaint(
-        problem: "a value that begins with ! has a YAML tag, and none is known here",
-        remedy: "remove the tag, or put the value in quotes")
-
-    fileprivate static let mergeKey = Complaint(
-        problem: "<< is a YAML merge key, and none is known here", remedy: "write out the keys that are meant")
-
-    fileprivate static let keyIsNoText = Complaint(
-        problem: "a list or mapping can't be a key", remedy: "write a name, a colon and a space")
-
-    fileprivate static func duplicateKey(first: FilePlace) -> Complaint {
-        Complaint(
-            problem: "is already set at line \(first.line), column \(first.column)",
-            remedy: "remove one of the two")
-    }
-
-    fileprivate static func controlCharacter(in text: String) -> Complaint {
-        Complaint(problem: "\(text) holds a control character", remedy: "remove it")
-    }
-
-    fileprivate static let secondDocument = Complaint(
-        problem: "a second YAML document begins here", remedy: "write everything in one and remove the line ---")
-
-    fileprivate static let tooDeep = Complaint(
-        problem: "more than \(YAMLDocument.depthLimit) lists and mappings are nested here",
-        remedy: "remove brackets or indentation")
-
-    fileprivate static let tooManyNodes = Complaint(
-        problem: "the file has more than \(YAMLDocument.nodeLimit) keys and values", remedy: "is it the right file?")
 }

@@ -54,8 +54,8 @@ struct ImportCommand: AsyncParsableCommand {
 
         private var zone: TimeZoneSetting? {
             get throws {
-                do throws(TimeZoneError) {
-                    return try timezone.map { text throws(TimeZoneError) in try timeZone(ofText: text) }
+                do throws(Complaint) {
+                    return try timezone.map { text throws(Complaint) in try timeZone(ofText: text) }
                 } catch {
                     throw ValidationError("--timezone: \(error)")
                 }

@@ -155,7 +155,7 @@ struct QuotaCommand: AsyncParsableCommand {
 
 /// The bytes of an argument.
 private func parsedSize(_ text: String, _ name: String) throws -> UInt64 {
-    do throws(SizeError) {
+    do throws(Complaint) {
         return try bytes(ofSize: text)
     } catch {
         throw ValidationError("\(name): \(error)")

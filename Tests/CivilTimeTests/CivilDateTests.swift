@@ -81,12 +81,11 @@ import Testing
         #expect(CivilDate("9999-12-31")?.description == "9999-12-31")
     }
 
-    @Test("A weekday is read from its full lower-case English name only")
+    @Test("A weekday has its lower-case English name, and its number of ISO 8601")
     func weekdayNames() {
-        for weekday in Weekday.allCases { #expect(Weekday(name: weekday.name) == weekday) }
-        #expect(Weekday(name: "monday") == .monday)
+        let names = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+        #expect(Weekday.allCases.map(\.name) == names)
         #expect(Weekday.sunday.rawValue == 7)
-        for name in ["Monday", "mon", "", "monday "] { #expect(Weekday(name: name) == nil) }
     }
 }
 
