@@ -26,6 +26,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [
@@ -45,7 +46,7 @@ let package = Package(
 
         // The edges: the kernel, the disk, files.
         target("Netlink", ["CLinux"]),
-        target("Machine", ["CLinux"]),
+        target("Machine", ["CLinux", .product(name: "SystemPackage", package: "swift-system")]),
         target("SQLite", ["CSQLite"]),
         target("LedgerStore", ["Accounting", "CivilTime", "Machine", "SQLite", "CLinux"]),
         target("Configuration", ["Accounting", "CivilTime", "CYAML"]),

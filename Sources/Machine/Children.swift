@@ -58,7 +58,7 @@ package final class Children: Sendable {  // A class: the process has one list o
             state.startingCount -= 1
             if process > 0 { state.wanted[process] = .some(nil) }
         }
-        if process < 0 { throw Failure(description: "it can't be started: \(String(cString: strerror(-process)))") }
+        if process < 0 { throw Failure(description: "it can't be started: \(errorText(-process))") }
         return Child(processID: process)
     }
 

@@ -15,7 +15,7 @@ package enum PlainFile {
             switch self {
             case .link: "it is a symbolic link, which isn't followed here"
             case .notPlain: "it isn't a plain file"
-            case .system(let code): "can't be opened: \(String(cString: strerror(code)))"
+            case .system(let code): "can't be opened: \(errorText(code))"
             }
         }
     }

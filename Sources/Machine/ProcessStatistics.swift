@@ -20,7 +20,7 @@ package struct ProcessStatistics: Sendable {
             Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
             + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
         // proc(5), /proc/pid/statm: size and resident set in pages.
-        let pages = (SmallFile.text("/proc/self/statm") ?? "").split(separator: " ").compactMap { UInt64($0) }
+        let pages = (WholeFile.text("/proc/self/statm") ?? "").split(separator: " ").compactMap { UInt64($0) }
         let pageSize = UInt64(sysconf(Int32(_SC_PAGESIZE)))
         if pages.count > 1 {
             statistics.virtualBytes = pages[0] * pageSize
@@ -43,13 +43,8 @@ package struct ProcessStatistics: Sendable {
         return UInt64(limit.rlim_cur)
     }
 
-    package static func countOpenDescriptors() -> UInt64 {
-        guard let stream = opendir("/proc/self/fd") else { return 0 }
-        defer { closedir(stream) }
-        var count: UInt64 = 0
-        while readdir(stream) != nil { count += 1 }
-        return count > 3 ? count - 3 : 0  // Without ".", ".." and the directory itself.
-    }
+    /// Without ".", ".." and the directory itself.
+    package static func countOpenDescriptors() -> UInt64 { UInt64(max(0, directoryNames("/proc/self/fd").count - 3)) }
 
     /// When the machine started, in seconds since 1970 by the current wall clock.
     package static func bootTime() -> Double {
@@ -66,7 +61,7 @@ package struct ProcessStatistics: Sendable {
 
     /// The fields of `/proc/self/stat` from field 2, the name, of which only the closing bracket is left.
     private static func statusFields() -> [Substring] {
-        guard let text = SmallFile.text("/proc/self/stat"), let close = text.lastIndex(of: ")") else { return [] }
+        guard let text = WholeFile.text("/proc/self/stat"), let close = text.lastIndex(of: ")") else { return [] }
         return text[close...].split(separator: " ")
     }
 }

@@ -9,7 +9,7 @@ package func runToEnd(_ command: [String]) -> Result<CInt, StartFailure> {
     defer { for argument in arguments { free(argument) } }
     var process = pid_t()
     let code = posix_spawnp(&process, command[0], nil, nil, &arguments, environ)
-    if code != 0 { return .failure(StartFailure(reason: String(cString: strerror(code)))) }
+    if code != 0 { return .failure(StartFailure(reason: errorText(code))) }
     var status: CInt = 0
     while waitpid(process, &status, 0) < 0, errno == EINTR {}
     return .success(status)

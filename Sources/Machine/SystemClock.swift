@@ -5,7 +5,7 @@ import Glibc
 package enum SystemClock {
     /// A random text that each boot changes; `nil` if `/proc/sys/kernel` is hidden.
     package static func boot() -> String? {
-        SmallFile.text("/proc/sys/kernel/random/boot_id").flatMap { $0.isEmpty ? nil : $0 }
+        WholeFile.text("/proc/sys/kernel/random/boot_id").flatMap { $0.isEmpty ? nil : $0 }
     }
 
     /// The wall clock since 1970 and the clock since boot. A wall clock beyond the year 2262 gives the largest integer.

@@ -24,7 +24,7 @@ package enum WholeFile {
             return try file.closeAfter {
                 let status = try file.stat()
                 if status.type != .regular { throw Failure(description: "it isn't a plain file") }
-                return (try bytes(of: file, limit: limit), FileStamp(status))
+                return (try bytes(of: file, limit: limit), FileStamp(status.rawValue))
             }
         }
     }

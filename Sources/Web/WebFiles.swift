@@ -1,25 +1,24 @@
-import Glibc
 import Machine
 
 /// The web-config file and the files that it names, as they were read.
 struct WebFiles: Hashable, Sendable {
     /// One file.
     struct Reading: Hashable, Sendable {
-        let contents: Result<[UInt8], SmallFile.Failure>
+        let contents: Result<[UInt8], WholeFile.Failure>
         /// Taken before the contents were read; nil when they couldn't be.
         let stamp: FileStamp?
+
         /// Whether every user of the machine may read it.
-        var isPublic = false
+        var isPublic: Bool { stamp?.isPublic ?? false }
     }
 
     private(set) var readings: [String: Reading] = [:]
 
     /// Reads a plain file of at most 1 MiB, more than any web-config or PEM file has.
     private static func read(_ path: String) -> Reading {
-        do throws(SmallFile.Failure) {
-            let (bytes, status) = try SmallFile.readWithStatus(path, limit: 1024 * 1024)
-            return Reading(
-                contents: .success(bytes), stamp: FileStamp(status), isPublic: status.st_mode & S_IROTH != 0)
+        do throws(WholeFile.Failure) {
+            let (bytes, stamp) = try WholeFile.readWithStamp(path, limit: 1024 * 1024)
+            return Reading(contents: .success(bytes), stamp: stamp)
         } catch {
             return Reading(contents: .failure(error), stamp: nil)
         }

@@ -43,7 +43,7 @@ struct ChildrenTests {
         var started: String?
         for _ in 0..<2000 where started?.isEmpty ?? true {
             try await Task.sleep(for: .milliseconds(5))
-            started = SmallFile.text(note)
+            started = WholeFile.text(note)
         }
         let sleeper = try #require(started.flatMap(Int.init))
         children.kill(child)
@@ -51,7 +51,7 @@ struct ChildrenTests {
         for _ in 0..<2000 {
             children.takeEnded()
             // A zombie has ended, even if nobody has taken its status yet (proc(5): Z).
-            let state = SmallFile.text("/proc/\(sleeper)/stat")?.split(separator: " ").dropFirst(2).first
+            let state = WholeFile.text("/proc/\(sleeper)/stat")?.split(separator: " ").dropFirst(2).first
             if state == nil || state == "Z" { return }
             try await Task.sleep(for: .milliseconds(5))
         }

@@ -51,20 +51,20 @@ struct PlainFileTests {
     }
 
     @Test func aFileIsReadWholeOrNotAtAll() throws {
-        #expect(try SmallFile.read(write("full", 100), limit: 100).count == 100)
-        #expect(throws: SmallFile.Failure.self) { try SmallFile.read(write("more", 101), limit: 100) }
-        #expect(try SmallFile.read(write("empty", 0), limit: 100).isEmpty)
+        #expect(try WholeFile.read(write("full", 100), limit: 100).count == 100)
+        #expect(throws: WholeFile.Failure.self) { try WholeFile.read(write("more", 101), limit: 100) }
+        #expect(try WholeFile.read(write("empty", 0), limit: 100).isEmpty)
         #expect(mkfifo(path("pipe"), 0o600) == 0)
         for name in ["pipe", "nowhere", ""] {
-            #expect(throws: SmallFile.Failure.self) { try SmallFile.read(path(name), limit: 100) }
+            #expect(throws: WholeFile.Failure.self) { try WholeFile.read(path(name), limit: 100) }
         }
     }
 
     @Test func textIsTrimmed() throws {
         try Data(" \t a b\r\n\n".utf8).write(to: URL(fileURLWithPath: path("text")))
-        #expect(SmallFile.text(path("text")) == "a b")
-        #expect(SmallFile.text(path("nowhere")) == nil)
-        #expect(try SmallFile.text(write("long", 5000)) == nil)
+        #expect(WholeFile.text(path("text")) == "a b")
+        #expect(WholeFile.text(path("nowhere")) == nil)
+        #expect(try WholeFile.text(write("long", 5000)) == nil)
     }
 
     @Test func aChangedOrReplacedFileHasAnotherStamp() throws {

@@ -16,8 +16,7 @@ struct WebFilesTests {
             // A stamp from before the first read, and bytes from after it, as when somebody writes between the two.
             try write("two")
             let racy = WebFiles(readings: [
-                path: WebFiles.Reading(
-                    contents: reading.contents, stamp: FileStamp(path: path), isPublic: reading.isPublic)
+                path: WebFiles.Reading(contents: reading.contents, stamp: FileStamp(path: path))
             ])
             var status = stat()
             #expect(stat(path, &status) == 0)
@@ -32,7 +31,7 @@ struct WebFilesTests {
             #expect(mkfifo(path, 0o600) == 0)
             var files = WebFiles()
             #expect(
-                files.reading(of: path).contents == .failure(SmallFile.Failure(description: "it isn't a plain file")))
+                files.reading(of: path).contents == .failure(WholeFile.Failure(description: "it isn't a plain file")))
             #expect(!files.haveChanged(at: 0))
         }
     }

@@ -89,7 +89,7 @@ actor CSVLog {
     private static func close(_ day: CivilDate, _ sample: Sample) throws(Failure) {
         let midnight = sample.calendar.start(of: sample.today)
         // A day has 1500 lines at most, of about 60 bytes.
-        guard let bytes = try? SmallFile.read(path(of: day, sample), limit: 1 << 20),
+        guard let bytes = try? WholeFile.read(path(of: day, sample), limit: 1 << 20),
             !String(decoding: bytes, as: UTF8.self).contains(sample.calendar.rfc3339(midnight))
         else { return }
         try write(sample.previousTotal, at: midnight, to: day, sample)

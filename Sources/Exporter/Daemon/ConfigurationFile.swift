@@ -41,8 +41,8 @@ package enum ConfigurationFile {
                 file: path, problem: "the file isn't there; create it or name another with --config.file")
         }
         let bytes: [UInt8]
-        do throws(SmallFile.Failure) {
-            bytes = try SmallFile.read(path, limit: maximumBytes)
+        do throws(WholeFile.Failure) {
+            bytes = try WholeFile.read(path, limit: maximumBytes)
         } catch {
             throw ConfigurationErrors(
                 file: path,

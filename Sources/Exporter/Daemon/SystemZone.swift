@@ -88,7 +88,7 @@ struct SystemZone: Sendable {
 
     private static func fromFile(_ path: String) throws(ZoneError) -> SystemZone {
         let stamp = FileStamp(path: path)
-        guard let bytes = try? SmallFile.read(path, limit: 256 * 1024) else {
+        guard let bytes = try? WholeFile.read(path, limit: 256 * 1024) else {
             throw ZoneError.unreadable(path: path)  // All reasons have the same remedy.
         }
         return SystemZone(zone: try Zone(tzif: bytes), path: path, stamp: stamp)

@@ -131,7 +131,7 @@ enum CountingTest {
 
     /// Each line has a name and numbers: bytes received first, bytes sent ninth (net/core/net-procfs.c).
     private static func readProcFile() throws -> [UInt32: Counters] {
-        guard let text = SmallFile.text("/proc/thread-self/net/dev") else {
+        guard let text = WholeFile.text("/proc/thread-self/net/dev") else {
             throw Failure(text: "/proc/net/dev can't be read: mount /proc")
         }
         var counters: [UInt32: Counters] = [:]

@@ -33,9 +33,9 @@ extension KernelNetwork: Kernel {
         // The kernel takes its lock for the speed.
         let megabits = behindTheLock { () -> Int64? in
             // The directory may show another namespace, in which the name means another link.
-            guard SmallFile.text(directory + "/ifindex") == String(link.index), access(directory + "/device", F_OK) == 0
+            guard WholeFile.text(directory + "/ifindex") == String(link.index), access(directory + "/device", F_OK) == 0
             else { return nil }
-            return SmallFile.text(directory + "/speed").flatMap { Int64($0) }
+            return WholeFile.text(directory + "/speed").flatMap { Int64($0) }
         }
         guard let megabits = megabits ?? nil, megabits > 0 else { return nil }
         return UInt64(megabits).multipliedReportingOverflow(by: 125_000).partialValue
