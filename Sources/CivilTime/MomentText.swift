@@ -1,7 +1,7 @@
 extension LocalCalendar {
     /// Parses "09:00" (today), "2026-11-20 09:00", either of them with seconds, or RFC 3339; `nil` for anything else.
     package func moment(_ text: String, at now: Timestamp) -> Timestamp? {
-        var words = text.split(whereSeparator: { $0 == " " || $0 == "T" || $0 == "t" }).map(String.init)
+        var words = text.split(omittingEmptySubsequences: false) { [" ", "T", "t"].contains($0) }.map(String.init)
         guard let clock = words.popLast(), words.count <= 1 else { return nil }
         let date = words.first.map { CivilDate($0) } ?? localTime(at: now).date
         guard let date else { return nil }

@@ -56,9 +56,13 @@ private struct Quantity {
     let name: String
     let remedy: String
     let units: [(name: String, factor: Int128)]
+    /// Amounts from here on can't be counted.
+    let limit: String
 
-    static let size = Quantity(name: "size", remedy: "write one such as 500 GB or 1.5 TiB", units: sizeUnits)
-    static let rate = Quantity(name: "rate", remedy: "write one such as 1 MB/s or 100 Mbit/s", units: rateUnits)
+    static let size = Quantity(
+        name: "size", remedy: "write one such as 500 GB or 1.5 TiB", units: sizeUnits, limit: "8 EiB")
+    static let rate = Quantity(
+        name: "rate", remedy: "write one such as 1 MB/s or 100 Mbit/s", units: rateUnits, limit: "1 EiB/s")
 }
 
 /// The bytes of a text such as "312 GB", for the command line.
@@ -101,7 +105,8 @@ private func amount(_ text: String, _ quantity: Quantity) throws(Complaint) -> U
             remedy: nearest ?? "known are \(names.joined(separator: ", "))")
     }
     guard let amount = number.times(unit.factor) else {
-        throw Complaint(problem: "\(quoted(text)) is more than can be counted", remedy: "write less than 8 EiB")
+        throw Complaint(
+            problem: "\(quoted(text)) is more than can be counted", remedy: "write less than \(quantity.limit)")
     }
     return amount
 }

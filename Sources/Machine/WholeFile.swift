@@ -18,7 +18,8 @@ package enum WholeFile {
     /// The bytes of a plain file, and its stamp before they were read.
     ///
     /// - Throws: `Failure` when it can't be read, isn't a plain file or is larger than `limit` bytes.
-    package static func readWithStamp(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], stamp: FileStamp) {
+    package static func readWithStamp(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], stamp: FileStamp)
+    {
         try reporting {
             let file = try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
             return try file.closeAfter {

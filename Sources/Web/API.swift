@@ -86,11 +86,8 @@ enum APIRequest: Sendable {
         try items.allow(
             ["format", "grain", "since", "until", "device", "label", "strict"], repeatable: ["device", "label"])
         let format: ExportQuery.Format = try items.choice("format") ?? .csv
-        var query = ExportQuery(format, grain: try items.choice("grain") ?? ExportQuery.standardGrain(of: format))
-        if !ExportQuery.grains.contains(query.grain) {
-            let known = ExportQuery.grains.map(\.rawValue).joined(separator: ", ")
-            throw Problem(description: "grain: \(query.grain.rawValue) is none of \(known)")
-        }
+        let grain = try items.choice("grain", among: ExportQuery.grains)
+        var query = ExportQuery(format, grain: grain ?? ExportQuery.standardGrain(of: format))
         query.since = items.time("since")
         query.until = items.time("until")
         query.devices = items.all("device")
@@ -156,10 +153,12 @@ struct QueryItems {
     /// One of some words.
     ///
     /// - Throws: `APIRequest.Problem` if it is another word.
-    func choice<Value: RawRepresentable<String> & CaseIterable>(_ name: String) throws(APIRequest.Problem) -> Value? {
+    func choice<Value: RawRepresentable<String> & CaseIterable>(
+        _ name: String, among values: [Value] = Array(Value.allCases)
+    ) throws(APIRequest.Problem) -> Value? {
         guard let text = self[name] else { return nil }
-        if let value = Value(rawValue: text) { return value }
-        let known = Value.allCases.map(\.rawValue).joined(separator: ", ")
+        if let value = values.first(where: { $0.rawValue == text }) { return value }
+        let known = values.map(\.rawValue).joined(separator: ", ")
         throw APIRequest.Problem(description: "\(name): \(text) is none of \(known)")
     }
 

@@ -273,7 +273,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func watch(_ answer: HTTPAnswer, _ request: HTTPRequestHead, _ context: ChannelHandlerContext)
         -> EventLoopFuture<Void>
     {
-        if request.method == .HEAD { return send(answer, ByteBuffer(), request, context) }
+        if request.method == .HEAD { return stream(answer, { _ in }, request, context) }
         guard server.liveFeed.hasRoom else {
             return send(
                 .problem(.serviceUnavailable, "Too many watch at once, try again later."), request, context)

@@ -148,9 +148,10 @@ package struct HTTPRouter: Sendable {
 
     private func isKnownHost(_ header: String?) -> Bool {
         guard let header else { return true }  // HTTP/1.0 without Host: no browser does that.
-        var host = hostPart(of: header).lowercased()
-        if host.hasSuffix(".") { host.removeLast() }  // A name may end with a dot.
-        if host == externalHost?.lowercased() { return true }
+        /// A name may end with a dot.
+        func plain(_ name: String) -> Substring { name.lowercased().dropLast(name.hasSuffix(".") ? 1 : 0) }
+        var host = plain(hostPart(of: header))
+        if let externalHost, host == plain(externalHost) { return true }
         if host.hasPrefix("::ffff:") { host.removeFirst("::ffff:".count) }
         if host == "localhost" || host.hasSuffix(".localhost") || host == "::1" { return true }
         let octets = host.split(separator: ".", omittingEmptySubsequences: false)

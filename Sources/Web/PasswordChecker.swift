@@ -72,7 +72,7 @@ final class PasswordChecker {
             let (password, hash, highestCost) = (claim.password, claim.hash, claim.highestCost)
             let check = pool.runIfActive(eventLoop: loop) { Self.isRight(password, hash, highestCost: highestCost) }
             check.assumeIsolated().whenComplete { result in
-                // After the pool was shut down, every password is wrong.
+                // It only fails if the pool has ended; then every password is wrong.
                 self.finish(claim, isRight: (try? result.get()) ?? false)
             }
             return

@@ -134,7 +134,7 @@ package final class WebSecurity {
         reading.assumeIsolated().whenComplete { [self] result in
             lookBegan = nil
             hasLoggedLongLook = false
-            // After the pool was shut down, nothing is followed.
+            // It only fails if the pool has ended; then nothing is followed.
             if case .success(let version) = result { follow(version, path) }
         }
     }

@@ -200,4 +200,32 @@ import Testing
             #expect(calendar.day(containing: calendar.start(of: .latest).adding(seconds: -1)) < .latest)
         }
     }
+
+    // MARK: - Moments as people write them
+
+    private static let newYork = try? LocalCalendar(zone: Zone(posix: "EST5EDT,M3.2.0,M11.1.0"), weekStart: .sunday)
+
+    @Test(arguments: [
+        ("09:00", "2026-11-20T14:00:00Z"), ("09:00:30", "2026-11-20T14:00:30Z"),
+        ("09:00:30.25", "2026-11-20T14:00:30Z"),
+        ("2026-07-01 09:00", "2026-07-01T13:00:00Z"), ("2026-07-01T09:00:01", "2026-07-01T13:00:01Z"),
+        ("2026-07-01t09:00:00z", "2026-07-01T09:00:00Z"), ("2026-07-01T09:00:00+05:30", "2026-07-01T03:30:00Z"),
+        ("2026-07-01T00:30:00-00:30", "2026-07-01T01:00:00Z"), ("2026-07-01 09:00:00.999Z", "2026-07-01T09:00:00Z"),
+        // The clock was set from 02:00 to 03:00: what the wall never showed is when it was set.
+        ("2026-03-08 02:30", "2026-03-08T07:00:00Z"),
+    ])
+    func aMomentIsReadByTheWallClock(text: String, expected: String) throws {
+        let read = try #require(Self.newYork).moment(text, at: moment("2026-11-20T23:00:00Z"))
+        #expect(read == moment(expected))
+    }
+
+    @Test(arguments: [
+        "", " ", "T", "9:00", "09:60", "24:00", "T09:00", " 09:00", "09:00 ", "2026-11-20 T 09:00", "2026-11-20  09:00",
+        "2026-11-31 09:00", "09:00Z", "09:00+01:00", "2026-11-20T09:00:00+24:00", "2026-11-20T09:00:00+1:00",
+        "09:00:00.",
+        "09:00.5", "2026-11-20", "2026-11-20T09:00:00 +01:00", "٠٩:٠٠",
+    ])
+    func whatIsNoMomentIsNone(text: String) throws {
+        #expect(try #require(Self.newYork).moment(text, at: moment("2026-11-20T23:00:00Z")) == nil)
+    }
 }

@@ -88,7 +88,8 @@ struct APITests {
         ("usage?colour=red", "there is no parameter colour"), ("status?device=eth0", "this address takes none"),
         ("usage?last=3&last=4", "last is given twice"), ("usage?last=three", "last: three is not a number"),
         ("usage?device=%FF", "isn't UTF-8 with %-escapes"), ("usage?device=%4", "isn't UTF-8 with %-escapes"),
-        ("usage?since=yesterday-ish", "yesterday-ish"), ("export?grain=week", "grain: week is none of"),
+        ("usage?since=yesterday-ish", "yesterday-ish"), ("export?grain=week", "grain: week is none of 5m, hour, day"),
+        ("export?grain=year", "none of 5m, hour, day"),
         ("export?label=device=x", "label: device=x isn't name=value"), ("export?format=xml", "format: xml is none of"),
     ])
     func aRequestThatMakesNoSenseIsAnsweredWithTheReason(query: String, reason: String) throws {

@@ -131,6 +131,8 @@ struct RequestQueueTests {
             ("/", .GET, ["host": "localhost"], true, "a person"),
             ("/", .GET, ["host": "localhost."], true, "the root of all names may be written"),
             ("/", .GET, ["host": "[::ffff:127.0.0.1]:10073"], true, "an IPv4 address as IPv6"),
+            ("/", .GET, ["host": "Meter.example:80"], true, "the name that the owner gave"),
+            ("/", .GET, ["host": "meter.example."], true, "the same from the root of all names"),
             ("/", .GET, ["host": "evil.example"], false, "a name that somebody points at us"),
             ("/metrics", .GET, ["host": "evil.example"], true, "a scraper may use any name"),
             ("/metrics", .GET, ["host": "evil.example", "sec-fetch-site": "same-origin"], false, "a browser may not"),
@@ -175,7 +177,7 @@ struct RequestQueueTests {
     @Test(arguments: foreign.indices)
     func otherWebPagesGetNothing(number: Int) {
         let (path, method, headers, isLet, why) = Self.foreign[number]
-        let router = HTTPRouter(telemetryPath: "/metrics", isLifecycleEnabled: true, externalHost: nil)
+        let router = HTTPRouter(telemetryPath: "/metrics", isLifecycleEnabled: true, externalHost: "meter.example.")
         let head = HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: headers)
         let route = router.route(HTTPRequest(head: head), isLoopback: true)
         let isForbidden = if case .answer(let answer) = route { answer.status == .forbidden } else { false }

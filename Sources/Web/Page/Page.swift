@@ -213,7 +213,8 @@ struct Page {
 
     // MARK: - Devices
 
-    /// The uplink and the devices on the page: first live ones with bytes this month, then gone ones, then the rest.
+    /// The uplink and the devices on the page, in the report's order. If there are too many, live ones with bytes this
+    /// month come before gone ones, and those before the rest.
     private var shownAccounts: [UsageReport.Account] {
         let live = Set(content.live.accounts.map(\.key))
         let largest = content.month.accounts.filter { $0.kind != "uplink" }.sorted { $0.totalBytes > $1.totalBytes }
