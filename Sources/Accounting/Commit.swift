@@ -38,7 +38,7 @@ package struct DeviceRecord: Hashable, Sendable {
     /// Empty if unknown.
     package var hardwareAddress: [UInt8]
     /// Counters that show less than `counters`; it isn't clear yet whether they have restarted.
-    package var falls = FallenDirections<FallRecord>()
+    package var falls: [TrafficDirection: FallRecord] = [:]
 
     package init(
         index: DeviceIndex, name: DeviceName, account: AccountID?, counters: Counters, state: State, holdsUplink: Bool,

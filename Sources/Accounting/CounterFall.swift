@@ -144,24 +144,7 @@ struct CounterFall {
 }
 
 /// The fallen directions of one device.
-package struct FallenDirections<Fall: Sendable>: Sendable {
-    package var received: Fall?
-    package var transmitted: Fall?
-
-    package init() {}
-
-    package subscript(direction: TrafficDirection) -> Fall? {
-        get { direction == .received ? received : transmitted }
-        set { if direction == .received { received = newValue } else { transmitted = newValue } }
-    }
-
-    package var isEmpty: Bool { received == nil && transmitted == nil }
-}
-
-extension FallenDirections: Equatable where Fall: Equatable {}
-extension FallenDirections: Hashable where Fall: Hashable {}
-
-typealias CounterFalls = FallenDirections<CounterFall>
+typealias CounterFalls = [TrafficDirection: CounterFall]
 
 /// The store's record of a fall, so that no restart loses held bytes. The counter's value before it is the baseline.
 package struct FallRecord: Hashable, Sendable {

@@ -48,7 +48,7 @@ extension Ledger {
                 continue
             }
             if devices.falls[index]?[direction] == nil {
-                devices.falls[index, default: CounterFalls()][direction] = CounterFall(
+                devices.falls[index, default: [:]][direction] = CounterFall(
                     from: last, readAt: previous, seenAt: now.sinceBoot, heldUplink: isUplink)
                 hasFallen = true
                 isUrgent = true

@@ -164,7 +164,7 @@ extension Ledger {
                 book(Delta(part.bytes, direction), from: device, isUplink: part.isUplink, over: part.span)
             }
         }
-        record.falls = FallenDirections()
+        record.falls = [:]
     }
 
     private mutating func take(
@@ -200,7 +200,7 @@ extension Ledger {
             join(metered, as: device.index)
             for direction in TrafficDirection.allCases {
                 guard let fall = record.falls[direction] else { continue }
-                devices.falls[device.index, default: CounterFalls()][direction] = CounterFall(
+                devices.falls[device.index, default: [:]][direction] = CounterFall(
                     fall, from: record.counters[direction], over: lookedAt(fall, until: previous),
                     readAt: previous.sinceBoot, linkBytesPerSecond: device.linkBytesPerSecond)
             }

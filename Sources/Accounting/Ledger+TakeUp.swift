@@ -111,7 +111,7 @@ extension Ledger {
             for direction in TrafficDirection.allCases {
                 guard let fall = falls[direction] else { continue }
                 if isOpen(fall, direction, of: index, in: later) {
-                    open[index, default: CounterFalls()][direction] = fall
+                    open[index, default: [:]][direction] = fall
                 } else {
                     takeAsRestart(direction, of: index)
                 }
@@ -125,7 +125,7 @@ extension Ledger {
             for direction in TrafficDirection.allCases {
                 guard var fall = falls[direction], let shown = devices[index]?.last[direction] else { continue }
                 fall.goOn(from: shown, at: now)
-                devices.falls[index, default: CounterFalls()][direction] = fall
+                devices.falls[index, default: [:]][direction] = fall
                 devices[index]?.last[direction] = fall.before
             }
         }
