@@ -87,27 +87,8 @@ package struct LedgerHeader: Hashable, Sendable {
 
 /// The part of the store that the program needs at start.
 package struct StoredLedger: Sendable {
-    package struct StoredAccount: Sendable {
-        package var record: AccountRecord
-        package var lifetime: Total
-
-        package init(record: AccountRecord, lifetime: Total) {
-            self.record = record
-            self.lifetime = lifetime
-        }
-    }
-
-    package struct StoredDay: Sendable {
-        package var account: AccountID
-        package var day: CivilDate
-        package var total: Total
-
-        package init(account: AccountID, day: CivilDate, total: Total) {
-            self.account = account
-            self.day = day
-            self.total = total
-        }
-    }
+    package typealias StoredAccount = (record: AccountRecord, lifetime: Total)
+    package typealias StoredDay = (account: AccountID, day: CivilDate, total: Total)
 
     package var header: LedgerHeader?
     package var accounts: [StoredAccount]

@@ -82,7 +82,7 @@ package struct ModelStore {
         accounts[record.id] = record
         return AdoptedHistory(
             account: record.id, lifetime: history.values.reduce(.zero) { $0.adding($1) }, events: former.events,
-            days: history.map { .init(account: record.id, day: $0.key.day, total: $0.value) })
+            days: history.map { (account: record.id, day: $0.key.day, total: $0.value) })
     }
 
     private mutating func move(_ source: AccountID, into target: AccountID) {
@@ -115,7 +115,7 @@ package struct ModelStore {
         stored.header = header
         stored.devices = Array(devices.values)
         stored.days = days.filter { $0.key.day >= daysFrom }
-            .map { .init(account: $0.key.account, day: $0.key.day, total: $0.value) }
+            .map { (account: $0.key.account, day: $0.key.day, total: $0.value) }
         stored.lastAccountID = accounts.keys.max() ?? AccountID(rawValue: 0)
         let recent = Set(stored.days.map(\.account)).union(stored.devices.compactMap(\.account))
         stored.accounts = accounts.values.filter { record in
@@ -124,7 +124,7 @@ package struct ModelStore {
             case .collapsed: recent.contains(record.id)
             case .device(let name): recent.contains(record.id) || names.contains(name)
             }
-        }.map { .init(record: $0, lifetime: total(of: $0.id)) }
+        }.map { (record: $0, lifetime: total(of: $0.id)) }
         return stored
     }
 
