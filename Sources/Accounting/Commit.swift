@@ -91,32 +91,16 @@ package struct StoredLedger: Sendable {
     package typealias StoredDay = (account: AccountID, day: CivilDate, total: Total)
 
     package var header: LedgerHeader?
-    package var accounts: [StoredAccount]
-    package var devices: [DeviceRecord]
+    package var accounts: [StoredAccount] = []
+    package var devices: [DeviceRecord] = []
     /// The bytes of the days from `daysFrom` on.
-    package var days: [StoredDay]
+    package var days: [StoredDay] = []
     package var daysFrom: CivilDate
     /// The highest account number ever given.
-    package var lastAccountID: AccountID
-
-    package init(
-        header: LedgerHeader?, accounts: [StoredAccount], devices: [DeviceRecord], days: [StoredDay],
-        daysFrom: CivilDate, lastAccountID: AccountID
-    ) {
-        self.header = header
-        self.accounts = accounts
-        self.devices = devices
-        self.days = days
-        self.daysFrom = daysFrom
-        self.lastAccountID = lastAccountID
-    }
+    package var lastAccountID = AccountID(rawValue: 0)
 
     /// A ledger that holds nothing yet.
-    package static func empty(daysFrom: CivilDate) -> StoredLedger {
-        StoredLedger(
-            header: nil, accounts: [], devices: [], days: [], daysFrom: daysFrom,
-            lastAccountID: AccountID(rawValue: 0))
-    }
+    package static func empty(daysFrom: CivilDate) -> StoredLedger { StoredLedger(daysFrom: daysFrom) }
 }
 
 /// One transaction for the store: bookings, and the counters up to which they are booked.

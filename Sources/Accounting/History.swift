@@ -11,16 +11,6 @@ package struct DayHistory: Sendable {
         package var first: CivilDate?
         /// The requested days that have bytes, ascending.
         package var days: [(day: CivilDate, total: Total)]
-
-        package init(
-            key: AccountKey, isLive: Bool, lifetime: Total, first: CivilDate?, days: [(day: CivilDate, total: Total)]
-        ) {
-            self.key = key
-            self.isLive = isLive
-            self.lifetime = lifetime
-            self.first = first
-            self.days = days
-        }
     }
 
     package var entries: [Entry]
