@@ -3,15 +3,8 @@ import CivilTime
 /// What the store has to add. While the disk fails, bookings wait and merge here, and become coarser before they fill
 /// the memory. In the end they grow with accounts × days only.
 package struct Bookings: Sendable {
-    package struct Fold: Hashable, Sendable {
-        package let source: AccountID
-        package let target: AccountID
-
-        package init(source: AccountID, target: AccountID) {
-            self.source = source
-            self.target = target
-        }
-    }
+    package typealias Fold = (source: AccountID, target: AccountID)
+    package typealias GapSpread = (account: AccountID, spread: Spread)
 
     package struct BucketKey: Hashable, Sendable {
         package var account: AccountID
@@ -30,16 +23,6 @@ package struct Bookings: Sendable {
         package init(account: AccountID, day: CivilDate) {
             self.account = account
             self.day = day
-        }
-    }
-
-    package struct GapSpread: Hashable, Sendable {
-        package var account: AccountID
-        package var spread: Spread
-
-        package init(account: AccountID, spread: Spread) {
-            self.account = account
-            self.spread = spread
         }
     }
 
@@ -81,7 +64,7 @@ package struct Bookings: Sendable {
     mutating func add(_ spread: Spread, to account: AccountID, days shares: [Spread.DayShare]) {
         for part in shares { days[.init(account: account, day: part.day), default: .zero] += part.share }
         if spreads.count < Self.maximumSpreads {
-            spreads.append(.init(account: account, spread: spread))
+            spreads.append((account, spread))
             return
         }
         for part in shares {
@@ -103,7 +86,7 @@ package struct Bookings: Sendable {
         }
         for entry in other.spreads {
             guard let account = number[entry.account] else { continue }
-            spreads.append(.init(account: account, spread: entry.spread))
+            spreads.append((account, entry.spread))
         }
     }
 

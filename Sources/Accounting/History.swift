@@ -254,7 +254,7 @@ private struct Uncommitted {
             for (key, total) in part.days {
                 days[.init(account: target(key.account), day: key.day), default: .zero] += total
             }
-            spreads += part.spreads.map { .init(account: target($0.account), spread: $0.spread) }
+            spreads += part.spreads.map { (account: target($0.account), spread: $0.spread) }
         }
     }
 

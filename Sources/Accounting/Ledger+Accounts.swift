@@ -113,7 +113,7 @@ extension Ledger {
 
     private mutating func fold(_ source: Int, into target: Int) {
         accounts.fold(source, into: target, in: window)
-        outbox.pending.folds.append(.init(source: accounts[source].id, target: accounts[target].id))
+        outbox.pending.folds.append((accounts[source].id, accounts[target].id))
         outbox.pending.applyFolds()
     }
 

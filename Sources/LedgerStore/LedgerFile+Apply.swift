@@ -172,7 +172,7 @@ extension LedgerFile {
             history.lifetime += entry.total
             history.days.append(entry)
         }
-        try apply(Bookings.Fold(source: previous, target: account))
+        try apply((source: previous, target: account))
         return history
     }
 
