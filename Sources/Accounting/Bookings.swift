@@ -74,18 +74,18 @@ package struct Bookings: Sendable {
         if buckets.count > Self.maximumBuckets { coarsen() }
     }
 
-    /// Adds the bookings of `other`, whose accounts have other numbers here.
-    mutating func absorb(_ other: Bookings, numberedAs number: [AccountID: AccountID]) {
+    /// Adds the bookings of `other`, whose accounts have other numbers here. Those of accounts without one are left out.
+    mutating func absorb(_ other: Bookings, numberedAs number: (AccountID) -> AccountID?) {
         for (key, total) in other.buckets {
-            guard let account = number[key.account] else { continue }
+            guard let account = number(key.account) else { continue }
             buckets[.init(account: account, bucket: key.bucket), default: .zero] += total
         }
         for (key, total) in other.days {
-            guard let account = number[key.account] else { continue }
+            guard let account = number(key.account) else { continue }
             days[.init(account: account, day: key.day), default: .zero] += total
         }
         for entry in other.spreads {
-            guard let account = number[entry.account] else { continue }
+            guard let account = number(entry.account) else { continue }
             spreads.append((account, entry.spread))
         }
     }
@@ -101,19 +101,9 @@ package struct Bookings: Sendable {
     mutating func applyFolds() {
         if folds.isEmpty { return }
         let target = foldTargets
-        for (key, total) in buckets {
-            guard let account = target[key.account] else { continue }
-            buckets[key] = nil
-            buckets[BucketKey(account: account, bucket: key.bucket), default: .zero] += total
-        }
-        for (key, total) in days {
-            guard let account = target[key.account] else { continue }
-            days[key] = nil
-            days[DayKey(account: account, day: key.day), default: .zero] += total
-        }
-        for index in spreads.indices {
-            if let account = target[spreads[index].account] { spreads[index].account = account }
-        }
+        let unfolded = self
+        (buckets, days, spreads) = ([:], [:], [])
+        absorb(unfolded) { target[$0] ?? $0 }
     }
 
     /// Moves bookings to the first bucket of each hour or, if that isn't enough, of each UTC day. Keeps `days`.

@@ -80,7 +80,7 @@ extension Ledger {
         }
         var waiting = later.outbox.pending
         waiting.days = later.daysOfPending(by: calendar)
-        outbox.pending.absorb(waiting, numberedAs: number)
+        outbox.pending.absorb(waiting) { number[$0] }
         let places = Dictionary(uniqueKeysWithValues: accounts.indices.map { (accounts[$0].id, $0) })
         for (key, total) in waiting.days {
             if let place = number[key.account].flatMap({ places[$0] }) { accounts[place].days.add(total, on: key.day) }
