@@ -104,12 +104,7 @@ extension Ledger {
         // A day's bytes are all in its first slot. At the day's start, that would count after the correction.
         if now == calendar.start(of: calendar.day(containing: now)) { return }
         var restored = planBook.emptied(unread: outbox.pending.unread, at: now)
-        let keys = Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) })
-        for (key, total) in outbox.pending.buckets {
-            if let account = keys[key.account] {
-                restored.book(total, at: key.bucket.start, for: restored.counting(account))
-            }
-        }
+        restored.book(outbox.pending, of: accounts.keys)
         let adjustments = planBook.adjustments(of: restored, at: now)
         if adjustments.isEmpty { return }
         outbox.pending.adjustments += adjustments
@@ -150,7 +145,7 @@ extension Ledger {
             place[accounts[index].id] = index
         }
         for entry in stored.accounts where place[entry.record.id] == nil && accounts.places[entry.record.key] == nil {
-            place[entry.record.id] = restore(entry)
+            place[entry.record.id] = accounts.append(Account(entry, boot: boot))
         }
         // Imported bytes are part of an account's lifetime.
         for entry in stored.accounts {
@@ -187,13 +182,6 @@ extension Ledger {
         }
         planBook.isComplete = !isPersistent
         if !isPersistent { planBook.takePastAsKnown() }
-    }
-
-    private mutating func restore(_ entry: StoredLedger.StoredAccount) -> Int {
-        let place = accounts.append(Account(entry, boot: boot))
-        accounts.uncounted.insert(place)
-        accounts.version += 1
-        return place
     }
 
     /// The days of the waiting bookings by another calendar, from their buckets.

@@ -9,7 +9,7 @@ extension Ledger {
         precondition(outbox.inFlight == nil, "a plan book can't be replaced while a commit is under way")
         begin(book)
         for span in outbox.pending.unread where planBook.noteUnread(span) { isPlanBookOutdated = true }
-        replay(outbox.pending)
+        planBook.book(outbox.pending, of: accounts.keys)
         planBook.note(outbox.pending.events)
         for event in outbox.pending.starts { planBook.setAwaitsProgram(as: event) }
     }
@@ -33,27 +33,6 @@ extension Ledger {
         }
         planBook.storedAccounts = Set(book.keys.values)
         planBook.keys = [:]
-    }
-
-    /// Has the plans count bookings that wait for the store.
-    mutating func replay(_ waiting: Bookings) {
-        replay(waiting, by: Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) }))
-    }
-
-    /// Has the plans count bookings that wait in another ledger.
-    mutating func replay(_ waiting: Bookings, of other: Ledger) {
-        replay(waiting, by: Dictionary(uniqueKeysWithValues: other.accounts.map { ($0.id, $0.key) }))
-    }
-
-    private mutating func replay(_ waiting: Bookings, by keys: [AccountID: AccountKey]) {
-        for (key, total) in waiting.buckets {
-            guard let account = keys[key.account] else { continue }
-            planBook.book(total, at: key.bucket.start, for: planBook.counting(account))
-        }
-        for entry in waiting.spreads {
-            guard let account = keys[entry.account] else { continue }
-            planBook.book(entry.spread, for: planBook.counting(account))
-        }
     }
 
     /// Finds the plans that count accounts with a new key.

@@ -85,7 +85,7 @@ extension Ledger {
         for (key, total) in waiting.days {
             if let place = number[key.account].flatMap({ places[$0] }) { accounts[place].days.add(total, on: key.day) }
         }
-        replay(waiting, of: later)
+        planBook.book(waiting, of: later.accounts.keys)
         if abs(later.lastReading.step(since: lastReading)) >= Double(Bucket.seconds) {
             noteClockStep(at: later.lastReading)
         }
@@ -169,7 +169,7 @@ extension Ledger {
     /// Renames each stored account as `later` renamed the account that first had its name.
     private mutating func renameAccounts(as later: Ledger) {
         let target = later.outbox.pending.foldTargets
-        let keys = Dictionary(uniqueKeysWithValues: later.accounts.map { ($0.id, $0.key) })
+        let keys = later.accounts.keys
         var detached: [(place: Int, key: AccountKey)] = []
         for (first, id) in later.origin?.claims ?? [:] {
             guard let place = accounts.places[first], let key = keys[target[id] ?? id], key != first else { continue }

@@ -105,6 +105,18 @@ package struct PlanBook: Sendable {
         spread.forEachBucket(since: .earliest) { bucket, delta in book(Total(delta), at: bucket.start, for: counting) }
     }
 
+    /// Counts bookings that wait for the store.
+    ///
+    /// - Parameter keys: The keys of their accounts.
+    mutating func book(_ waiting: Bookings, of keys: [AccountID: AccountKey]) {
+        for (key, total) in waiting.buckets {
+            if let account = keys[key.account] { book(total, at: key.bucket.start, for: counting(account)) }
+        }
+        for entry in waiting.spreads {
+            if let account = keys[entry.account] { book(entry.spread, for: counting(account)) }
+        }
+    }
+
     /// Counts one of the store's bookings, without events.
     package mutating func restore(_ total: Total, of key: AccountKey, at slot: Timestamp) {
         let counting = counting(key)
