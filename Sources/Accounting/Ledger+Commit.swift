@@ -202,7 +202,7 @@ extension Ledger {
     private func changedAccounts() -> [AccountRecord] {
         var membersShow: [Int: Counters] = [:]
         for (index, device) in devices.metered {
-            for place in devices.uplink.contains(index) ? [device.account, accounts.uplink] : [device.account] {
+            for place in accountPlaces(of: device, isUplink: devices.uplink.contains(index)) {
                 membersShow[place, default: .zero].received &+= device.last.received
                 membersShow[place, default: .zero].transmitted &+= device.last.transmitted
             }

@@ -77,8 +77,9 @@ extension Ledger {
             value, isUplink: isUplink, over: span, at: now, linkBytesPerSecond: device.linkBytesPerSecond)
         devices.falls[index]?[direction] = fall
         if bytes > 0, fall.held.last?.isPlausible == true {
-            accounts[device.account].rate.add(Delta(bytes, direction))
-            if isUplink { accounts[accounts.uplink].rate.add(Delta(bytes, direction)) }
+            for place in accountPlaces(of: device, isUplink: isUplink) {
+                accounts[place].rate.add(Delta(bytes, direction))
+            }
         }
         return fell
     }
@@ -127,13 +128,10 @@ extension Ledger {
         }
     }
 
-    /// A device is gone. A fallen counter that is back in its last message was a glitch; any other has restarted.
-    ///
-    /// - Returns: The held bytes that were booked, without those between the last reading and `final`.
-    mutating func settleFalls(of index: DeviceIndex, final: Counters?, at now: Moment) -> (device: Delta, uplink: Delta)
-    {
-        var booked = (device: Delta.zero, uplink: Delta.zero)
-        guard let device = devices[index] else { return booked }
+    /// A device is gone. A fallen counter that is back in its last message was a glitch; any other has restarted: the
+    /// held bytes are booked, without those between the last reading and `final`, and hidden until they are stored.
+    mutating func settleFalls(of index: DeviceIndex, final: Counters?, at now: Moment) {
+        guard let device = devices[index] else { return }
         for direction in TrafficDirection.allCases {
             guard let fall = devices.falls[index]?[direction] else { continue }
             if let value = final?[direction], verdict(on: fall, of: device, showing: value, at: now) == .glitch {
@@ -141,12 +139,10 @@ extension Ledger {
                 continue
             }
             for part in fall.held {
-                booked.device.add(part.bytes, direction)
-                if part.isUplink { booked.uplink.add(part.bytes, direction) }
+                withhold(Delta(part.bytes, direction), of: device, isUplink: part.isUplink)
             }
             takeAsRestart(direction, of: index)
         }
-        return booked
     }
 
     // MARK: - Showing held bytes
@@ -189,19 +185,11 @@ extension Ledger {
             guard let device = devices[index] else { continue }
             for direction in TrafficDirection.allCases {
                 for part in falls[direction]?.held ?? [] where part.isPlausible {
-                    body(device.account, Delta(part.bytes, direction), part.span)
-                    if part.isUplink { body(accounts.uplink, Delta(part.bytes, direction), part.span) }
+                    for place in accountPlaces(of: device, isUplink: part.isUplink) {
+                        body(place, Delta(part.bytes, direction), part.span)
+                    }
                 }
             }
-        }
-    }
-}
-
-extension Delta {
-    fileprivate mutating func add(_ bytes: UInt64, _ direction: TrafficDirection) {
-        switch direction {
-        case .received: received = saturatingSum(received, bytes)
-        case .transmitted: transmitted = saturatingSum(transmitted, bytes)
         }
     }
 }

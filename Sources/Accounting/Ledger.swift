@@ -139,17 +139,14 @@ package struct Ledger: Sendable {
         guard var device = devices[index] else { return }
         if let final { device = settlePhase(of: device, at: index, counters: final) }
         if devices.falls[index] != nil {
-            let settled = settleFalls(of: index, final: final, at: now)
-            withhold(settled.device, from: device.account)
-            withhold(settled.uplink, from: accounts.uplink)
+            settleFalls(of: index, final: final, at: now)
             device.last = devices[index]?.last ?? device.last
         }
         let delta = device.phase == .counting ? final?.growth(since: device.last) ?? .zero : .zero
         let span = bookingSpan(until: now)
         let isUplink = devices.uplink.contains(index)
         if !delta.isZero {
-            withhold(delta, from: device.account)
-            if isUplink { withhold(delta, from: accounts.uplink) }
+            withhold(delta, of: device, isUplink: isUplink)
             book(delta, from: device, isUplink: isUplink, over: span)
             accounts[device.account].isFresh = false
         }
@@ -279,7 +276,7 @@ package struct Ledger: Sendable {
         let suspect = device.suspectBytes(in: delta, within: span.elapsed)
         accounts[device.account].events.add(
             AccountEvents(gapBytes: span.isGap ? delta.bytes : 0, suspectBytes: suspect))
-        for place in isUplink ? [device.account, accounts.uplink] : [device.account] {
+        for place in accountPlaces(of: device, isUplink: isUplink) {
             if countsAsRate { accounts[place].rate.add(delta) }
             book(delta, to: place, over: span)
         }
@@ -316,8 +313,16 @@ package struct Ledger: Sendable {
         }
     }
 
-    private mutating func withhold(_ delta: Delta, from index: Int) {
-        if isPersistent { accounts.hidden[index, default: .zero] += delta }
+    /// Hides the last bytes of a departed device until they are stored.
+    mutating func withhold(_ delta: Delta, of device: MeteredDevice, isUplink: Bool) {
+        if !isPersistent { return }
+        for place in accountPlaces(of: device, isUplink: isUplink) { accounts.hidden[place, default: .zero] += delta }
+    }
+
+    /// The accounts to which a device's bytes go.
+    @inline(__always)
+    func accountPlaces(of device: MeteredDevice, isUplink: Bool) -> [Int] {
+        isUplink ? [device.account, accounts.uplink] : [device.account]
     }
 
     mutating func recomputePeriods() {
