@@ -185,19 +185,17 @@ extension Ledger {
         var metered = MeteredDevice(
             name: device.name, account: 0, last: counters, linkBytesPerSecond: device.linkBytesPerSecond,
             hardwareAddress: device.hardwareAddress)
+        var isUplink = false
         switch past {
-        case .unknown:
-            metered.account = account(for: key)
-            join(metered, as: device.index)
+        case .unknown: metered.account = account(for: key)
         case .same(let record) where record.state == .away:
             devices.away.remove(at: device.index)
             metered.account = account(for: key)
-            join(metered, as: device.index)
         case .same(let record):
             let known = record.account.flatMap { id in accounts.firstIndex { $0.id == id } }
             metered.account = known ?? account(for: key)
             metered.last = record.counters
-            join(metered, as: device.index)
+            isUplink = record.holdsUplink
             for direction in TrafficDirection.allCases {
                 guard let fall = record.falls[direction] else { continue }
                 devices.falls[device.index, default: [:]][direction] = CounterFall(
@@ -205,9 +203,6 @@ extension Ledger {
                     readAt: previous.sinceBoot, linkBytesPerSecond: device.linkBytesPerSecond)
             }
             if accounts[metered.account].key != key { renames.append((device.index, key)) }
-            // A commit follows every start.
-            _ = count(
-                counters, of: device.index, isUplink: record.holdsUplink, over: span, since: previous, at: now)
         case .reborn(let record):
             var entry = record.state == .away ? devices.away.entries[record.index] : nil
             if entry?.isOther(than: device) == true { entry = nil }
@@ -216,16 +211,15 @@ extension Ledger {
                 entry.map { counters.baseline(leftWith: record.counters, isSame: $0.isSame(as: device)) } ?? .zero
             if entry == nil || !counters.continues(record.counters) { accounts[metered.account].events.resets += 1 }
             if entry != nil { devices.away.remove(at: record.index) }
-            join(metered, as: device.index)
-            _ = count(
-                counters, of: device.index, isUplink: record.holdsUplink, over: span, since: previous, at: now)
+            isUplink = record.holdsUplink
         case .remembered:
             metered.account = account(for: key)
             metered.last = .zero
             accounts[metered.account].events.resets += 1
-            join(metered, as: device.index)
-            _ = count(counters, of: device.index, isUplink: false, over: span, since: previous, at: now)
         }
+        join(metered, as: device.index)
+        // A commit follows every start. Where the baseline is what the counters show now, there is nothing to count.
+        _ = count(counters, of: device.index, isUplink: isUplink, over: span, since: previous, at: now)
     }
 
     /// The time without readings: since the last commit or, if the machine booted after it, since the boot.
