@@ -114,13 +114,6 @@ struct Account {
         if !isFresh { counter = stored.record.counterOffset }
     }
 
-    /// Whether the store's record is up to date and has this counter offset.
-    func isStored(_ counterOffset: Counters, _ offsetBoot: Int64) -> Bool {
-        guard let persisted else { return false }
-        return persisted.counterOffset == counterOffset && persisted.offsetBoot == offsetBoot
-            && persisted.events == events && persisted.key == key
-    }
-
     mutating func countUp(_ delta: Delta) {
         counter.received &+= delta.received
         counter.transmitted &+= delta.transmitted
@@ -177,12 +170,7 @@ struct DayTotals {
     }
 
     func sum(from start: CivilDate, before end: CivilDate) -> Total {
-        var sum = Total.zero
-        for entry in entries[firstIndex(notBefore: start)...] {
-            if entry.day >= end { break }
-            sum += entry.total
-        }
-        return sum
+        entries[firstIndex(notBefore: start)...].prefix { $0.day < end }.reduce(into: Total.zero) { $0 += $1.total }
     }
 
     mutating func removeAll(before day: CivilDate) {

@@ -158,7 +158,7 @@ extension Ledger {
             if account.isFolded { return false }
             if case .collapsed = account.key { return true }
             if account.lifetime.isZero, !account.key.isShared { return false }
-            return !isPersistent || !window.totals(of: account.days).isEmpty
+            return !isPersistent || window.totals(of: account.days) != PeriodTotals()
         }
         for index in accounts.indices where isPersistent {
             accounts[index].days.removeAll(before: window.previousMonthStart)
@@ -175,11 +175,5 @@ extension Ledger {
         }
         let newPlace = accounts.keep(keeps.indices.filter { keeps[$0] })
         for (index, device) in devices.metered { devices[index]?.account = newPlace[device.account] ?? device.account }
-    }
-}
-
-extension PeriodTotals {
-    var isEmpty: Bool {
-        day.isZero && week.isZero && month.isZero && previousDay.isZero && previousMonth.isZero
     }
 }

@@ -219,11 +219,10 @@ extension Ledger {
                 offset = accounts[index].persisted?.counterOffset ?? .zero
                 offsetBoot = accounts[index].persisted?.offsetBoot ?? 0
             }
-            if accounts[index].isStored(offset, offsetBoot) { continue }
-            records.append(
-                AccountRecord(
-                    id: accounts[index].id, key: accounts[index].key, counterOffset: offset, offsetBoot: offsetBoot,
-                    events: accounts[index].events))
+            let record = AccountRecord(
+                id: accounts[index].id, key: accounts[index].key, counterOffset: offset, offsetBoot: offsetBoot,
+                events: accounts[index].events)
+            if record != accounts[index].persisted { records.append(record) }
         }
         return records
     }
