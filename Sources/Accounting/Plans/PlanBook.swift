@@ -208,7 +208,7 @@ package struct PlanBook: Sendable {
 
     /// Takes the hourly past as complete, because there is no store.
     package mutating func takePastAsKnown() {
-        for place in quotas.indices { quotas[place].takePastAsKnown() }
+        for place in quotas.indices { quotas[place].forecast.knowsPast = true }
     }
 
     mutating func remember(_ total: Total, at slot: Timestamp, for counting: Counting) {
@@ -216,7 +216,7 @@ package struct PlanBook: Sendable {
     }
 
     mutating func forgetHistories() {
-        for place in quotas.indices { quotas[place].forgetHistories() }
+        for place in quotas.indices { quotas[place].forecast = QuotaForecast(quotas[place].quota.direction) }
     }
 
     /// Takes the quotas' hourly past from another book that knows it.
@@ -226,7 +226,7 @@ package struct PlanBook: Sendable {
             guard let known = byName[quotas[place].quota.name], known.forecast.knowsPast,
                 quotas[place].remembersLike(known)
             else { continue }
-            quotas[place].adoptHistories(of: known)
+            quotas[place].forecast.adopt(known.forecast)
         }
     }
 
@@ -235,7 +235,7 @@ package struct PlanBook: Sendable {
         let found = scan.quotas
         guard found.map(\.quota) == quotas.map(\.quota) else { return }  // The plans have changed since.
         for place in quotas.indices where !quotas[place].forecast.knowsPast {
-            quotas[place].prependHistories(of: found[place], before: scan.end)
+            quotas[place].forecast.prepend(found[place].forecast, before: scan.end)
         }
     }
 

@@ -25,7 +25,7 @@ struct QuotaForecast: Sendable {
         for (number, bytes) in direction.series(of: total).enumerated() { histories[number].add(bytes, at: slot) }
     }
 
-    /// Takes the hourly past from another book's.
+    /// Takes the hourly past from a book that remembers the same bytes.
     mutating func adopt(_ other: QuotaForecast) {
         self = other
         knowsPast = true
@@ -87,11 +87,9 @@ extension QuotaBook {
 
     /// The hours of the open cycle before metering began, and the bytes of each hour according to a correction.
     private var usedBefore: (hours: Range<Int64>, bytes: Float)? {
-        guard let (used, metered) = correction(of: current),
-            let correction = adjustments.last(where: { $0.isCorrection && current.contains($0.at) })
-        else { return nil }
+        guard let (used, metered, at) = correction(of: current) else { return nil }
         let start = UseHistory.hour(of: current.lowerBound)
-        let end = UseHistory.hour(of: min(meteredFrom, correction.at))
+        let end = UseHistory.hour(of: min(meteredFrom, at))
         return start < end && used > metered ? (start..<end, Float(used - metered) / Float(end - start)) : nil
     }
 
@@ -115,8 +113,8 @@ extension QuotaBook {
 
     /// The use that is expected at a moment of the open cycle.
     func projectedBytes(until end: Timestamp, from now: Timestamp) -> UInt64 {
-        let (stated, before) = correction(of: current) ?? (0, 0)
-        let metered = use(in: current)?.total(from: .earliest) ?? .zero
+        let (stated, before, _) = correction(of: current) ?? (0, 0, now)
+        let metered = use(in: current)?.total() ?? .zero
         let start = Double(max(now, current.lowerBound).secondsSinceEpoch) / 3600
         let expected = expectedBytes(from: start, to: Double(end.secondsSinceEpoch) / 3600, now: now)
         let future = zip(quota.direction.series(of: metered), expected).map { Double($0) + $1 }
@@ -132,7 +130,7 @@ extension QuotaBook {
         // No hour is complete yet, so the mean so far is used; over 15 minutes at least, because less means little.
         let begin = max(current.lowerBound, meteredFrom)
         let seconds = max(now.secondsSinceEpoch - begin.secondsSinceEpoch, Self.leastSecondsOfMean)
-        let soFar = use(in: current)?.total(from: .earliest) ?? .zero
+        let soFar = use(in: current)?.total() ?? .zero
         return quota.direction.series(of: soFar).map { Double($0) / Double(seconds) * max(0, end - start) * 3600 }
     }
 
