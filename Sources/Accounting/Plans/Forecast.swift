@@ -11,20 +11,16 @@ package struct Forecast: Sendable {
     static let hoursPerWeek = 168
 
     /// In bytes per hour, whatever the hour.
-    private let flatRate: Double
+    private var flatRate = 0.0
     /// The factor for the profile's hours.
-    private let profileScale: Double
+    private var profileScale = 0.0
     /// Running sums of the profile's hours; empty if there is no profile.
-    private let profileSums: [Double]
+    private var profileSums: [Double] = []
 
     /// Nothing is known.
-    static let none = Forecast(flatRate: 0, profileScale: 0, profileSums: [])
+    static let none = Forecast()
 
-    private init(flatRate: Double, profileScale: Double, profileSums: [Double]) {
-        self.flatRate = flatRate
-        self.profileScale = profileScale
-        self.profileSums = profileSums
-    }
+    private init() {}
 
     /// - Parameters:
     ///   - values: Bytes by the hour, up to now.
@@ -34,28 +30,25 @@ package struct Forecast: Sendable {
     package init(_ values: [Float], firstHour: Int64, elapsed: Int, remaining: Int) {
         let past = Past(values, firstHour: firstHour)
         if past.count < 2 {
-            self.init(flatRate: past.sum(0, past.count) / Double(max(1, past.count)), profileScale: 0, profileSums: [])
+            flatRate = past.sum(0, past.count) / Double(max(1, past.count))
             return
         }
         let weights = Self.weights(past, elapsed: elapsed, remaining: remaining)
         let profile = Profile(past, before: past.count)
         let estimates = Self.estimates(past, before: past.count, elapsed: elapsed, horizon: remaining, profile)
-        var flat = 0.0
-        var scale = 0.0
         for (estimate, weight) in zip(estimates, weights) {
-            if estimate.usesProfile { scale += weight * estimate.rate } else { flat += weight * estimate.rate }
+            let part = weight * estimate.rate
+            if estimate.usesProfile { profileScale += part } else { flatRate += part }
         }
-        self.init(flatRate: flat, profileScale: scale, profileSums: profile.sums)
+        profileSums = profile.sums
     }
 
     /// The bytes from one moment to a later one, in hours since 1970.
     package func bytes(from start: Double, to end: Double) -> Double {
         if end <= start { return 0 }
-        let bytes = flatRate * (end - start) + profileScale * (profileBytes(until: end) - profileBytes(until: start))
+        let bytes = flatRate * (end - start) + profileScale * Profile.bytes(profileSums, from: start, to: end)
         return bytes.isFinite ? max(0, bytes) : 0
     }
-
-    private func profileBytes(until hour: Double) -> Double { Profile.bytes(profileSums, until: hour) }
 
     // MARK: - Estimates
 
@@ -114,11 +107,9 @@ package struct Forecast: Sendable {
             for (place, estimate) in estimates.enumerated() {
                 let start = Double(past.firstHour) + Double(origin)
                 let predicted =
-                    estimate.usesProfile
-                    ? estimate.rate
-                        * (Profile.bytes(profile.sums, until: start + Double(horizon))
-                            - Profile.bytes(profile.sums, until: start))
-                    : estimate.rate * Double(horizon)
+                    estimate.rate
+                    * (estimate.usesProfile
+                        ? Profile.bytes(profile.sums, from: start, to: start + Double(horizon)) : Double(horizon))
                 errors[place] += weight * abs(predicted - actual) / (actual + usual)
             }
             trials += weight
@@ -161,8 +152,7 @@ private struct Past {
     func profileLevel(_ profile: Profile, before end: Int, hours: Int) -> Double {
         let length = min(hours, end)
         let start = Double(firstHour) + Double(end - length)
-        let usual =
-            Profile.bytes(profile.sums, until: start + Double(length)) - Profile.bytes(profile.sums, until: start)
+        let usual = Profile.bytes(profile.sums, from: start, to: start + Double(length))
         return usual > 0 ? sum(end - length, end) / usual : 0
     }
 
@@ -216,8 +206,7 @@ private struct Profile {
 
     /// 0 is the first hour of a Thursday, as 1970 began with one.
     private static func hourOfWeek(_ hour: Int64) -> Int {
-        let remainder = Int(hour % Int64(Forecast.hoursPerWeek))
-        return remainder < 0 ? remainder + Forecast.hoursPerWeek : remainder
+        (Int(hour % Int64(Forecast.hoursPerWeek)) + Forecast.hoursPerWeek) % Forecast.hoursPerWeek
     }
 
     private var hasWeeks: Bool { end >= 2 * Forecast.hoursPerWeek }
@@ -245,8 +234,13 @@ private struct Profile {
         hasDays && level > 0 ? .init(rate: level, usesProfile: true) : .init(rate: rate)
     }
 
+    /// The bytes of a profile from one moment to a later one, in hours since 1970.
+    static func bytes(_ sums: [Double], from start: Double, to end: Double) -> Double {
+        bytes(sums, until: end) - bytes(sums, until: start)
+    }
+
     /// The bytes of a profile from 1970 until an hour: whole weeks and a part of one.
-    static func bytes(_ sums: [Double], until hour: Double) -> Double {
+    private static func bytes(_ sums: [Double], until hour: Double) -> Double {
         guard let week = sums.last else { return 0 }
         let length = Double(Forecast.hoursPerWeek)
         let weeks = (hour / length).rounded(.down)
