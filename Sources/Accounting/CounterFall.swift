@@ -127,8 +127,8 @@ struct CounterFall {
 
     mutating func rezone(by calendar: LocalCalendar) {
         for place in held.indices {
-            guard case .within(let bucket, _, let elapsed) = held[place].span else { continue }
-            held[place].span = .within(bucket, calendar.day(containing: bucket.start), elapsed: elapsed)
+            guard case .within(let bucket, _) = held[place].span.place else { continue }
+            held[place].span.place = .within(bucket, calendar.day(containing: bucket.start))
         }
     }
 

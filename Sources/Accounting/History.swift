@@ -215,7 +215,7 @@ extension Ledger {
 
     /// Bookings that a store at this commit lacks; `nil` if it is neither of the last two commits.
     private func uncommitted(since sequence: Int64) -> Uncommitted? {
-        let waiting = devices.falls.isEmpty ? [outbox.pending] : [outbox.pending, heldBookings]
+        let waiting = devices.falls.isEmpty ? [outbox.pending] : [outbox.pending, heldBookings()]
         if sequence == outbox.inFlight?.header.sequence { return Uncommitted(waiting) }
         guard sequence == outbox.sequence else { return nil }
         return Uncommitted((outbox.inFlight.map { [$0.bookings] } ?? []) + waiting)

@@ -151,28 +151,18 @@ extension Ledger {
     ///
     /// Counters and quotas wait until it is clear whether they were carried: nobody can take back a notification.
     func heldDays(at place: Int) -> DayTotals {
-        var days = DayTotals()
-        forEachHeldPart { account, delta, span in
-            guard account == place else { return }
-            switch span {
-            case .within(_, let day, _): days.add(Total(delta), on: day)
-            case .spread(let from, let to, let cuts, _, _):
-                for part in Spread(delta, from: from, to: to, cutAt: cuts).days(by: calendar) {
-                    days.add(Total(part.share), on: part.day)
-                }
-            }
-        }
-        return days
+        heldBookings(at: place).days.reduce(into: DayTotals()) { $0.add($1.value, on: $1.key.day) }
     }
 
-    /// The same of all accounts, as bookings that wait for the store.
-    var heldBookings: Bookings {
+    /// The same of one account or of all, as bookings that wait for the store.
+    func heldBookings(at only: Int? = nil) -> Bookings {
         var held = Bookings()
         forEachHeldPart { place, delta, span in
+            if let only, only != place { return }
             let id = accounts[place].id
-            switch span {
-            case .within(let bucket, let day, _): held.add(delta, to: id, bucket: bucket, day: day)
-            case .spread(let from, let to, let cuts, _, _):
+            switch span.place {
+            case .within(let bucket, let day): held.add(delta, to: id, bucket: bucket, day: day)
+            case .spread(let from, let to, let cuts):
                 let spread = Spread(delta, from: from, to: to, cutAt: cuts)
                 held.add(spread, to: id, days: spread.days(by: calendar))
             }

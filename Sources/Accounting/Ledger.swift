@@ -183,7 +183,7 @@ package struct Ledger: Sendable {
         refreshCuts(at: now.timestamp)
         if abs(now.step(since: lastReading)) >= Double(Bucket.seconds) { noteClockStep(at: now) }
         let span = bookingSpan(until: now)
-        if case .spread(let from, let to, _, _, isGap: true) = span { noteUnread(from: from, to: to) }
+        if span.isGap, case .spread(let from, let to, _) = span.place { noteUnread(from: from, to: to) }
         var isUrgent = false
         for reading in readings where record(reading, over: span, at: now) { isUrgent = true }
         lastReading = now
@@ -288,12 +288,12 @@ package struct Ledger: Sendable {
         let id = accounts[index].id
         refreshCountings()
         let counting = accounts[index].counting
-        switch span {
-        case .within(let bucket, let day, _):
+        switch span.place {
+        case .within(let bucket, let day):
             if isPersistent { outbox.pending.add(delta, to: id, bucket: bucket, day: day) }
             if !counting.isEmpty { planBook.book(Total(delta), at: bucket.start, for: counting) }
             add(delta, on: day, to: index)
-        case .spread(let from, let to, let cuts, _, _):
+        case .spread(let from, let to, let cuts):
             let spread = Spread(delta, from: from, to: to, cutAt: cuts)
             if !counting.isEmpty { planBook.book(spread, for: counting) }
             let days = spread.days(by: calendar)
