@@ -11,7 +11,7 @@ extension Ledger {
         for span in outbox.pending.unread where planBook.noteUnread(span) { isPlanBookOutdated = true }
         planBook.book(outbox.pending, of: accounts.keys)
         planBook.note(outbox.pending.events)
-        for event in outbox.pending.starts { planBook.setAwaitsProgram(as: event) }
+        for event in outbox.pending.starts { planBook.records.setAwaitsProgram(as: event) }
     }
 
     /// Replaces the plan book without adding bookings.
@@ -126,20 +126,20 @@ extension Ledger {
     /// Notes the start of an event's program, which starts once this is stored.
     package mutating func noteStart(for event: QuotaEvent) {
         let event = event.awaitingProgram(false)
-        planBook.setAwaitsProgram(as: event)
+        planBook.records.setAwaitsProgram(as: event)
         if isPersistent { outbox.pending.starts.append(event) }
     }
 
     /// Takes back starts that no commit has taken yet.
     package mutating func withdrawStarts() {
         outbox.pending.starts = outbox.pending.starts.map { $0.awaitingProgram(true) }
-        for event in outbox.pending.starts { planBook.setAwaitsProgram(as: event) }
+        for event in outbox.pending.starts { planBook.records.setAwaitsProgram(as: event) }
     }
 
     /// Takes back starts of the commit under way, which failed. As it may succeed later, the next commit does it.
     package mutating func withdrawStartsUnderWay() {
         for event in (outbox.inFlight?.bookings.starts ?? []).map({ $0.awaitingProgram(true) }) {
-            planBook.setAwaitsProgram(as: event)
+            planBook.records.setAwaitsProgram(as: event)
             outbox.pending.starts.append(event)
         }
     }

@@ -7,7 +7,7 @@ package struct PlanBook: Sendable {
     package internal(set) var isComplete = false
     private let calendars: [TimeZoneSetting: LocalCalendar]
     /// The store's records about plans, and what has happened since.
-    package private(set) var records: PlanRecords
+    package internal(set) var records: PlanRecords
     var quotas: [QuotaBook]
     private(set) var rateLimits: [RateLimitBook]
     var committedRates: [CommittedRateBook]
@@ -298,13 +298,6 @@ package struct PlanBook: Sendable {
         }
     }
 
-    private mutating func makeForecasts(at now: Timestamp) {
-        for place in quotas.indices {
-            quotas[place].makeForecast(at: now)
-            quotas[place].refreshExhaustion(at: now)
-        }
-    }
-
     /// How many percentiles a reading computes: a millisecond or two.
     private static let percentilesPerReading = 4
 
@@ -328,9 +321,6 @@ package struct PlanBook: Sendable {
         for place in quotas.indices { quotas[place].note(events) }
     }
 
-    /// Copies `awaitsProgram` of `event` to the recorded event.
-    mutating func setAwaitsProgram(as event: QuotaEvent) { records.setAwaitsProgram(as: event) }
-
     /// Events whose programs are yet to be started.
     package var waitingEvents: [QuotaEvent] { records.events.filter(\.awaitsProgram) }
 
@@ -344,7 +334,10 @@ package struct PlanBook: Sendable {
     package mutating func advance(to now: Timestamp) {
         _ = takeEvents(at: now)
         _ = takeCommittedCycles(at: now)
-        makeForecasts(at: now)
+        for place in quotas.indices {
+            quotas[place].makeForecast(at: now)
+            quotas[place].refreshExhaustion(at: now)
+        }
     }
 
     /// The quotas as they are now, in the order of the configuration; empty until the book is complete.
