@@ -60,10 +60,11 @@ package struct PlanRecords: Sendable {
     }
 
     mutating func note(_ new: [QuotaEvent]) {
-        events += new.map(\.asNoted)
-        if events.count > Self.maximumEvents { events.removeFirst(events.count - Self.maximumEvents) }
-        for event in new where event.kind == .breach {
-            breaches[event.quota] = saturatingSum(breaches[event.quota] ?? 0, 1)
+        for var event in new {
+            event.isNews = false
+            events.append(event)
+            if event.kind == .breach { breaches[event.quota] = saturatingSum(breaches[event.quota] ?? 0, 1) }
         }
+        if events.count > Self.maximumEvents { events.removeFirst(events.count - Self.maximumEvents) }
     }
 }
