@@ -92,13 +92,8 @@ package struct Forecast: Sendable {
         var errors = Array(repeating: 0.0, count: priors.count)
         var trials = 0.0
         var profile = Profile(past, before: 0)
-        var origin = past.count - horizon
         // From the last day backwards; the newer ones weigh more.
-        var origins: [Int] = []
-        while origin >= 24, origins.count < trialCount {
-            origins.append(origin)
-            origin -= 24
-        }
+        let origins = stride(from: past.count - horizon, through: 24, by: -24).prefix(trialCount)
         for (age, origin) in origins.enumerated().reversed() {
             profile.extend(past, to: origin)
             let actual = past.sum(origin, origin + horizon)
