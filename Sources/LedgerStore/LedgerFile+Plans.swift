@@ -72,7 +72,7 @@ extension LedgerFile {
             let start = entry.start
             var end = place + 1 < starts.endIndex ? starts[place + 1].start : .latest
             if let span = calendar?.span(ofDay: entry.day), span.lowerBound == start { end = min(end, span.upperBound) }
-            return PlanRestore.Day(day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
+            return (day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
         }
     }
 

@@ -6,18 +6,9 @@ import CivilTime
 /// time. So a start needn't read months of buckets for every device.
 package struct PlanRestore: Sendable {
     /// A local day with bytes in the store.
-    package struct Day: Sendable {
-        package var day: CivilDate
-        package var span: Range<Timestamp>
-        /// Whether all its buckets are kept.
-        package var hasBuckets: Bool
-
-        package init(day: CivilDate, span: Range<Timestamp>, hasBuckets: Bool) {
-            self.day = day
-            self.span = span
-            self.hasBuckets = hasBuckets
-        }
-    }
+    ///
+    /// `hasBuckets`: Whether all its buckets are kept.
+    package typealias Day = (day: CivilDate, span: Range<Timestamp>, hasBuckets: Bool)
 
     package let days: [Day]
     /// The time whose buckets must be read; ascending and disjoint.
