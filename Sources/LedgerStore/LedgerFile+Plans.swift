@@ -139,15 +139,16 @@ extension LedgerFile {
     private func planRecords(
         of plans: Plans, _ calendars: [TimeZoneSetting: LocalCalendar], from moment: Timestamp
     ) throws -> PlanRecords {
-        var recent: [QuotaEvent] = []
+        var records = PlanRecords.none
         for quota in plans.quotas {
             guard let calendar = calendars[quota.cycle.timezone] else { continue }
             let start = quota.cycle.rule.cycle(containing: moment, in: calendar).lowerBound
-            recent += try events(of: quota.name, endingAfter: start)
+            records.events += try events(of: quota.name, endingAfter: start)
         }
-        var records = PlanRecords(
-            adjustments: try adjustments(), events: recent, breaches: try breaches(),
-            committedCycles: try committedCycles(), unread: try unread())
+        records.adjustments = try adjustments()
+        records.breaches = try breaches()
+        records.committedCycles = try committedCycles()
+        records.unread = try unread()
         records.importedFrom = try connection.value("SELECT min(taken_from) FROM import")
         records.meteredUntil = try connection.value("SELECT max(start) FROM bucket") ?? .earliest
         return records

@@ -138,9 +138,12 @@ package struct ModelStore {
         let first =
             days.keys.map(\.day).min().map { calendars[.local]?.start(of: $0).adding(seconds: 1) ?? .latest } ?? .latest
         let moment = min(now, header?.lastReading.timestamp ?? now)
-        var records = PlanRecords(
-            adjustments: adjustments, events: events, breaches: breaches, committedCycles: committedCycles,
-            unread: unread)
+        var records = PlanRecords.none
+        records.adjustments = adjustments
+        records.events = events
+        records.breaches = breaches
+        records.committedCycles = committedCycles
+        records.unread = unread
         records.meteredUntil = buckets.keys.map(\.bucket.start).max() ?? .earliest
         var book = PlanBook(plans, calendars: calendars, records: records, meteredFrom: first, at: moment)
         book.keys = accounts.mapValues(\.key)
