@@ -22,7 +22,7 @@ package struct DayHistory: Sendable {
 package struct StoredDays: Sendable {
     /// The number of that commit, see ``LedgerHeader/sequence``; 0 before the first.
     package var sequence: Int64
-    package var accounts: [AccountID: AccountKey]
+    package var accounts: [AccountID: AccountKey] = [:]
     package var lifetimes: [AccountID: Total] = [:]
     /// Each account's first day with bytes.
     package var firsts: [AccountID: CivilDate] = [:]
@@ -31,10 +31,9 @@ package struct StoredDays: Sendable {
     /// When metering began, if that is known.
     package var meteredFrom: Timestamp?
 
-    /// These accounts, without bytes.
-    package init(sequence: Int64, accounts: [AccountID: AccountKey]) {
+    /// Nothing yet.
+    package init(sequence: Int64) {
         self.sequence = sequence
-        self.accounts = accounts
     }
 }
 
@@ -43,9 +42,9 @@ package struct StoredBuckets: Sendable {
     package typealias Row = (bucket: Bucket, account: AccountID, total: Total)
 
     package var sequence: Int64
-    package var accounts: [AccountID: AccountKey]
+    package var accounts: [AccountID: AccountKey] = [:]
     /// Ascending by time.
-    package var rows: [Row]
+    package var rows: [Row] = []
     /// The start of the time that the page covers.
     package var from: Timestamp
     /// The end of that time, exclusive.
@@ -55,13 +54,9 @@ package struct StoredBuckets: Sendable {
     /// The start of the oldest bucket; for earlier days only sums are known.
     package var first: Timestamp
 
-    package init(
-        sequence: Int64, accounts: [AccountID: AccountKey], rows: [Row], from: Timestamp, until: Timestamp,
-        keptFrom: Timestamp, first: Timestamp
-    ) {
+    /// A page without rows.
+    package init(sequence: Int64, from: Timestamp, until: Timestamp, keptFrom: Timestamp, first: Timestamp) {
         self.sequence = sequence
-        self.accounts = accounts
-        self.rows = rows
         self.from = from
         self.until = until
         self.keptFrom = keptFrom
