@@ -112,10 +112,8 @@ package struct Bookings: Sendable {
             var coarse: [BucketKey: Total] = [:]
             for (key, total) in buckets {
                 let seconds = key.bucket.start.secondsSinceEpoch
-                let remainder = seconds % grainSeconds
-                let start = Timestamp(
-                    secondsSinceEpoch: seconds - (remainder < 0 ? remainder + grainSeconds : remainder))
-                let bucket = Bucket(containing: start)
+                let sinceGrain = (seconds % grainSeconds + grainSeconds) % grainSeconds
+                let bucket = Bucket(containing: Timestamp(secondsSinceEpoch: seconds - sinceGrain))
                 coarse[BucketKey(account: key.account, bucket: bucket), default: .zero] += total
             }
             buckets = coarse

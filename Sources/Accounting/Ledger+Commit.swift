@@ -152,14 +152,13 @@ extension Ledger {
             if let index = place[entry.record.id] { accounts[index].lifetime = entry.lifetime }
         }
         let isStored = Set(stored.accounts.map(\.record.id))
-        for (key, total) in outbox.pending.days where isStored.contains(key.account) {
-            if let index = place[key.account] { accounts[index].lifetime += total }
+        for (key, total) in outbox.pending.days {
+            guard let index = place[key.account] else { continue }
+            if isStored.contains(key.account) { accounts[index].lifetime += total }
+            accounts[index].days.add(total, on: key.day)
         }
         for entry in stored.days {
             if let index = place[entry.account] { accounts[index].days.add(entry.total, on: entry.day) }
-        }
-        for (key, total) in outbox.pending.days {
-            if let index = place[key.account] { accounts[index].days.add(total, on: key.day) }
         }
         recomputePeriods()
     }
