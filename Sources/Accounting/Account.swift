@@ -84,7 +84,7 @@ struct Account {
     var lifetime = Total.zero
     var days = DayTotals()
     var periods = PeriodTotals()
-    var events: AccountEvents
+    var events = AccountEvents()
     var rate = RateGauge()
     /// How many devices of the kernel are booked to this account now.
     var memberCount = 0
@@ -98,18 +98,14 @@ struct Account {
     var counting = PlanBook.Counting()
     /// The store's record of this account; `nil` if it has none.
     var persisted: AccountRecord?
+}
 
-    init(id: AccountID, key: AccountKey, events: AccountEvents) {
-        self.id = id
-        self.key = key
-        self.events = events
-    }
-
+extension Account {
     /// - Parameter boot: The boot of the ledger.
     init(_ stored: StoredLedger.StoredAccount, boot: Int64) {
-        self.init(id: stored.record.id, key: stored.record.key, events: stored.record.events)
-        lifetime = stored.lifetime
-        persisted = stored.record
+        self.init(
+            id: stored.record.id, key: stored.record.key, lifetime: stored.lifetime, events: stored.record.events,
+            persisted: stored.record)
         isFresh = stored.record.offsetBoot != boot
         if !isFresh { counter = stored.record.counterOffset }
     }

@@ -51,9 +51,7 @@ struct AccountTable: RandomAccessCollection, MutableCollection {
     /// Adds a new account.
     mutating func append(new key: AccountKey) -> Int {
         lastID += 1
-        var account = Account(id: AccountID(rawValue: lastID), key: key, events: AccountEvents())
-        account.isFresh = true
-        return append(account)
+        return append(Account(id: AccountID(rawValue: lastID), key: key, isFresh: true))
     }
 
     /// What of the account at a place isn't shown until it is in the store; `nil` if that is nothing.
