@@ -47,7 +47,7 @@ package struct Ledger: Sendable {
     @discardableResult
     package mutating func appear(_ device: Device) -> Bool {
         if devices[device.index] != nil || devices.excluded[device.index] != nil {
-            return rename(device.index, to: device.name)
+            return rename([device.index: device.name])
         }
         guard let key = rules.account(for: device.name) else {
             devices.excluded[device.index] = device.name
@@ -93,13 +93,7 @@ package struct Ledger: Sendable {
         }
     }
 
-    /// A device got another name; its history continues under it. See ``rename(_:)``.
-    @discardableResult
-    package mutating func rename(_ index: DeviceIndex, to name: DeviceName) -> Bool {
-        rename([index: name])
-    }
-
-    /// Devices got other names at the same moment, so two may have swapped theirs.
+    /// Devices got other names at the same moment, so two may have swapped theirs. Their histories continue under them.
     ///
     /// - Returns: Whether anything changed.
     @discardableResult

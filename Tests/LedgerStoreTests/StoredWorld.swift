@@ -130,7 +130,7 @@ struct StoredWorld {
             if ledger.rename([first: other, second: one]) { try commit() }
         } else {
             kernel[first]?.name = name
-            if ledger.rename(first, to: name) { try commit() }
+            if ledger.rename([first: name]) { try commit() }
         }
     }
 
