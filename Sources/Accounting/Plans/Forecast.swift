@@ -17,11 +17,6 @@ package struct Forecast: Sendable {
     /// Running sums of the profile's hours; empty if there is no profile.
     private var profileSums: [Double] = []
 
-    /// Nothing is known.
-    static let none = Forecast()
-
-    private init() {}
-
     /// - Parameters:
     ///   - values: Bytes by the hour, up to now.
     ///   - firstHour: The number of the first of them, counted from 1970.

@@ -7,18 +7,16 @@ struct QuotaForecast: Sendable {
     private var histories: [UseHistory]
     /// Whether ``histories`` go back as far as the ledger.
     var knowsPast = false
-    /// A forecast for each series, whether it was made yet, and in which hour.
-    private var forecasts: [Forecast]
-    private(set) var isMade = false
+    /// A forecast for each series, or none before they are made; and in which hour they were made.
+    private var forecasts: [Forecast] = []
     private var hour: Int64?
     /// When the limit will be reached in this cycle, and in which minute that was computed.
-    var exhaustion: Timestamp?
-    private var exhaustionMinute: Int64?
+    fileprivate(set) var exhaustion: Timestamp?
+    fileprivate var exhaustionMinute: Int64?
 
     init(_ direction: ByteDirection) {
         self.direction = direction
         histories = Array(repeating: UseHistory(), count: direction.seriesCount)
-        forecasts = Array(repeating: .none, count: direction.seriesCount)
     }
 
     mutating func remember(_ total: Total, at slot: Timestamp) {
@@ -42,6 +40,8 @@ struct QuotaForecast: Sendable {
     /// Another cycle is open now.
     mutating func outdate() { hour = nil }
 
+    var isMade: Bool { !forecasts.isEmpty }
+
     /// Whether there is a newer hour than when the forecast was made.
     func isDue(at now: Timestamp) -> Bool { knowsPast && hour != UseHistory.hour(of: now) }
 
@@ -51,18 +51,17 @@ struct QuotaForecast: Sendable {
     mutating func make(for cycle: Range<Timestamp>, before: (hours: Range<Int64>, bytes: Float)?, at now: Timestamp) {
         let hour = UseHistory.hour(of: now)
         self.hour = hour
-        isMade = true
         let remaining = (cycle.upperBound.secondsSinceEpoch - now.secondsSinceEpoch + 3599) / 3600
         let elapsed = hour - UseHistory.hour(of: cycle.lowerBound)
-        for number in histories.indices {
-            var (firstHour, values) = histories[number].complete(at: now)
+        forecasts = histories.map { history in
+            var (firstHour, values) = history.complete(at: now)
             if let before, before.hours.lowerBound < firstHour, values.count < UseHistory.hours {
                 let first = max(before.hours.lowerBound, firstHour - Int64(UseHistory.hours - values.count))
                 values.insert(
                     contentsOf: (first..<firstHour).map { before.hours.contains($0) ? before.bytes : 0 }, at: 0)
                 firstHour = first
             }
-            forecasts[number] = Forecast(
+            return Forecast(
                 values, firstHour: firstHour, elapsed: Int(min(max(0, elapsed), Int64(UseHistory.hours))),
                 remaining: Int(min(max(0, remaining), 366 * 24 * 10)))
         }
@@ -71,14 +70,6 @@ struct QuotaForecast: Sendable {
 
     /// The bytes expected in each series from one moment to a later one, in hours since 1970.
     func bytes(from start: Double, to end: Double) -> [Double] { forecasts.map { $0.bytes(from: start, to: end) } }
-
-    /// Whether to compute ``exhaustion`` again, which is so once a minute.
-    mutating func wantsExhaustion(at now: Timestamp) -> Bool {
-        let minute = now.secondsSinceEpoch / 60
-        if !isMade || exhaustionMinute == minute { return false }
-        exhaustionMinute = minute
-        return true
-    }
 }
 
 /// The expected use of the open cycle.
@@ -93,8 +84,12 @@ extension QuotaBook {
         return start < end && used > metered ? (start..<end, Float(used - metered) / Float(end - start)) : nil
     }
 
+    /// Computes ``QuotaForecast/exhaustion`` again, once a minute.
     mutating func refreshExhaustion(at now: Timestamp) {
-        if forecast.wantsExhaustion(at: now) { forecast.exhaustion = expectedExhaustion(at: now) }
+        let minute = now.secondsSinceEpoch / 60
+        if !forecast.isMade || forecast.exhaustionMinute == minute { return }
+        forecast.exhaustionMinute = minute
+        forecast.exhaustion = expectedExhaustion(at: now)
     }
 
     /// When the limit will be reached, to the minute: that is finer than any forecast.
