@@ -123,13 +123,12 @@ package struct Commit: Sendable {
 /// It is part of the program's account now.
 package struct AdoptedHistory: Sendable {
     package var account: AccountID
-    package var lifetime: Total
     package var events: AccountEvents
+    /// All its days.
     package var days: [StoredLedger.StoredDay]
 
-    package init(account: AccountID, lifetime: Total, events: AccountEvents, days: [StoredLedger.StoredDay]) {
+    package init(account: AccountID, events: AccountEvents, days: [StoredLedger.StoredDay]) {
         self.account = account
-        self.lifetime = lifetime
         self.events = events
         self.days = days
     }

@@ -123,9 +123,11 @@ extension Ledger {
         // The account may have been merged since.
         let account = outbox.pending.foldTargets[history.account] ?? history.account
         guard let index = accounts.firstIndex(where: { $0.id == account }) else { return }
-        accounts[index].lifetime += history.lifetime
         accounts[index].events.add(history.events)
-        for entry in history.days { accounts[index].days.add(entry.total, on: entry.day) }
+        for entry in history.days {
+            accounts[index].lifetime += entry.total
+            accounts[index].days.add(entry.total, on: entry.day)
+        }
         accounts[index].periods = window.totals(of: accounts[index].days)
     }
 

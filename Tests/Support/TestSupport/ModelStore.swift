@@ -81,7 +81,7 @@ package struct ModelStore {
         move(former.id, into: record.id)
         accounts[record.id] = record
         return AdoptedHistory(
-            account: record.id, lifetime: history.values.reduce(.zero) { $0.adding($1) }, events: former.events,
+            account: record.id, events: former.events,
             days: history.map { (account: record.id, day: $0.key.day, total: $0.value) })
     }
 
