@@ -33,9 +33,11 @@ package struct PlanBook: Sendable {
         self.plans = plans
         self.calendars = calendars
         self.records = records
+        func calendar(of cycle: Cycle) -> LocalCalendar {
+            calendars[cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
+        }
         quotas = plans.quotas.map {
-            let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
-            return QuotaBook($0, calendar: calendar, records: records, meteredFrom: meteredFrom, at: now)
+            QuotaBook($0, calendar: calendar(of: $0.cycle), records: records, meteredFrom: meteredFrom, at: now)
         }
         selections = (
             SelectionIndex(plans.quotas.map(\.count)), SelectionIndex(plans.rateLimits.map(\.count)),
@@ -43,8 +45,7 @@ package struct PlanBook: Sendable {
         )
         rateLimits = plans.rateLimits.map { RateLimitBook($0) }
         committedRates = plans.committedRates.map {
-            let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
-            return CommittedRateBook($0, calendar: calendar, records: records, at: now)
+            CommittedRateBook($0, calendar: calendar(of: $0.cycle), records: records, at: now)
         }
         let corrected = quotas.flatMap { quota in
             quota.adjustments.filter(\.isOfThePast).map { Bucket(containing: $0.at) }
@@ -86,10 +87,9 @@ package struct PlanBook: Sendable {
     mutating func counting(_ key: AccountKey) -> Counting {
         if let known = countings[key] { return known }
         if countings.count >= Self.maximumCountings { countings = [:] }
-        var counting = Counting()
-        counting.quotas = selections.quotas.places(for: key)
-        counting.rateLimits = selections.rateLimits.places(for: key)
-        counting.committedRates = selections.committedRates.places(for: key)
+        let counting = Counting(
+            quotas: selections.quotas.places(for: key), rateLimits: selections.rateLimits.places(for: key),
+            committedRates: selections.committedRates.places(for: key))
         countings[key] = counting
         return counting
     }
@@ -276,8 +276,7 @@ package struct PlanBook: Sendable {
     /// Quota events since the last call.
     mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {
         if !isComplete { return [] }
-        var events: [QuotaEvent] = []
-        for place in quotas.indices { events += quotas[place].takeEvents(at: now) }
+        let events = quotas.indices.flatMap { quotas[$0].takeEvents(at: now) }
         records.note(events)
         return events
     }
