@@ -15,7 +15,8 @@ package struct PlanRestore: Sendable {
     package let bucketSpans: [Range<Timestamp>]
     /// For each quota, the first day that it needs, and which days from there on it takes as a whole.
     private let wholeDays: [(first: Int, isWhole: [Bool])]
-    private let committedFrom: Timestamp
+    /// The first moment whose buckets committed rates need.
+    let committedFrom: Timestamp
 
     /// - Parameter days: Ascending.
     package init(_ days: [Day], for book: PlanBook, at now: Timestamp) {
@@ -47,8 +48,6 @@ package struct PlanRestore: Sendable {
         let known = wholeDays[quota]
         return day < known.first ? nil : known.isWhole[day - known.first]
     }
-
-    func isForCommittedRates(_ slot: Timestamp) -> Bool { slot >= committedFrom }
 }
 
 extension QuotaBook {
@@ -92,7 +91,7 @@ extension PlanBook {
         for quota in counting.quotas where source.isWhole(place, forQuota: quota) == false {
             quotas[quota].restore(total, at: slot)
         }
-        if !source.isForCommittedRates(slot) { return }
+        if slot < source.committedFrom { return }
         for place in counting.committedRates { committedRates[place].add(total, at: slot) }
     }
 }
