@@ -140,12 +140,8 @@ struct CommittedRateBook: Sendable {
         figures.missing = isMissing.reduce(0) { $0 + ($1 ? 1 : 0) }
         let limit = committedRate.limitBitsPerSecond.multipliedFullWidth(by: UInt64(Bucket.seconds))
         for series in cycle.series {
-            var samples: [UInt64] = []
-            samples.reserveCapacity(count)
-            for place in 0..<count {
-                if isMissing[place], committedRate.missing == .skip { continue }
-                samples.append(place < series.count ? series[place] : 0)
-            }
+            var samples = (0..<count).filter { !isMissing[$0] || committedRate.missing == .zero }
+                .map { $0 < series.count ? series[$0] : 0 }
             figures.samples = samples.count
             let over = samples.reduce(0) { count, bytes in
                 let bits = bytes.multipliedFullWidth(by: 8)
