@@ -59,16 +59,17 @@ package struct Forecast: Sendable {
     private static func estimates(
         _ past: Past, before end: Int, elapsed: Int, horizon: Int, _ profile: Profile
     ) -> [Estimate] {
-        let week = past.mean(before: end, hours: hoursPerWeek)
-        let month = past.mean(before: end, hours: 4 * hoursPerWeek)
+        let (week, month) = (hoursPerWeek, 4 * hoursPerWeek)
+        func mean(_ hours: Int) -> Double { past.mean(before: end, hours: hours) }
+        func byProfile(_ hours: Int) -> Estimate {
+            let level = past.profileLevel(profile, before: end, hours: hours)
+            return level > 0 ? Estimate(rate: level, usesProfile: true) : Estimate(rate: mean(hours))
+        }
         return [
-            Estimate(rate: past.mean(before: end, hours: max(1, elapsed))), Estimate(rate: week), Estimate(rate: month),
-            profile.estimate(level: past.profileLevel(profile, before: end, hours: hoursPerWeek), orRate: week),
-            profile.estimate(level: past.profileLevel(profile, before: end, hours: 4 * hoursPerWeek), orRate: month),
-            Estimate(rate: max(0, week + past.trend(before: end) * Double(horizon + hoursPerWeek) / 2)),
-            Estimate(rate: past.medianDay(before: end) / 24),
-            profile.estimate(
-                level: past.profileLevel(profile, before: end, hours: 48), orRate: past.mean(before: end, hours: 48)),
+            Estimate(rate: mean(max(1, elapsed))), Estimate(rate: mean(week)), Estimate(rate: mean(month)),
+            byProfile(week), byProfile(month),
+            Estimate(rate: max(0, mean(week) + past.trend(before: end) * Double(horizon + week) / 2)),
+            Estimate(rate: past.medianDay(before: end) / 24), byProfile(48),
         ]
     }
 
@@ -138,7 +139,7 @@ private struct Past {
         return length == 0 ? 0 : sum(end - length, end) / Double(length)
     }
 
-    /// How far the last hours were above the profile, as a factor.
+    /// How far the last hours were above the profile, as a factor; 0 if there is no profile.
     func profileLevel(_ profile: Profile, before end: Int, hours: Int) -> Double {
         let length = min(hours, end)
         let start = Double(firstHour) + Double(end - length)
@@ -191,7 +192,7 @@ private struct Profile {
             counts[hour] += 1
         }
         end = max(end, newEnd)
-        sums = hasDays ? sumsOfWeek() : []
+        sums = end >= 48 ? sumsOfWeek() : []
     }
 
     /// 0 is the first hour of a Thursday, as 1970 began with one.
@@ -199,16 +200,13 @@ private struct Profile {
         (Int(hour % Int64(Forecast.hoursPerWeek)) + Forecast.hoursPerWeek) % Forecast.hoursPerWeek
     }
 
-    private var hasWeeks: Bool { end >= 2 * Forecast.hoursPerWeek }
-    private var hasDays: Bool { end >= 48 }
-
     private func sumsOfWeek() -> [Double] {
         var sums = [0.0]
         sums.reserveCapacity(Forecast.hoursPerWeek + 1)
         for hour in 0..<Forecast.hoursPerWeek {
             var total = totals[hour]
             var count = counts[hour]
-            if !hasWeeks {
+            if end < 2 * Forecast.hoursPerWeek {
                 (total, count) = (0, 0)
                 for sameHour in stride(from: hour % 24, to: Forecast.hoursPerWeek, by: 24) {
                     total += totals[sameHour]
@@ -218,10 +216,6 @@ private struct Profile {
             sums.append(sums[hour] + (count > 0 ? total / Double(count) : 0))
         }
         return sums
-    }
-
-    func estimate(level: Double, orRate rate: Double) -> Forecast.Estimate {
-        hasDays && level > 0 ? .init(rate: level, usesProfile: true) : .init(rate: rate)
     }
 
     /// The bytes of a profile from one moment to a later one, in hours since 1970.
