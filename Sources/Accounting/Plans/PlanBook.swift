@@ -163,11 +163,7 @@ package struct PlanBook: Sendable {
 
     /// Takes the state of rate limits from another book, because it can't be rebuilt.
     mutating func adoptRates(of previous: PlanBook) {
-        for place in rateLimits.indices {
-            if let known = previous.rateLimits.first(where: { $0.rateLimit == rateLimits[place].rateLimit }) {
-                rateLimits[place] = known
-            }
-        }
+        rateLimits = rateLimits.map { new in previous.rateLimits.first { $0.rateLimit == new.rateLimit } ?? new }
     }
 
     /// A book of the same plans without bytes.
@@ -255,11 +251,8 @@ package struct PlanBook: Sendable {
     /// The cuts in a span, ascending: where a cycle or a free window begins or ends, or a correction applies from,
     /// unless a bucket begins there anyway.
     func cuts(in span: Range<Timestamp>) -> [Timestamp] {
-        var cuts: Set<Timestamp> = []
         // Also those of quotas that aren't configured now: they may come back.
-        for adjustment in records.adjustments where adjustment.isCorrection && span.contains(adjustment.at) {
-            cuts.insert(adjustment.at)
-        }
+        var cuts = Set(records.adjustments.filter { $0.isCorrection && span.contains($0.at) }.map(\.at))
         for quota in quotas { quota.addEdges(in: span, to: &cuts) }
         return cuts.filter { Bucket(containing: $0).start != $0 }.sorted()
     }
