@@ -125,20 +125,24 @@ extension Ledger {
 
     /// Notes the start of an event's program, which starts once this is stored.
     package mutating func noteStart(for event: QuotaEvent) {
-        let event = event.awaitingProgram(false)
+        var event = event
+        event.awaitsProgram = false
         planBook.records.setAwaitsProgram(as: event)
         if isPersistent { outbox.pending.starts.append(event) }
     }
 
     /// Takes back starts that no commit has taken yet.
     package mutating func withdrawStarts() {
-        outbox.pending.starts = outbox.pending.starts.map { $0.awaitingProgram(true) }
-        for event in outbox.pending.starts { planBook.records.setAwaitsProgram(as: event) }
+        for place in outbox.pending.starts.indices {
+            outbox.pending.starts[place].awaitsProgram = true
+            planBook.records.setAwaitsProgram(as: outbox.pending.starts[place])
+        }
     }
 
     /// Takes back starts of the commit under way, which failed. As it may succeed later, the next commit does it.
     package mutating func withdrawStartsUnderWay() {
-        for event in (outbox.inFlight?.bookings.starts ?? []).map({ $0.awaitingProgram(true) }) {
+        for var event in outbox.inFlight?.bookings.starts ?? [] {
+            event.awaitsProgram = true
             planBook.records.setAwaitsProgram(as: event)
             outbox.pending.starts.append(event)
         }
