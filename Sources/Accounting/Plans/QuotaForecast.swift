@@ -40,6 +40,7 @@ struct QuotaForecast: Sendable {
     /// Another cycle is open now.
     mutating func outdate() { hour = nil }
 
+    /// Whether a forecast was made yet.
     var isMade: Bool { !forecasts.isEmpty }
 
     /// Whether there is a newer hour than when the forecast was made.
