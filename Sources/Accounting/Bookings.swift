@@ -74,7 +74,7 @@ package struct Bookings: Sendable {
         if buckets.count > Self.maximumBuckets { coarsen() }
     }
 
-    /// Adds the bookings of `other`, whose accounts have other numbers here. Those of accounts without one are left out.
+    /// Adds the bookings of `other`, whose accounts have other numbers here; without a number, they are left out.
     mutating func absorb(_ other: Bookings, numberedAs number: (AccountID) -> AccountID?) {
         for (key, total) in other.buckets {
             guard let account = number(key.account) else { continue }
