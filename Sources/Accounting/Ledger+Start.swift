@@ -126,20 +126,13 @@ extension Ledger {
         }
         move(renames)
         for (device, counters) in sorted where !survivors.contains(device.index) {
-            var past = Past.unknown
-            if let record = previousRecord(for: device) {
-                past = .reborn(record)
-            } else if accounts.places[.device(device.name)] != nil {
-                past = .remembered
-            }
+            let isNameKnown = accounts.places[.device(device.name)] != nil
+            let past = previousRecord(for: device).map { Past.reborn($0) } ?? (isNameKnown ? .remembered : .unknown)
             take(device, counters, past: past, over: span, since: previous, at: now, renames: &renames)
         }
         let lost = stored.devices.filter { $0.state == .metered && !survivors.contains($0.index) }
-        if isSameEpoch {
-            for record in lost.sorted(by: { $0.index < $1.index }) {
-                devices.away.insert(
-                    .init(name: record.name, counters: record.counters, isMissing: true), at: record.index)
-            }
+        for record in lost.sorted(by: { $0.index < $1.index }) where isSameEpoch {
+            devices.away.insert(.init(name: record.name, counters: record.counters, isMissing: true), at: record.index)
         }
         if stored.header?.isClean == false, stored.header?.boot == boot { restartCounters(of: lost) }
     }
@@ -173,13 +166,10 @@ extension Ledger {
     ) {
         guard let key = rules.account(for: device.name) else {
             devices.excluded[device.index] = device.name
-            if case .unknown = past {
-            } else {
-                devices.away.insert(
-                    .init(
-                        name: device.name, counters: counters, hardwareAddress: device.hardwareAddress, isHere: true),
-                    at: device.index)
-            }
+            if case .unknown = past { return }
+            devices.away.insert(
+                .init(name: device.name, counters: counters, hardwareAddress: device.hardwareAddress, isHere: true),
+                at: device.index)
             return
         }
         var metered = MeteredDevice(
