@@ -42,12 +42,12 @@ extension Ledger {
                 }
             }
             guard let last = devices[index]?.last[direction] else { continue }
-            if devices.falls[index]?[direction] == nil, value >= last {
-                devices[index]?.last[direction] = value
-                book(Delta(value - last, direction), from: device, isUplink: isUplink, over: span)
-                continue
-            }
             if devices.falls[index]?[direction] == nil {
+                if value >= last {
+                    devices[index]?.last[direction] = value
+                    book(Delta(value - last, direction), from: device, isUplink: isUplink, over: span)
+                    continue
+                }
                 devices.falls[index, default: [:]][direction] = CounterFall(
                     from: last, readAt: previous, seenAt: now.sinceBoot, heldUplink: isUplink)
                 hasFallen = true
