@@ -239,9 +239,7 @@ extension Ledger {
             var record = DeviceRecord(
                 index: index, name: device.name, account: accounts[device.account].id, counters: device.last,
                 state: .metered, holdsUplink: devices.uplink.contains(index), hardwareAddress: device.hardwareAddress)
-            if let falls = devices.falls[index] {
-                for direction in TrafficDirection.allCases { record.falls[direction] = falls[direction]?.record }
-            }
+            if let falls = devices.falls[index] { record.falls = falls.mapValues(\.record) }
             switch device.phase {
             case .counting: break
             case .awaitingBaseline: record.state = .away

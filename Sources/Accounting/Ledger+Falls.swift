@@ -173,8 +173,8 @@ extension Ledger {
     private func forEachHeldPart(_ body: (_ place: Int, Delta, BookingSpan) -> Void) {
         for (index, falls) in devices.falls {
             guard let device = devices[index] else { continue }
-            for direction in TrafficDirection.allCases {
-                for part in falls[direction]?.held ?? [] where part.isPlausible {
+            for (direction, fall) in falls {
+                for part in fall.held where part.isPlausible {
                     for place in accountPlaces(of: device, isUplink: part.isUplink) {
                         body(place, Delta(part.bytes, direction), part.span)
                     }

@@ -186,8 +186,7 @@ extension Ledger {
             metered.account = known ?? account(for: key)
             metered.last = record.counters
             isUplink = record.holdsUplink
-            for direction in TrafficDirection.allCases {
-                guard let fall = record.falls[direction] else { continue }
+            for (direction, fall) in record.falls {
                 devices.falls[device.index, default: [:]][direction] = CounterFall(
                     fall, from: record.counters[direction], over: lookedAt(fall, until: previous),
                     readAt: previous.sinceBoot, linkBytesPerSecond: device.linkBytesPerSecond)

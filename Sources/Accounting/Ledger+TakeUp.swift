@@ -122,8 +122,8 @@ extension Ledger {
 
     private mutating func carryOn(_ open: [DeviceIndex: CounterFalls], at now: BootTime) {
         for (index, falls) in open {
-            for direction in TrafficDirection.allCases {
-                guard var fall = falls[direction], let shown = devices[index]?.last[direction] else { continue }
+            for (direction, var fall) in falls {
+                guard let shown = devices[index]?.last[direction] else { continue }
                 fall.goOn(from: shown, at: now)
                 devices.falls[index, default: [:]][direction] = fall
                 devices[index]?.last[direction] = fall.before
