@@ -207,14 +207,6 @@ package struct PlanBook: Sendable {
         for place in quotas.indices { quotas[place].forecast.knowsPast = true }
     }
 
-    mutating func remember(_ total: Total, at slot: Timestamp, for counting: Counting) {
-        for place in counting.quotas { quotas[place].rememberOnly(total, at: slot) }
-    }
-
-    mutating func forgetHistories() {
-        for place in quotas.indices { quotas[place].forecast = QuotaForecast(quotas[place].quota.direction) }
-    }
-
     /// Takes the quotas' hourly past from another book that knows it.
     mutating func adoptHistories(of previous: PlanBook) {
         let byName = Dictionary(previous.quotas.map { ($0.quota.name, $0) }, uniquingKeysWith: { first, _ in first })
@@ -228,7 +220,7 @@ package struct PlanBook: Sendable {
 
     /// Takes the hourly past that a scan found in the store.
     package mutating func adopt(_ scan: HistoryScan) {
-        let found = scan.quotas
+        let found = scan.book.quotas
         guard found.map(\.quota) == quotas.map(\.quota) else { return }  // The plans have changed since.
         for place in quotas.indices where !quotas[place].forecast.knowsPast {
             quotas[place].forecast.prepend(found[place].forecast, before: scan.end)
