@@ -84,7 +84,7 @@ struct Account {
     var lifetime = Total.zero
     var days = DayTotals()
     var periods = PeriodTotals()
-    var events: AccountEvents
+    var events = AccountEvents()
     var rate = RateGauge()
     /// How many devices of the kernel are booked to this account now.
     var memberCount = 0
@@ -98,27 +98,16 @@ struct Account {
     var counting = PlanBook.Counting()
     /// The store's record of this account; `nil` if it has none.
     var persisted: AccountRecord?
+}
 
-    init(id: AccountID, key: AccountKey, events: AccountEvents) {
-        self.id = id
-        self.key = key
-        self.events = events
-    }
-
+extension Account {
     /// - Parameter boot: The boot of the ledger.
     init(_ stored: StoredLedger.StoredAccount, boot: Int64) {
-        self.init(id: stored.record.id, key: stored.record.key, events: stored.record.events)
-        lifetime = stored.lifetime
-        persisted = stored.record
+        self.init(
+            id: stored.record.id, key: stored.record.key, lifetime: stored.lifetime, events: stored.record.events,
+            persisted: stored.record)
         isFresh = stored.record.offsetBoot != boot
         if !isFresh { counter = stored.record.counterOffset }
-    }
-
-    /// Whether the store's record is up to date and has this counter offset.
-    func isStored(_ counterOffset: Counters, _ offsetBoot: Int64) -> Bool {
-        guard let persisted else { return false }
-        return persisted.counterOffset == counterOffset && persisted.offsetBoot == offsetBoot
-            && persisted.events == events && persisted.key == key
     }
 
     mutating func countUp(_ delta: Delta) {
@@ -177,12 +166,7 @@ struct DayTotals {
     }
 
     func sum(from start: CivilDate, before end: CivilDate) -> Total {
-        var sum = Total.zero
-        for entry in entries[firstIndex(notBefore: start)...] {
-            if entry.day >= end { break }
-            sum += entry.total
-        }
-        return sum
+        entries[firstIndex(notBefore: start)...].prefix { $0.day < end }.reduce(into: Total.zero) { $0 += $1.total }
     }
 
     mutating func removeAll(before day: CivilDate) {

@@ -33,25 +33,25 @@ struct AccountTable: RandomAccessCollection, MutableCollection {
         _modify { yield &accounts[place] }
     }
 
+    /// The key of each account, by its number.
+    var keys: [AccountID: AccountKey] { Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) }) }
+
     /// Adds an account under its key.
     ///
     /// - Returns: Its place.
-    @discardableResult
     mutating func append(_ account: Account) -> Int {
+        let place = accounts.count
         accounts.append(account)
-        places[account.key] = accounts.count - 1
-        return accounts.count - 1
+        places[account.key] = place
+        uncounted.insert(place)
+        version += 1
+        return place
     }
 
     /// Adds a new account.
     mutating func append(new key: AccountKey) -> Int {
         lastID += 1
-        var account = Account(id: AccountID(rawValue: lastID), key: key, events: AccountEvents())
-        account.isFresh = true
-        let place = append(account)
-        uncounted.insert(place)
-        version += 1
-        return place
+        return append(Account(id: AccountID(rawValue: lastID), key: key, isFresh: true))
     }
 
     /// What of the account at a place isn't shown until it is in the store; `nil` if that is nothing.

@@ -1,32 +1,19 @@
 import CivilTime
 
 /// The time to which the bytes of a reading belong.
-enum BookingSpan {
-    case within(Bucket, CivilDate, elapsed: Span)
-    /// More than one bucket; bytes are spread evenly over the time.
-    case spread(from: Timestamp, to: Timestamp, cuts: [Timestamp], elapsed: Span, isGap: Bool)
-
-    var elapsed: Span {
-        switch self {
-        case .within(_, _, let elapsed), .spread(_, _, _, let elapsed, _): elapsed
-        }
+struct BookingSpan {
+    enum Place {
+        case within(Bucket, CivilDate)
+        /// More than one bucket; bytes are spread evenly over the time.
+        case spread(from: Timestamp, to: Timestamp, cuts: [Timestamp])
     }
+
+    var place: Place
+    let elapsed: Span
+    let isGap: Bool
 
     /// The same time, but something was read in it.
-    var withoutGap: BookingSpan {
-        switch self {
-        case .within: self
-        case .spread(let from, let to, let cuts, let elapsed, _):
-            .spread(from: from, to: to, cuts: cuts, elapsed: elapsed, isGap: false)
-        }
-    }
-
-    var isGap: Bool {
-        switch self {
-        case .within: false
-        case .spread(_, _, _, _, let isGap): isGap
-        }
-    }
+    var withoutGap: BookingSpan { BookingSpan(place: place, elapsed: elapsed, isGap: false) }
 }
 
 extension Ledger {
@@ -51,7 +38,7 @@ extension Ledger {
         if end > min(bucket.end, bucketEnd, dayEnd) {
             return spread(from: start, to: end, elapsed: elapsed, isGap: false)
         }
-        return .within(bucket, day, elapsed: elapsed)
+        return BookingSpan(place: .within(bucket, day), elapsed: elapsed, isGap: false)
     }
 
     private func spread(from start: Timestamp, to end: Timestamp, elapsed: Span, isGap: Bool) -> BookingSpan {
@@ -60,6 +47,6 @@ extension Ledger {
         // `self.cuts` also has cuts of corrections that aren't stored yet.
         let known = first < end ? planBook.cuts(in: first..<end) : []
         let cuts = Set(known + cuts.filter { $0 > first && $0 < end }).sorted()
-        return .spread(from: start, to: end, cuts: cuts, elapsed: elapsed, isGap: isGap)
+        return BookingSpan(place: .spread(from: start, to: end, cuts: cuts), elapsed: elapsed, isGap: isGap)
     }
 }

@@ -3,15 +3,8 @@ import CivilTime
 /// What the store has to add. While the disk fails, bookings wait and merge here, and become coarser before they fill
 /// the memory. In the end they grow with accounts × days only.
 package struct Bookings: Sendable {
-    package struct Fold: Hashable, Sendable {
-        package let source: AccountID
-        package let target: AccountID
-
-        package init(source: AccountID, target: AccountID) {
-            self.source = source
-            self.target = target
-        }
-    }
+    package typealias Fold = (source: AccountID, target: AccountID)
+    package typealias GapSpread = (account: AccountID, spread: Spread)
 
     package struct BucketKey: Hashable, Sendable {
         package var account: AccountID
@@ -30,16 +23,6 @@ package struct Bookings: Sendable {
         package init(account: AccountID, day: CivilDate) {
             self.account = account
             self.day = day
-        }
-    }
-
-    package struct GapSpread: Hashable, Sendable {
-        package var account: AccountID
-        package var spread: Spread
-
-        package init(account: AccountID, spread: Spread) {
-            self.account = account
-            self.spread = spread
         }
     }
 
@@ -81,7 +64,7 @@ package struct Bookings: Sendable {
     mutating func add(_ spread: Spread, to account: AccountID, days shares: [Spread.DayShare]) {
         for part in shares { days[.init(account: account, day: part.day), default: .zero] += part.share }
         if spreads.count < Self.maximumSpreads {
-            spreads.append(.init(account: account, spread: spread))
+            spreads.append((account, spread))
             return
         }
         for part in shares {
@@ -91,19 +74,19 @@ package struct Bookings: Sendable {
         if buckets.count > Self.maximumBuckets { coarsen() }
     }
 
-    /// Adds the bookings of `other`, whose accounts have other numbers here.
-    mutating func absorb(_ other: Bookings, numberedAs number: [AccountID: AccountID]) {
+    /// Adds the bookings of `other`, whose accounts have other numbers here; without a number, they are left out.
+    mutating func absorb(_ other: Bookings, numberedAs number: (AccountID) -> AccountID?) {
         for (key, total) in other.buckets {
-            guard let account = number[key.account] else { continue }
+            guard let account = number(key.account) else { continue }
             buckets[.init(account: account, bucket: key.bucket), default: .zero] += total
         }
         for (key, total) in other.days {
-            guard let account = number[key.account] else { continue }
+            guard let account = number(key.account) else { continue }
             days[.init(account: account, day: key.day), default: .zero] += total
         }
         for entry in other.spreads {
-            guard let account = number[entry.account] else { continue }
-            spreads.append(.init(account: account, spread: entry.spread))
+            guard let account = number(entry.account) else { continue }
+            spreads.append((account, entry.spread))
         }
     }
 
@@ -118,19 +101,9 @@ package struct Bookings: Sendable {
     mutating func applyFolds() {
         if folds.isEmpty { return }
         let target = foldTargets
-        for (key, total) in buckets {
-            guard let account = target[key.account] else { continue }
-            buckets[key] = nil
-            buckets[BucketKey(account: account, bucket: key.bucket), default: .zero] += total
-        }
-        for (key, total) in days {
-            guard let account = target[key.account] else { continue }
-            days[key] = nil
-            days[DayKey(account: account, day: key.day), default: .zero] += total
-        }
-        for index in spreads.indices {
-            if let account = target[spreads[index].account] { spreads[index].account = account }
-        }
+        let unfolded = self
+        (buckets, days, spreads) = ([:], [:], [])
+        absorb(unfolded) { target[$0] ?? $0 }
     }
 
     /// Moves bookings to the first bucket of each hour or, if that isn't enough, of each UTC day. Keeps `days`.
@@ -139,10 +112,8 @@ package struct Bookings: Sendable {
             var coarse: [BucketKey: Total] = [:]
             for (key, total) in buckets {
                 let seconds = key.bucket.start.secondsSinceEpoch
-                let remainder = seconds % grainSeconds
-                let start = Timestamp(
-                    secondsSinceEpoch: seconds - (remainder < 0 ? remainder + grainSeconds : remainder))
-                let bucket = Bucket(containing: start)
+                let sinceGrain = (seconds % grainSeconds + grainSeconds) % grainSeconds
+                let bucket = Bucket(containing: Timestamp(secondsSinceEpoch: seconds - sinceGrain))
                 coarse[BucketKey(account: key.account, bucket: bucket), default: .zero] += total
             }
             buckets = coarse

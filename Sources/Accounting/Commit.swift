@@ -38,7 +38,7 @@ package struct DeviceRecord: Hashable, Sendable {
     /// Empty if unknown.
     package var hardwareAddress: [UInt8]
     /// Counters that show less than `counters`; it isn't clear yet whether they have restarted.
-    package var falls = FallenDirections<FallRecord>()
+    package var falls: [TrafficDirection: FallRecord] = [:]
 
     package init(
         index: DeviceIndex, name: DeviceName, account: AccountID?, counters: Counters, state: State, holdsUplink: Bool,
@@ -87,55 +87,20 @@ package struct LedgerHeader: Hashable, Sendable {
 
 /// The part of the store that the program needs at start.
 package struct StoredLedger: Sendable {
-    package struct StoredAccount: Sendable {
-        package var record: AccountRecord
-        package var lifetime: Total
-
-        package init(record: AccountRecord, lifetime: Total) {
-            self.record = record
-            self.lifetime = lifetime
-        }
-    }
-
-    package struct StoredDay: Sendable {
-        package var account: AccountID
-        package var day: CivilDate
-        package var total: Total
-
-        package init(account: AccountID, day: CivilDate, total: Total) {
-            self.account = account
-            self.day = day
-            self.total = total
-        }
-    }
+    package typealias StoredAccount = (record: AccountRecord, lifetime: Total)
+    package typealias StoredDay = (account: AccountID, day: CivilDate, total: Total)
 
     package var header: LedgerHeader?
-    package var accounts: [StoredAccount]
-    package var devices: [DeviceRecord]
+    package var accounts: [StoredAccount] = []
+    package var devices: [DeviceRecord] = []
     /// The bytes of the days from `daysFrom` on.
-    package var days: [StoredDay]
+    package var days: [StoredDay] = []
     package var daysFrom: CivilDate
     /// The highest account number ever given.
-    package var lastAccountID: AccountID
-
-    package init(
-        header: LedgerHeader?, accounts: [StoredAccount], devices: [DeviceRecord], days: [StoredDay],
-        daysFrom: CivilDate, lastAccountID: AccountID
-    ) {
-        self.header = header
-        self.accounts = accounts
-        self.devices = devices
-        self.days = days
-        self.daysFrom = daysFrom
-        self.lastAccountID = lastAccountID
-    }
+    package var lastAccountID = AccountID(rawValue: 0)
 
     /// A ledger that holds nothing yet.
-    package static func empty(daysFrom: CivilDate) -> StoredLedger {
-        StoredLedger(
-            header: nil, accounts: [], devices: [], days: [], daysFrom: daysFrom,
-            lastAccountID: AccountID(rawValue: 0))
-    }
+    package static func empty(daysFrom: CivilDate) -> StoredLedger { StoredLedger(daysFrom: daysFrom) }
 }
 
 /// One transaction for the store: bookings, and the counters up to which they are booked.
@@ -158,13 +123,12 @@ package struct Commit: Sendable {
 /// It is part of the program's account now.
 package struct AdoptedHistory: Sendable {
     package var account: AccountID
-    package var lifetime: Total
     package var events: AccountEvents
+    /// All its days.
     package var days: [StoredLedger.StoredDay]
 
-    package init(account: AccountID, lifetime: Total, events: AccountEvents, days: [StoredLedger.StoredDay]) {
+    package init(account: AccountID, events: AccountEvents, days: [StoredLedger.StoredDay]) {
         self.account = account
-        self.lifetime = lifetime
         self.events = events
         self.days = days
     }

@@ -127,8 +127,8 @@ struct CounterFall {
 
     mutating func rezone(by calendar: LocalCalendar) {
         for place in held.indices {
-            guard case .within(let bucket, _, let elapsed) = held[place].span else { continue }
-            held[place].span = .within(bucket, calendar.day(containing: bucket.start), elapsed: elapsed)
+            guard case .within(let bucket, _) = held[place].span.place else { continue }
+            held[place].span.place = .within(bucket, calendar.day(containing: bucket.start))
         }
     }
 
@@ -144,24 +144,7 @@ struct CounterFall {
 }
 
 /// The fallen directions of one device.
-package struct FallenDirections<Fall: Sendable>: Sendable {
-    package var received: Fall?
-    package var transmitted: Fall?
-
-    package init() {}
-
-    package subscript(direction: TrafficDirection) -> Fall? {
-        get { direction == .received ? received : transmitted }
-        set { if direction == .received { received = newValue } else { transmitted = newValue } }
-    }
-
-    package var isEmpty: Bool { received == nil && transmitted == nil }
-}
-
-extension FallenDirections: Equatable where Fall: Equatable {}
-extension FallenDirections: Hashable where Fall: Hashable {}
-
-typealias CounterFalls = FallenDirections<CounterFall>
+typealias CounterFalls = [TrafficDirection: CounterFall]
 
 /// The store's record of a fall, so that no restart loses held bytes. The counter's value before it is the baseline.
 package struct FallRecord: Hashable, Sendable {

@@ -62,17 +62,12 @@ struct MeteredDevice {
     /// Whether it has carried nothing since it was read last.
     func shows(_ counters: Counters) -> Bool { last == counters && phase == .counting }
 
-    /// More than this in one direction within `elapsed` is impossible.
+    /// The bytes of `delta` in directions that carried more than is possible.
     ///
     /// An unknown speed counts as 1 Tbit/s, above every link there is (IEEE 802.3df ends at 800 Gbit/s). Two more
     /// seconds are allowed for, because some drivers refresh their counters that rarely.
-    func plausibleBytes(within elapsed: Span) -> Double {
-        Double(linkBytesPerSecond ?? 125_000_000_000) * (elapsed.seconds + 2)
-    }
-
-    /// The bytes of `delta` in directions that carried more than is possible.
     func suspectBytes(in delta: Delta, within elapsed: Span) -> UInt64 {
-        let limit = plausibleBytes(within: elapsed)
+        let limit = Double(linkBytesPerSecond ?? 125_000_000_000) * (elapsed.seconds + 2)
         let received = Double(delta.received) > limit ? delta.received : 0
         let transmitted = Double(delta.transmitted) > limit ? delta.transmitted : 0
         return saturatingSum(received, transmitted)

@@ -8,8 +8,6 @@ package struct DevicePattern: Codable, Hashable, Sendable {
         case anyByte
         case anyRun
         case set(ranges: [ClosedRange<UInt8>], negated: Bool)
-
-        var isAny: Bool { self == .anyByte }
     }
 
     /// `nil` for an empty pattern and for a `[` that isn't closed.
@@ -68,7 +66,7 @@ package struct DevicePattern: Codable, Hashable, Sendable {
 
     /// Whether every name that matches `other` matches this one. It may say no in complicated cases.
     package func covers(_ other: DevicePattern) -> Bool {
-        matches(other.elements) { $0 == $1 || $0.isAny && $1 != .anyRun }
+        matches(other.elements) { $0 == $1 || $0 == .anyByte && $1 != .anyRun }
     }
 
     /// Whether a whole sequence of items matches: one element for each item, except for runs.

@@ -11,16 +11,6 @@ package struct DayHistory: Sendable {
         package var first: CivilDate?
         /// The requested days that have bytes, ascending.
         package var days: [(day: CivilDate, total: Total)]
-
-        package init(
-            key: AccountKey, isLive: Bool, lifetime: Total, first: CivilDate?, days: [(day: CivilDate, total: Total)]
-        ) {
-            self.key = key
-            self.isLive = isLive
-            self.lifetime = lifetime
-            self.first = first
-            self.days = days
-        }
     }
 
     package var entries: [Entry]
@@ -32,7 +22,7 @@ package struct DayHistory: Sendable {
 package struct StoredDays: Sendable {
     /// The number of that commit, see ``LedgerHeader/sequence``; 0 before the first.
     package var sequence: Int64
-    package var accounts: [AccountID: AccountKey]
+    package var accounts: [AccountID: AccountKey] = [:]
     package var lifetimes: [AccountID: Total] = [:]
     /// Each account's first day with bytes.
     package var firsts: [AccountID: CivilDate] = [:]
@@ -41,10 +31,9 @@ package struct StoredDays: Sendable {
     /// When metering began, if that is known.
     package var meteredFrom: Timestamp?
 
-    /// These accounts, without bytes.
-    package init(sequence: Int64, accounts: [AccountID: AccountKey]) {
+    /// Nothing yet.
+    package init(sequence: Int64) {
         self.sequence = sequence
-        self.accounts = accounts
     }
 }
 
@@ -53,9 +42,9 @@ package struct StoredBuckets: Sendable {
     package typealias Row = (bucket: Bucket, account: AccountID, total: Total)
 
     package var sequence: Int64
-    package var accounts: [AccountID: AccountKey]
+    package var accounts: [AccountID: AccountKey] = [:]
     /// Ascending by time.
-    package var rows: [Row]
+    package var rows: [Row] = []
     /// The start of the time that the page covers.
     package var from: Timestamp
     /// The end of that time, exclusive.
@@ -65,13 +54,9 @@ package struct StoredBuckets: Sendable {
     /// The start of the oldest bucket; for earlier days only sums are known.
     package var first: Timestamp
 
-    package init(
-        sequence: Int64, accounts: [AccountID: AccountKey], rows: [Row], from: Timestamp, until: Timestamp,
-        keptFrom: Timestamp, first: Timestamp
-    ) {
+    /// A page without rows.
+    package init(sequence: Int64, from: Timestamp, until: Timestamp, keptFrom: Timestamp, first: Timestamp) {
         self.sequence = sequence
-        self.accounts = accounts
-        self.rows = rows
         self.from = from
         self.until = until
         self.keptFrom = keptFrom
@@ -101,7 +86,7 @@ extension DayHistory {
 }
 
 extension StoredBuckets {
-    /// The rows with their accounts' keys, when no program has bookings beside the store.
+    /// The rows with their accounts' keys: all there are, if no program has bookings beside the store.
     package var named: [BucketRow] {
         rows.compactMap { row in
             accounts[row.account].map { BucketRow(start: row.bucket.start, key: $0, total: row.total) }
@@ -211,68 +196,48 @@ extension Ledger {
     /// - Returns: Ascending by time; `nil` if the page is out of date; read it again then.
     package func buckets(with page: StoredBuckets) -> [BucketRow]? {
         guard let uncommitted = uncommitted(since: page.sequence) else { return nil }
-        var keys = page.accounts
-        for account in accounts where !account.isFolded { keys[account.id] = account.key }
-        var totals: [Bookings.BucketKey: Total] = [:]
-        for (key, total) in uncommitted.buckets(from: page.from, before: page.until) {
-            totals[key, default: .zero] += total
-        }
-        if totals.isEmpty, uncommitted.foldTargets.isEmpty {
-            return page.rows.compactMap { row in
-                keys[row.account].map { BucketRow(start: row.bucket.start, key: $0, total: row.total) }
-            }
-        }
+        var page = page
+        for account in accounts where !account.isFolded { page.accounts[account.id] = account.key }
+        var totals = uncommitted.buckets(from: page.from, before: page.until)
+        if totals.isEmpty, uncommitted.foldTargets.isEmpty { return page.named }
         for row in page.rows {
             totals[.init(account: uncommitted.target(row.account), bucket: row.bucket), default: .zero] += row.total
         }
-        return totals.sorted { ($0.key.bucket, $0.key.account) < ($1.key.bucket, $1.key.account) }.compactMap { entry in
-            keys[entry.key.account].map { BucketRow(start: entry.key.bucket.start, key: $0, total: entry.value) }
-        }
+        page.rows = totals.sorted { ($0.key.bucket, $0.key.account) < ($1.key.bucket, $1.key.account) }
+            .map { (bucket: $0.key.bucket, account: $0.key.account, total: $0.value) }
+        return page.named
     }
 
     /// Bookings that a store at this commit lacks; `nil` if it is neither of the last two commits.
     private func uncommitted(since sequence: Int64) -> Uncommitted? {
-        let waiting = devices.falls.isEmpty ? [outbox.pending] : [outbox.pending, heldBookings]
-        if let inFlight = outbox.inFlight, sequence == inFlight.header.sequence { return Uncommitted(waiting) }
+        let waiting = devices.falls.isEmpty ? [outbox.pending] : [outbox.pending, heldBookings()]
+        if sequence == outbox.inFlight?.header.sequence { return Uncommitted(waiting) }
         guard sequence == outbox.sequence else { return nil }
-        guard let inFlight = outbox.inFlight else { return Uncommitted(waiting) }
-        var first = Bookings()
-        first.buckets = inFlight.bookings.buckets
-        first.days = inFlight.bookings.days
-        first.spreads = inFlight.bookings.spreads
-        first.folds = inFlight.bookings.folds
-        return Uncommitted([first] + waiting)
+        return Uncommitted((outbox.inFlight.map { [$0.bookings] } ?? []) + waiting)
     }
 }
 
 /// Bookings that a store lacks.
 private struct Uncommitted {
     let foldTargets: [AccountID: AccountID]
-    private(set) var days: [Bookings.DayKey: Total] = [:]
-    private var buckets: [Bookings.BucketKey: Total] = [:]
-    private var spreads: [Bookings.GapSpread] = []
+    private var bookings = Bookings()
 
     /// - Parameter parts: In the order in which they will be stored.
     init(_ parts: [Bookings]) {
-        var folds = Bookings()
-        folds.folds = parts.flatMap(\.folds)
-        foldTargets = folds.foldTargets
-        for part in parts {
-            for (key, total) in part.buckets {
-                buckets[.init(account: target(key.account), bucket: key.bucket), default: .zero] += total
-            }
-            for (key, total) in part.days {
-                days[.init(account: target(key.account), day: key.day), default: .zero] += total
-            }
-            spreads += part.spreads.map { .init(account: target($0.account), spread: $0.spread) }
-        }
+        bookings.folds = parts.flatMap(\.folds)
+        let targets = bookings.foldTargets
+        foldTargets = targets
+        for part in parts { bookings.absorb(part) { targets[$0] ?? $0 } }
     }
+
+    var days: [Bookings.DayKey: Total] { bookings.days }
 
     func target(_ account: AccountID) -> AccountID { foldTargets[account] ?? account }
 
     func buckets(from start: Timestamp, before end: Timestamp) -> [Bookings.BucketKey: Total] {
-        var totals = buckets.filter { $0.key.bucket.start >= start && $0.key.bucket.start < end }
-        for entry in spreads where entry.spread.end >= start && Bucket(containing: entry.spread.start).start < end {
+        var totals = bookings.buckets.filter { $0.key.bucket.start >= start && $0.key.bucket.start < end }
+        for entry in bookings.spreads
+        where entry.spread.end >= start && Bucket(containing: entry.spread.start).start < end {
             entry.spread.forEachBucket(since: start) { bucket, delta in
                 if bucket.start >= start, bucket.start < end {
                     totals[.init(account: entry.account, bucket: bucket), default: .zero] += Total(delta)

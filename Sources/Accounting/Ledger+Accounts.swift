@@ -72,7 +72,7 @@ extension Ledger {
     mutating func move(_ moves: [(index: DeviceIndex, key: AccountKey)]) {
         var detached: [(account: Int, key: AccountKey)] = []
         for (index, key) in moves {
-            guard let device = devices[index] else { continue }
+            guard var device = devices[index] else { continue }
             let previous = accounts[device.account].key
             let leavesPast = device.isNewcomer && (origin != nil || !accounts[device.account].lifetime.isZero)
             if device.isNewcomer, case .device = key, let predecessor = accounts.places[key] {
@@ -84,20 +84,15 @@ extension Ledger {
                 accounts.uncounted.insert(device.account)
                 detached.append((device.account, key))
             } else {
-                leaveFor(key, index, device)
+                // The counters of both accounts continue without a step.
+                accounts[device.account].memberCount -= 1
+                if accounts[device.account].memberCount == 0 { accounts[device.account].rate.stop() }
+                device.account = account(for: key)
+                join(device, as: index)
             }
         }
         for (place, key) in detached { attach(place, as: key) }
         accounts.version += 1
-    }
-
-    /// Moves a member to another account; the counters of both continue without a step.
-    private mutating func leaveFor(_ key: AccountKey, _ index: DeviceIndex, _ device: MeteredDevice) {
-        var device = device
-        accounts[device.account].memberCount -= 1
-        if accounts[device.account].memberCount == 0 { accounts[device.account].rate.stop() }
-        device.account = account(for: key)
-        join(device, as: index)
     }
 
     /// Gives a renamed account its new key. The account that had this key before is merged into it.
@@ -107,14 +102,10 @@ extension Ledger {
             return
         }
         for (index, device) in devices.metered where device.account == previous { devices[index]?.account = place }
-        fold(previous, into: place)
-        accounts.places[key] = place
-    }
-
-    private mutating func fold(_ source: Int, into target: Int) {
-        accounts.fold(source, into: target, in: window)
-        outbox.pending.folds.append(.init(source: accounts[source].id, target: accounts[target].id))
+        accounts.fold(previous, into: place, in: window)
+        outbox.pending.folds.append((accounts[previous].id, accounts[place].id))
         outbox.pending.applyFolds()
+        accounts.places[key] = place
     }
 
     /// Applies other rules from now on. Bytes booked so far stay where they are.
@@ -158,7 +149,7 @@ extension Ledger {
             if account.isFolded { return false }
             if case .collapsed = account.key { return true }
             if account.lifetime.isZero, !account.key.isShared { return false }
-            return !isPersistent || !window.totals(of: account.days).isEmpty
+            return !isPersistent || window.totals(of: account.days) != PeriodTotals()
         }
         for index in accounts.indices where isPersistent {
             accounts[index].days.removeAll(before: window.previousMonthStart)
@@ -175,11 +166,5 @@ extension Ledger {
         }
         let newPlace = accounts.keep(keeps.indices.filter { keeps[$0] })
         for (index, device) in devices.metered { devices[index]?.account = newPlace[device.account] ?? device.account }
-    }
-}
-
-extension PeriodTotals {
-    var isEmpty: Bool {
-        day.isZero && week.isZero && month.isZero && previousDay.isZero && previousMonth.isZero
     }
 }

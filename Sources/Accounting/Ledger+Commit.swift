@@ -104,12 +104,7 @@ extension Ledger {
         // A day's bytes are all in its first slot. At the day's start, that would count after the correction.
         if now == calendar.start(of: calendar.day(containing: now)) { return }
         var restored = planBook.emptied(unread: outbox.pending.unread, at: now)
-        let keys = Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) })
-        for (key, total) in outbox.pending.buckets {
-            if let account = keys[key.account] {
-                restored.book(total, at: key.bucket.start, for: restored.counting(account))
-            }
-        }
+        restored.book(outbox.pending, of: accounts.keys)
         let adjustments = planBook.adjustments(of: restored, at: now)
         if adjustments.isEmpty { return }
         outbox.pending.adjustments += adjustments
@@ -128,9 +123,11 @@ extension Ledger {
         // The account may have been merged since.
         let account = outbox.pending.foldTargets[history.account] ?? history.account
         guard let index = accounts.firstIndex(where: { $0.id == account }) else { return }
-        accounts[index].lifetime += history.lifetime
         accounts[index].events.add(history.events)
-        for entry in history.days { accounts[index].days.add(entry.total, on: entry.day) }
+        for entry in history.days {
+            accounts[index].lifetime += entry.total
+            accounts[index].days.add(entry.total, on: entry.day)
+        }
         accounts[index].periods = window.totals(of: accounts[index].days)
     }
 
@@ -150,21 +147,20 @@ extension Ledger {
             place[accounts[index].id] = index
         }
         for entry in stored.accounts where place[entry.record.id] == nil && accounts.places[entry.record.key] == nil {
-            place[entry.record.id] = restore(entry)
+            place[entry.record.id] = accounts.append(Account(entry, boot: boot))
         }
         // Imported bytes are part of an account's lifetime.
         for entry in stored.accounts {
             if let index = place[entry.record.id] { accounts[index].lifetime = entry.lifetime }
         }
         let isStored = Set(stored.accounts.map(\.record.id))
-        for (key, total) in outbox.pending.days where isStored.contains(key.account) {
-            if let index = place[key.account] { accounts[index].lifetime += total }
+        for (key, total) in outbox.pending.days {
+            guard let index = place[key.account] else { continue }
+            if isStored.contains(key.account) { accounts[index].lifetime += total }
+            accounts[index].days.add(total, on: key.day)
         }
         for entry in stored.days {
             if let index = place[entry.account] { accounts[index].days.add(entry.total, on: entry.day) }
-        }
-        for (key, total) in outbox.pending.days {
-            if let index = place[key.account] { accounts[index].days.add(total, on: key.day) }
         }
         recomputePeriods()
     }
@@ -189,13 +185,6 @@ extension Ledger {
         if !isPersistent { planBook.takePastAsKnown() }
     }
 
-    private mutating func restore(_ entry: StoredLedger.StoredAccount) -> Int {
-        let place = accounts.append(Account(entry, boot: boot))
-        accounts.uncounted.insert(place)
-        accounts.version += 1
-        return place
-    }
-
     /// The days of the waiting bookings by another calendar, from their buckets.
     func daysOfPending(by calendar: LocalCalendar) -> [Bookings.DayKey: Total] {
         var days: [Bookings.DayKey: Total] = [:]
@@ -214,7 +203,7 @@ extension Ledger {
     private func changedAccounts() -> [AccountRecord] {
         var membersShow: [Int: Counters] = [:]
         for (index, device) in devices.metered {
-            for place in devices.uplink.contains(index) ? [device.account, accounts.uplink] : [device.account] {
+            for place in accountPlaces(of: device, isUplink: devices.uplink.contains(index)) {
                 membersShow[place, default: .zero].received &+= device.last.received
                 membersShow[place, default: .zero].transmitted &+= device.last.transmitted
             }
@@ -231,11 +220,10 @@ extension Ledger {
                 offset = accounts[index].persisted?.counterOffset ?? .zero
                 offsetBoot = accounts[index].persisted?.offsetBoot ?? 0
             }
-            if accounts[index].isStored(offset, offsetBoot) { continue }
-            records.append(
-                AccountRecord(
-                    id: accounts[index].id, key: accounts[index].key, counterOffset: offset, offsetBoot: offsetBoot,
-                    events: accounts[index].events))
+            let record = AccountRecord(
+                id: accounts[index].id, key: accounts[index].key, counterOffset: offset, offsetBoot: offsetBoot,
+                events: accounts[index].events)
+            if record != accounts[index].persisted { records.append(record) }
         }
         return records
     }
@@ -251,9 +239,7 @@ extension Ledger {
             var record = DeviceRecord(
                 index: index, name: device.name, account: accounts[device.account].id, counters: device.last,
                 state: .metered, holdsUplink: devices.uplink.contains(index), hardwareAddress: device.hardwareAddress)
-            if let falls = devices.falls[index] {
-                for direction in TrafficDirection.allCases { record.falls[direction] = falls[direction]?.record }
-            }
+            if let falls = devices.falls[index] { record.falls = falls.mapValues(\.record) }
             switch device.phase {
             case .counting: break
             case .awaitingBaseline: record.state = .away

@@ -42,13 +42,13 @@ extension Ledger {
                 }
             }
             guard let last = devices[index]?.last[direction] else { continue }
-            if devices.falls[index]?[direction] == nil, value >= last {
-                devices[index]?.last[direction] = value
-                book(Delta(value - last, direction), from: device, isUplink: isUplink, over: span)
-                continue
-            }
             if devices.falls[index]?[direction] == nil {
-                devices.falls[index, default: CounterFalls()][direction] = CounterFall(
+                if value >= last {
+                    devices[index]?.last[direction] = value
+                    book(Delta(value - last, direction), from: device, isUplink: isUplink, over: span)
+                    continue
+                }
+                devices.falls[index, default: [:]][direction] = CounterFall(
                     from: last, readAt: previous, seenAt: now.sinceBoot, heldUplink: isUplink)
                 hasFallen = true
                 isUrgent = true
@@ -77,8 +77,9 @@ extension Ledger {
             value, isUplink: isUplink, over: span, at: now, linkBytesPerSecond: device.linkBytesPerSecond)
         devices.falls[index]?[direction] = fall
         if bytes > 0, fall.held.last?.isPlausible == true {
-            accounts[device.account].rate.add(Delta(bytes, direction))
-            if isUplink { accounts[accounts.uplink].rate.add(Delta(bytes, direction)) }
+            for place in accountPlaces(of: device, isUplink: isUplink) {
+                accounts[place].rate.add(Delta(bytes, direction))
+            }
         }
         return fell
     }
@@ -127,13 +128,10 @@ extension Ledger {
         }
     }
 
-    /// A device is gone. A fallen counter that is back in its last message was a glitch; any other has restarted.
-    ///
-    /// - Returns: The held bytes that were booked, without those between the last reading and `final`.
-    mutating func settleFalls(of index: DeviceIndex, final: Counters?, at now: Moment) -> (device: Delta, uplink: Delta)
-    {
-        var booked = (device: Delta.zero, uplink: Delta.zero)
-        guard let device = devices[index] else { return booked }
+    /// A device is gone. A fallen counter that is back in its last message was a glitch; any other has restarted: the
+    /// held bytes are booked, without those between the last reading and `final`, and hidden until they are stored.
+    mutating func settleFalls(of index: DeviceIndex, final: Counters?, at now: Moment) {
+        guard let device = devices[index] else { return }
         for direction in TrafficDirection.allCases {
             guard let fall = devices.falls[index]?[direction] else { continue }
             if let value = final?[direction], verdict(on: fall, of: device, showing: value, at: now) == .glitch {
@@ -141,12 +139,10 @@ extension Ledger {
                 continue
             }
             for part in fall.held {
-                booked.device.add(part.bytes, direction)
-                if part.isUplink { booked.uplink.add(part.bytes, direction) }
+                withhold(Delta(part.bytes, direction), of: device, isUplink: part.isUplink)
             }
             takeAsRestart(direction, of: index)
         }
-        return booked
     }
 
     // MARK: - Showing held bytes
@@ -155,28 +151,18 @@ extension Ledger {
     ///
     /// Counters and quotas wait until it is clear whether they were carried: nobody can take back a notification.
     func heldDays(at place: Int) -> DayTotals {
-        var days = DayTotals()
-        forEachHeldPart { account, delta, span in
-            guard account == place else { return }
-            switch span {
-            case .within(_, let day, _): days.add(Total(delta), on: day)
-            case .spread(let from, let to, let cuts, _, _):
-                for part in Spread(delta, from: from, to: to, cutAt: cuts).days(by: calendar) {
-                    days.add(Total(part.share), on: part.day)
-                }
-            }
-        }
-        return days
+        heldBookings(at: place).days.reduce(into: DayTotals()) { $0.add($1.value, on: $1.key.day) }
     }
 
-    /// The same of all accounts, as bookings that wait for the store.
-    var heldBookings: Bookings {
+    /// The same of one account or of all, as bookings that wait for the store.
+    func heldBookings(at only: Int? = nil) -> Bookings {
         var held = Bookings()
         forEachHeldPart { place, delta, span in
+            if let only, only != place { return }
             let id = accounts[place].id
-            switch span {
-            case .within(let bucket, let day, _): held.add(delta, to: id, bucket: bucket, day: day)
-            case .spread(let from, let to, let cuts, _, _):
+            switch span.place {
+            case .within(let bucket, let day): held.add(delta, to: id, bucket: bucket, day: day)
+            case .spread(let from, let to, let cuts):
                 let spread = Spread(delta, from: from, to: to, cutAt: cuts)
                 held.add(spread, to: id, days: spread.days(by: calendar))
             }
@@ -187,21 +173,13 @@ extension Ledger {
     private func forEachHeldPart(_ body: (_ place: Int, Delta, BookingSpan) -> Void) {
         for (index, falls) in devices.falls {
             guard let device = devices[index] else { continue }
-            for direction in TrafficDirection.allCases {
-                for part in falls[direction]?.held ?? [] where part.isPlausible {
-                    body(device.account, Delta(part.bytes, direction), part.span)
-                    if part.isUplink { body(accounts.uplink, Delta(part.bytes, direction), part.span) }
+            for (direction, fall) in falls {
+                for part in fall.held where part.isPlausible {
+                    for place in accountPlaces(of: device, isUplink: part.isUplink) {
+                        body(place, Delta(part.bytes, direction), part.span)
+                    }
                 }
             }
-        }
-    }
-}
-
-extension Delta {
-    fileprivate mutating func add(_ bytes: UInt64, _ direction: TrafficDirection) {
-        switch direction {
-        case .received: received = saturatingSum(received, bytes)
-        case .transmitted: transmitted = saturatingSum(transmitted, bytes)
         }
     }
 }

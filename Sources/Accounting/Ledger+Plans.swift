@@ -9,9 +9,9 @@ extension Ledger {
         precondition(outbox.inFlight == nil, "a plan book can't be replaced while a commit is under way")
         begin(book)
         for span in outbox.pending.unread where planBook.noteUnread(span) { isPlanBookOutdated = true }
-        replay(outbox.pending)
+        planBook.book(outbox.pending, of: accounts.keys)
         planBook.note(outbox.pending.events)
-        for event in outbox.pending.starts { planBook.setAwaitsProgram(as: event) }
+        for event in outbox.pending.starts { planBook.records.setAwaitsProgram(as: event) }
     }
 
     /// Replaces the plan book without adding bookings.
@@ -33,27 +33,6 @@ extension Ledger {
         }
         planBook.storedAccounts = Set(book.keys.values)
         planBook.keys = [:]
-    }
-
-    /// Has the plans count bookings that wait for the store.
-    mutating func replay(_ waiting: Bookings) {
-        replay(waiting, by: Dictionary(uniqueKeysWithValues: accounts.map { ($0.id, $0.key) }))
-    }
-
-    /// Has the plans count bookings that wait in another ledger.
-    mutating func replay(_ waiting: Bookings, of other: Ledger) {
-        replay(waiting, by: Dictionary(uniqueKeysWithValues: other.accounts.map { ($0.id, $0.key) }))
-    }
-
-    private mutating func replay(_ waiting: Bookings, by keys: [AccountID: AccountKey]) {
-        for (key, total) in waiting.buckets {
-            guard let account = keys[key.account] else { continue }
-            planBook.book(total, at: key.bucket.start, for: planBook.counting(account))
-        }
-        for entry in waiting.spreads {
-            guard let account = keys[entry.account] else { continue }
-            planBook.book(entry.spread, for: planBook.counting(account))
-        }
     }
 
     /// Finds the plans that count accounts with a new key.
@@ -146,21 +125,25 @@ extension Ledger {
 
     /// Notes the start of an event's program, which starts once this is stored.
     package mutating func noteStart(for event: QuotaEvent) {
-        let event = event.awaitingProgram(false)
-        planBook.setAwaitsProgram(as: event)
+        var event = event
+        event.awaitsProgram = false
+        planBook.records.setAwaitsProgram(as: event)
         if isPersistent { outbox.pending.starts.append(event) }
     }
 
     /// Takes back starts that no commit has taken yet.
     package mutating func withdrawStarts() {
-        outbox.pending.starts = outbox.pending.starts.map { $0.awaitingProgram(true) }
-        for event in outbox.pending.starts { planBook.setAwaitsProgram(as: event) }
+        for place in outbox.pending.starts.indices {
+            outbox.pending.starts[place].awaitsProgram = true
+            planBook.records.setAwaitsProgram(as: outbox.pending.starts[place])
+        }
     }
 
     /// Takes back starts of the commit under way, which failed. As it may succeed later, the next commit does it.
     package mutating func withdrawStartsUnderWay() {
-        for event in (outbox.inFlight?.bookings.starts ?? []).map({ $0.awaitingProgram(true) }) {
-            planBook.setAwaitsProgram(as: event)
+        for var event in outbox.inFlight?.bookings.starts ?? [] {
+            event.awaitsProgram = true
+            planBook.records.setAwaitsProgram(as: event)
             outbox.pending.starts.append(event)
         }
     }

@@ -126,20 +126,13 @@ extension Ledger {
         }
         move(renames)
         for (device, counters) in sorted where !survivors.contains(device.index) {
-            var past = Past.unknown
-            if let record = previousRecord(for: device) {
-                past = .reborn(record)
-            } else if accounts.places[.device(device.name)] != nil {
-                past = .remembered
-            }
+            let isNameKnown = accounts.places[.device(device.name)] != nil
+            let past = previousRecord(for: device).map { Past.reborn($0) } ?? (isNameKnown ? .remembered : .unknown)
             take(device, counters, past: past, over: span, since: previous, at: now, renames: &renames)
         }
         let lost = stored.devices.filter { $0.state == .metered && !survivors.contains($0.index) }
-        if isSameEpoch {
-            for record in lost.sorted(by: { $0.index < $1.index }) {
-                devices.away.insert(
-                    .init(name: record.name, counters: record.counters, isMissing: true), at: record.index)
-            }
+        for record in lost.sorted(by: { $0.index < $1.index }) where isSameEpoch {
+            devices.away.insert(.init(name: record.name, counters: record.counters, isMissing: true), at: record.index)
         }
         if stored.header?.isClean == false, stored.header?.boot == boot { restartCounters(of: lost) }
     }
@@ -164,7 +157,7 @@ extension Ledger {
                 book(Delta(part.bytes, direction), from: device, isUplink: part.isUplink, over: part.span)
             }
         }
-        record.falls = FallenDirections()
+        record.falls = [:]
     }
 
     private mutating func take(
@@ -173,41 +166,32 @@ extension Ledger {
     ) {
         guard let key = rules.account(for: device.name) else {
             devices.excluded[device.index] = device.name
-            if case .unknown = past {
-            } else {
-                devices.away.insert(
-                    .init(
-                        name: device.name, counters: counters, hardwareAddress: device.hardwareAddress, isHere: true),
-                    at: device.index)
-            }
+            if case .unknown = past { return }
+            devices.away.insert(
+                .init(name: device.name, counters: counters, hardwareAddress: device.hardwareAddress, isHere: true),
+                at: device.index)
             return
         }
         var metered = MeteredDevice(
             name: device.name, account: 0, last: counters, linkBytesPerSecond: device.linkBytesPerSecond,
             hardwareAddress: device.hardwareAddress)
+        var isUplink = false
         switch past {
-        case .unknown:
-            metered.account = account(for: key)
-            join(metered, as: device.index)
+        case .unknown: metered.account = account(for: key)
         case .same(let record) where record.state == .away:
             devices.away.remove(at: device.index)
             metered.account = account(for: key)
-            join(metered, as: device.index)
         case .same(let record):
             let known = record.account.flatMap { id in accounts.firstIndex { $0.id == id } }
             metered.account = known ?? account(for: key)
             metered.last = record.counters
-            join(metered, as: device.index)
-            for direction in TrafficDirection.allCases {
-                guard let fall = record.falls[direction] else { continue }
-                devices.falls[device.index, default: CounterFalls()][direction] = CounterFall(
+            isUplink = record.holdsUplink
+            for (direction, fall) in record.falls {
+                devices.falls[device.index, default: [:]][direction] = CounterFall(
                     fall, from: record.counters[direction], over: lookedAt(fall, until: previous),
                     readAt: previous.sinceBoot, linkBytesPerSecond: device.linkBytesPerSecond)
             }
             if accounts[metered.account].key != key { renames.append((device.index, key)) }
-            // A commit follows every start.
-            _ = count(
-                counters, of: device.index, isUplink: record.holdsUplink, over: span, since: previous, at: now)
         case .reborn(let record):
             var entry = record.state == .away ? devices.away.entries[record.index] : nil
             if entry?.isOther(than: device) == true { entry = nil }
@@ -216,16 +200,15 @@ extension Ledger {
                 entry.map { counters.baseline(leftWith: record.counters, isSame: $0.isSame(as: device)) } ?? .zero
             if entry == nil || !counters.continues(record.counters) { accounts[metered.account].events.resets += 1 }
             if entry != nil { devices.away.remove(at: record.index) }
-            join(metered, as: device.index)
-            _ = count(
-                counters, of: device.index, isUplink: record.holdsUplink, over: span, since: previous, at: now)
+            isUplink = record.holdsUplink
         case .remembered:
             metered.account = account(for: key)
             metered.last = .zero
             accounts[metered.account].events.resets += 1
-            join(metered, as: device.index)
-            _ = count(counters, of: device.index, isUplink: false, over: span, since: previous, at: now)
         }
+        join(metered, as: device.index)
+        // A commit follows every start. Where the baseline is what the counters show now, there is nothing to count.
+        _ = count(counters, of: device.index, isUplink: isUplink, over: span, since: previous, at: now)
     }
 
     /// The time without readings: since the last commit or, if the machine booted after it, since the boot.

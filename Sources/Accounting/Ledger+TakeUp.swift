@@ -80,12 +80,12 @@ extension Ledger {
         }
         var waiting = later.outbox.pending
         waiting.days = later.daysOfPending(by: calendar)
-        outbox.pending.absorb(waiting, numberedAs: number)
+        outbox.pending.absorb(waiting) { number[$0] }
         let places = Dictionary(uniqueKeysWithValues: accounts.indices.map { (accounts[$0].id, $0) })
         for (key, total) in waiting.days {
             if let place = number[key.account].flatMap({ places[$0] }) { accounts[place].days.add(total, on: key.day) }
         }
-        replay(waiting, of: later)
+        planBook.book(waiting, of: later.accounts.keys)
         if abs(later.lastReading.step(since: lastReading)) >= Double(Bucket.seconds) {
             noteClockStep(at: later.lastReading)
         }
@@ -111,7 +111,7 @@ extension Ledger {
             for direction in TrafficDirection.allCases {
                 guard let fall = falls[direction] else { continue }
                 if isOpen(fall, direction, of: index, in: later) {
-                    open[index, default: CounterFalls()][direction] = fall
+                    open[index, default: [:]][direction] = fall
                 } else {
                     takeAsRestart(direction, of: index)
                 }
@@ -122,10 +122,10 @@ extension Ledger {
 
     private mutating func carryOn(_ open: [DeviceIndex: CounterFalls], at now: BootTime) {
         for (index, falls) in open {
-            for direction in TrafficDirection.allCases {
-                guard var fall = falls[direction], let shown = devices[index]?.last[direction] else { continue }
+            for (direction, var fall) in falls {
+                guard let shown = devices[index]?.last[direction] else { continue }
                 fall.goOn(from: shown, at: now)
-                devices.falls[index, default: CounterFalls()][direction] = fall
+                devices.falls[index, default: [:]][direction] = fall
                 devices[index]?.last[direction] = fall.before
             }
         }
@@ -169,7 +169,7 @@ extension Ledger {
     /// Renames each stored account as `later` renamed the account that first had its name.
     private mutating func renameAccounts(as later: Ledger) {
         let target = later.outbox.pending.foldTargets
-        let keys = Dictionary(uniqueKeysWithValues: later.accounts.map { ($0.id, $0.key) })
+        let keys = later.accounts.keys
         var detached: [(place: Int, key: AccountKey)] = []
         for (first, id) in later.origin?.claims ?? [:] {
             guard let place = accounts.places[first], let key = keys[target[id] ?? id], key != first else { continue }

@@ -47,7 +47,7 @@ package struct Ledger: Sendable {
     @discardableResult
     package mutating func appear(_ device: Device) -> Bool {
         if devices[device.index] != nil || devices.excluded[device.index] != nil {
-            return rename(device.index, to: device.name)
+            return rename([device.index: device.name])
         }
         guard let key = rules.account(for: device.name) else {
             devices.excluded[device.index] = device.name
@@ -93,13 +93,7 @@ package struct Ledger: Sendable {
         }
     }
 
-    /// A device got another name; its history continues under it. See ``rename(_:)``.
-    @discardableResult
-    package mutating func rename(_ index: DeviceIndex, to name: DeviceName) -> Bool {
-        rename([index: name])
-    }
-
-    /// Devices got other names at the same moment, so two may have swapped theirs.
+    /// Devices got other names at the same moment, so two may have swapped theirs. Their histories continue under them.
     ///
     /// - Returns: Whether anything changed.
     @discardableResult
@@ -139,17 +133,14 @@ package struct Ledger: Sendable {
         guard var device = devices[index] else { return }
         if let final { device = settlePhase(of: device, at: index, counters: final) }
         if devices.falls[index] != nil {
-            let settled = settleFalls(of: index, final: final, at: now)
-            withhold(settled.device, from: device.account)
-            withhold(settled.uplink, from: accounts.uplink)
+            settleFalls(of: index, final: final, at: now)
             device.last = devices[index]?.last ?? device.last
         }
         let delta = device.phase == .counting ? final?.growth(since: device.last) ?? .zero : .zero
         let span = bookingSpan(until: now)
         let isUplink = devices.uplink.contains(index)
         if !delta.isZero {
-            withhold(delta, from: device.account)
-            if isUplink { withhold(delta, from: accounts.uplink) }
+            withhold(delta, of: device, isUplink: isUplink)
             book(delta, from: device, isUplink: isUplink, over: span)
             accounts[device.account].isFresh = false
         }
@@ -186,7 +177,7 @@ package struct Ledger: Sendable {
         refreshCuts(at: now.timestamp)
         if abs(now.step(since: lastReading)) >= Double(Bucket.seconds) { noteClockStep(at: now) }
         let span = bookingSpan(until: now)
-        if case .spread(let from, let to, _, _, isGap: true) = span { noteUnread(from: from, to: to) }
+        if span.isGap, case .spread(let from, let to, _) = span.place { noteUnread(from: from, to: to) }
         var isUrgent = false
         for reading in readings where record(reading, over: span, at: now) { isUrgent = true }
         lastReading = now
@@ -279,7 +270,7 @@ package struct Ledger: Sendable {
         let suspect = device.suspectBytes(in: delta, within: span.elapsed)
         accounts[device.account].events.add(
             AccountEvents(gapBytes: span.isGap ? delta.bytes : 0, suspectBytes: suspect))
-        for place in isUplink ? [device.account, accounts.uplink] : [device.account] {
+        for place in accountPlaces(of: device, isUplink: isUplink) {
             if countsAsRate { accounts[place].rate.add(delta) }
             book(delta, to: place, over: span)
         }
@@ -291,12 +282,12 @@ package struct Ledger: Sendable {
         let id = accounts[index].id
         refreshCountings()
         let counting = accounts[index].counting
-        switch span {
-        case .within(let bucket, let day, _):
+        switch span.place {
+        case .within(let bucket, let day):
             if isPersistent { outbox.pending.add(delta, to: id, bucket: bucket, day: day) }
             if !counting.isEmpty { planBook.book(Total(delta), at: bucket.start, for: counting) }
             add(delta, on: day, to: index)
-        case .spread(let from, let to, let cuts, _, _):
+        case .spread(let from, let to, let cuts):
             let spread = Spread(delta, from: from, to: to, cutAt: cuts)
             if !counting.isEmpty { planBook.book(spread, for: counting) }
             let days = spread.days(by: calendar)
@@ -316,8 +307,16 @@ package struct Ledger: Sendable {
         }
     }
 
-    private mutating func withhold(_ delta: Delta, from index: Int) {
-        if isPersistent { accounts.hidden[index, default: .zero] += delta }
+    /// Hides the last bytes of a departed device until they are stored.
+    mutating func withhold(_ delta: Delta, of device: MeteredDevice, isUplink: Bool) {
+        if !isPersistent { return }
+        for place in accountPlaces(of: device, isUplink: isUplink) { accounts.hidden[place, default: .zero] += delta }
+    }
+
+    /// The accounts to which a device's bytes go.
+    @inline(__always)
+    func accountPlaces(of device: MeteredDevice, isUplink: Bool) -> [Int] {
+        isUplink ? [device.account, accounts.uplink] : [device.account]
     }
 
     mutating func recomputePeriods() {

@@ -51,9 +51,7 @@ struct RateGauge {
         if second < newestSecond || second - newestSecond >= length {
             for index in slots.indices { slots[index] = .zero }
         } else {
-            var skipped = newestSecond
-            while skipped < second {
-                skipped += 1
+            for skipped in stride(from: newestSecond + 1, through: second, by: 1) {
                 slots[Int(skipped % length)] = .zero
             }
         }

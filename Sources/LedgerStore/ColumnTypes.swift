@@ -78,6 +78,6 @@ extension Row {
         guard let day = Int32(exactly: self[0] as Int64), self[2] as Int64 >= 0, self[3] as Int64 >= 0 else {
             return nil
         }
-        return .init(account: self[1], day: CivilDate(daysSinceEpoch: day), total: total(from: 2))
+        return (account: AccountID(self, column: 1), day: CivilDate(daysSinceEpoch: day), total: total(from: 2))
     }
 }

@@ -164,15 +164,14 @@ extension LedgerFile {
     }
 
     private func adopt(_ previous: AccountID, into account: AccountID, events: AccountEvents) throws -> AdoptedHistory {
-        var history = AdoptedHistory(account: account, lifetime: .zero, events: events, days: [])
+        var history = AdoptedHistory(account: account, events: events, days: [])
         try connection.forEach("SELECT day, account, received, transmitted FROM day WHERE account = ?1", previous) {
             row in
             var entry = try day(in: row)
             entry.account = account
-            history.lifetime += entry.total
             history.days.append(entry)
         }
-        try apply(Bookings.Fold(source: previous, target: account))
+        try apply((source: previous, target: account))
         return history
     }
 

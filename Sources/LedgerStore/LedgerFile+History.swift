@@ -11,7 +11,7 @@ extension LedgerFile {
         try checkIsInPlace()
         return try translatingErrors {
             try connection.transaction {
-                var stored = StoredDays(sequence: try storedSequence(), accounts: [:])
+                var stored = StoredDays(sequence: try storedSequence())
                 for record in try loadAccounts() { stored.accounts[record.id] = record.key }
                 stored.meteredFrom = try connection.value(
                     """
@@ -44,8 +44,8 @@ extension LedgerFile {
             try connection.transaction {
                 let kept = try past.keptFrom()
                 var page = StoredBuckets(
-                    sequence: try storedSequence(), accounts: [:], rows: [], from: start, until: end,
-                    keptFrom: kept, first: try oldestBucket()?.start ?? kept)
+                    sequence: try storedSequence(), from: start, until: end, keptFrom: kept,
+                    first: try oldestBucket()?.start ?? kept)
                 for record in try loadAccounts() { page.accounts[record.id] = record.key }
                 var filter = ""
                 if let only {

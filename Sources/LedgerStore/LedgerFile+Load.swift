@@ -49,7 +49,7 @@ extension LedgerFile {
                 case .device(let name): wanted.contains(record.id) || names.contains(name)
                 case .collapsed: wanted.contains(record.id)
                 }
-            if isWanted { ledger.accounts.append(.init(record: record, lifetime: lifetimes[record.id] ?? .zero)) }
+            if isWanted { ledger.accounts.append((record, lifetimes[record.id] ?? .zero)) }
         }
         return ledger
     }

@@ -72,7 +72,7 @@ extension LedgerFile {
             let start = entry.start
             var end = place + 1 < starts.endIndex ? starts[place + 1].start : .latest
             if let span = calendar?.span(ofDay: entry.day), span.lowerBound == start { end = min(end, span.upperBound) }
-            return PlanRestore.Day(day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
+            return (day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
         }
     }
 
@@ -139,15 +139,16 @@ extension LedgerFile {
     private func planRecords(
         of plans: Plans, _ calendars: [TimeZoneSetting: LocalCalendar], from moment: Timestamp
     ) throws -> PlanRecords {
-        var recent: [QuotaEvent] = []
+        var records = PlanRecords.none
         for quota in plans.quotas {
             guard let calendar = calendars[quota.cycle.timezone] else { continue }
             let start = quota.cycle.rule.cycle(containing: moment, in: calendar).lowerBound
-            recent += try events(of: quota.name, endingAfter: start)
+            records.events += try events(of: quota.name, endingAfter: start)
         }
-        var records = PlanRecords(
-            adjustments: try adjustments(), events: recent, breaches: try breaches(),
-            committedCycles: try committedCycles(), unread: try unread())
+        records.adjustments = try adjustments()
+        records.breaches = try breaches()
+        records.committedCycles = try committedCycles()
+        records.unread = try unread()
         records.importedFrom = try connection.value("SELECT min(taken_from) FROM import")
         records.meteredUntil = try connection.value("SELECT max(start) FROM bucket") ?? .earliest
         return records

@@ -79,7 +79,7 @@ struct World {
 
     mutating func rename(_ index: DeviceIndex, to name: String) {
         kernel[index]?.name = DeviceName(name)
-        if ledger.rename(index, to: DeviceName(name)) { commit() }
+        if ledger.rename([index: DeviceName(name)]) { commit() }
     }
 
     // MARK: - The program

@@ -129,9 +129,9 @@ struct LedgerApplyTests {
 
         #expect(adopted.count == 1)
         #expect(adopted.first?.account == AccountID(rawValue: 8))
-        #expect(adopted.first?.lifetime == total(30, 3), "what was there before this commit")
         #expect(adopted.first?.events == AccountEvents(resets: 2, gapBytes: 3))
-        #expect(adopted.first?.days.map(\.total).sorted { $0.received < $1.received } == [total(10, 1), total(20, 2)])
+        let days = adopted.first?.days.map(\.total).sorted { $0.received < $1.received }
+        #expect(days == [total(10, 1), total(20, 2)], "what was there before this commit")
         let stored = try file.loadAll()
         #expect(stored.accounts.map(\.lifetime) == [total(60, 6)])
         #expect(stored.account(8)?.record.events == AccountEvents(resets: 3, gapBytes: 3, suspectBytes: 5))

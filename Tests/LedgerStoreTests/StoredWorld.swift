@@ -130,7 +130,7 @@ struct StoredWorld {
             if ledger.rename([first: other, second: one]) { try commit() }
         } else {
             kernel[first]?.name = name
-            if ledger.rename(first, to: name) { try commit() }
+            if ledger.rename([first: name]) { try commit() }
         }
     }
 
@@ -304,7 +304,6 @@ struct Normalized: Equatable {
     private var accounts: [AccountID: [AccountRecord: Total]] = [:]
     private var devices: [DeviceIndex: [DeviceRecord]] = [:]
     private var days: [Bookings.DayKey: [Total]] = [:]
-    private var lifetime = Total.zero
     private var events = AccountEvents()
     private var numbers: [Int64] = []
 
@@ -319,7 +318,6 @@ struct Normalized: Equatable {
     }
 
     init(_ history: AdoptedHistory) {
-        lifetime = history.lifetime
         events = history.events
         for entry in history.days {
             days[.init(account: entry.account, day: entry.day), default: []].append(entry.total)

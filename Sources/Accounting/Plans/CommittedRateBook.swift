@@ -41,7 +41,7 @@ struct CommittedRateBook: Sendable {
     /// The figures of cycles that are over; ascending.
     private(set) var closed: [CommittedCycle]
     /// All samples from here on are known; an earlier cycle gets no figures.
-    private let knownFrom: Timestamp
+    private var knownFrom = Timestamp.earliest
     /// The cycle that was open at the last ``advance(to:computes:)``.
     private var open: Range<Timestamp>
     /// The figures of the open cycle, and how many complete samples they cover.
@@ -62,11 +62,11 @@ struct CommittedRateBook: Sendable {
         self.committedRate = committedRate
         self.calendar = calendar
         open = committedRate.cycle.rule.cycle(containing: now, in: calendar)
-        knownFrom = Self.historyFrom(committedRate, calendar, records.committedCycles, at: now)
         closed = records.committedCycles.filter { $0.name == committedRate.name }
             .sorted { $0.cycle.lowerBound < $1.cycle.lowerBound }
         unread = records.unread
         meteredFrom = records.meteredFrom ?? .earliest
+        knownFrom = historyFrom(at: now)
     }
 
     private func cycle(at moment: Timestamp) -> Range<Timestamp> {
@@ -74,23 +74,19 @@ struct CommittedRateBook: Sendable {
     }
 
     /// The first moment whose stored buckets are needed: also the previous cycle's, unless its figures are known.
-    func historyFrom(at now: Timestamp) -> Timestamp { Self.historyFrom(committedRate, calendar, closed, at: now) }
+    func historyFrom(at now: Timestamp) -> Timestamp {
+        let open = cycle(at: now)
+        if committedRate.cycle.rule.isOver(at: now, in: calendar) {
+            return closed.contains { $0.cycle == open } ? .latest : open.lowerBound
+        }
+        let previous = cycle(at: open.lowerBound.adding(seconds: -1))
+        return closed.contains { $0.cycle == previous } ? open.lowerBound : previous.lowerBound
+    }
 
     /// The first moment whose buckets the store must keep. A one-time cycle needs none a day after its end.
     func bucketsNeededFrom(at now: Timestamp) -> Timestamp {
         let rule = committedRate.cycle.rule
         return rule.isOver(at: now.adding(seconds: -86_400), in: calendar) ? .latest : historyFrom(at: now)
-    }
-
-    private static func historyFrom(
-        _ rate: CommittedRate, _ calendar: LocalCalendar, _ closed: [CommittedCycle], at now: Timestamp
-    ) -> Timestamp {
-        let open = rate.cycle.rule.cycle(containing: now, in: calendar)
-        if rate.cycle.rule.isOver(at: now, in: calendar) {
-            return closed.contains { $0.name == rate.name && $0.cycle == open } ? .latest : open.lowerBound
-        }
-        let previous = rate.cycle.rule.cycle(containing: open.lowerBound.adding(seconds: -1), in: calendar)
-        return closed.contains { $0.name == rate.name && $0.cycle == previous } ? open.lowerBound : previous.lowerBound
     }
 
     // MARK: - Booking
@@ -144,12 +140,8 @@ struct CommittedRateBook: Sendable {
         figures.missing = isMissing.reduce(0) { $0 + ($1 ? 1 : 0) }
         let limit = committedRate.limitBitsPerSecond.multipliedFullWidth(by: UInt64(Bucket.seconds))
         for series in cycle.series {
-            var samples: [UInt64] = []
-            samples.reserveCapacity(count)
-            for place in 0..<count {
-                if isMissing[place], committedRate.missing == .skip { continue }
-                samples.append(place < series.count ? series[place] : 0)
-            }
+            var samples = (0..<count).filter { !isMissing[$0] || committedRate.missing == .zero }
+                .map { $0 < series.count ? series[$0] : 0 }
             figures.samples = samples.count
             let over = samples.reduce(0) { count, bytes in
                 let bits = bytes.multipliedFullWidth(by: 8)
@@ -208,12 +200,11 @@ struct CommittedRateBook: Sendable {
             if span.lowerBound < knownFrom || span.upperBound <= meteredFrom { continue }
             // By another clock, the cycle has its figures already.
             if closed.contains(where: { $0.cycle != span && $0.cycle.isMostly(span) }) { continue }
-            let figures = figures(of: cycles[index], before: cycles[index].span.upperBound)
+            let figures = figures(of: cycles[index], before: span.upperBound)
             let cycle = CommittedCycle(
-                name: committedRate.name, cycle: cycles[index].span,
-                limitBitsPerSecond: committedRate.limitBitsPerSecond,
+                name: committedRate.name, cycle: span, limitBitsPerSecond: committedRate.limitBitsPerSecond,
                 percentileBytes: figures.percentile, samples: figures.samples, missing: figures.missing)
-            closed.removeAll { $0.cycle == cycle.cycle }
+            closed.removeAll { $0.cycle == span }
             closed.append(cycle)
             closed.sort { $0.cycle.lowerBound < $1.cycle.lowerBound }
             news.append(cycle)

@@ -29,13 +29,12 @@ package struct Currency: Hashable, Sendable {
             SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG
             YER ZAR ZMW ZWG
             """
-        var decimals: [String: Int] = [:]
-        for code in usual.split(whereSeparator: \.isWhitespace) { decimals[String(code)] = 2 }
-        for code in "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(separator: " ") {
-            decimals[String(code)] = 0
+        let codes = [
+            2: usual, 0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+            3: "BHD IQD JOD KWD LYD OMR TND", 4: "CLF UYW",
+        ]
+        return codes.reduce(into: [String: Int]()) { decimals, entry in
+            for code in entry.value.split(whereSeparator: \.isWhitespace) { decimals[String(code)] = entry.key }
         }
-        for code in "BHD IQD JOD KWD LYD OMR TND".split(separator: " ") { decimals[String(code)] = 3 }
-        for code in ["CLF", "UYW"] { decimals[code] = 4 }
-        return decimals
     }()
 }

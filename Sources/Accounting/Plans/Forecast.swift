@@ -11,20 +11,11 @@ package struct Forecast: Sendable {
     static let hoursPerWeek = 168
 
     /// In bytes per hour, whatever the hour.
-    private let flatRate: Double
+    private var flatRate = 0.0
     /// The factor for the profile's hours.
-    private let profileScale: Double
+    private var profileScale = 0.0
     /// Running sums of the profile's hours; empty if there is no profile.
-    private let profileSums: [Double]
-
-    /// Nothing is known.
-    static let none = Forecast(flatRate: 0, profileScale: 0, profileSums: [])
-
-    private init(flatRate: Double, profileScale: Double, profileSums: [Double]) {
-        self.flatRate = flatRate
-        self.profileScale = profileScale
-        self.profileSums = profileSums
-    }
+    private var profileSums: [Double] = []
 
     /// - Parameters:
     ///   - values: Bytes by the hour, up to now.
@@ -34,28 +25,25 @@ package struct Forecast: Sendable {
     package init(_ values: [Float], firstHour: Int64, elapsed: Int, remaining: Int) {
         let past = Past(values, firstHour: firstHour)
         if past.count < 2 {
-            self.init(flatRate: past.sum(0, past.count) / Double(max(1, past.count)), profileScale: 0, profileSums: [])
+            flatRate = past.sum(0, past.count) / Double(max(1, past.count))
             return
         }
         let weights = Self.weights(past, elapsed: elapsed, remaining: remaining)
         let profile = Profile(past, before: past.count)
         let estimates = Self.estimates(past, before: past.count, elapsed: elapsed, horizon: remaining, profile)
-        var flat = 0.0
-        var scale = 0.0
         for (estimate, weight) in zip(estimates, weights) {
-            if estimate.usesProfile { scale += weight * estimate.rate } else { flat += weight * estimate.rate }
+            let part = weight * estimate.rate
+            if estimate.usesProfile { profileScale += part } else { flatRate += part }
         }
-        self.init(flatRate: flat, profileScale: scale, profileSums: profile.sums)
+        profileSums = profile.sums
     }
 
     /// The bytes from one moment to a later one, in hours since 1970.
     package func bytes(from start: Double, to end: Double) -> Double {
         if end <= start { return 0 }
-        let bytes = flatRate * (end - start) + profileScale * (profileBytes(until: end) - profileBytes(until: start))
+        let bytes = flatRate * (end - start) + profileScale * Profile.bytes(profileSums, from: start, to: end)
         return bytes.isFinite ? max(0, bytes) : 0
     }
-
-    private func profileBytes(until hour: Double) -> Double { Profile.bytes(profileSums, until: hour) }
 
     // MARK: - Estimates
 
@@ -71,16 +59,17 @@ package struct Forecast: Sendable {
     private static func estimates(
         _ past: Past, before end: Int, elapsed: Int, horizon: Int, _ profile: Profile
     ) -> [Estimate] {
-        let week = past.mean(before: end, hours: hoursPerWeek)
-        let month = past.mean(before: end, hours: 4 * hoursPerWeek)
+        let (week, month) = (hoursPerWeek, 4 * hoursPerWeek)
+        func mean(_ hours: Int) -> Double { past.mean(before: end, hours: hours) }
+        func byProfile(_ hours: Int) -> Estimate {
+            let level = past.profileLevel(profile, before: end, hours: hours)
+            return level > 0 ? Estimate(rate: level, usesProfile: true) : Estimate(rate: mean(hours))
+        }
         return [
-            Estimate(rate: past.mean(before: end, hours: max(1, elapsed))), Estimate(rate: week), Estimate(rate: month),
-            profile.estimate(level: past.profileLevel(profile, before: end, hours: hoursPerWeek), orRate: week),
-            profile.estimate(level: past.profileLevel(profile, before: end, hours: 4 * hoursPerWeek), orRate: month),
-            Estimate(rate: max(0, week + past.trend(before: end) * Double(horizon + hoursPerWeek) / 2)),
-            Estimate(rate: past.medianDay(before: end) / 24),
-            profile.estimate(
-                level: past.profileLevel(profile, before: end, hours: 48), orRate: past.mean(before: end, hours: 48)),
+            Estimate(rate: mean(max(1, elapsed))), Estimate(rate: mean(week)), Estimate(rate: mean(month)),
+            byProfile(week), byProfile(month),
+            Estimate(rate: max(0, mean(week) + past.trend(before: end) * Double(horizon + week) / 2)),
+            Estimate(rate: past.medianDay(before: end) / 24), byProfile(48),
         ]
     }
 
@@ -99,13 +88,8 @@ package struct Forecast: Sendable {
         var errors = Array(repeating: 0.0, count: priors.count)
         var trials = 0.0
         var profile = Profile(past, before: 0)
-        var origin = past.count - horizon
         // From the last day backwards; the newer ones weigh more.
-        var origins: [Int] = []
-        while origin >= 24, origins.count < trialCount {
-            origins.append(origin)
-            origin -= 24
-        }
+        let origins = stride(from: past.count - horizon, through: 24, by: -24).prefix(trialCount)
         for (age, origin) in origins.enumerated().reversed() {
             profile.extend(past, to: origin)
             let actual = past.sum(origin, origin + horizon)
@@ -114,11 +98,9 @@ package struct Forecast: Sendable {
             for (place, estimate) in estimates.enumerated() {
                 let start = Double(past.firstHour) + Double(origin)
                 let predicted =
-                    estimate.usesProfile
-                    ? estimate.rate
-                        * (Profile.bytes(profile.sums, until: start + Double(horizon))
-                            - Profile.bytes(profile.sums, until: start))
-                    : estimate.rate * Double(horizon)
+                    estimate.rate
+                    * (estimate.usesProfile
+                        ? Profile.bytes(profile.sums, from: start, to: start + Double(horizon)) : Double(horizon))
                 errors[place] += weight * abs(predicted - actual) / (actual + usual)
             }
             trials += weight
@@ -157,12 +139,11 @@ private struct Past {
         return length == 0 ? 0 : sum(end - length, end) / Double(length)
     }
 
-    /// How far the last hours were above the profile, as a factor.
+    /// How far the last hours were above the profile, as a factor; 0 if there is no profile.
     func profileLevel(_ profile: Profile, before end: Int, hours: Int) -> Double {
         let length = min(hours, end)
         let start = Double(firstHour) + Double(end - length)
-        let usual =
-            Profile.bytes(profile.sums, until: start + Double(length)) - Profile.bytes(profile.sums, until: start)
+        let usual = Profile.bytes(profile.sums, from: start, to: start + Double(length))
         return usual > 0 ? sum(end - length, end) / usual : 0
     }
 
@@ -211,17 +192,13 @@ private struct Profile {
             counts[hour] += 1
         }
         end = max(end, newEnd)
-        sums = hasDays ? sumsOfWeek() : []
+        sums = end >= 48 ? sumsOfWeek() : []
     }
 
     /// 0 is the first hour of a Thursday, as 1970 began with one.
     private static func hourOfWeek(_ hour: Int64) -> Int {
-        let remainder = Int(hour % Int64(Forecast.hoursPerWeek))
-        return remainder < 0 ? remainder + Forecast.hoursPerWeek : remainder
+        (Int(hour % Int64(Forecast.hoursPerWeek)) + Forecast.hoursPerWeek) % Forecast.hoursPerWeek
     }
-
-    private var hasWeeks: Bool { end >= 2 * Forecast.hoursPerWeek }
-    private var hasDays: Bool { end >= 48 }
 
     private func sumsOfWeek() -> [Double] {
         var sums = [0.0]
@@ -229,7 +206,7 @@ private struct Profile {
         for hour in 0..<Forecast.hoursPerWeek {
             var total = totals[hour]
             var count = counts[hour]
-            if !hasWeeks {
+            if end < 2 * Forecast.hoursPerWeek {
                 (total, count) = (0, 0)
                 for sameHour in stride(from: hour % 24, to: Forecast.hoursPerWeek, by: 24) {
                     total += totals[sameHour]
@@ -241,12 +218,13 @@ private struct Profile {
         return sums
     }
 
-    func estimate(level: Double, orRate rate: Double) -> Forecast.Estimate {
-        hasDays && level > 0 ? .init(rate: level, usesProfile: true) : .init(rate: rate)
+    /// The bytes of a profile from one moment to a later one, in hours since 1970.
+    static func bytes(_ sums: [Double], from start: Double, to end: Double) -> Double {
+        bytes(sums, until: end) - bytes(sums, until: start)
     }
 
     /// The bytes of a profile from 1970 until an hour: whole weeks and a part of one.
-    static func bytes(_ sums: [Double], until hour: Double) -> Double {
+    private static func bytes(_ sums: [Double], until hour: Double) -> Double {
         guard let week = sums.last else { return 0 }
         let length = Double(Forecast.hoursPerWeek)
         let weeks = (hour / length).rounded(.down)

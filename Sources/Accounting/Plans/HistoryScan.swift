@@ -5,14 +5,17 @@ package struct HistoryScan: Sendable {
     /// How far the scan has come.
     package private(set) var next: Timestamp
     package let end: Timestamp
-    private var book: PlanBook
+    /// The quotas with the hourly use that was found.
+    private(set) var book: PlanBook
 
     /// - Parameter book: The book with the quotas; its own histories begin at `now`.
     package init(_ book: PlanBook, at now: Timestamp) {
         end = Bucket(containing: now).start
         next = end.adding(seconds: -Int64(UseHistory.hours) * 3600)
         self.book = book
-        self.book.forgetHistories()
+        for place in book.quotas.indices {
+            self.book.quotas[place].forecast = QuotaForecast(book.quotas[place].quota.direction)
+        }
     }
 
     package var isDone: Bool { next >= end }
@@ -24,14 +27,11 @@ package struct HistoryScan: Sendable {
     }
 
     package mutating func add(_ total: Total, for counting: PlanBook.Counting, at slot: Timestamp) {
-        book.remember(total, at: slot, for: counting)
+        for place in counting.quotas { book.quotas[place].rememberOnly(total, at: slot) }
     }
 
     package mutating func advance(to moment: Timestamp) { next = min(moment, end) }
 
     /// Whether it scans for the quotas of this book.
     package func isOf(_ book: PlanBook) -> Bool { book.plans.quotas == self.book.plans.quotas }
-
-    /// The quotas with the hourly use that was found.
-    var quotas: [QuotaBook] { book.quotas }
 }

@@ -7,7 +7,7 @@ package struct PlanBook: Sendable {
     package internal(set) var isComplete = false
     private let calendars: [TimeZoneSetting: LocalCalendar]
     /// The store's records about plans, and what has happened since.
-    package private(set) var records: PlanRecords
+    package internal(set) var records: PlanRecords
     var quotas: [QuotaBook]
     private(set) var rateLimits: [RateLimitBook]
     var committedRates: [CommittedRateBook]
@@ -33,9 +33,11 @@ package struct PlanBook: Sendable {
         self.plans = plans
         self.calendars = calendars
         self.records = records
+        func calendar(of cycle: Cycle) -> LocalCalendar {
+            calendars[cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
+        }
         quotas = plans.quotas.map {
-            let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
-            return QuotaBook($0, calendar: calendar, records: records, meteredFrom: meteredFrom, at: now)
+            QuotaBook($0, calendar: calendar(of: $0.cycle), records: records, meteredFrom: meteredFrom, at: now)
         }
         selections = (
             SelectionIndex(plans.quotas.map(\.count)), SelectionIndex(plans.rateLimits.map(\.count)),
@@ -43,8 +45,7 @@ package struct PlanBook: Sendable {
         )
         rateLimits = plans.rateLimits.map { RateLimitBook($0) }
         committedRates = plans.committedRates.map {
-            let calendar = calendars[$0.cycle.timezone] ?? LocalCalendar(zone: .utc, weekStart: .monday)
-            return CommittedRateBook($0, calendar: calendar, records: records, at: now)
+            CommittedRateBook($0, calendar: calendar(of: $0.cycle), records: records, at: now)
         }
         let corrected = quotas.flatMap { quota in
             quota.adjustments.filter(\.isOfThePast).map { Bucket(containing: $0.at) }
@@ -86,10 +87,9 @@ package struct PlanBook: Sendable {
     mutating func counting(_ key: AccountKey) -> Counting {
         if let known = countings[key] { return known }
         if countings.count >= Self.maximumCountings { countings = [:] }
-        var counting = Counting()
-        counting.quotas = selections.quotas.places(for: key)
-        counting.rateLimits = selections.rateLimits.places(for: key)
-        counting.committedRates = selections.committedRates.places(for: key)
+        let counting = Counting(
+            quotas: selections.quotas.places(for: key), rateLimits: selections.rateLimits.places(for: key),
+            committedRates: selections.committedRates.places(for: key))
         countings[key] = counting
         return counting
     }
@@ -103,6 +103,18 @@ package struct PlanBook: Sendable {
 
     mutating func book(_ spread: Spread, for counting: Counting) {
         spread.forEachBucket(since: .earliest) { bucket, delta in book(Total(delta), at: bucket.start, for: counting) }
+    }
+
+    /// Counts bookings that wait for the store.
+    ///
+    /// - Parameter keys: The keys of their accounts.
+    mutating func book(_ waiting: Bookings, of keys: [AccountID: AccountKey]) {
+        for (key, total) in waiting.buckets {
+            if let account = keys[key.account] { book(total, at: key.bucket.start, for: counting(account)) }
+        }
+        for entry in waiting.spreads {
+            if let account = keys[entry.account] { book(entry.spread, for: counting(account)) }
+        }
     }
 
     /// Counts one of the store's bookings, without events.
@@ -151,11 +163,7 @@ package struct PlanBook: Sendable {
 
     /// Takes the state of rate limits from another book, because it can't be rebuilt.
     mutating func adoptRates(of previous: PlanBook) {
-        for place in rateLimits.indices {
-            if let known = previous.rateLimits.first(where: { $0.rateLimit == rateLimits[place].rateLimit }) {
-                rateLimits[place] = known
-            }
-        }
+        rateLimits = rateLimits.map { new in previous.rateLimits.first { $0.rateLimit == new.rateLimit } ?? new }
     }
 
     /// A book of the same plans without bytes.
@@ -196,15 +204,7 @@ package struct PlanBook: Sendable {
 
     /// Takes the hourly past as complete, because there is no store.
     package mutating func takePastAsKnown() {
-        for place in quotas.indices { quotas[place].takePastAsKnown() }
-    }
-
-    mutating func remember(_ total: Total, at slot: Timestamp, for counting: Counting) {
-        for place in counting.quotas { quotas[place].rememberOnly(total, at: slot) }
-    }
-
-    mutating func forgetHistories() {
-        for place in quotas.indices { quotas[place].forgetHistories() }
+        for place in quotas.indices { quotas[place].forecast.knowsPast = true }
     }
 
     /// Takes the quotas' hourly past from another book that knows it.
@@ -214,16 +214,16 @@ package struct PlanBook: Sendable {
             guard let known = byName[quotas[place].quota.name], known.forecast.knowsPast,
                 quotas[place].remembersLike(known)
             else { continue }
-            quotas[place].adoptHistories(of: known)
+            quotas[place].forecast.adopt(known.forecast)
         }
     }
 
     /// Takes the hourly past that a scan found in the store.
     package mutating func adopt(_ scan: HistoryScan) {
-        let found = scan.quotas
+        let found = scan.book.quotas
         guard found.map(\.quota) == quotas.map(\.quota) else { return }  // The plans have changed since.
         for place in quotas.indices where !quotas[place].forecast.knowsPast {
-            quotas[place].prependHistories(of: found[place], before: scan.end)
+            quotas[place].forecast.prepend(found[place].forecast, before: scan.end)
         }
     }
 
@@ -243,11 +243,8 @@ package struct PlanBook: Sendable {
     /// The cuts in a span, ascending: where a cycle or a free window begins or ends, or a correction applies from,
     /// unless a bucket begins there anyway.
     func cuts(in span: Range<Timestamp>) -> [Timestamp] {
-        var cuts: Set<Timestamp> = []
         // Also those of quotas that aren't configured now: they may come back.
-        for adjustment in records.adjustments where adjustment.isCorrection && span.contains(adjustment.at) {
-            cuts.insert(adjustment.at)
-        }
+        var cuts = Set(records.adjustments.filter { $0.isCorrection && span.contains($0.at) }.map(\.at))
         for quota in quotas { quota.addEdges(in: span, to: &cuts) }
         return cuts.filter { Bucket(containing: $0).start != $0 }.sorted()
     }
@@ -264,8 +261,7 @@ package struct PlanBook: Sendable {
     /// Quota events since the last call.
     mutating func takeEvents(at now: Timestamp) -> [QuotaEvent] {
         if !isComplete { return [] }
-        var events: [QuotaEvent] = []
-        for place in quotas.indices { events += quotas[place].takeEvents(at: now) }
+        let events = quotas.indices.flatMap { quotas[$0].takeEvents(at: now) }
         records.note(events)
         return events
     }
@@ -282,13 +278,6 @@ package struct PlanBook: Sendable {
                 quotas[place].makeForecast(at: now)
                 made += 1
             }
-            quotas[place].refreshExhaustion(at: now)
-        }
-    }
-
-    private mutating func makeForecasts(at now: Timestamp) {
-        for place in quotas.indices {
-            quotas[place].makeForecast(at: now)
             quotas[place].refreshExhaustion(at: now)
         }
     }
@@ -316,9 +305,6 @@ package struct PlanBook: Sendable {
         for place in quotas.indices { quotas[place].note(events) }
     }
 
-    /// Copies `awaitsProgram` of `event` to the recorded event.
-    mutating func setAwaitsProgram(as event: QuotaEvent) { records.setAwaitsProgram(as: event) }
-
     /// Events whose programs are yet to be started.
     package var waitingEvents: [QuotaEvent] { records.events.filter(\.awaitsProgram) }
 
@@ -332,7 +318,10 @@ package struct PlanBook: Sendable {
     package mutating func advance(to now: Timestamp) {
         _ = takeEvents(at: now)
         _ = takeCommittedCycles(at: now)
-        makeForecasts(at: now)
+        for place in quotas.indices {
+            quotas[place].makeForecast(at: now)
+            quotas[place].refreshExhaustion(at: now)
+        }
     }
 
     /// The quotas as they are now, in the order of the configuration; empty until the book is complete.

@@ -2,34 +2,21 @@ import CivilTime
 
 /// The store's records for plans, besides bytes.
 package struct PlanRecords: Sendable {
-    package var adjustments: [Adjustment]
+    package var adjustments: [Adjustment] = []
     /// Events of recent cycles.
-    package var events: [QuotaEvent]
+    package var events: [QuotaEvent] = []
     /// How many breaches each quota has had.
-    package var breaches: [String: UInt64]
+    package var breaches: [String: UInt64] = [:]
     /// Figures of earlier cycles of committed rates.
-    package var committedCycles: [CommittedCycle]
+    package var committedCycles: [CommittedCycle] = []
     /// Time without readings. A span from `.earliest` on ends when metering began.
-    package var unread: [Range<Timestamp>]
-
+    package var unread: [Range<Timestamp>] = []
     /// The first moment of the imported time; `nil` if nothing was imported.
     package var importedFrom: Timestamp?
     /// The start of the last bucket.
     package var meteredUntil = Timestamp.earliest
 
-    package static let none = PlanRecords(
-        adjustments: [], events: [], breaches: [:], committedCycles: [], unread: [])
-
-    package init(
-        adjustments: [Adjustment], events: [QuotaEvent], breaches: [String: UInt64], committedCycles: [CommittedCycle],
-        unread: [Range<Timestamp>]
-    ) {
-        self.committedCycles = committedCycles
-        self.unread = unread
-        self.adjustments = adjustments
-        self.events = events
-        self.breaches = breaches
-    }
+    package static let none = PlanRecords()
 
     /// When metering began, if that was noted.
     package var meteredFrom: Timestamp? { unread.last { $0.lowerBound == .earliest }?.upperBound }
@@ -60,10 +47,11 @@ package struct PlanRecords: Sendable {
     }
 
     mutating func note(_ new: [QuotaEvent]) {
-        events += new.map(\.asNoted)
-        if events.count > Self.maximumEvents { events.removeFirst(events.count - Self.maximumEvents) }
-        for event in new where event.kind == .breach {
-            breaches[event.quota] = saturatingSum(breaches[event.quota] ?? 0, 1)
+        for var event in new {
+            event.isNews = false
+            events.append(event)
+            if event.kind == .breach { breaches[event.quota] = saturatingSum(breaches[event.quota] ?? 0, 1) }
         }
+        if events.count > Self.maximumEvents { events.removeFirst(events.count - Self.maximumEvents) }
     }
 }

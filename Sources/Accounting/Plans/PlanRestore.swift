@@ -6,25 +6,17 @@ import CivilTime
 /// time. So a start needn't read months of buckets for every device.
 package struct PlanRestore: Sendable {
     /// A local day with bytes in the store.
-    package struct Day: Sendable {
-        package var day: CivilDate
-        package var span: Range<Timestamp>
-        /// Whether all its buckets are kept.
-        package var hasBuckets: Bool
-
-        package init(day: CivilDate, span: Range<Timestamp>, hasBuckets: Bool) {
-            self.day = day
-            self.span = span
-            self.hasBuckets = hasBuckets
-        }
-    }
+    ///
+    /// `hasBuckets`: Whether all its buckets are kept.
+    package typealias Day = (day: CivilDate, span: Range<Timestamp>, hasBuckets: Bool)
 
     package let days: [Day]
     /// The time whose buckets must be read; ascending and disjoint.
     package let bucketSpans: [Range<Timestamp>]
     /// For each quota, the first day that it needs, and which days from there on it takes as a whole.
     private let wholeDays: [(first: Int, isWhole: [Bool])]
-    private let committedFrom: Timestamp
+    /// The first moment whose buckets committed rates need.
+    let committedFrom: Timestamp
 
     /// - Parameter days: Ascending.
     package init(_ days: [Day], for book: PlanBook, at now: Timestamp) {
@@ -56,8 +48,6 @@ package struct PlanRestore: Sendable {
         let known = wholeDays[quota]
         return day < known.first ? nil : known.isWhole[day - known.first]
     }
-
-    func isForCommittedRates(_ slot: Timestamp) -> Bool { slot >= committedFrom }
 }
 
 extension QuotaBook {
@@ -101,7 +91,7 @@ extension PlanBook {
         for quota in counting.quotas where source.isWhole(place, forQuota: quota) == false {
             quotas[quota].restore(total, at: slot)
         }
-        if !source.isForCommittedRates(slot) { return }
+        if slot < source.committedFrom { return }
         for place in counting.committedRates { committedRates[place].add(total, at: slot) }
     }
 }

@@ -16,9 +16,9 @@ struct QuotaBook: Sendable {
             segments[index].total += total
         }
 
-        /// The bytes between two moments, each of which is a correction or an end of the cycle.
-        func total(from start: Timestamp, before end: Timestamp = .latest) -> Total {
-            segments.reduce(into: .zero) { if $1.start >= start && $1.start < end { $0 += $1.total } }
+        /// The bytes before a moment, which is a correction or the end of the cycle.
+        func total(before end: Timestamp = .latest) -> Total {
+            segments.reduce(into: .zero) { if $1.start < end { $0 += $1.total } }
         }
     }
 
@@ -133,18 +133,6 @@ struct QuotaBook: Sendable {
             && calendar == other.calendar
     }
 
-    mutating func forgetHistories() { forecast = QuotaForecast(quota.direction) }
-
-    mutating func takePastAsKnown() { forecast.knowsPast = true }
-
-    /// Takes the hourly past from a book that remembers the same bytes.
-    mutating func adoptHistories(of other: QuotaBook) { forecast.adopt(other.forecast) }
-
-    /// Puts the past that a scan found before what was remembered since.
-    mutating func prependHistories(of other: QuotaBook, before moment: Timestamp) {
-        forecast.prepend(other.forecast, before: moment)
-    }
-
     /// Divides a slot at a correction that was entered later, in proportion to time.
     private func parts(of total: Total, at slot: Timestamp) -> [(start: Timestamp, total: Total)] {
         guard let divisions = divisions[Bucket(containing: slot).start] else { return [(slot, total)] }
@@ -214,23 +202,21 @@ struct QuotaBook: Sendable {
     /// The use of a cycle: its last correction, plus how much the metered bytes have grown since. The greater direction
     /// is that of the whole cycle, so it may change.
     func usedBytes(in span: Range<Timestamp>) -> UInt64 {
-        guard let (stated, metered) = correction(of: span) else { return measuredBytes(in: span) }
+        guard let (stated, metered, _) = correction(of: span) else { return measuredBytes(in: span) }
         return saturatingSum(stated, measuredBytes(in: span) - metered)
     }
 
-    /// The last correction of a cycle, and the bytes metered before it.
-    func correction(of span: Range<Timestamp>) -> (stated: UInt64, metered: UInt64)? {
+    /// The last correction of a cycle, the bytes metered before it, and its moment.
+    func correction(of span: Range<Timestamp>) -> (stated: UInt64, metered: UInt64, at: Timestamp)? {
         guard let correction = adjustments.last(where: { $0.isCorrection && span.contains($0.at) }),
             case .correction(let stated) = correction.kind
         else { return nil }
-        return (stated, measuredBytes(in: span, before: correction.at))
+        return (stated, measuredBytes(in: span, before: correction.at), correction.at)
     }
 
     /// The bytes metered in a cycle, whatever the provider counted.
-    func measuredBytes(in span: Range<Timestamp>, from start: Timestamp = .earliest, before end: Timestamp = .latest)
-        -> UInt64
-    {
-        use(in: span).map { quota.direction.bytes(of: $0.total(from: start, before: end)) } ?? 0
+    func measuredBytes(in span: Range<Timestamp>, before end: Timestamp = .latest) -> UInt64 {
+        use(in: span).map { quota.direction.bytes(of: $0.total(before: end)) } ?? 0
     }
 
     /// The limit of a cycle, with rollover and top-ups.

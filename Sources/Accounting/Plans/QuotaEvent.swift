@@ -43,19 +43,6 @@ package struct QuotaEvent: Hashable, Sendable {
         self.awaitsProgram = awaitsProgram
     }
 
-    func awaitingProgram(_ awaitsProgram: Bool) -> QuotaEvent {
-        var event = self
-        event.awaitsProgram = awaitsProgram
-        return event
-    }
-
-    /// The same, announced.
-    var asNoted: QuotaEvent {
-        var event = self
-        event.isNews = false
-        return event
-    }
-
     /// Whether both are the same event, whatever its progress.
     func isSame(as other: QuotaEvent) -> Bool {
         quota == other.quota && cycle == other.cycle && kind == other.kind && share == other.share && at == other.at

@@ -7,25 +7,23 @@ struct QuotaForecast: Sendable {
     private var histories: [UseHistory]
     /// Whether ``histories`` go back as far as the ledger.
     var knowsPast = false
-    /// A forecast for each series, whether it was made yet, and in which hour.
-    private var forecasts: [Forecast]
-    private(set) var isMade = false
+    /// A forecast for each series, or none before they are made; and in which hour they were made.
+    private var forecasts: [Forecast] = []
     private var hour: Int64?
     /// When the limit will be reached in this cycle, and in which minute that was computed.
-    var exhaustion: Timestamp?
-    private var exhaustionMinute: Int64?
+    fileprivate(set) var exhaustion: Timestamp?
+    fileprivate var exhaustionMinute: Int64?
 
     init(_ direction: ByteDirection) {
         self.direction = direction
         histories = Array(repeating: UseHistory(), count: direction.seriesCount)
-        forecasts = Array(repeating: .none, count: direction.seriesCount)
     }
 
     mutating func remember(_ total: Total, at slot: Timestamp) {
         for (number, bytes) in direction.series(of: total).enumerated() { histories[number].add(bytes, at: slot) }
     }
 
-    /// Takes the hourly past from another book's.
+    /// Takes the hourly past from a book that remembers the same bytes.
     mutating func adopt(_ other: QuotaForecast) {
         self = other
         knowsPast = true
@@ -42,6 +40,9 @@ struct QuotaForecast: Sendable {
     /// Another cycle is open now.
     mutating func outdate() { hour = nil }
 
+    /// Whether a forecast was made yet.
+    var isMade: Bool { !forecasts.isEmpty }
+
     /// Whether there is a newer hour than when the forecast was made.
     func isDue(at now: Timestamp) -> Bool { knowsPast && hour != UseHistory.hour(of: now) }
 
@@ -51,18 +52,17 @@ struct QuotaForecast: Sendable {
     mutating func make(for cycle: Range<Timestamp>, before: (hours: Range<Int64>, bytes: Float)?, at now: Timestamp) {
         let hour = UseHistory.hour(of: now)
         self.hour = hour
-        isMade = true
         let remaining = (cycle.upperBound.secondsSinceEpoch - now.secondsSinceEpoch + 3599) / 3600
         let elapsed = hour - UseHistory.hour(of: cycle.lowerBound)
-        for number in histories.indices {
-            var (firstHour, values) = histories[number].complete(at: now)
+        forecasts = histories.map { history in
+            var (firstHour, values) = history.complete(at: now)
             if let before, before.hours.lowerBound < firstHour, values.count < UseHistory.hours {
                 let first = max(before.hours.lowerBound, firstHour - Int64(UseHistory.hours - values.count))
                 values.insert(
                     contentsOf: (first..<firstHour).map { before.hours.contains($0) ? before.bytes : 0 }, at: 0)
                 firstHour = first
             }
-            forecasts[number] = Forecast(
+            return Forecast(
                 values, firstHour: firstHour, elapsed: Int(min(max(0, elapsed), Int64(UseHistory.hours))),
                 remaining: Int(min(max(0, remaining), 366 * 24 * 10)))
         }
@@ -71,14 +71,6 @@ struct QuotaForecast: Sendable {
 
     /// The bytes expected in each series from one moment to a later one, in hours since 1970.
     func bytes(from start: Double, to end: Double) -> [Double] { forecasts.map { $0.bytes(from: start, to: end) } }
-
-    /// Whether to compute ``exhaustion`` again, which is so once a minute.
-    mutating func wantsExhaustion(at now: Timestamp) -> Bool {
-        let minute = now.secondsSinceEpoch / 60
-        if !isMade || exhaustionMinute == minute { return false }
-        exhaustionMinute = minute
-        return true
-    }
 }
 
 /// The expected use of the open cycle.
@@ -87,16 +79,18 @@ extension QuotaBook {
 
     /// The hours of the open cycle before metering began, and the bytes of each hour according to a correction.
     private var usedBefore: (hours: Range<Int64>, bytes: Float)? {
-        guard let (used, metered) = correction(of: current),
-            let correction = adjustments.last(where: { $0.isCorrection && current.contains($0.at) })
-        else { return nil }
+        guard let (used, metered, at) = correction(of: current) else { return nil }
         let start = UseHistory.hour(of: current.lowerBound)
-        let end = UseHistory.hour(of: min(meteredFrom, correction.at))
+        let end = UseHistory.hour(of: min(meteredFrom, at))
         return start < end && used > metered ? (start..<end, Float(used - metered) / Float(end - start)) : nil
     }
 
+    /// Computes ``QuotaForecast/exhaustion`` again, once a minute.
     mutating func refreshExhaustion(at now: Timestamp) {
-        if forecast.wantsExhaustion(at: now) { forecast.exhaustion = expectedExhaustion(at: now) }
+        let minute = now.secondsSinceEpoch / 60
+        if !forecast.isMade || forecast.exhaustionMinute == minute { return }
+        forecast.exhaustionMinute = minute
+        forecast.exhaustion = expectedExhaustion(at: now)
     }
 
     /// When the limit will be reached, to the minute: that is finer than any forecast.
@@ -115,8 +109,8 @@ extension QuotaBook {
 
     /// The use that is expected at a moment of the open cycle.
     func projectedBytes(until end: Timestamp, from now: Timestamp) -> UInt64 {
-        let (stated, before) = correction(of: current) ?? (0, 0)
-        let metered = use(in: current)?.total(from: .earliest) ?? .zero
+        let (stated, before, _) = correction(of: current) ?? (0, 0, now)
+        let metered = use(in: current)?.total() ?? .zero
         let start = Double(max(now, current.lowerBound).secondsSinceEpoch) / 3600
         let expected = expectedBytes(from: start, to: Double(end.secondsSinceEpoch) / 3600, now: now)
         let future = zip(quota.direction.series(of: metered), expected).map { Double($0) + $1 }
@@ -132,7 +126,7 @@ extension QuotaBook {
         // No hour is complete yet, so the mean so far is used; over 15 minutes at least, because less means little.
         let begin = max(current.lowerBound, meteredFrom)
         let seconds = max(now.secondsSinceEpoch - begin.secondsSinceEpoch, Self.leastSecondsOfMean)
-        let soFar = use(in: current)?.total(from: .earliest) ?? .zero
+        let soFar = use(in: current)?.total() ?? .zero
         return quota.direction.series(of: soFar).map { Double($0) / Double(seconds) * max(0, end - start) * 3600 }
     }
 

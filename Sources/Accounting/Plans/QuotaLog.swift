@@ -5,10 +5,11 @@ struct QuotaLog: Sendable {
     private struct CycleLog {
         /// When each threshold was reached first.
         var reached: [Share: Timestamp] = [:]
-        var isBreached = false
-        /// When the current breach began.
+        /// When the current breach began; `nil` if there is none.
         var breachedAt: Timestamp?
         var wasEverBreached = false
+
+        var isBreached: Bool { breachedAt != nil }
     }
 
     /// By cycle, with the span that it had at its first event.
@@ -34,12 +35,9 @@ struct QuotaLog: Sendable {
         switch event.kind {
         case .warning: log.reached[event.share] = log.reached[event.share] ?? event.at
         case .breach:
-            log.isBreached = true
             log.breachedAt = event.at
             log.wasEverBreached = true
-        case .lift:
-            log.isBreached = false
-            log.breachedAt = nil
+        case .lift: log.breachedAt = nil
         }
         cycles[span] = log
     }

@@ -30,9 +30,8 @@ extension Share: CustomStringConvertible {
     package var description: String {
         let (units, rest) = millionths.quotientAndRemainder(dividingBy: 1_000_000)
         if rest == 0 { return String(units) }
-        let digits = String(1_000_000 + rest).dropFirst()
-        return "\(units)."
-            + digits.prefix(
-                digits.lastIndex { $0 != "0" }.map { digits.distance(from: digits.startIndex, to: $0) + 1 } ?? 0)
+        var digits = String(1_000_000 + rest).dropFirst()
+        while digits.last == "0" { digits.removeLast() }
+        return "\(units).\(digits)"
     }
 }

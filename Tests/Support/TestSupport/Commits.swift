@@ -14,7 +14,7 @@ extension Commit {
                 sequence: sequence, epoch: Epoch(bootID: "boot", networkNamespace: 1), boot: 1, lastReading: moment,
                 isClean: false))
         commit.bookings.folds = folds.map {
-            .init(source: .init(rawValue: $0.source), target: .init(rawValue: $0.target))
+            (source: AccountID(rawValue: $0.source), target: AccountID(rawValue: $0.target))
         }
         commit.accounts = accounts
         commit.devices = devices
@@ -37,7 +37,7 @@ extension Commit {
     package mutating func bookGap(_ account: Int64, _ delta: Delta, from: Int64, to: Int64, _ calendar: LocalCalendar) {
         let id = AccountID(rawValue: account)
         let spread = Spread(delta, from: Timestamp(secondsSinceEpoch: from), to: Timestamp(secondsSinceEpoch: to))
-        bookings.spreads.append(.init(account: id, spread: spread))
+        bookings.spreads.append((id, spread))
         var day = calendar.day(containing: spread.start)
         while day <= calendar.day(containing: spread.end) {
             let span = calendar.span(ofDay: day)

@@ -34,7 +34,7 @@ extension ModelStore: BookedPast {
 
     package func dayRows(of account: AccountID, _ days: ClosedRange<CivilDate>) -> [StoredLedger.StoredDay] {
         self.days.filter { $0.key.account == account && days.contains($0.key.day) }
-            .map { StoredLedger.StoredDay(account: account, day: $0.key.day, total: $0.value) }
+            .map { (account: account, day: $0.key.day, total: $0.value) }
             .sorted { $0.day < $1.day }
     }
 

@@ -81,8 +81,8 @@ package struct ModelStore {
         move(former.id, into: record.id)
         accounts[record.id] = record
         return AdoptedHistory(
-            account: record.id, lifetime: history.values.reduce(.zero) { $0.adding($1) }, events: former.events,
-            days: history.map { .init(account: record.id, day: $0.key.day, total: $0.value) })
+            account: record.id, events: former.events,
+            days: history.map { (account: record.id, day: $0.key.day, total: $0.value) })
     }
 
     private mutating func move(_ source: AccountID, into target: AccountID) {
@@ -115,7 +115,7 @@ package struct ModelStore {
         stored.header = header
         stored.devices = Array(devices.values)
         stored.days = days.filter { $0.key.day >= daysFrom }
-            .map { .init(account: $0.key.account, day: $0.key.day, total: $0.value) }
+            .map { (account: $0.key.account, day: $0.key.day, total: $0.value) }
         stored.lastAccountID = accounts.keys.max() ?? AccountID(rawValue: 0)
         let recent = Set(stored.days.map(\.account)).union(stored.devices.compactMap(\.account))
         stored.accounts = accounts.values.filter { record in
@@ -124,7 +124,7 @@ package struct ModelStore {
             case .collapsed: recent.contains(record.id)
             case .device(let name): recent.contains(record.id) || names.contains(name)
             }
-        }.map { .init(record: $0, lifetime: total(of: $0.id)) }
+        }.map { (record: $0, lifetime: total(of: $0.id)) }
         return stored
     }
 
@@ -138,9 +138,12 @@ package struct ModelStore {
         let first =
             days.keys.map(\.day).min().map { calendars[.local]?.start(of: $0).adding(seconds: 1) ?? .latest } ?? .latest
         let moment = min(now, header?.lastReading.timestamp ?? now)
-        var records = PlanRecords(
-            adjustments: adjustments, events: events, breaches: breaches, committedCycles: committedCycles,
-            unread: unread)
+        var records = PlanRecords.none
+        records.adjustments = adjustments
+        records.events = events
+        records.breaches = breaches
+        records.committedCycles = committedCycles
+        records.unread = unread
         records.meteredUntil = buckets.keys.map(\.bucket.start).max() ?? .earliest
         var book = PlanBook(plans, calendars: calendars, records: records, meteredFrom: first, at: moment)
         book.keys = accounts.mapValues(\.key)
