@@ -33,29 +33,11 @@ package struct DefaultRoute: Hashable, Sendable {
     /// What the choice of a route needs to know about links, by their numbers.
     package struct LinkRoles: Sendable {
         /// Links whose bytes another link carries again.
-        package var tunnels: Set<UInt32>
+        package var tunnels: Set<UInt32> = []
         /// Links that lead nowhere.
-        package var loopbacks: Set<UInt32>
+        package var loopbacks: Set<UInt32> = []
         /// The links that carry a link's bytes, too: the parent of a VLAN, the bond of a port.
-        package var carriers: [UInt32: Set<UInt32>]
-
-        package init(
-            tunnels: Set<UInt32> = [], loopbacks: Set<UInt32> = [], carriers: [UInt32: Set<UInt32>] = [:]
-        ) {
-            self.tunnels = tunnels
-            self.loopbacks = loopbacks
-            self.carriers = carriers
-        }
-
-        package init(_ links: some Sequence<Link>) {
-            self.init()
-            for link in links {
-                if link.isTunnel { tunnels.insert(link.index) }
-                if link.kind == "loopback" { loopbacks.insert(link.index) }
-                let above = Set([link.carrier, link.master].compactMap { $0 })
-                if !above.isEmpty { carriers[link.index] = above }
-            }
-        }
+        package var carriers: [UInt32: Set<UInt32>] = [:]
 
         /// Whether one of `others` carries the bytes of `link`, directly or through links between them.
         func isCarried(_ link: UInt32, byOneOf others: Set<UInt32>) -> Bool {
@@ -112,6 +94,18 @@ package struct DefaultRoute: Hashable, Sendable {
             )
         }
         return usable.min { rank($0) < rank($1) }?.route
+    }
+}
+
+extension DefaultRoute.LinkRoles {
+    package init(_ links: some Sequence<Link>) {
+        self.init()
+        for link in links {
+            if link.isTunnel { tunnels.insert(link.index) }
+            if link.kind == "loopback" { loopbacks.insert(link.index) }
+            let above = Set([link.carrier, link.master].compactMap { $0 })
+            if !above.isEmpty { carriers[link.index] = above }
+        }
     }
 }
 

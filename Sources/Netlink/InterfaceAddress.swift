@@ -15,15 +15,9 @@ package struct InterfaceAddress: Hashable, Sendable {
     /// With `peer`, it distinguishes addresses of a link: one may be there with several prefixes and peers.
     package var prefixLength: UInt8
     package var peer: [UInt8]
+}
 
-    package init(index: UInt32, family: Family, text: String, prefixLength: UInt8, peer: [UInt8]) {
-        self.index = index
-        self.family = family
-        self.text = text
-        self.prefixLength = prefixLength
-        self.peer = peer
-    }
-
+extension InterfaceAddress {
     /// From an address message's payload: `struct ifaddrmsg` and attributes. `nil` for other families.
     ///
     /// On a point-to-point link `IFA_ADDRESS` is the peer's, so `IFA_LOCAL` takes precedence (linux/if_addr.h).

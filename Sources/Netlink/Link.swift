@@ -7,45 +7,28 @@ package struct Link: Hashable, Sendable {
     /// `IFLA_IFNAME` without its NUL: arbitrary bytes.
     package var name: [UInt8]
     /// `IFLA_IFALIAS`: arbitrary bytes, empty without one.
-    package var alias: [UInt8]
+    package var alias: [UInt8] = []
     /// `IFLA_INFO_KIND`, such as `veth`; `nil` for hardware and loopback.
     package var driverKind: String?
     /// `ARPHRD_…` of linux/if_arp.h.
-    package var hardwareType: UInt16
+    package var hardwareType: UInt16 = 1
     /// `IFF_…` of linux/if.h.
-    package var flags: UInt32
+    package var flags: UInt32 = 0
     /// `IF_OPER_…` of linux/if.h.
-    package var operationalState: UInt8
+    package var operationalState: UInt8 = 0
     /// The bridge, bond or other device that this link is part of (`IFLA_MASTER`).
     package var master: UInt32?
     /// The device of this namespace that carries this link's bytes, as for a VLAN (`IFLA_LINK`).
     package var carrier: UInt32?
     /// `IFLA_PERM_ADDRESS` or `IFLA_ADDRESS`: arbitrary bytes, six for Ethernet. Some devices have none.
-    package var hardwareAddress: [UInt8]
+    package var hardwareAddress: [UInt8] = []
     /// The counters in the message.
     package var counters: LinkCounters?
     /// Whether the link left for another network namespace; in `RTM_DELLINK` only.
-    package var movedAway: Bool
+    package var movedAway = false
+}
 
-    package init(
-        index: UInt32, name: [UInt8], alias: [UInt8] = [], driverKind: String? = nil, hardwareType: UInt16 = 1,
-        flags: UInt32 = 0, operationalState: UInt8 = 0, master: UInt32? = nil, carrier: UInt32? = nil,
-        hardwareAddress: [UInt8] = [], counters: LinkCounters? = nil, movedAway: Bool = false
-    ) {
-        self.index = index
-        self.name = name
-        self.alias = alias
-        self.driverKind = driverKind
-        self.hardwareType = hardwareType
-        self.flags = flags
-        self.operationalState = operationalState
-        self.master = master
-        self.carrier = carrier
-        self.hardwareAddress = hardwareAddress
-        self.counters = counters
-        self.movedAway = movedAway
-    }
-
+extension Link {
     /// From a link message's payload: `struct ifinfomsg` and attributes. `nil` without a number and a name.
     package init?(payload: UnsafeRawBufferPointer) {
         guard let family = payload.loadInteger(at: 0, as: UInt8.self), family == UInt8(AF_UNSPEC),

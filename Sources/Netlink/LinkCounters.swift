@@ -6,13 +6,9 @@ package struct LinkCounters: Hashable, Sendable {
     package var index: UInt32
     package var receivedBytes: UInt64
     package var transmittedBytes: UInt64
+}
 
-    package init(index: UInt32, receivedBytes: UInt64, transmittedBytes: UInt64) {
-        self.index = index
-        self.receivedBytes = receivedBytes
-        self.transmittedBytes = transmittedBytes
-    }
-
+extension LinkCounters {
     /// From the payload of an `RTM_NEWSTATS` message: `struct if_stats_msg` and `IFLA_STATS_LINK_64`.
     ///
     /// `nil` if the message has no such counters.

@@ -1,8 +1,8 @@
 import Accounting
-import Netlink
 import Testing
 
 @testable import Exporter
+@testable import Netlink
 
 @Suite("What the doctor says of the uplink")
 struct DoctorTests {

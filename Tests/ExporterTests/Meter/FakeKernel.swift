@@ -1,9 +1,9 @@
 import Accounting
 import CivilTime
-import Netlink
 import Synchronization
 
 @testable import Exporter
+@testable import Netlink
 
 /// A kernel of a few devices, in memory. Everything happens when the test says so.
 final class FakeKernel: Kernel, Sendable {

@@ -1,10 +1,10 @@
 import Accounting
 import CivilTime
-import Netlink
 import TestSupport
 import Testing
 
 @testable import Exporter
+@testable import Netlink
 
 @Suite("The kernel's links, by lists and events")
 struct LinkTrackerTests {
