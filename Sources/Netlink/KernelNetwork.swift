@@ -43,10 +43,9 @@ package final class KernelNetwork {
         // Other things decide about routes, too. Nexthop objects remove routes that no event reports.
         decisionEvents = try NetlinkSocket(
             groups: [RTNLGRP_IPV4_RULE], optionalGroups: [RTNLGRP_IPV6_RULE, RTNLGRP_NEXTHOP])
-        let queries = try KernelQueries()
-        networkNamespace = queries.networkNamespace
+        networkNamespace = linkEvents.networkNamespace
         self.counterSource = counterSource
-        worker = try KernelWorker(queries)
+        worker = try KernelWorker(KernelQueries())
     }
 
     /// The sockets to wait on for events.

@@ -15,9 +15,6 @@ final class KernelQueries {
         socket = try NetlinkSocket()
     }
 
-    /// The namespace that is read; see `Epoch`.
-    var networkNamespace: UInt64 { socket.networkNamespace }
-
     /// The counters of all links of the namespace.
     func counters(from source: KernelNetwork.CounterSource, capacity: Int) throws(NetlinkError) -> [LinkCounters] {
         switch source {
