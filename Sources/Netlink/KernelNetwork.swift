@@ -57,7 +57,6 @@ package final class KernelNetwork {
 
     /// Reads the counters of all links of the namespace into `counters`; from `/proc/net/dev` if the kernel is busy.
     ///
-    ///
     /// - Throws: `NetlinkError`; then `counters` is unchanged.
     package func readCounters(into counters: inout [LinkCounters]) throws(NetlinkError) {
         do {
@@ -155,21 +154,14 @@ package final class KernelNetwork {
     ) throws(NetlinkError) -> Value {
         let needed = min(effort.of(question) * 3, Self.longestPatienceMilliseconds)
         let (result, overruns) = try worker.ask(within: max(patienceMilliseconds, needed)) { [effort] queries in
-            effort.measure(question) { Self.answer(queries, body) }
+            effort.measure(question) { () -> (Result<Value, NetlinkError>, overruns: UInt64) in
+                let before = queries.overruns
+                let result = Result { () throws(NetlinkError) in try body(queries) }
+                return (result, queries.overruns - before)
+            }
         }
         listOverruns += overruns
         return try result.get()
-    }
-
-    private static func answer<Value>(
-        _ queries: KernelQueries, _ body: (KernelQueries) throws(NetlinkError) -> Value
-    ) -> (Result<Value, NetlinkError>, overruns: UInt64) {
-        let before = queries.overruns
-        do throws(NetlinkError) {
-            return (.success(try body(queries)), queries.overruns - before)
-        } catch {
-            return (.failure(error), queries.overruns - before)
-        }
     }
 
     // MARK: - Events

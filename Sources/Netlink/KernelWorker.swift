@@ -39,22 +39,17 @@ final class KernelWorker: Sendable {
 
     /// Runs `body` on the thread and waits for the result.
     ///
-    /// - Throws: `NetlinkError`: what `body` throws; `.busy` if it takes longer than `milliseconds`, or if the thread
-    ///   still waits for an earlier answer.
+    /// - Throws: `NetlinkError` with `.busy` if it takes longer than `milliseconds`, or if the thread still waits for an
+    ///   earlier answer.
     func ask<Value: Sendable>(
-        within milliseconds: Int, _ body: @escaping @Sendable (KernelQueries) throws(NetlinkError) -> Value
+        within milliseconds: Int, _ body: @escaping @Sendable (KernelQueries) -> Value
     ) throws(NetlinkError) -> Value {
         let answer = Answer<Value>()
         let isFree = exchange.state.withLock { state in
             if state.isBusy { return false }
             state.isBusy = true
             state.job = { queries in
-                let result: Result<Value, NetlinkError>
-                do throws(NetlinkError) {
-                    result = .success(try body(queries))
-                } catch {
-                    result = .failure(error)
-                }
+                let result = body(queries)
                 return { answer.result.withLock { $0 = result } }
             }
             return true
@@ -68,7 +63,7 @@ final class KernelWorker: Sendable {
         let deadline = Self.now(plus: milliseconds)
         while true {
             // The signal may belong to an earlier request whose caller gave up.
-            if let result = answer.result.withLock({ $0 }) { return try result.get() }
+            if let result = answer.result.withLock({ $0 }) { return result }
             if !exchange.done.wait(until: deadline) { throw busy() }
         }
     }
@@ -91,7 +86,7 @@ final class KernelWorker: Sendable {
     }
 
     private final class Answer<Value: Sendable>: Sendable {
-        let result = Mutex<Result<Value, NetlinkError>?>(nil)
+        let result = Mutex<Value?>(nil)
     }
 
     private struct State {
