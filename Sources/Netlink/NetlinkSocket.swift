@@ -116,14 +116,10 @@ final class NetlinkSocket {
     }
 
     private func send(type: UInt16, flags: UInt16, payload: [UInt8]) throws(NetlinkError) {
-        var message = [UInt8]()
-        message.reserveCapacity(16 + payload.count)
-        withUnsafeBytes(of: UInt32(16 + payload.count)) { message.append(contentsOf: $0) }
-        withUnsafeBytes(of: type) { message.append(contentsOf: $0) }
-        withUnsafeBytes(of: flags) { message.append(contentsOf: $0) }
-        withUnsafeBytes(of: sequence) { message.append(contentsOf: $0) }
-        withUnsafeBytes(of: UInt32(0)) { message.append(contentsOf: $0) }
-        message.append(contentsOf: payload)
+        let header = nlmsghdr(
+            nlmsg_len: UInt32(MemoryLayout<nlmsghdr>.size + payload.count), nlmsg_type: type, nlmsg_flags: flags,
+            nlmsg_seq: sequence, nlmsg_pid: 0)
+        let message = withUnsafeBytes(of: header) { Array($0) } + payload
         while Glibc.send(descriptor, message, message.count, 0) < 0 {
             if errno != EINTR { throw Self.systemError("a request to the kernel can't be sent") }
         }
