@@ -32,10 +32,12 @@ final class NetlinkSocket {
         // Old kernels lack it; they check less and send more.
         set(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         if groups.isEmpty {
-            setReceiveTimeout(seconds: 5)
-        } else {
+            // The kernel answers a request at once when it has taken it. That may take long, see ``KernelWorker``.
+            var timeout = timeval(tv_sec: 5, tv_usec: 0)
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+        } else if !set(SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20) {
             // Room for thousands of events while the program is busy; the forced form needs CAP_NET_ADMIN.
-            if !set(SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20) { set(SOL_SOCKET, SO_RCVBUF, 8 << 20) }
+            set(SOL_SOCKET, SO_RCVBUF, 8 << 20)
         }
         for group in groups where !set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Int32(group.rawValue)) {
             throw Self.systemError("the routing events of group \(group.rawValue) can't be received")
@@ -54,12 +56,6 @@ final class NetlinkSocket {
         return setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<CInt>.size)) == 0
     }
 
-    /// The kernel answers a request at once when it has taken it. That may take long, see ``KernelWorker``.
-    private func setReceiveTimeout(seconds: Int) {
-        var timeout = timeval(tv_sec: seconds, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
-    }
-
     /// Sends a request for a dump and hands each message of the answer to `body`.
     ///
     /// - Parameter payload: The bytes after the message header.
@@ -68,8 +64,7 @@ final class NetlinkSocket {
         sequence &+= 1
         try send(type: type, flags: UInt16(NLM_F_REQUEST) | UInt16(NLM_F_DUMP), payload: payload)
         var isInterrupted = false
-        while true {
-            guard let datagram = try receive() else { return }
+        while let datagram = try receive() {
             var messages = MessageReader(datagram)
             while let message = try messages.next() {
                 if message.sequence != sequence { continue }
@@ -98,8 +93,7 @@ final class NetlinkSocket {
     ) throws(NetlinkError) -> Value? {
         sequence &+= 1
         try send(type: type, flags: UInt16(NLM_F_REQUEST), payload: payload)
-        while true {
-            guard let datagram = try receive() else { return nil }
+        while let datagram = try receive() {
             var messages = MessageReader(datagram)
             while let message = try messages.next() {
                 if message.sequence != sequence { continue }
@@ -107,6 +101,7 @@ final class NetlinkSocket {
                 return decode(message)
             }
         }
+        return nil
     }
 
     private static func refusal(_ message: NetlinkMessage, of type: UInt16) -> NetlinkError {
