@@ -186,7 +186,7 @@ struct RouteMessage {
             let flags = rest.loadInteger(at: 2, as: UInt8.self), let index = rest.loadInteger(at: 4, as: UInt32.self)
         {
             if !isDead(UInt32(flags)), index != 0, !links.contains(index) { links.append(index) }
-            rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, (Int(length) + 3) & ~3)...])
+            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(aligned(Int(length))))
         }
         return links
     }

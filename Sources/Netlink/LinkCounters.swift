@@ -16,7 +16,7 @@ extension LinkCounters {
         guard let index = payload.loadInteger(at: 4, as: UInt32.self) else { return nil }
         var attributes = AttributeReader(payload, behind: 12)
         while let (type, value) = attributes.next() {
-            if type == linkStatistics64 {
+            if type == 1 {  // IFLA_STATS_LINK_64 of linux/if_link.h.
                 self.init(index: index, statistics: value)
                 return
             }
@@ -32,6 +32,3 @@ extension LinkCounters {
         self.init(index: index, receivedBytes: received, transmittedBytes: transmitted)
     }
 }
-
-/// `IFLA_STATS_LINK_64` of linux/if_link.h.
-private let linkStatistics64: UInt16 = 1

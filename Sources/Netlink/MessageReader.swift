@@ -32,7 +32,7 @@ package struct MessageReader {
             type: rest.loadInteger(at: 4, as: UInt16.self) ?? 0, flags: rest.loadInteger(at: 6, as: UInt16.self) ?? 0,
             sequence: rest.loadInteger(at: 8, as: UInt32.self) ?? 0,
             payload: UnsafeRawBufferPointer(rebasing: rest[Self.headerLength..<Int(length)]))
-        rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, aligned(Int(length)))...])
+        rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(aligned(Int(length))))
         return message
     }
 }
@@ -48,8 +48,7 @@ struct AttributeReader {
 
     /// - Parameter offset: The length of the fixed part before the attributes.
     init(_ payload: UnsafeRawBufferPointer, behind offset: Int = 0) {
-        let start = min(payload.count, aligned(offset))
-        rest = UnsafeRawBufferPointer(rebasing: payload[start...])
+        rest = UnsafeRawBufferPointer(rebasing: payload.dropFirst(aligned(offset)))
     }
 
     mutating func next() -> (type: UInt16, value: UnsafeRawBufferPointer)? {
@@ -58,13 +57,13 @@ struct AttributeReader {
             length >= Self.headerLength, Int(length) <= rest.count
         else { return nil }
         let value = UnsafeRawBufferPointer(rebasing: rest[Self.headerLength..<Int(length)])
-        rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, aligned(Int(length)))...])
+        rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(aligned(Int(length))))
         return (type & Self.typeMask, value)
     }
 }
 
 /// `NLMSG_ALIGN` and `RTA_ALIGN`: up to a multiple of 4.
-private func aligned(_ length: Int) -> Int { (length + 3) & ~3 }
+func aligned(_ length: Int) -> Int { (length + 3) & ~3 }
 
 extension UnsafeRawBufferPointer {
     /// The integer in the machine's byte order at this place, or `nil` if it doesn't fit.
