@@ -31,14 +31,14 @@ struct Metric: Sendable {
         return metric
     }
 
-    /// A series for each device for which there is a value.
+    /// A series for each device that is there.
     static func device(
         _ name: String, _ kind: MetricFamily.Kind, _ help: String,
-        _ value: @escaping @Sendable (DeviceSnapshot) -> MetricValue?
+        _ value: @escaping @Sendable (DeviceSnapshot) -> MetricValue
     ) -> Metric {
         Metric(family: MetricFamily(name, kind, help: help)) { snapshot, writer in
-            for device in snapshot.devices {
-                if let value = value(device) { writer.sample(snapshot.series.labels, device.row, value) }
+            for device in snapshot.devices where device.view.isLive {
+                writer.sample(snapshot.series.labels, device.row, value(device))
             }
         }
     }
@@ -190,22 +190,22 @@ struct Catalogue: Sendable {
     }
 
     private static let devices: [Metric] = [
-        .device("netusage_device_up", .gauge, "1 when the device is operationally up.") { live($0, .flag($0.isUp)) },
+        .device("netusage_device_up", .gauge, "1 when the device is operationally up.") { .flag($0.isUp) },
         .device("netusage_device_uplink", .gauge, "1 on the device that carries the default route now.") {
-            live($0, .flag($0.isUplink))
+            .flag($0.isUplink)
         },
         .device(
             "netusage_device_resets_total", .counter,
             "How often the device's counters restarted: a reboot, a device made again, a driver's reset."
-        ) { live($0, .integer($0.view.events.resets)) },
+        ) { .integer($0.view.events.resets) },
         .device(
             "netusage_gap_bytes_total", .counter,
             "Bytes carried while nothing was read, spread over that time."
-        ) { live($0, .integer($0.view.events.gapBytes)) },
+        ) { .integer($0.view.events.gapBytes) },
         .device(
             "netusage_suspect_bytes_total", .counter,
             "Bytes booked though they came faster than the link can carry them."
-        ) { live($0, .integer($0.view.events.suspectBytes)) },
+        ) { .integer($0.view.events.suspectBytes) },
         Metric(family: MetricFamily("netusage_device_info", .info, help: "What kind of device it is, and its alias.")) {
             snapshot, writer in
             for device in snapshot.devices where device.view.isLive {
@@ -219,10 +219,6 @@ struct Catalogue: Sendable {
             for row in 0..<labels.count { writer.sample(labels, row, 1 as UInt64) }
         },
     ]
-
-    private static func live(_ device: DeviceSnapshot, _ value: MetricValue) -> MetricValue? {
-        device.view.isLive ? value : nil
-    }
 
     private static let periods: [Metric] =
         [
