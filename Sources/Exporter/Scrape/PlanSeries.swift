@@ -17,15 +17,7 @@ struct PlanSeries {
     }
 
     /// A plan that has no label but its name.
-    private struct Entry {
-        let place: Int
-        let labels: LabelSet
-
-        static func entries(_ label: String, _ names: [String]) -> [Entry] {
-            names.enumerated().map { Entry(place: $0, labels: LabelSet([(label, $1)])) }
-                .sorted { $0.labels.precedes($1.labels) }
-        }
-    }
+    private typealias Entry = (place: Int, labels: LabelSet)
 
     let plans: Plans
     private let quotas: [QuotaEntry]
@@ -45,8 +37,13 @@ struct PlanSeries {
                     ("cycle", quota.cycle.text),
                 ]))
         }.sorted { $0.labels.precedes($1.labels) }
-        rateLimits = Entry.entries("rate_limit", plans.rateLimits.map(\.name))
-        committedRates = Entry.entries("committed_rate", plans.committedRates.map(\.name))
+        rateLimits = Self.entries("rate_limit", plans.rateLimits.map(\.name))
+        committedRates = Self.entries("committed_rate", plans.committedRates.map(\.name))
+    }
+
+    private static func entries(_ label: String, _ names: [String]) -> [Entry] {
+        names.enumerated().map { (place: $0, labels: LabelSet([(label, $1)])) }
+            .sorted { $0.labels.precedes($1.labels) }
     }
 
     /// What a book of the plans shows at a moment.
