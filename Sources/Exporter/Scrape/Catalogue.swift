@@ -12,20 +12,13 @@ enum MetricValue {
 
 /// One family of the catalogue: what it is called and where its values come from.
 struct Metric: Sendable {
-    /// When a counter began to count from 0, for OpenMetrics' `_created`.
-    enum Beginning {
-        case boot
-        case start
-        /// It goes on over boots, or is no counter.
-        case unknown
-    }
-
     let family: MetricFamily
-    var beginning = Beginning.unknown
     /// Writes the family's series; the writer leaves out a family without any.
     let write: @Sendable (Snapshot, inout ExpositionWriter) -> Void
+    /// When a counter began to count from 0, for OpenMetrics' `_created`; `nil` if it goes on over boots, or is no counter.
+    var beginning: (@Sendable (ProcessStatus) -> Double)?
 
-    func since(_ beginning: Beginning) -> Metric {
+    func since(_ beginning: @escaping @Sendable (ProcessStatus) -> Double) -> Metric {
         var metric = self
         metric.beginning = beginning
         return metric
@@ -130,13 +123,7 @@ struct Catalogue: Sendable {
     /// - Parameter showsCreated: Whether OpenMetrics shows when counters began.
     func render(_ snapshot: Snapshot, showsCreated: Bool = false, into writer: inout ExpositionWriter) {
         for metric in metrics {
-            let created: Double? =
-                switch metric.beginning {
-                case .boot: snapshot.process.bootTime
-                case .start: snapshot.process.startTime
-                case .unknown: nil
-                }
-            writer.begin(metric.family, created: showsCreated ? created : nil)
+            writer.begin(metric.family, created: showsCreated ? metric.beginning?(snapshot.process) : nil)
             metric.write(snapshot, &writer)
         }
         writer.end()
@@ -155,7 +142,7 @@ struct Catalogue: Sendable {
                 Metric(family: family.ofUplink) { snapshot, writer in
                     writer.sample(.none, value(snapshot.uplink.counter))
                 },
-            ].map { $0.since(.boot) }
+            ].map { metric in metric.since { $0.bootTime } }
         case .rate(let value): rates(family) { value($0.rate) }
         case .peak(let value): rates(family) { value($0.peak) }
         case .total(let value):
@@ -284,7 +271,7 @@ struct Catalogue: Sendable {
         },
         .rateLimit("breaches_total", .counter, "How often the rate was over its limit for too long.") {
             .integer($0.breaches)
-        }.since(.start),
+        }.since { $0.startTime },
         .committedRate("bytes_per_second", "The rate that is bought.") {
             .number($0.committedRate.limitBytesPerSecond)
         },
@@ -314,7 +301,7 @@ struct Catalogue: Sendable {
             "How often opening, reading or writing the ledger failed."
         ) {
             .integer($0.store.commitFailures)
-        }.since(.start),
+        }.since { $0.startTime },
         .single("netusage_ledger_size_bytes", .gauge, "The size of the ledger's file with its log.") {
             .integer(UInt64(max(0, $0.store.sizeBytes)))
         },
@@ -324,10 +311,10 @@ struct Catalogue: Sendable {
         .single("netusage_netlink_overruns_total", .counter, "How often kernel events were lost and lists read again.")
         {
             .integer($0.kernel.overruns)
-        }.since(.start),
+        }.since { $0.startTime },
         .single("netusage_clock_steps_total", .counter, "How often the wall clock was set.") {
             .integer($0.kernel.clockSteps)
-        }.since(.start),
+        }.since { $0.startTime },
         .single(
             "netusage_config_last_reload_successful", .gauge, "1 when the configuration was last read without errors."
         ) {
@@ -342,7 +329,7 @@ struct Catalogue: Sendable {
     private static let process: [Metric] = [
         .single("process_cpu_seconds_total", .counter, "Total user and system CPU time spent in seconds.") {
             .number($0.process.statistics.processorSeconds)
-        }.since(.start),
+        }.since { $0.startTime },
         .single("process_resident_memory_bytes", .gauge, "Resident memory size in bytes.") {
             .integer($0.process.statistics.residentBytes)
         },
