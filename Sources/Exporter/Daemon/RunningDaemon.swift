@@ -63,7 +63,8 @@ struct RunningDaemon: Sendable {
         let reloader = Reloader(
             path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
             zones: zones, meter: meter, manager: manager, logger: logger)
-        let answers = Answers(options, meter: meter, ledger: ledger, reloader: reloader, on: loop, logger: logger)
+        let answers = Answers(
+            options: options, meter: meter, ledger: ledger, reloader: reloader, loop: loop, logger: logger)
         let control = ControlServer(
             path: DaemonClient.socketPath(ofLedger: options.storagePath), on: loop, logger: logger,
             makeServer: { try await answers.commandServer() })
