@@ -107,7 +107,7 @@ struct RunningDaemon: Sendable {
             await meter.startAnnouncing()
             await meter.logPlanProblems()
             netusage_release_startup_code()
-            await watch.run(meter) { take($0) }
+            await watch.run(meter, tick: { tick() }, reload: { reloader.requestReload() })
             try await stop(server)
         }
         do {
@@ -119,19 +119,13 @@ struct RunningDaemon: Sendable {
         await control.finish()
     }
 
-    private func take(_ occurrence: Watch.Occurrence) {
-        switch occurrence {
-        case .reloadRequested: reloader.requestReload()
-        case .tick:
-            manager.alive()
-            children.takeEnded()
-            reloader.tick()
-            csvLog.tick()
-            control.tick()
-            if meter.wantsProcessStatistics {
-                statisticsSeconds.tick(SystemClock.now().timestamp.secondsSinceEpoch)
-            }
-        }
+    private func tick() {
+        manager.alive()
+        children.takeEnded()
+        reloader.tick()
+        csvLog.tick()
+        control.tick()
+        if meter.wantsProcessStatistics { statisticsSeconds.tick(SystemClock.now().timestamp.secondsSinceEpoch) }
     }
 
     private func stop(_ server: NIOLoopBound<HTTPServer>) async throws {
