@@ -40,7 +40,7 @@ extension Link {
         var attributes = AttributeReader(payload, behind: 16)
         var isCarrierElsewhere = false
         while let (type, value) = attributes.next() {
-            if type == LinkAttribute.carrierNamespace { isCarrierElsewhere = true }
+            if Int(type) == IFLA_LINK_NETNSID { isCarrierElsewhere = true }
             take(type, value)
         }
         if name.isEmpty || index == 0 { return nil }
@@ -49,21 +49,20 @@ extension Link {
     }
 
     private mutating func take(_ type: UInt16, _ value: UnsafeRawBufferPointer) {
-        switch type {
-        case LinkAttribute.name: name = value.cString
-        case LinkAttribute.alias: alias = value.cString
-        case LinkAttribute.operationalState: operationalState = value.first ?? 0
-        case LinkAttribute.statistics64: counters = LinkCounters(index: index, statistics: value)
-        case LinkAttribute.newNamespace: movedAway = true
-        case LinkAttribute.master: master = value.loadInteger(at: 0, as: UInt32.self)
-        case LinkAttribute.carrier: carrier = value.loadInteger(at: 0, as: UInt32.self)
-        case LinkAttribute.hardwareAddress: if hardwareAddress.isEmpty { hardwareAddress = Array(value) }
-        case LinkAttribute.permanentAddress: hardwareAddress = Array(value)
-        case LinkAttribute.linkInfo:
+        switch Int(type) {
+        case IFLA_IFNAME: name = value.cString
+        case IFLA_IFALIAS: alias = value.cString
+        case IFLA_OPERSTATE: operationalState = value.first ?? 0
+        case IFLA_STATS64: counters = LinkCounters(index: index, statistics: value)
+        case IFLA_NEW_NETNSID: movedAway = true
+        case IFLA_MASTER: master = value.loadInteger(at: 0, as: UInt32.self)
+        case IFLA_LINK: carrier = value.loadInteger(at: 0, as: UInt32.self)
+        case IFLA_ADDRESS: if hardwareAddress.isEmpty { hardwareAddress = Array(value) }
+        case IFLA_PERM_ADDRESS: hardwareAddress = Array(value)
+        case IFLA_LINKINFO:
             var nested = AttributeReader(value)
             while let (type, value) = nested.next() {
-                // IFLA_INFO_KIND of linux/if_link.h.
-                if type == 1 { driverKind = String(decoding: value.cString, as: UTF8.self) }
+                if Int(type) == IFLA_INFO_KIND { driverKind = String(decoding: value.cString, as: UTF8.self) }
             }
         default: break  // Other attributes aren't needed.
         }
@@ -99,19 +98,4 @@ extension Link {
         "ip6gretap", "ip6erspan", "ip6tnl", "vti", "vti6", "xfrm", "geneve", "vxlan", "gtp", "bareudp", "l2tpeth",
         "amt",
     ]
-}
-
-/// `IFLA_…` of linux/if_link.h.
-private enum LinkAttribute {
-    static let hardwareAddress: UInt16 = 1
-    static let carrier: UInt16 = 5
-    static let master: UInt16 = 10
-    static let carrierNamespace: UInt16 = 37
-    static let name: UInt16 = 3
-    static let operationalState: UInt16 = 16
-    static let linkInfo: UInt16 = 18
-    static let alias: UInt16 = 20
-    static let statistics64: UInt16 = 23
-    static let newNamespace: UInt16 = 45
-    static let permanentAddress: UInt16 = 54
 }
