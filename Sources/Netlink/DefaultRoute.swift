@@ -149,16 +149,16 @@ struct RouteMessage {
     }
 
     private mutating func take(_ type: UInt16, _ value: UnsafeRawBufferPointer) {
-        switch type {
-        case RouteAttribute.outgoingLink:
+        switch rtattr_type_t(rawValue: UInt32(type)) {
+        case RTA_OIF:
             if let link = value.loadInteger(at: 0, as: UInt32.self), link != 0 { route.links = [link] }
-        case RouteAttribute.priority: route.metric = value.loadInteger(at: 0, as: UInt32.self) ?? 0
-        case RouteAttribute.multipath: route.links = Self.links(ofHops: value)
-        case RouteAttribute.table: route.table = value.loadInteger(at: 0, as: UInt32.self) ?? route.table
-        case RouteAttribute.preference:
+        case RTA_PRIORITY: route.metric = value.loadInteger(at: 0, as: UInt32.self) ?? 0
+        case RTA_MULTIPATH: route.links = Self.links(ofHops: value)
+        case RTA_TABLE: route.table = value.loadInteger(at: 0, as: UInt32.self) ?? route.table
+        case RTA_PREF:
             // ICMPV6_ROUTER_PREF_… of linux/icmpv6.h: 1 is high, 3 is low.
             route.preference = value.first == 1 ? 1 : value.first == 3 ? -1 : 0
-        case RouteAttribute.nexthop: nexthop = value.loadInteger(at: 0, as: UInt32.self)
+        case RTA_NH_ID: nexthop = value.loadInteger(at: 0, as: UInt32.self)
         default: break  // Gateways, preferred sources and metrics don't name a link.
         }
     }
@@ -193,15 +193,4 @@ struct RouteMessage {
 
     /// `RTNH_F_DEAD` or `RTNH_F_LINKDOWN` of linux/rtnetlink.h.
     static func isDead(_ flags: UInt32) -> Bool { flags & (1 | 16) != 0 }
-}
-
-/// `RTA_…` of linux/rtnetlink.h.
-enum RouteAttribute {
-    static let destination: UInt16 = 1
-    static let outgoingLink: UInt16 = 4
-    static let priority: UInt16 = 6
-    static let multipath: UInt16 = 9
-    static let table: UInt16 = 15
-    static let preference: UInt16 = 20
-    static let nexthop: UInt16 = 30
 }

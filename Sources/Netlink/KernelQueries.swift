@@ -111,7 +111,7 @@ final class KernelQueries {
         while let address = remaining.popFirst() {
             // struct rtmsg with the family, the prefix's length and RTM_F_FIB_MATCH; then RTA_DST.
             var request: [UInt8] = [UInt8(family), UInt8(address.count * 8), 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0]
-            request += [UInt8(4 + address.count), 0, UInt8(RouteAttribute.destination), 0] + address
+            request += [UInt8(4 + address.count), 0, UInt8(RTA_DST.rawValue), 0] + address
             let message: RouteMessage?
             var isLocal = false
             do {
@@ -158,8 +158,10 @@ final class KernelQueries {
 
     private func resolved(_ messages: [RouteMessage]) throws(NetlinkError) -> [RouteMessage] {
         guard messages.contains(where: \.needsNexthops) else { return messages }
-        // struct nhmsg. RTM_GETNEXTHOP and RTM_NEWNEXTHOP of linux/rtnetlink.h.
-        let nexthops = try dump(106, [UInt8](repeating: 0, count: 8), of: 104) { Nexthop(payload: $0) }
+        // struct nhmsg.
+        let nexthops = try dump(RTM_GETNEXTHOP, [UInt8](repeating: 0, count: 8), of: RTM_NEWNEXTHOP) {
+            Nexthop(payload: $0)
+        }
         let byID = Dictionary(nexthops.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
         return messages.map { $0.resolved(byID) }
     }
