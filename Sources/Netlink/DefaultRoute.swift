@@ -3,29 +3,18 @@ import CLinux
 /// A route to everywhere.
 package struct DefaultRoute: Hashable, Sendable {
     package var family: InterfaceAddress.Family
-    /// `RT_TABLE_…` of linux/rtnetlink.h, or a number of the owner's.
-    package var table: UInt32
-    /// The lower wins.
-    package var metric: UInt32
     /// The links that it leads out of; several if the kernel spreads packets over them (ECMP). Empty for a route that
     /// refuses packets (blackhole, unreachable, prohibit), which hides later routes of its table.
     package var links: [UInt32]
+    /// The lower wins.
+    package var metric: UInt32
+    /// `RT_TABLE_…` of linux/rtnetlink.h, or a number of the owner's.
+    package var table: UInt32 = DefaultRoute.mainTable
+    /// Among IPv6 routes of equal metric the kernel takes the highest: -1, 0 or 1 (RFC 4191 §2.1).
+    package var preference = 0
     /// The nexthop object of a route that leads nowhere now: the object is missing, or all of its links are down. No
     /// packet takes such a route, and it hides none.
     package var lostNexthop: UInt32?
-    /// Among IPv6 routes of equal metric the kernel takes the highest: -1, 0 or 1 (RFC 4191 §2.1).
-    package var preference: Int
-
-    package init(
-        _ family: InterfaceAddress.Family, links: [UInt32], metric: UInt32, table: UInt32 = mainTable,
-        preference: Int = 0
-    ) {
-        self.family = family
-        self.table = table
-        self.metric = metric
-        self.links = links
-        self.preference = preference
-    }
 
     /// `RT_TABLE_MAIN` of linux/rtnetlink.h.
     package static let mainTable: UInt32 = 254
@@ -137,7 +126,7 @@ struct RouteMessage {
         default: return nil
         }
         self.destinationLength = destinationLength
-        route = DefaultRoute(family, links: [], metric: 0, table: UInt32(shortTable))
+        route = DefaultRoute(family: family, links: [], metric: 0, table: UInt32(shortTable))
         var attributes = AttributeReader(payload, behind: 12)
         while let (type, value) = attributes.next() { take(type, value) }
         if route.table == UInt32(RT_TABLE_LOCAL.rawValue) { return nil }

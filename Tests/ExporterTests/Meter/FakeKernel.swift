@@ -91,7 +91,7 @@ final class FakeKernel: Kernel, Sendable {
 
     func lead(over indices: UInt32...) {
         state.withLock {
-            $0.route = indices.isEmpty ? nil : DefaultRoute(.ipv4, links: indices, metric: 100)
+            $0.route = indices.isEmpty ? nil : DefaultRoute(family: .ipv4, links: indices, metric: 100)
             $0.events.append(.defaultRouteChanged)
         }
     }
