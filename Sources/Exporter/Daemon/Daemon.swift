@@ -36,7 +36,7 @@ package struct Daemon: Sendable {
     package init(_ options: Options) {
         self.options = options
         self.options.storagePath = LedgerPlace.resolved(options.storagePath)
-        let log = Log(format: options.logFormat, level: options.logLevel)
+        let log = Log(format: options.logFormat, logLevel: options.logLevel)
         logger = Logger(label: "netusage") { _ in log }
     }
 

@@ -14,14 +14,9 @@ package enum LogFormat: String, CaseIterable, Sendable {
 
 /// Writes log lines to standard error: `time=… level=info msg="…" key=value`, or the same as JSON.
 package struct Log: LogHandler {
-    private let format: LogFormat
+    let format: LogFormat
     package var logLevel: Logger.Level
     package var metadata: Logger.Metadata = [:]
-
-    package init(format: LogFormat, level: Logger.Level) {
-        self.format = format
-        logLevel = level
-    }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
