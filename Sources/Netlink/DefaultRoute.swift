@@ -111,26 +111,23 @@ struct RouteMessage {
     /// `nil` for a route that ordinary packets of this machine don't take: another type of service or source, the table
     /// of local addresses, a cached answer, `throw`, or a link that is down.
     init?(payload: UnsafeRawBufferPointer) {
-        guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self),
-            let destinationLength = payload.loadInteger(at: 1, as: UInt8.self),
-            payload.loadInteger(at: 2, as: UInt8.self) == 0,  // From any source.
-            let serviceType = payload.loadInteger(at: 3, as: UInt8.self),
-            let shortTable = payload.loadInteger(at: 4, as: UInt8.self),
-            let type = payload.loadInteger(at: 7, as: UInt8.self),
-            let flags = payload.loadInteger(at: 8, as: UInt32.self), !Self.isDead(flags), flags & Self.clonedFlag == 0
+        guard payload.count >= MemoryLayout<rtmsg>.size else { return nil }
+        let header = payload.loadUnaligned(as: rtmsg.self)
+        // From any source; not dead, and not a cached answer.
+        guard header.rtm_src_len == 0, !Self.isDead(header.rtm_flags), header.rtm_flags & UInt32(RTM_F_CLONED) == 0
         else { return nil }
         let family: InterfaceAddress.Family
-        switch Int32(familyNumber) {
-        case AF_INET where serviceType == 0: family = .ipv4
+        switch Int32(header.rtm_family) {
+        case AF_INET where header.rtm_tos == 0: family = .ipv4
         case AF_INET6: family = .ipv6
         default: return nil
         }
-        self.destinationLength = destinationLength
-        route = DefaultRoute(family: family, links: [], metric: 0, table: UInt32(shortTable))
-        var attributes = AttributeReader(payload, behind: 12)
+        destinationLength = header.rtm_dst_len
+        route = DefaultRoute(family: family, links: [], metric: 0, table: UInt32(header.rtm_table))
+        var attributes = AttributeReader(payload, behind: MemoryLayout<rtmsg>.size)
         while let (type, value) = attributes.next() { take(type, value) }
         if route.table == UInt32(RT_TABLE_LOCAL.rawValue) { return nil }
-        switch UInt32(type) {
+        switch UInt32(header.rtm_type) {
         case UInt32(RTN_UNICAST): if route.links.isEmpty, nexthop == nil { return nil }
         case UInt32(RTN_BLACKHOLE), UInt32(RTN_UNREACHABLE), UInt32(RTN_PROHIBIT): (route.links, nexthop) = ([], nil)
         default: return nil
@@ -163,9 +160,6 @@ struct RouteMessage {
 
     /// Whether its links must be looked up among the nexthop objects.
     var needsNexthops: Bool { route.links.isEmpty && nexthop != nil }
-
-    /// `RTM_F_CLONED` of linux/rtnetlink.h: a cached answer, no route.
-    private static let clonedFlag: UInt32 = 0x200
 
     /// The links of working next hops, by `struct rtnexthop` of linux/rtnetlink.h.
     private static func links(ofHops hops: UnsafeRawBufferPointer) -> [UInt32] {

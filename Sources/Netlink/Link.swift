@@ -31,13 +31,13 @@ package struct Link: Hashable, Sendable {
 extension Link {
     /// From a link message's payload: `struct ifinfomsg` and attributes. `nil` without a number and a name.
     package init?(payload: UnsafeRawBufferPointer) {
-        guard let family = payload.loadInteger(at: 0, as: UInt8.self), family == UInt8(AF_UNSPEC),
-            let hardwareType = payload.loadInteger(at: 2, as: UInt16.self),
-            let index = payload.loadInteger(at: 4, as: UInt32.self),
-            let flags = payload.loadInteger(at: 8, as: UInt32.self)
-        else { return nil }
-        self.init(index: index, name: [], hardwareType: hardwareType, flags: flags)
-        var attributes = AttributeReader(payload, behind: 16)
+        guard payload.count >= MemoryLayout<ifinfomsg>.size else { return nil }
+        let header = payload.loadUnaligned(as: ifinfomsg.self)
+        if header.ifi_family != UInt8(AF_UNSPEC) { return nil }
+        self.init(
+            index: UInt32(bitPattern: header.ifi_index), name: [], hardwareType: header.ifi_type,
+            flags: header.ifi_flags)
+        var attributes = AttributeReader(payload, behind: MemoryLayout<ifinfomsg>.size)
         var isCarrierElsewhere = false
         while let (type, value) = attributes.next() {
             if Int(type) == IFLA_LINK_NETNSID { isCarrierElsewhere = true }
