@@ -124,8 +124,7 @@ struct RouteMessage {
         }
         destinationLength = header.rtm_dst_len
         route = DefaultRoute(family: family, links: [], metric: 0, table: UInt32(header.rtm_table))
-        var attributes = AttributeReader(payload, behind: MemoryLayout<rtmsg>.size)
-        while let (type, value) = attributes.next() { take(type, value) }
+        for (type, value) in AttributeReader(payload, behind: MemoryLayout<rtmsg>.size) { take(type, value) }
         if route.table == UInt32(RT_TABLE_LOCAL.rawValue) { return nil }
         switch UInt32(header.rtm_type) {
         case UInt32(RTN_UNICAST): if route.links.isEmpty, nexthop == nil { return nil }

@@ -31,8 +31,7 @@ extension InterfaceAddress {
         }
         var address: UnsafeRawBufferPointer?
         var local: UnsafeRawBufferPointer?
-        var attributes = AttributeReader(payload, behind: MemoryLayout<ifaddrmsg>.size)
-        while let (type, value) = attributes.next() {
+        for (type, value) in AttributeReader(payload, behind: MemoryLayout<ifaddrmsg>.size) {
             if type == UInt16(IFA_ADDRESS) { address = value }
             if type == UInt16(IFA_LOCAL) { local = value }
         }

@@ -37,9 +37,8 @@ extension Link {
         self.init(
             index: UInt32(bitPattern: header.ifi_index), name: [], hardwareType: header.ifi_type,
             flags: header.ifi_flags)
-        var attributes = AttributeReader(payload, behind: MemoryLayout<ifinfomsg>.size)
         var isCarrierElsewhere = false
-        while let (type, value) = attributes.next() {
+        for (type, value) in AttributeReader(payload, behind: MemoryLayout<ifinfomsg>.size) {
             if Int(type) == IFLA_LINK_NETNSID { isCarrierElsewhere = true }
             take(type, value)
         }
@@ -60,9 +59,8 @@ extension Link {
         case IFLA_ADDRESS: if hardwareAddress.isEmpty { hardwareAddress = Array(value) }
         case IFLA_PERM_ADDRESS: hardwareAddress = Array(value)
         case IFLA_LINKINFO:
-            var nested = AttributeReader(value)
-            while let (type, value) = nested.next() {
-                if Int(type) == IFLA_INFO_KIND { driverKind = String(decoding: value.cString, as: UTF8.self) }
+            for (type, value) in AttributeReader(value) where Int(type) == IFLA_INFO_KIND {
+                driverKind = String(decoding: value.cString, as: UTF8.self)
             }
         default: break  // Other attributes aren't needed.
         }

@@ -13,15 +13,10 @@ extension LinkCounters {
     ///
     /// `nil` if the message has no such counters.
     package init?(statsPayload payload: UnsafeRawBufferPointer) {
-        guard let index = payload.loadInteger(at: 4, as: UInt32.self) else { return nil }
-        var attributes = AttributeReader(payload, behind: 12)
-        while let (type, value) = attributes.next() {
-            if type == 1 {  // IFLA_STATS_LINK_64 of linux/if_link.h.
-                self.init(index: index, statistics: value)
-                return
-            }
-        }
-        return nil
+        guard let index = payload.loadInteger(at: 4, as: UInt32.self),
+            let statistics = AttributeReader(payload, behind: 12).first(where: { Int($0.type) == IFLA_STATS_LINK_64 })
+        else { return nil }
+        self.init(index: index, statistics: statistics.value)
     }
 
     /// From a `struct rtnl_link_stats64` of linux/if_link.h: packets received and sent, then bytes received and sent.

@@ -40,7 +40,7 @@ package struct MessageReader {
 /// Walks the attributes of a message. `struct rtattr` of linux/rtnetlink.h; attributes are aligned to 4 bytes.
 ///
 /// A length that leads outside the message ends the walk, as in the kernel's own `RTA_OK`.
-struct AttributeReader {
+struct AttributeReader: Sequence, IteratorProtocol {
     private static let headerLength = 4
     /// `NLA_TYPE_MASK` of linux/netlink.h: the upper two bits are flags.
     private static let typeMask: UInt16 = 0x3FFF

@@ -11,8 +11,7 @@ struct Nexthop: Hashable {
         guard let flags = payload.loadInteger(at: 4, as: UInt32.self), !RouteMessage.isDead(flags) else { return nil }
         var id: UInt32?
         var refuses = false
-        var attributes = AttributeReader(payload, behind: 8)
-        while let (type, value) = attributes.next() {
+        for (type, value) in AttributeReader(payload, behind: 8) {
             switch type {
             case 1: id = value.loadInteger(at: 0, as: UInt32.self)  // NHA_ID
             case 2:  // NHA_GROUP, of `struct nexthop_grp`: a number and a weight, 8 bytes.
