@@ -177,6 +177,7 @@ struct Catalogue: Sendable {
     }
 
     private static let devices: [Metric] = [
+        .single("netusage_online", .gauge, "1 when there is a usable default route.") { .flag($0.isOnline) },
         .device("netusage_device_up", .gauge, "1 when the device is operationally up.") { .flag($0.isUp) },
         .device("netusage_device_uplink", .gauge, "1 on the device that carries the default route now.") {
             .flag($0.isUplink)
@@ -207,15 +208,11 @@ struct Catalogue: Sendable {
         },
     ]
 
-    private static let periods: [Metric] =
-        [
-            .single("netusage_online", .gauge, "1 when there is a usable default route.") { .flag($0.isOnline) }
-        ]
-        + PeriodStartFamily.all.map { period in
-            Metric(family: period.family) { snapshot, writer in
-                writer.sample(.none, Double(period.start(snapshot.window).secondsSinceEpoch))
-            }
+    private static let periods: [Metric] = PeriodStartFamily.all.map { period in
+        Metric(family: period.family) { snapshot, writer in
+            writer.sample(.none, Double(period.start(snapshot.window).secondsSinceEpoch))
         }
+    }
 
     private static let quotas: [Metric] = [
         .quota("limit_bytes", .gauge, "The limit of the open cycle, with what was left over before and top-ups.") {
