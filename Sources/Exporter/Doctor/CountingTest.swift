@@ -18,11 +18,8 @@ enum CountingTest {
     /// - Returns: The error of each path in bytes, or why it can't be measured.
     static func findings() -> [Doctor.Finding] {
         if geteuid() != 0 {
-            return [
-                .advice(
-                    "only root can send bytes to itself and compare: run it with sudo to see the error of each path"
-                )
-            ]
+            let text = "only root can send bytes to itself and compare: run it with sudo to see the error of each path"
+            return [.advice(text)]
         }
         let outside = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
         defer { close(outside) }
@@ -92,11 +89,9 @@ enum CountingTest {
 
     private static func finding(_ path: String, sent: UInt64, received: UInt64) -> Doctor.Finding {
         let errors = [sent, received].map { Int64(clamping: $0) - Int64(sentBytes) }
-        return .init(
-            level: errors == [0, 0] ? .good : .problem,
-            text:
-                "\(path): of \(sentBytes) bytes \(sent) were counted where they were sent and \(received) where they were received, an error of \(errors[0]) and \(errors[1]) bytes"
-        )
+        let text =
+            "\(path): of \(sentBytes) bytes \(sent) were counted where they were sent and \(received) where they were received, an error of \(errors[0]) and \(errors[1]) bytes"
+        return errors == [0, 0] ? .good(text) : .problem(text)
     }
 
     private static func growth(_ index: UInt32, _ before: [UInt32: Counters], _ after: [UInt32: Counters]) -> Delta {

@@ -261,10 +261,8 @@ package enum Doctor {
             }
             let days = try file.days(from: .earliest)
             if let first = days.days.first?.day {
-                findings.append(
-                    .good(
-                        "it has \(Set(days.days.map(\.day)).count) days since \(first), of \(days.accounts.count) accounts"
-                    ))
+                let count = Set(days.days.map(\.day)).count
+                findings.append(.good("it has \(count) days since \(first), of \(days.accounts.count) accounts"))
             }
             if let last = try file.lastReading() {
                 let age = setup.now.secondsSinceEpoch - last.secondsSinceEpoch
