@@ -10,7 +10,6 @@ package struct NetlinkMessage {
 
 /// Walks the messages of one datagram. `struct nlmsghdr` of linux/netlink.h; messages are aligned to 4 bytes.
 package struct MessageReader {
-    private static let headerLength = 16
     private var rest: UnsafeRawBufferPointer
 
     package init(_ datagram: UnsafeRawBufferPointer) {
@@ -22,17 +21,19 @@ package struct MessageReader {
     /// - Throws: `NetlinkError` with `.malformed` when a length leads outside the datagram; the walk ends there.
     package mutating func next() throws(NetlinkError) -> NetlinkMessage? {
         if rest.count == 0 { return nil }
-        guard rest.count >= Self.headerLength, let length = rest.loadInteger(at: 0, as: UInt32.self) else {
+        let headerLength = MemoryLayout<nlmsghdr>.size
+        guard rest.count >= headerLength else {
             throw NetlinkError(.malformed, "the kernel sent \(rest.count) bytes where a message header was due")
         }
-        guard length >= Self.headerLength, length <= rest.count else {
+        let header = rest.loadUnaligned(as: nlmsghdr.self)
+        let length = Int(header.nlmsg_len)
+        guard length >= headerLength, length <= rest.count else {
             throw NetlinkError(.malformed, "the kernel sent a message of \(length) bytes in \(rest.count)")
         }
         let message = NetlinkMessage(
-            type: rest.loadInteger(at: 4, as: UInt16.self) ?? 0, flags: rest.loadInteger(at: 6, as: UInt16.self) ?? 0,
-            sequence: rest.loadInteger(at: 8, as: UInt32.self) ?? 0,
-            payload: UnsafeRawBufferPointer(rebasing: rest[Self.headerLength..<Int(length)]))
-        rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(aligned(Int(length))))
+            type: header.nlmsg_type, flags: header.nlmsg_flags, sequence: header.nlmsg_seq,
+            payload: UnsafeRawBufferPointer(rebasing: rest[headerLength..<length]))
+        rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(aligned(length)))
         return message
     }
 }
