@@ -127,11 +127,10 @@ package final class KernelNetwork {
         /// Measures the thread's own time, without waiting for a lock.
         func measure<Value>(_ question: Question, _ body: () -> Value) -> Value {
             let before = Self.threadMilliseconds()
-            defer {
-                let took = Self.threadMilliseconds() - before + 1
-                milliseconds.withLock { $0[question] = took }
-            }
-            return body()
+            let value = body()
+            let took = Self.threadMilliseconds() - before + 1
+            milliseconds.withLock { $0[question] = took }
+            return value
         }
 
         private static func threadMilliseconds() -> Int {

@@ -61,7 +61,6 @@ final class NetlinkSocket {
     /// - Parameter payload: The bytes after the message header.
     /// - Throws: `NetlinkError`; `.interrupted` if the list changed meanwhile, so that `body` got an incomplete one.
     func dump(type: UInt16, payload: [UInt8], _ body: (NetlinkMessage) -> Void) throws(NetlinkError) {
-        sequence &+= 1
         try send(type: type, flags: UInt16(NLM_F_REQUEST) | UInt16(NLM_F_DUMP), payload: payload)
         var isInterrupted = false
         while let datagram = try receive() {
@@ -91,7 +90,6 @@ final class NetlinkSocket {
     func ask<Value>(
         type: UInt16, payload: [UInt8], _ decode: (NetlinkMessage) -> Value?
     ) throws(NetlinkError) -> Value? {
-        sequence &+= 1
         try send(type: type, flags: UInt16(NLM_F_REQUEST), payload: payload)
         while let datagram = try receive() {
             var messages = MessageReader(datagram)
@@ -111,6 +109,7 @@ final class NetlinkSocket {
     }
 
     private func send(type: UInt16, flags: UInt16, payload: [UInt8]) throws(NetlinkError) {
+        sequence &+= 1
         let header = nlmsghdr(
             nlmsg_len: UInt32(MemoryLayout<nlmsghdr>.size + payload.count), nlmsg_type: type, nlmsg_flags: flags,
             nlmsg_seq: sequence, nlmsg_pid: 0)
