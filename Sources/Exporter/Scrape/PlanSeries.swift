@@ -52,20 +52,15 @@ struct PlanSeries {
     func snapshot(of book: PlanBook, countingNothing: Set<String>, at now: Timestamp) -> PlansSnapshot {
         let committed = book.committedRateStates
         let limited = book.rateLimitStates
+        let states = book.quotaStates(at: now)
         return PlansSnapshot(
-            quotas: quotaSnapshots(of: book.quotaStates(at: now), countingNothing),
+            quotas: (states.isEmpty ? [] : quotas).map { entry in
+                let state = states[entry.place]
+                let isKnown = state.usedBytes > 0 || !countingNothing.contains(state.quota.name)
+                return QuotaSnapshot(series: entry, state: state, isUseKnown: isKnown)
+            },
             rateLimits: rateLimits.map { ($0.labels, limited[$0.place]) },
             committedRates: committed.isEmpty ? [] : committedRates.map { ($0.labels, committed[$0.place]) })
-    }
-
-    /// What the book shows now under these labels.
-    private func quotaSnapshots(of states: [QuotaState], _ countingNothing: Set<String>) -> [QuotaSnapshot] {
-        if states.isEmpty { return [] }
-        return quotas.map { entry in
-            let state = states[entry.place]
-            let isKnown = state.usedBytes > 0 || !countingNothing.contains(state.quota.name)
-            return QuotaSnapshot(series: entry, state: state, isUseKnown: isKnown)
-        }
     }
 }
 
