@@ -3,12 +3,10 @@ import Glibc
 
 /// A routing socket in the network namespace of the thread that opens it. Used by one thread at a time.
 final class NetlinkSocket {
-    /// The most that the kernel puts into one message of a dump (`netlink_dump` of net/netlink/af_netlink.c).
-    private static let bufferLength = 32 * 1024
-
     let descriptor: CInt
     private let isListening: Bool
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: NetlinkSocket.bufferLength, alignment: 8)
+    /// Has room for the most that the kernel puts into one message of a dump (`netlink_dump` of net/netlink/af_netlink.c).
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 * 1024, alignment: 8)
     private var sequence: UInt32 = 0
 
     /// - Parameters:
