@@ -1,4 +1,3 @@
-import Accounting
 import CLinux
 import Configuration
 import Glibc

@@ -1,5 +1,4 @@
 import CivilTime
-import Configuration
 import Glibc
 import Machine
 
