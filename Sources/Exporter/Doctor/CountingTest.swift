@@ -60,7 +60,11 @@ enum CountingTest {
         guard links.count == 2 else { throw Failure(text: "the cable isn't there") }
         let (near, far) = (links[0], links[1])
         let before = try paths.map { try $0.read() }
-        var ledger = ledger(of: links, showing: before[0])
+        var ledger = Ledger(
+            stored: .empty(daysFrom: .earliest),
+            devices: links.map { (Device(index: $0.deviceIndex, name: $0.deviceName), before[0][$0.index] ?? .zero) },
+            rules: AccountingRules(exclude: [], collapse: [], samplingInterval: Span(seconds: 1)), calendar: .utc,
+            epoch: Epoch(bootID: "", networkNamespace: 0), now: SystemClock.now(), isPersistent: false)
         // A cable drops frames while its ends come up.
         for _ in 0..<100 where try !KernelNetwork().links().filter({ $0.driverKind == "veth" }).allSatisfy(\.isUp) {
             usleep(10_000)
@@ -96,14 +100,6 @@ enum CountingTest {
 
     private static func growth(_ index: UInt32, _ before: [UInt32: Counters], _ after: [UInt32: Counters]) -> Delta {
         (after[index] ?? .zero).growth(since: before[index] ?? .zero)
-    }
-
-    private static func ledger(of links: [Link], showing counters: [UInt32: Counters]) -> Ledger {
-        Ledger(
-            stored: .empty(daysFrom: .earliest),
-            devices: links.map { (Device(index: $0.deviceIndex, name: $0.deviceName), counters[$0.index] ?? .zero) },
-            rules: AccountingRules(exclude: [], collapse: [], samplingInterval: Span(seconds: 1)), calendar: .utc,
-            epoch: Epoch(bootID: "", networkNamespace: 0), now: SystemClock.now(), isPersistent: false)
     }
 
     // MARK: - Paths
