@@ -41,8 +41,8 @@ final class KernelWorker {
 
     /// Runs `body` on the thread and waits for the result.
     ///
-    /// - Throws: `NetlinkError` with `.busy` if it takes longer than `milliseconds`, or if the thread still waits for an
-    ///   earlier answer.
+    /// - Throws: `NetlinkError` with `.busy` if it takes longer than `milliseconds`, or if the thread still waits for
+    ///   an earlier answer.
     func ask<Value: Sendable>(
         within milliseconds: Int, _ body: @escaping @Sendable (KernelQueries) -> Value
     ) throws(NetlinkError) -> Value {

@@ -5,7 +5,7 @@ import Glibc
 final class NetlinkSocket {
     let descriptor: CInt
     private let isListening: Bool
-    /// Has room for the most that the kernel puts into one message of a dump (`netlink_dump` of net/netlink/af_netlink.c).
+    /// Holds the most that the kernel puts into one message of a dump (`netlink_dump` of net/netlink/af_netlink.c).
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 * 1024, alignment: 8)
     private var sequence: UInt32 = 0
 

@@ -15,13 +15,11 @@ struct Metric: Sendable {
     let family: MetricFamily
     /// Writes the family's series; the writer leaves out a family without any.
     let write: @Sendable (Snapshot, inout ExpositionWriter) -> Void
-    /// When a counter began to count from 0, for OpenMetrics' `_created`; `nil` if it goes on over boots, or is no counter.
+    /// When a counter began to count from 0, for OpenMetrics' `_created`; `nil` if it goes on over boots, or isn't one.
     var beginning: (@Sendable (ProcessStatus) -> Double)?
 
     func since(_ beginning: @escaping @Sendable (ProcessStatus) -> Double) -> Metric {
-        var metric = self
-        metric.beginning = beginning
-        return metric
+        Metric(family: family, write: write, beginning: beginning)
     }
 
     /// A series for each device that is there.
