@@ -14,10 +14,9 @@ final class NetlinkSocket {
     ///   - optionalGroups: Groups that old kernels lack.
     /// - Throws: `NetlinkError`.
     init(groups: [rtnetlink_groups] = [], optionalGroups: [rtnetlink_groups] = []) throws(NetlinkError) {
-        let mode =
-            Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue) | (groups.isEmpty ? 0 : Int32(SOCK_NONBLOCK.rawValue))
         isListening = !groups.isEmpty
-        descriptor = socket(AF_NETLINK, mode, NETLINK_ROUTE)
+        let mode = SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue | (isListening ? SOCK_NONBLOCK.rawValue : 0)
+        descriptor = socket(AF_NETLINK, Int32(mode), NETLINK_ROUTE)
         if descriptor < 0 { throw Self.systemError("a routing socket can't be opened") }
         var address = sockaddr_nl()
         address.nl_family = sa_family_t(AF_NETLINK)
@@ -29,7 +28,7 @@ final class NetlinkSocket {
         if bound != 0 { throw Self.systemError("a routing socket can't be bound") }
         // Old kernels lack it; they check less and send more.
         set(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
-        if groups.isEmpty {
+        if !isListening {
             // The kernel answers a request at once when it has taken it. That may take long, see ``KernelWorker``.
             var timeout = timeval(tv_sec: 5, tv_usec: 0)
             setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
