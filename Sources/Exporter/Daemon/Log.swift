@@ -73,10 +73,8 @@ package struct Log: LogHandler {
 extension Logger {
     /// Logs what is wrong with the configuration, a line for each error.
     func tell(_ message: Logger.Message, _ error: any Error) {
-        guard let errors = error as? ConfigurationErrors else {
-            return self.error(message, metadata: ["error": "\(error)"])
-        }
-        for entry in errors.entries { self.error(message, metadata: ["error": "\(entry)"]) }
+        let problems = (error as? ConfigurationErrors)?.entries.map { "\($0)" } ?? ["\(error)"]
+        for problem in problems { self.error(message, metadata: ["error": "\(problem)"]) }
     }
 
     /// Logs what isn't wrong with the configuration but may not be meant.
