@@ -75,14 +75,13 @@ package struct DefaultRoute: Hashable, Sendable {
                 if let route = route.leadingOut(roles) { usable.append((place, route)) }
             }
         }
-        func rank(_ entry: (place: Int, route: DefaultRoute)) -> (Int, Int, UInt32, Int, Int) {
-            let route = entry.route
-            return (
+        func rank(_ place: Int, _ route: DefaultRoute) -> (Int, Int, UInt32, Int, Int) {
+            (
                 route.isTunnel(roles) ? 1 : 0, route.table == mainTable ? 0 : 1, route.metric,
-                route.family == .ipv4 ? 0 : 1, entry.place
+                route.family == .ipv4 ? 0 : 1, place
             )
         }
-        return usable.min { rank($0) < rank($1) }?.route
+        return usable.min { rank($0.place, $0.route) < rank($1.place, $1.route) }?.route
     }
 }
 
