@@ -44,7 +44,7 @@ actor Watch {
     ///
     /// - Parameters:
     ///   - tick: Called with each reading, and at least as often as `longestWaitMicroseconds` says.
-    ///   - reload: Called for SIGHUP. Both mustn't wait for anything.
+    ///   - reload: Called for SIGHUP. Neither may wait for anything.
     func run(_ meter: Meter, tick: @Sendable () -> Void, reload: @Sendable () -> Void) async {
         var powerCheckedAt: BootTime?
         var isOnBattery = false
