@@ -3,29 +3,18 @@ import CLinux
 /// A route to everywhere.
 package struct DefaultRoute: Hashable, Sendable {
     package var family: InterfaceAddress.Family
-    /// `RT_TABLE_…` of linux/rtnetlink.h, or a number of the owner's.
-    package var table: UInt32
-    /// The lower wins.
-    package var metric: UInt32
     /// The links that it leads out of; several if the kernel spreads packets over them (ECMP). Empty for a route that
     /// refuses packets (blackhole, unreachable, prohibit), which hides later routes of its table.
     package var links: [UInt32]
+    /// The lower wins.
+    package var metric: UInt32
+    /// `RT_TABLE_…` of linux/rtnetlink.h, or a number of the owner's.
+    package var table: UInt32 = DefaultRoute.mainTable
+    /// Among IPv6 routes of equal metric the kernel takes the highest: -1, 0 or 1 (RFC 4191 §2.1).
+    package var preference = 0
     /// The nexthop object of a route that leads nowhere now: the object is missing, or all of its links are down. No
     /// packet takes such a route, and it hides none.
     package var lostNexthop: UInt32?
-    /// Among IPv6 routes of equal metric the kernel takes the highest: -1, 0 or 1 (RFC 4191 §2.1).
-    package var preference: Int
-
-    package init(
-        _ family: InterfaceAddress.Family, links: [UInt32], metric: UInt32, table: UInt32 = mainTable,
-        preference: Int = 0
-    ) {
-        self.family = family
-        self.table = table
-        self.metric = metric
-        self.links = links
-        self.preference = preference
-    }
 
     /// `RT_TABLE_MAIN` of linux/rtnetlink.h.
     package static let mainTable: UInt32 = 254
@@ -33,29 +22,11 @@ package struct DefaultRoute: Hashable, Sendable {
     /// What the choice of a route needs to know about links, by their numbers.
     package struct LinkRoles: Sendable {
         /// Links whose bytes another link carries again.
-        package var tunnels: Set<UInt32>
+        package var tunnels: Set<UInt32> = []
         /// Links that lead nowhere.
-        package var loopbacks: Set<UInt32>
+        package var loopbacks: Set<UInt32> = []
         /// The links that carry a link's bytes, too: the parent of a VLAN, the bond of a port.
-        package var carriers: [UInt32: Set<UInt32>]
-
-        package init(
-            tunnels: Set<UInt32> = [], loopbacks: Set<UInt32> = [], carriers: [UInt32: Set<UInt32>] = [:]
-        ) {
-            self.tunnels = tunnels
-            self.loopbacks = loopbacks
-            self.carriers = carriers
-        }
-
-        package init(_ links: some Sequence<Link>) {
-            self.init()
-            for link in links {
-                if link.isTunnel { tunnels.insert(link.index) }
-                if link.kind == "loopback" { loopbacks.insert(link.index) }
-                let above = Set([link.carrier, link.master].compactMap { $0 })
-                if !above.isEmpty { carriers[link.index] = above }
-            }
-        }
+        package var carriers: [UInt32: Set<UInt32>] = [:]
 
         /// Whether one of `others` carries the bytes of `link`, directly or through links between them.
         func isCarried(_ link: UInt32, byOneOf others: Set<UInt32>) -> Bool {
@@ -104,14 +75,25 @@ package struct DefaultRoute: Hashable, Sendable {
                 if let route = route.leadingOut(roles) { usable.append((place, route)) }
             }
         }
-        func rank(_ entry: (place: Int, route: DefaultRoute)) -> (Int, Int, UInt32, Int, Int) {
-            let route = entry.route
-            return (
+        func rank(_ place: Int, _ route: DefaultRoute) -> (Int, Int, UInt32, Int, Int) {
+            (
                 route.isTunnel(roles) ? 1 : 0, route.table == mainTable ? 0 : 1, route.metric,
-                route.family == .ipv4 ? 0 : 1, entry.place
+                route.family == .ipv4 ? 0 : 1, place
             )
         }
-        return usable.min { rank($0) < rank($1) }?.route
+        return usable.min { rank($0.place, $0.route) < rank($1.place, $1.route) }?.route
+    }
+}
+
+extension DefaultRoute.LinkRoles {
+    package init(_ links: some Sequence<Link>) {
+        self.init()
+        for link in links {
+            if link.isTunnel { tunnels.insert(link.index) }
+            if link.kind == "loopback" { loopbacks.insert(link.index) }
+            let above = Set([link.carrier, link.master].compactMap { $0 })
+            if !above.isEmpty { carriers[link.index] = above }
+        }
     }
 }
 
@@ -128,26 +110,22 @@ struct RouteMessage {
     /// `nil` for a route that ordinary packets of this machine don't take: another type of service or source, the table
     /// of local addresses, a cached answer, `throw`, or a link that is down.
     init?(payload: UnsafeRawBufferPointer) {
-        guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self),
-            let destinationLength = payload.loadInteger(at: 1, as: UInt8.self),
-            payload.loadInteger(at: 2, as: UInt8.self) == 0,  // From any source.
-            let serviceType = payload.loadInteger(at: 3, as: UInt8.self),
-            let shortTable = payload.loadInteger(at: 4, as: UInt8.self),
-            let type = payload.loadInteger(at: 7, as: UInt8.self),
-            let flags = payload.loadInteger(at: 8, as: UInt32.self), !Self.isDead(flags), flags & Self.clonedFlag == 0
+        guard payload.count >= MemoryLayout<rtmsg>.size else { return nil }
+        let header = payload.loadUnaligned(as: rtmsg.self)
+        // From any source; not dead, and not a cached answer.
+        guard header.rtm_src_len == 0, !Self.isDead(header.rtm_flags), header.rtm_flags & UInt32(RTM_F_CLONED) == 0
         else { return nil }
         let family: InterfaceAddress.Family
-        switch Int32(familyNumber) {
-        case AF_INET where serviceType == 0: family = .ipv4
+        switch Int32(header.rtm_family) {
+        case AF_INET where header.rtm_tos == 0: family = .ipv4
         case AF_INET6: family = .ipv6
         default: return nil
         }
-        self.destinationLength = destinationLength
-        route = DefaultRoute(family, links: [], metric: 0, table: UInt32(shortTable))
-        var attributes = AttributeReader(payload, behind: 12)
-        while let (type, value) = attributes.next() { take(type, value) }
+        destinationLength = header.rtm_dst_len
+        route = DefaultRoute(family: family, links: [], metric: 0, table: UInt32(header.rtm_table))
+        for (type, value) in AttributeReader(payload, behind: MemoryLayout<rtmsg>.size) { take(type, value) }
         if route.table == UInt32(RT_TABLE_LOCAL.rawValue) { return nil }
-        switch UInt32(type) {
+        switch UInt32(header.rtm_type) {
         case UInt32(RTN_UNICAST): if route.links.isEmpty, nexthop == nil { return nil }
         case UInt32(RTN_BLACKHOLE), UInt32(RTN_UNREACHABLE), UInt32(RTN_PROHIBIT): (route.links, nexthop) = ([], nil)
         default: return nil
@@ -155,16 +133,16 @@ struct RouteMessage {
     }
 
     private mutating func take(_ type: UInt16, _ value: UnsafeRawBufferPointer) {
-        switch type {
-        case RouteAttribute.outgoingLink:
+        switch rtattr_type_t(rawValue: UInt32(type)) {
+        case RTA_OIF:
             if let link = value.loadInteger(at: 0, as: UInt32.self), link != 0 { route.links = [link] }
-        case RouteAttribute.priority: route.metric = value.loadInteger(at: 0, as: UInt32.self) ?? 0
-        case RouteAttribute.multipath: route.links = Self.links(ofHops: value)
-        case RouteAttribute.table: route.table = value.loadInteger(at: 0, as: UInt32.self) ?? route.table
-        case RouteAttribute.preference:
+        case RTA_PRIORITY: route.metric = value.loadInteger(at: 0, as: UInt32.self) ?? 0
+        case RTA_MULTIPATH: route.links = Self.links(ofHops: value)
+        case RTA_TABLE: route.table = value.loadInteger(at: 0, as: UInt32.self) ?? route.table
+        case RTA_PREF:
             // ICMPV6_ROUTER_PREF_… of linux/icmpv6.h: 1 is high, 3 is low.
             route.preference = value.first == 1 ? 1 : value.first == 3 ? -1 : 0
-        case RouteAttribute.nexthop: nexthop = value.loadInteger(at: 0, as: UInt32.self)
+        case RTA_NH_ID: nexthop = value.loadInteger(at: 0, as: UInt32.self)
         default: break  // Gateways, preferred sources and metrics don't name a link.
         }
     }
@@ -181,9 +159,6 @@ struct RouteMessage {
     /// Whether its links must be looked up among the nexthop objects.
     var needsNexthops: Bool { route.links.isEmpty && nexthop != nil }
 
-    /// `RTM_F_CLONED` of linux/rtnetlink.h: a cached answer, no route.
-    private static let clonedFlag: UInt32 = 0x200
-
     /// The links of working next hops, by `struct rtnexthop` of linux/rtnetlink.h.
     private static func links(ofHops hops: UnsafeRawBufferPointer) -> [UInt32] {
         var rest = hops
@@ -192,22 +167,11 @@ struct RouteMessage {
             let flags = rest.loadInteger(at: 2, as: UInt8.self), let index = rest.loadInteger(at: 4, as: UInt32.self)
         {
             if !isDead(UInt32(flags)), index != 0, !links.contains(index) { links.append(index) }
-            rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, (Int(length) + 3) & ~3)...])
+            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(aligned(Int(length))))
         }
         return links
     }
 
     /// `RTNH_F_DEAD` or `RTNH_F_LINKDOWN` of linux/rtnetlink.h.
     static func isDead(_ flags: UInt32) -> Bool { flags & (1 | 16) != 0 }
-}
-
-/// `RTA_…` of linux/rtnetlink.h.
-enum RouteAttribute {
-    static let destination: UInt16 = 1
-    static let outgoingLink: UInt16 = 4
-    static let priority: UInt16 = 6
-    static let multipath: UInt16 = 9
-    static let table: UInt16 = 15
-    static let preference: UInt16 = 20
-    static let nexthop: UInt16 = 30
 }

@@ -15,41 +15,32 @@ package struct InterfaceAddress: Hashable, Sendable {
     /// With `peer`, it distinguishes addresses of a link: one may be there with several prefixes and peers.
     package var prefixLength: UInt8
     package var peer: [UInt8]
+}
 
-    package init(index: UInt32, family: Family, text: String, prefixLength: UInt8, peer: [UInt8]) {
-        self.index = index
-        self.family = family
-        self.text = text
-        self.prefixLength = prefixLength
-        self.peer = peer
-    }
-
+extension InterfaceAddress {
     /// From an address message's payload: `struct ifaddrmsg` and attributes. `nil` for other families.
     ///
     /// On a point-to-point link `IFA_ADDRESS` is the peer's, so `IFA_LOCAL` takes precedence (linux/if_addr.h).
     package init?(payload: UnsafeRawBufferPointer) {
-        guard let familyNumber = payload.loadInteger(at: 0, as: UInt8.self),
-            let prefixLength = payload.loadInteger(at: 1, as: UInt8.self),
-            let index = payload.loadInteger(at: 4, as: UInt32.self)
-        else { return nil }
-        switch Int32(familyNumber) {
+        guard payload.count >= MemoryLayout<ifaddrmsg>.size else { return nil }
+        let header = payload.loadUnaligned(as: ifaddrmsg.self)
+        switch Int32(header.ifa_family) {
         case AF_INET: family = .ipv4
         case AF_INET6: family = .ipv6
         default: return nil
         }
         var address: UnsafeRawBufferPointer?
         var local: UnsafeRawBufferPointer?
-        var attributes = AttributeReader(payload, behind: 8)
-        while let (type, value) = attributes.next() {
+        for (type, value) in AttributeReader(payload, behind: MemoryLayout<ifaddrmsg>.size) {
             if type == UInt16(IFA_ADDRESS) { address = value }
             if type == UInt16(IFA_LOCAL) { local = value }
         }
         guard let bytes = local ?? address, bytes.count == (family == .ipv4 ? 4 : 16), let start = bytes.baseAddress
         else { return nil }
         var text = [CChar](repeating: 0, count: 46)  // INET6_ADDRSTRLEN
-        guard inet_ntop(Int32(familyNumber), start, &text, socklen_t(text.count)) != nil else { return nil }
-        self.index = index
-        self.prefixLength = prefixLength
+        guard inet_ntop(Int32(header.ifa_family), start, &text, socklen_t(text.count)) != nil else { return nil }
+        index = header.ifa_index
+        prefixLength = header.ifa_prefixlen
         peer = address.map { Array($0) } ?? []
         self.text = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }

@@ -15,7 +15,7 @@ package final class KernelNetwork {
     }
 
     /// How often messages were lost, or a list was read again because it changed during the reading.
-    package var overruns: UInt64 { eventOverruns + listOverruns }
+    package private(set) var overruns: UInt64 = 0
     /// How long an answer may take.
     package var patienceMilliseconds = 30_000
     /// The namespace that is read; see `Epoch`.
@@ -30,9 +30,6 @@ package final class KernelNetwork {
     private let deviceTable = DeviceTable()
     private let effort = Effort()
     private var counterSource: CounterSource
-    private var linkCount = 0
-    private var eventOverruns: UInt64 = 0
-    private var listOverruns: UInt64 = 0
 
     /// - Throws: `NetlinkError` when the kernel allows no routing sockets.
     package init(counterSource: CounterSource = .statistics) throws(NetlinkError) {
@@ -43,10 +40,9 @@ package final class KernelNetwork {
         // Other things decide about routes, too. Nexthop objects remove routes that no event reports.
         decisionEvents = try NetlinkSocket(
             groups: [RTNLGRP_IPV4_RULE], optionalGroups: [RTNLGRP_IPV6_RULE, RTNLGRP_NEXTHOP])
-        let queries = try KernelQueries()
-        networkNamespace = queries.networkNamespace
+        networkNamespace = linkEvents.networkNamespace
         self.counterSource = counterSource
-        worker = try KernelWorker(queries)
+        worker = try KernelWorker(KernelQueries())
     }
 
     /// The sockets to wait on for events.
@@ -58,22 +54,19 @@ package final class KernelNetwork {
 
     /// Reads the counters of all links of the namespace into `counters`; from `/proc/net/dev` if the kernel is busy.
     ///
-    ///
     /// - Throws: `NetlinkError`; then `counters` is unchanged.
     package func readCounters(into counters: inout [LinkCounters]) throws(NetlinkError) {
         do {
-            counters = try readCounters()
+            counters = try readCounters(capacity: counters.count)
             isBusy = false
         } catch let error where error.code == .busy {
             guard let table = deviceTable?.counters(linkEvents.descriptor) else { throw error }
             counters = table
             isBusy = true
         }
-        linkCount = counters.count
     }
 
-    private func readCounters() throws(NetlinkError) -> [LinkCounters] {
-        let capacity = linkCount
+    private func readCounters(capacity: Int) throws(NetlinkError) -> [LinkCounters] {
         let source = counterSource
         do {
             return try ask(.counters) { queries throws(NetlinkError) in
@@ -81,7 +74,7 @@ package final class KernelNetwork {
             }
         } catch let error where source == .statistics && error.isUnsupported {
             counterSource = .links
-            return try readCounters()
+            return try readCounters(capacity: capacity)
         }
     }
 
@@ -134,11 +127,10 @@ package final class KernelNetwork {
         /// Measures the thread's own time, without waiting for a lock.
         func measure<Value>(_ question: Question, _ body: () -> Value) -> Value {
             let before = Self.threadMilliseconds()
-            defer {
-                let took = Self.threadMilliseconds() - before + 1
-                milliseconds.withLock { $0[question] = took }
-            }
-            return body()
+            let value = body()
+            let took = Self.threadMilliseconds() - before + 1
+            milliseconds.withLock { $0[question] = took }
+            return value
         }
 
         private static func threadMilliseconds() -> Int {
@@ -155,22 +147,15 @@ package final class KernelNetwork {
         _ question: Question, _ body: @escaping @Sendable (KernelQueries) throws(NetlinkError) -> Value
     ) throws(NetlinkError) -> Value {
         let needed = min(effort.of(question) * 3, Self.longestPatienceMilliseconds)
-        let (result, overruns) = try worker.ask(within: max(patienceMilliseconds, needed)) { [effort] queries in
-            effort.measure(question) { Self.answer(queries, body) }
+        let (result, listOverruns) = try worker.ask(within: max(patienceMilliseconds, needed)) { [effort] queries in
+            effort.measure(question) { () -> (Result<Value, NetlinkError>, overruns: UInt64) in
+                let before = queries.overruns
+                let result = Result { () throws(NetlinkError) in try body(queries) }
+                return (result, queries.overruns - before)
+            }
         }
-        listOverruns += overruns
+        overruns += listOverruns
         return try result.get()
-    }
-
-    private static func answer<Value>(
-        _ queries: KernelQueries, _ body: (KernelQueries) throws(NetlinkError) -> Value
-    ) -> (Result<Value, NetlinkError>, overruns: UInt64) {
-        let before = queries.overruns
-        do throws(NetlinkError) {
-            return (.success(try body(queries)), queries.overruns - before)
-        } catch {
-            return (.failure(error), queries.overruns - before)
-        }
     }
 
     // MARK: - Events
@@ -227,7 +212,7 @@ package final class KernelNetwork {
                     if let event = decode(message) { body(event) }
                 }
             } catch let error where error.code == .overrun || error.code == .malformed {
-                eventOverruns += 1
+                overruns += 1
                 body(.lost)
             }
         }

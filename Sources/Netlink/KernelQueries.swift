@@ -15,29 +15,26 @@ final class KernelQueries {
         socket = try NetlinkSocket()
     }
 
-    /// The namespace that is read; see `Epoch`.
-    var networkNamespace: UInt64 { socket.networkNamespace }
-
     /// The counters of all links of the namespace.
     func counters(from source: KernelNetwork.CounterSource, capacity: Int) throws(NetlinkError) -> [LinkCounters] {
         switch source {
         case .statistics:
             // struct if_stats_msg with filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64).
-            try dump(RTM_GETSTATS, [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], capacity: capacity) {
-                $0.type == UInt16(RTM_NEWSTATS) ? LinkCounters(statsPayload: $0.payload) : nil
+            try dump(RTM_GETSTATS, [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], of: RTM_NEWSTATS, capacity: capacity) {
+                LinkCounters(statsPayload: $0)
             }
         case .links:
-            try dump(RTM_GETLINK, Self.linkRequest(withStatistics: true), capacity: capacity) {
-                $0.type == UInt16(RTM_NEWLINK) ? Link(payload: $0.payload)?.counters : nil
+            try dump(RTM_GETLINK, Self.linkRequest(withStatistics: true), of: RTM_NEWLINK, capacity: capacity) {
+                Link(payload: $0)?.counters
             }
         }
     }
 
     /// All links, without counters.
     func links() throws(NetlinkError) -> [Link] {
-        try dump(RTM_GETLINK, Self.linkRequest(withStatistics: false)) {
-            guard $0.type == UInt16(RTM_NEWLINK), var link = Link(payload: $0.payload) else { return nil }
-            link.counters = nil
+        try dump(RTM_GETLINK, Self.linkRequest(withStatistics: false), of: RTM_NEWLINK) {
+            var link = Link(payload: $0)
+            link?.counters = nil
             return link
         }
     }
@@ -45,9 +42,7 @@ final class KernelQueries {
     /// All IPv4 and IPv6 addresses of all links.
     func addresses() throws(NetlinkError) -> [InterfaceAddress] {
         // struct ifaddrmsg with family AF_UNSPEC.
-        try dump(RTM_GETADDR, [UInt8](repeating: 0, count: 8)) {
-            $0.type == UInt16(RTM_NEWADDR) ? InterfaceAddress(payload: $0.payload) : nil
-        }
+        try dump(RTM_GETADDR, [UInt8](repeating: 0, count: 8), of: RTM_NEWADDR) { InterfaceAddress(payload: $0) }
     }
 
     // MARK: - Routes
@@ -116,7 +111,7 @@ final class KernelQueries {
         while let address = remaining.popFirst() {
             // struct rtmsg with the family, the prefix's length and RTM_F_FIB_MATCH; then RTA_DST.
             var request: [UInt8] = [UInt8(family), UInt8(address.count * 8), 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0]
-            request += [UInt8(4 + address.count), 0, UInt8(RouteAttribute.destination), 0] + address
+            request += [UInt8(4 + address.count), 0, UInt8(RTA_DST.rawValue), 0] + address
             let message: RouteMessage?
             var isLocal = false
             do {
@@ -149,13 +144,10 @@ final class KernelQueries {
             // struct rtmsg with the family.
             let request = [UInt8(family)] + [UInt8](repeating: 0, count: 11)
             do {
-                messages += try dump(RTM_GETROUTE, request) {
+                messages += try dump(RTM_GETROUTE, request, of: RTM_NEWROUTE) {
                     // The second byte of struct rtmsg is the prefix's length: few of a router's many routes are
                     // decoded.
-                    guard $0.type == UInt16(RTM_NEWROUTE), $0.payload.loadInteger(at: 1, as: UInt8.self) == 0 else {
-                        return nil
-                    }
-                    return RouteMessage(payload: $0.payload)
+                    $0.loadInteger(at: 1, as: UInt8.self) == 0 ? RouteMessage(payload: $0) : nil
                 }
             } catch let error where error.isUnsupported {
                 continue  // A kernel without this family.
@@ -166,17 +158,20 @@ final class KernelQueries {
 
     private func resolved(_ messages: [RouteMessage]) throws(NetlinkError) -> [RouteMessage] {
         guard messages.contains(where: \.needsNexthops) else { return messages }
-        // struct nhmsg. RTM_GETNEXTHOP and RTM_NEWNEXTHOP of linux/rtnetlink.h.
-        let nexthops = try dump(106, [UInt8](repeating: 0, count: 8)) {
-            $0.type == 104 ? Nexthop(payload: $0.payload) : nil
+        // struct nhmsg.
+        let nexthops = try dump(RTM_GETNEXTHOP, [UInt8](repeating: 0, count: 8), of: RTM_NEWNEXTHOP) {
+            Nexthop(payload: $0)
         }
         let byID = Dictionary(nexthops.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
         return messages.map { $0.resolved(byID) }
     }
 
     /// Reads a list; one that changed while it was read is read again.
+    ///
+    /// - Parameter answerType: The type of the messages whose payloads are decoded.
     private func dump<Element>(
-        _ type: Int, _ payload: [UInt8], capacity: Int = 0, _ decode: (NetlinkMessage) -> Element?
+        _ type: Int, _ payload: [UInt8], of answerType: Int, capacity: Int = 0,
+        _ decode: (UnsafeRawBufferPointer) -> Element?
     ) throws(NetlinkError) -> [Element] {
         var list: [Element] = []
         list.reserveCapacity(capacity)
@@ -185,7 +180,9 @@ final class KernelQueries {
             list.removeAll(keepingCapacity: true)
             do {
                 try socket.dump(type: UInt16(type), payload: payload) { message in
-                    if let element = decode(message) { list.append(element) }
+                    if message.type == UInt16(answerType), let element = decode(message.payload) {
+                        list.append(element)
+                    }
                 }
                 return list
             } catch let error where error.code == .interrupted || error.code == .overrun {

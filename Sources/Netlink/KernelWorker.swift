@@ -6,11 +6,13 @@ import Synchronization
 ///
 /// The kernel answers most requests under one lock (RTNL) for the whole network configuration. It holds this lock for
 /// seconds while it removes a namespace with hundreds of links. A thread that waits for the lock can't be interrupted.
-final class KernelWorker: Sendable {
+///
+/// Used by one thread at a time.
+final class KernelWorker {
     private let exchange = Exchange()
     private let threadID: pthread_t
     /// The processor that the thread is pinned to; -1 if it isn't pinned.
-    private let processor = Atomic<CInt>(-1)
+    private var processor: CInt = -1
 
     /// - Parameter queries: Only the worker's thread uses them from here on.
     /// - Throws: `NetlinkError` if no thread can be started.
@@ -39,22 +41,17 @@ final class KernelWorker: Sendable {
 
     /// Runs `body` on the thread and waits for the result.
     ///
-    /// - Throws: `NetlinkError`: what `body` throws; `.busy` if it takes longer than `milliseconds`, or if the thread
-    ///   still waits for an earlier answer.
+    /// - Throws: `NetlinkError` with `.busy` if it takes longer than `milliseconds`, or if the thread still waits for
+    ///   an earlier answer.
     func ask<Value: Sendable>(
-        within milliseconds: Int, _ body: @escaping @Sendable (KernelQueries) throws(NetlinkError) -> Value
+        within milliseconds: Int, _ body: @escaping @Sendable (KernelQueries) -> Value
     ) throws(NetlinkError) -> Value {
         let answer = Answer<Value>()
         let isFree = exchange.state.withLock { state in
             if state.isBusy { return false }
             state.isBusy = true
             state.job = { queries in
-                let result: Result<Value, NetlinkError>
-                do throws(NetlinkError) {
-                    result = .success(try body(queries))
-                } catch {
-                    result = .failure(error)
-                }
+                let result = body(queries)
                 return { answer.result.withLock { $0 = result } }
             }
             return true
@@ -62,20 +59,19 @@ final class KernelWorker: Sendable {
         guard isFree else { throw busy() }
         // The asking thread sleeps until the answer comes, so its processor is free, awake, and has the data in its
         // caches. The scheduler alone would wake another processor, which costs more than the answer.
-        let last = processor.load(ordering: .relaxed)
-        processor.store(netusage_keep_beside_me(threadID, last), ordering: .relaxed)
+        processor = netusage_keep_beside_me(threadID, processor)
         exchange.wake.signal()
         let deadline = Self.now(plus: milliseconds)
         while true {
             // The signal may belong to an earlier request whose caller gave up.
-            if let result = answer.result.withLock({ $0 }) { return try result.get() }
+            if let result = answer.result.withLock({ $0 }) { return result }
             if !exchange.done.wait(until: deadline) { throw busy() }
         }
     }
 
     /// Unpins the thread until the next question, because its processor may have no time for it.
     private func busy() -> NetlinkError {
-        processor.store(-1, ordering: .relaxed)
+        processor = -1
         netusage_keep_nowhere(threadID)
         return NetlinkError(
             .busy, "the kernel is busy with network configuration (its RTNL lock is held) and doesn't answer")
@@ -84,14 +80,12 @@ final class KernelWorker: Sendable {
     private static func now(plus milliseconds: Int) -> timespec {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
-        let nanoseconds = time.tv_nsec + milliseconds % 1000 * 1_000_000
-        time.tv_sec += milliseconds / 1000 + nanoseconds / 1_000_000_000
-        time.tv_nsec = nanoseconds % 1_000_000_000
-        return time
+        let nanoseconds = time.tv_nsec + milliseconds * 1_000_000
+        return timespec(tv_sec: time.tv_sec + nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
     }
 
     private final class Answer<Value: Sendable>: Sendable {
-        let result = Mutex<Result<Value, NetlinkError>?>(nil)
+        let result = Mutex<Value?>(nil)
     }
 
     private struct State {

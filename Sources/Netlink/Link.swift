@@ -7,57 +7,39 @@ package struct Link: Hashable, Sendable {
     /// `IFLA_IFNAME` without its NUL: arbitrary bytes.
     package var name: [UInt8]
     /// `IFLA_IFALIAS`: arbitrary bytes, empty without one.
-    package var alias: [UInt8]
+    package var alias: [UInt8] = []
     /// `IFLA_INFO_KIND`, such as `veth`; `nil` for hardware and loopback.
     package var driverKind: String?
     /// `ARPHRD_…` of linux/if_arp.h.
-    package var hardwareType: UInt16
+    package var hardwareType: UInt16 = 1
     /// `IFF_…` of linux/if.h.
-    package var flags: UInt32
+    package var flags: UInt32 = 0
     /// `IF_OPER_…` of linux/if.h.
-    package var operationalState: UInt8
+    package var operationalState: UInt8 = 0
     /// The bridge, bond or other device that this link is part of (`IFLA_MASTER`).
     package var master: UInt32?
     /// The device of this namespace that carries this link's bytes, as for a VLAN (`IFLA_LINK`).
     package var carrier: UInt32?
     /// `IFLA_PERM_ADDRESS` or `IFLA_ADDRESS`: arbitrary bytes, six for Ethernet. Some devices have none.
-    package var hardwareAddress: [UInt8]
+    package var hardwareAddress: [UInt8] = []
     /// The counters in the message.
     package var counters: LinkCounters?
     /// Whether the link left for another network namespace; in `RTM_DELLINK` only.
-    package var movedAway: Bool
+    package var movedAway = false
+}
 
-    package init(
-        index: UInt32, name: [UInt8], alias: [UInt8] = [], driverKind: String? = nil, hardwareType: UInt16 = 1,
-        flags: UInt32 = 0, operationalState: UInt8 = 0, master: UInt32? = nil, carrier: UInt32? = nil,
-        hardwareAddress: [UInt8] = [], counters: LinkCounters? = nil, movedAway: Bool = false
-    ) {
-        self.index = index
-        self.name = name
-        self.alias = alias
-        self.driverKind = driverKind
-        self.hardwareType = hardwareType
-        self.flags = flags
-        self.operationalState = operationalState
-        self.master = master
-        self.carrier = carrier
-        self.hardwareAddress = hardwareAddress
-        self.counters = counters
-        self.movedAway = movedAway
-    }
-
+extension Link {
     /// From a link message's payload: `struct ifinfomsg` and attributes. `nil` without a number and a name.
     package init?(payload: UnsafeRawBufferPointer) {
-        guard let family = payload.loadInteger(at: 0, as: UInt8.self), family == UInt8(AF_UNSPEC),
-            let hardwareType = payload.loadInteger(at: 2, as: UInt16.self),
-            let index = payload.loadInteger(at: 4, as: UInt32.self),
-            let flags = payload.loadInteger(at: 8, as: UInt32.self)
-        else { return nil }
-        self.init(index: index, name: [], hardwareType: hardwareType, flags: flags)
-        var attributes = AttributeReader(payload, behind: 16)
+        guard payload.count >= MemoryLayout<ifinfomsg>.size else { return nil }
+        let header = payload.loadUnaligned(as: ifinfomsg.self)
+        if header.ifi_family != UInt8(AF_UNSPEC) { return nil }
+        self.init(
+            index: UInt32(bitPattern: header.ifi_index), name: [], hardwareType: header.ifi_type,
+            flags: header.ifi_flags)
         var isCarrierElsewhere = false
-        while let (type, value) = attributes.next() {
-            if type == LinkAttribute.carrierNamespace { isCarrierElsewhere = true }
+        for (type, value) in AttributeReader(payload, behind: MemoryLayout<ifinfomsg>.size) {
+            if Int(type) == IFLA_LINK_NETNSID { isCarrierElsewhere = true }
             take(type, value)
         }
         if name.isEmpty || index == 0 { return nil }
@@ -66,21 +48,19 @@ package struct Link: Hashable, Sendable {
     }
 
     private mutating func take(_ type: UInt16, _ value: UnsafeRawBufferPointer) {
-        switch type {
-        case LinkAttribute.name: name = value.cString
-        case LinkAttribute.alias: alias = value.cString
-        case LinkAttribute.operationalState: operationalState = value.first ?? 0
-        case LinkAttribute.statistics64: counters = LinkCounters(index: index, statistics: value)
-        case LinkAttribute.newNamespace: movedAway = true
-        case LinkAttribute.master: master = value.loadInteger(at: 0, as: UInt32.self)
-        case LinkAttribute.carrier: carrier = value.loadInteger(at: 0, as: UInt32.self)
-        case LinkAttribute.hardwareAddress: if hardwareAddress.isEmpty { hardwareAddress = Array(value) }
-        case LinkAttribute.permanentAddress: hardwareAddress = Array(value)
-        case LinkAttribute.linkInfo:
-            var nested = AttributeReader(value)
-            while let (type, value) = nested.next() {
-                // IFLA_INFO_KIND of linux/if_link.h.
-                if type == 1 { driverKind = String(decoding: value.cString, as: UTF8.self) }
+        switch Int(type) {
+        case IFLA_IFNAME: name = value.cString
+        case IFLA_IFALIAS: alias = value.cString
+        case IFLA_OPERSTATE: operationalState = value.first ?? 0
+        case IFLA_STATS64: counters = LinkCounters(index: index, statistics: value)
+        case IFLA_NEW_NETNSID: movedAway = true
+        case IFLA_MASTER: master = value.loadInteger(at: 0, as: UInt32.self)
+        case IFLA_LINK: carrier = value.loadInteger(at: 0, as: UInt32.self)
+        case IFLA_ADDRESS: if hardwareAddress.isEmpty { hardwareAddress = Array(value) }
+        case IFLA_PERM_ADDRESS: hardwareAddress = Array(value)
+        case IFLA_LINKINFO:
+            for (type, value) in AttributeReader(value) where Int(type) == IFLA_INFO_KIND {
+                driverKind = String(decoding: value.cString, as: UTF8.self)
             }
         default: break  // Other attributes aren't needed.
         }
@@ -116,19 +96,4 @@ package struct Link: Hashable, Sendable {
         "ip6gretap", "ip6erspan", "ip6tnl", "vti", "vti6", "xfrm", "geneve", "vxlan", "gtp", "bareudp", "l2tpeth",
         "amt",
     ]
-}
-
-/// `IFLA_…` of linux/if_link.h.
-private enum LinkAttribute {
-    static let hardwareAddress: UInt16 = 1
-    static let carrier: UInt16 = 5
-    static let master: UInt16 = 10
-    static let carrierNamespace: UInt16 = 37
-    static let name: UInt16 = 3
-    static let operationalState: UInt16 = 16
-    static let linkInfo: UInt16 = 18
-    static let alias: UInt16 = 20
-    static let statistics64: UInt16 = 23
-    static let newNamespace: UInt16 = 45
-    static let permanentAddress: UInt16 = 54
 }

@@ -6,26 +6,17 @@ package struct LinkCounters: Hashable, Sendable {
     package var index: UInt32
     package var receivedBytes: UInt64
     package var transmittedBytes: UInt64
+}
 
-    package init(index: UInt32, receivedBytes: UInt64, transmittedBytes: UInt64) {
-        self.index = index
-        self.receivedBytes = receivedBytes
-        self.transmittedBytes = transmittedBytes
-    }
-
+extension LinkCounters {
     /// From the payload of an `RTM_NEWSTATS` message: `struct if_stats_msg` and `IFLA_STATS_LINK_64`.
     ///
     /// `nil` if the message has no such counters.
     package init?(statsPayload payload: UnsafeRawBufferPointer) {
-        guard let index = payload.loadInteger(at: 4, as: UInt32.self) else { return nil }
-        var attributes = AttributeReader(payload, behind: 12)
-        while let (type, value) = attributes.next() {
-            if type == linkStatistics64 {
-                self.init(index: index, statistics: value)
-                return
-            }
-        }
-        return nil
+        guard let index = payload.loadInteger(at: 4, as: UInt32.self),
+            let statistics = AttributeReader(payload, behind: 12).first(where: { Int($0.type) == IFLA_STATS_LINK_64 })
+        else { return nil }
+        self.init(index: index, statistics: statistics.value)
     }
 
     /// From a `struct rtnl_link_stats64` of linux/if_link.h: packets received and sent, then bytes received and sent.
@@ -36,6 +27,3 @@ package struct LinkCounters: Hashable, Sendable {
         self.init(index: index, receivedBytes: received, transmittedBytes: transmitted)
     }
 }
-
-/// `IFLA_STATS_LINK_64` of linux/if_link.h.
-private let linkStatistics64: UInt16 = 1

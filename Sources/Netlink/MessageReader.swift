@@ -10,7 +10,6 @@ package struct NetlinkMessage {
 
 /// Walks the messages of one datagram. `struct nlmsghdr` of linux/netlink.h; messages are aligned to 4 bytes.
 package struct MessageReader {
-    private static let headerLength = 16
     private var rest: UnsafeRawBufferPointer
 
     package init(_ datagram: UnsafeRawBufferPointer) {
@@ -22,17 +21,19 @@ package struct MessageReader {
     /// - Throws: `NetlinkError` with `.malformed` when a length leads outside the datagram; the walk ends there.
     package mutating func next() throws(NetlinkError) -> NetlinkMessage? {
         if rest.count == 0 { return nil }
-        guard rest.count >= Self.headerLength, let length = rest.loadInteger(at: 0, as: UInt32.self) else {
+        let headerLength = MemoryLayout<nlmsghdr>.size
+        guard rest.count >= headerLength else {
             throw NetlinkError(.malformed, "the kernel sent \(rest.count) bytes where a message header was due")
         }
-        guard length >= Self.headerLength, length <= rest.count else {
+        let header = rest.loadUnaligned(as: nlmsghdr.self)
+        let length = Int(header.nlmsg_len)
+        guard length >= headerLength, length <= rest.count else {
             throw NetlinkError(.malformed, "the kernel sent a message of \(length) bytes in \(rest.count)")
         }
         let message = NetlinkMessage(
-            type: rest.loadInteger(at: 4, as: UInt16.self) ?? 0, flags: rest.loadInteger(at: 6, as: UInt16.self) ?? 0,
-            sequence: rest.loadInteger(at: 8, as: UInt32.self) ?? 0,
-            payload: UnsafeRawBufferPointer(rebasing: rest[Self.headerLength..<Int(length)]))
-        rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, aligned(Int(length)))...])
+            type: header.nlmsg_type, flags: header.nlmsg_flags, sequence: header.nlmsg_seq,
+            payload: UnsafeRawBufferPointer(rebasing: rest[headerLength..<length]))
+        rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(aligned(length)))
         return message
     }
 }
@@ -40,7 +41,7 @@ package struct MessageReader {
 /// Walks the attributes of a message. `struct rtattr` of linux/rtnetlink.h; attributes are aligned to 4 bytes.
 ///
 /// A length that leads outside the message ends the walk, as in the kernel's own `RTA_OK`.
-struct AttributeReader {
+struct AttributeReader: Sequence, IteratorProtocol {
     private static let headerLength = 4
     /// `NLA_TYPE_MASK` of linux/netlink.h: the upper two bits are flags.
     private static let typeMask: UInt16 = 0x3FFF
@@ -48,8 +49,7 @@ struct AttributeReader {
 
     /// - Parameter offset: The length of the fixed part before the attributes.
     init(_ payload: UnsafeRawBufferPointer, behind offset: Int = 0) {
-        let start = min(payload.count, aligned(offset))
-        rest = UnsafeRawBufferPointer(rebasing: payload[start...])
+        rest = UnsafeRawBufferPointer(rebasing: payload.dropFirst(aligned(offset)))
     }
 
     mutating func next() -> (type: UInt16, value: UnsafeRawBufferPointer)? {
@@ -58,13 +58,13 @@ struct AttributeReader {
             length >= Self.headerLength, Int(length) <= rest.count
         else { return nil }
         let value = UnsafeRawBufferPointer(rebasing: rest[Self.headerLength..<Int(length)])
-        rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, aligned(Int(length)))...])
+        rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(aligned(Int(length))))
         return (type & Self.typeMask, value)
     }
 }
 
 /// `NLMSG_ALIGN` and `RTA_ALIGN`: up to a multiple of 4.
-private func aligned(_ length: Int) -> Int { (length + 3) & ~3 }
+func aligned(_ length: Int) -> Int { (length + 3) & ~3 }
 
 extension UnsafeRawBufferPointer {
     /// The integer in the machine's byte order at this place, or `nil` if it doesn't fit.

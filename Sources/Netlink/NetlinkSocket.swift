@@ -3,12 +3,10 @@ import Glibc
 
 /// A routing socket in the network namespace of the thread that opens it. Used by one thread at a time.
 final class NetlinkSocket {
-    /// The most that the kernel puts into one message of a dump (`netlink_dump` of net/netlink/af_netlink.c).
-    private static let bufferLength = 32 * 1024
-
     let descriptor: CInt
     private let isListening: Bool
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: NetlinkSocket.bufferLength, alignment: 8)
+    /// Holds the most that the kernel puts into one message of a dump (`netlink_dump` of net/netlink/af_netlink.c).
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 * 1024, alignment: 8)
     private var sequence: UInt32 = 0
 
     /// - Parameters:
@@ -16,10 +14,9 @@ final class NetlinkSocket {
     ///   - optionalGroups: Groups that old kernels lack.
     /// - Throws: `NetlinkError`.
     init(groups: [rtnetlink_groups] = [], optionalGroups: [rtnetlink_groups] = []) throws(NetlinkError) {
-        let mode =
-            Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue) | (groups.isEmpty ? 0 : Int32(SOCK_NONBLOCK.rawValue))
         isListening = !groups.isEmpty
-        descriptor = socket(AF_NETLINK, mode, NETLINK_ROUTE)
+        let mode = SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue | (isListening ? SOCK_NONBLOCK.rawValue : 0)
+        descriptor = socket(AF_NETLINK, Int32(mode), NETLINK_ROUTE)
         if descriptor < 0 { throw Self.systemError("a routing socket can't be opened") }
         var address = sockaddr_nl()
         address.nl_family = sa_family_t(AF_NETLINK)
@@ -31,11 +28,13 @@ final class NetlinkSocket {
         if bound != 0 { throw Self.systemError("a routing socket can't be bound") }
         // Old kernels lack it; they check less and send more.
         set(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
-        if groups.isEmpty {
-            setReceiveTimeout(seconds: 5)
-        } else {
+        if !isListening {
+            // The kernel answers a request at once when it has taken it. That may take long, see ``KernelWorker``.
+            var timeout = timeval(tv_sec: 5, tv_usec: 0)
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+        } else if !set(SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20) {
             // Room for thousands of events while the program is busy; the forced form needs CAP_NET_ADMIN.
-            if !set(SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20) { set(SOL_SOCKET, SO_RCVBUF, 8 << 20) }
+            set(SOL_SOCKET, SO_RCVBUF, 8 << 20)
         }
         for group in groups where !set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Int32(group.rawValue)) {
             throw Self.systemError("the routing events of group \(group.rawValue) can't be received")
@@ -54,22 +53,14 @@ final class NetlinkSocket {
         return setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<CInt>.size)) == 0
     }
 
-    /// The kernel answers a request at once when it has taken it. That may take long, see ``KernelWorker``.
-    private func setReceiveTimeout(seconds: Int) {
-        var timeout = timeval(tv_sec: seconds, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
-    }
-
     /// Sends a request for a dump and hands each message of the answer to `body`.
     ///
     /// - Parameter payload: The bytes after the message header.
     /// - Throws: `NetlinkError`; `.interrupted` if the list changed meanwhile, so that `body` got an incomplete one.
     func dump(type: UInt16, payload: [UInt8], _ body: (NetlinkMessage) -> Void) throws(NetlinkError) {
-        sequence &+= 1
         try send(type: type, flags: UInt16(NLM_F_REQUEST) | UInt16(NLM_F_DUMP), payload: payload)
         var isInterrupted = false
-        while true {
-            guard let datagram = try receive() else { return }
+        while let datagram = try receive() {
             var messages = MessageReader(datagram)
             while let message = try messages.next() {
                 if message.sequence != sequence { continue }
@@ -96,10 +87,8 @@ final class NetlinkSocket {
     func ask<Value>(
         type: UInt16, payload: [UInt8], _ decode: (NetlinkMessage) -> Value?
     ) throws(NetlinkError) -> Value? {
-        sequence &+= 1
         try send(type: type, flags: UInt16(NLM_F_REQUEST), payload: payload)
-        while true {
-            guard let datagram = try receive() else { return nil }
+        while let datagram = try receive() {
             var messages = MessageReader(datagram)
             while let message = try messages.next() {
                 if message.sequence != sequence { continue }
@@ -107,6 +96,7 @@ final class NetlinkSocket {
                 return decode(message)
             }
         }
+        return nil
     }
 
     private static func refusal(_ message: NetlinkMessage, of type: UInt16) -> NetlinkError {
@@ -116,14 +106,11 @@ final class NetlinkSocket {
     }
 
     private func send(type: UInt16, flags: UInt16, payload: [UInt8]) throws(NetlinkError) {
-        var message = [UInt8]()
-        message.reserveCapacity(16 + payload.count)
-        withUnsafeBytes(of: UInt32(16 + payload.count)) { message.append(contentsOf: $0) }
-        withUnsafeBytes(of: type) { message.append(contentsOf: $0) }
-        withUnsafeBytes(of: flags) { message.append(contentsOf: $0) }
-        withUnsafeBytes(of: sequence) { message.append(contentsOf: $0) }
-        withUnsafeBytes(of: UInt32(0)) { message.append(contentsOf: $0) }
-        message.append(contentsOf: payload)
+        sequence &+= 1
+        let header = nlmsghdr(
+            nlmsg_len: UInt32(MemoryLayout<nlmsghdr>.size + payload.count), nlmsg_type: type, nlmsg_flags: flags,
+            nlmsg_seq: sequence, nlmsg_pid: 0)
+        let message = withUnsafeBytes(of: header) { Array($0) } + payload
         while Glibc.send(descriptor, message, message.count, 0) < 0 {
             if errno != EINTR { throw Self.systemError("a request to the kernel can't be sent") }
         }

@@ -11,11 +11,13 @@ struct Nexthop: Hashable {
         guard let flags = payload.loadInteger(at: 4, as: UInt32.self), !RouteMessage.isDead(flags) else { return nil }
         var id: UInt32?
         var refuses = false
-        var attributes = AttributeReader(payload, behind: 8)
-        while let (type, value) = attributes.next() {
+        for (type, value) in AttributeReader(payload, behind: 8) {
             switch type {
             case 1: id = value.loadInteger(at: 0, as: UInt32.self)  // NHA_ID
-            case 2: members = Self.members(of: value)  // NHA_GROUP
+            case 2:  // NHA_GROUP, of `struct nexthop_grp`: a number and a weight, 8 bytes.
+                members = stride(from: 0, to: value.count, by: 8).compactMap {
+                    value.loadInteger(at: $0, as: UInt32.self)
+                }
             case 4: refuses = true  // NHA_BLACKHOLE
             case 5: link = value.loadInteger(at: 0, as: UInt32.self)  // NHA_OIF
             default: break  // Gateways and encapsulations don't name a link.
@@ -24,11 +26,6 @@ struct Nexthop: Hashable {
         guard let id else { return nil }
         self.id = id
         if refuses { link = nil }
-    }
-
-    /// `struct nexthop_grp`: a number and a weight, 8 bytes.
-    private static func members(of group: UnsafeRawBufferPointer) -> [UInt32] {
-        stride(from: 0, to: group.count, by: 8).compactMap { group.loadInteger(at: $0, as: UInt32.self) }
     }
 
     /// The links that an object leads out of, each once. A group has no groups as members.

@@ -2,11 +2,11 @@ import Accounting
 import CivilTime
 import Exposition
 import Foundation
-import Netlink
 import Testing
 
 @testable import Exporter
 @testable import Machine
+@testable import Netlink
 
 /// A short life of a machine, told to the ledger and the link table as the meter tells it.
 struct Scenario {

@@ -1,8 +1,8 @@
 import Accounting
-import Netlink
 import Testing
 
 @testable import Exporter
+@testable import Netlink
 
 @Suite("What the doctor says of the uplink")
 struct DoctorTests {
@@ -18,7 +18,7 @@ struct DoctorTests {
     }
 
     private func lost(_ nexthop: UInt32, metric: UInt32) -> DefaultRoute {
-        var route = DefaultRoute(.ipv4, links: [], metric: metric)
+        var route = DefaultRoute(family: .ipv4, links: [], metric: metric)
         route.lostNexthop = nexthop
         return route
     }
@@ -27,14 +27,14 @@ struct DoctorTests {
         let alone = said(of: [lost(7, metric: 5)])
         #expect(alone.count == 2 && alone[0].contains("metric 5") && alone[0].contains("nexthop object 7"))
         #expect(alone[1].contains("offline") && !alone.joined().contains("there is no default route"))
-        let behind = said(of: [lost(7, metric: 5), DefaultRoute(.ipv4, links: [2], metric: 9)])
+        let behind = said(of: [lost(7, metric: 5), DefaultRoute(family: .ipv4, links: [2], metric: 9)])
         #expect(behind.count == 2 && behind[0].hasPrefix("wan0 is the uplink") && behind[1] == alone[0])
-        #expect(said(of: [DefaultRoute(.ipv4, links: [], metric: 5)]).joined().contains("refuses packets"))
+        #expect(said(of: [DefaultRoute(family: .ipv4, links: [], metric: 5)]).joined().contains("refuses packets"))
         #expect(said(of: []) == ["there is no default route, so this machine is offline and nothing is the uplink"])
     }
 
     @Test func ofSeveralLinksTheOneThatIsLeftOutIsNamed() {
-        let route = DefaultRoute(.ipv4, links: [2, 3], metric: 0)
+        let route = DefaultRoute(family: .ipv4, links: [2, 3], metric: 0)
         let part = said(of: [route], exclude: ["wan1"])
         #expect(part.count == 2 && part[1].hasPrefix("the uplink wan1 isn't metered"))
         #expect(part[1].contains("only wan0 is counted") && !part[1].contains("nothing is counted"))

@@ -1,8 +1,8 @@
 import Accounting
-import Netlink
 import Testing
 
 @testable import Exporter
+@testable import Netlink
 
 @Suite("Plans that don't count what is meant")
 struct PlanCheckTests {

@@ -81,9 +81,10 @@ struct DecoderTests {
     }
 
     @Test func defaultRoutesTellTheirLinksMetricAndTable() throws {
-        #expect(try route(Captures.route4) == DefaultRoute(.ipv4, links: [3], metric: 100))
-        #expect(try route(Captures.route6) == DefaultRoute(.ipv6, links: [3], metric: 1024))
-        #expect(try route(Captures.routeMultipath) == DefaultRoute(.ipv4, links: [3, 4], metric: 50), "every hop's")
+        #expect(try route(Captures.route4) == DefaultRoute(family: .ipv4, links: [3], metric: 100))
+        #expect(try route(Captures.route6) == DefaultRoute(family: .ipv6, links: [3], metric: 1024))
+        #expect(
+            try route(Captures.routeMultipath) == DefaultRoute(family: .ipv4, links: [3, 4], metric: 50), "every hop's")
         #expect(try route(Captures.routeElsewhere) == nil)
         #expect(try route(Captures.routeOfAnotherTable)?.table == 100)
     }
@@ -112,14 +113,14 @@ struct DecoderTests {
         // struct nhmsg; NHA_ID and NHA_OIF.
         let object: [UInt8] = [2, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1, 0, 7, 0, 0, 0, 8, 0, 5, 0, 3, 0, 0, 0]
         let nexthop = try #require(object.withUnsafeBytes { Nexthop(payload: $0) })
-        #expect(message.resolved([7: nexthop]).route == DefaultRoute(.ipv4, links: [3], metric: 5))
+        #expect(message.resolved([7: nexthop]).route == DefaultRoute(family: .ipv4, links: [3], metric: 5))
     }
 
     @Test(arguments: [6, 7, 8] as [UInt8])
     func aRouteThatRefusesPacketsHasNoLinks(type: UInt8) throws {  // Blackhole, unreachable, prohibit.
         var capture = Captures.route4
         capture[16 + 7] = type
-        #expect(try route(capture) == DefaultRoute(.ipv4, links: [], metric: 100))
+        #expect(try route(capture) == DefaultRoute(family: .ipv4, links: [], metric: 100))
     }
 
     @Test func aDeadHopIsPassedOver() throws {
@@ -257,7 +258,7 @@ struct BestRouteTests {
         _ links: [UInt32], _ metric: UInt32, _ family: InterfaceAddress.Family = .ipv4, table: UInt32 = 254,
         preference: Int = 0
     ) -> DefaultRoute {
-        DefaultRoute(family, links: links, metric: metric, table: table, preference: preference)
+        DefaultRoute(family: family, links: links, metric: metric, table: table, preference: preference)
     }
 
     private static func lost(_ nexthop: UInt32, _ metric: UInt32) -> DefaultRoute {

@@ -141,7 +141,7 @@ struct KernelNetworkTests {
                     let names = refuses ? [] : route.dev.map { [$0] } ?? (route.nexthops ?? []).map(\.dev)
                     listed.insert(
                         DefaultRoute(
-                            family, links: names.compactMap { indices[$0] }, metric: route.metric ?? 0,
+                            family: family, links: names.compactMap { indices[$0] }, metric: route.metric ?? 0,
                             table: route.table.flatMap { UInt32($0) } ?? DefaultRoute.mainTable))
                 }
             }

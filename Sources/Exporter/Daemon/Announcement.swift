@@ -27,12 +27,8 @@ struct Announcement: Sendable {
 
 /// Holds programs of quotas back until it is certain that this daemon serves.
 struct HeldAnnouncements {
-    private let announce: @Sendable (Announcement) -> Void
-    private var held: [Announcement]? = []
-
-    init(_ announce: @escaping @Sendable (Announcement) -> Void) {
-        self.announce = announce
-    }
+    let announce: @Sendable (Announcement) -> Void
+    private(set) var held: [Announcement]? = []
 
     mutating func start(_ announcement: Announcement) {
         if held == nil {

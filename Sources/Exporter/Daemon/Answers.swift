@@ -4,24 +4,12 @@ import Web
 
 /// Makes the servers of a daemon. All give the same answers.
 struct Answers: Sendable {
-    private let options: Daemon.Options
-    private let meter: Meter
-    private let ledger: LiveLedger
-    private let reloader: Reloader
-    private let loop: any EventLoop
-    private let logger: Logger
-
-    init(
-        _ options: Daemon.Options, meter: Meter, ledger: LiveLedger, reloader: Reloader, on loop: any EventLoop,
-        logger: Logger
-    ) {
-        self.options = options
-        self.meter = meter
-        self.ledger = ledger
-        self.reloader = reloader
-        self.loop = loop
-        self.logger = logger
-    }
+    let options: Daemon.Options
+    let meter: Meter
+    let ledger: LiveLedger
+    let reloader: Reloader
+    let loop: any EventLoop
+    let logger: Logger
 
     /// For everybody whom the web configuration admits.
     func server(_ web: WebSecurity.Start) async throws -> NIOLoopBound<HTTPServer> {

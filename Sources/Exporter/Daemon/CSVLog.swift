@@ -2,7 +2,6 @@ import Accounting
 import CivilTime
 import Configuration
 import Glibc
-import LedgerStore
 import Logging
 import Machine
 

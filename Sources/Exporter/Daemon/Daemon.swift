@@ -1,4 +1,3 @@
-import Accounting
 import CLinux
 import Configuration
 import Glibc
@@ -36,7 +35,7 @@ package struct Daemon: Sendable {
     package init(_ options: Options) {
         self.options = options
         self.options.storagePath = LedgerPlace.resolved(options.storagePath)
-        let log = Log(format: options.logFormat, level: options.logLevel)
+        let log = Log(format: options.logFormat, logLevel: options.logLevel)
         logger = Logger(label: "netusage") { _ in log }
     }
 

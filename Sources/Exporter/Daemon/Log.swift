@@ -15,14 +15,9 @@ package enum LogFormat: String, CaseIterable, Sendable {
 
 /// Writes log lines to standard error: `time=… level=info msg="…" key=value`, or the same as JSON.
 package struct Log: LogHandler {
-    private let format: LogFormat
+    let format: LogFormat
     package var logLevel: Logger.Level
     package var metadata: Logger.Metadata = [:]
-
-    package init(format: LogFormat, level: Logger.Level) {
-        self.format = format
-        logLevel = level
-    }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -80,10 +75,8 @@ package struct Log: LogHandler {
 extension Logger {
     /// Logs what is wrong with the configuration, a line for each error.
     func tell(_ message: Logger.Message, _ error: any Error) {
-        guard let errors = error as? ConfigurationErrors else {
-            return self.error(message, metadata: ["error": "\(error)"])
-        }
-        for entry in errors.entries { self.error(message, metadata: ["error": "\(entry)"]) }
+        let problems = (error as? ConfigurationErrors)?.entries.map { "\($0)" } ?? ["\(error)"]
+        for problem in problems { self.error(message, metadata: ["error": "\(problem)"]) }
     }
 
     /// Logs what isn't wrong with the configuration but may not be meant.

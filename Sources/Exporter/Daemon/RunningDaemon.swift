@@ -63,7 +63,8 @@ struct RunningDaemon: Sendable {
         let reloader = Reloader(
             path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
             zones: zones, meter: meter, manager: manager, logger: logger)
-        let answers = Answers(options, meter: meter, ledger: ledger, reloader: reloader, on: loop, logger: logger)
+        let answers = Answers(
+            options: options, meter: meter, ledger: ledger, reloader: reloader, loop: loop, logger: logger)
         let control = ControlServer(
             path: DaemonClient.socketPath(ofLedger: options.storagePath), on: loop, logger: logger,
             makeServer: { try await answers.commandServer() })
@@ -98,15 +99,19 @@ struct RunningDaemon: Sendable {
             tasks.addTask {
                 for await _ in statisticsSeconds.wakeups { await meter.take(ProcessStatistics.now()) }
             }
-            // If the disk takes longer than this, the ledger waits for it; the metrics don't.
-            if let error = await Self.first(of: openings, within: .seconds(1)), error.code == .locked { throw error }
+            tasks.addTask {
+                // If the disk takes longer than this, the ledger waits for it; the metrics don't.
+                try? await Task.sleep(for: .seconds(1))  // Cancelled when the daemon ends before.
+                opening.finish()
+            }
+            if let error = await openings.first(where: { _ in true }) ?? nil, error.code == .locked { throw error }
             await meter.begin()
             let server = try await startServer(web)
             manager.ready()
             await meter.startAnnouncing()
             await meter.logPlanProblems()
             netusage_release_startup_code()
-            await watch.run(meter) { take($0) }
+            await watch.run(meter, tick: { tick() }, reload: { reloader.requestReload() })
             try await stop(server)
         }
         do {
@@ -118,19 +123,13 @@ struct RunningDaemon: Sendable {
         await control.finish()
     }
 
-    private func take(_ occurrence: Watch.Occurrence) {
-        switch occurrence {
-        case .reloadRequested: reloader.requestReload()
-        case .tick:
-            manager.alive()
-            children.takeEnded()
-            reloader.tick()
-            csvLog.tick()
-            control.tick()
-            if meter.wantsProcessStatistics {
-                statisticsSeconds.tick(SystemClock.now().timestamp.secondsSinceEpoch)
-            }
-        }
+    private func tick() {
+        manager.alive()
+        children.takeEnded()
+        reloader.tick()
+        csvLog.tick()
+        control.tick()
+        if meter.wantsProcessStatistics { statisticsSeconds.tick(SystemClock.now().timestamp.secondsSinceEpoch) }
     }
 
     private func stop(_ server: NIOLoopBound<HTTPServer>) async throws {
@@ -151,24 +150,6 @@ struct RunningDaemon: Sendable {
     /// How long the exit may take. A service manager kills after 90 s (`TimeoutStopSec=` of systemd.service(5)), and
     /// then the log has no reason.
     private static let longestStop = TimeAmount.seconds(60)
-
-    /// The first element of a stream, if it comes in time.
-    private static func first<Element: Sendable>(of stream: AsyncStream<Element?>, within time: Duration) async
-        -> Element?
-    {
-        await withTaskGroup(of: Element?.self) { tasks in
-            tasks.addTask {
-                for await element in stream { return element }
-                return nil
-            }
-            tasks.addTask {
-                try? await Task.sleep(for: time)  // Cancelled when the element came first.
-                return nil
-            }
-            defer { tasks.cancelAll() }
-            return await tasks.next() ?? nil
-        }
-    }
 
     private func startServer(_ web: WebSecurity.Start) async throws -> NIOLoopBound<HTTPServer> {
         let server = try await answers.server(web)

@@ -1,5 +1,4 @@
 import CivilTime
-import Configuration
 import Glibc
 import Machine
 
@@ -35,16 +34,10 @@ struct SystemZone: Sendable {
     }
 
     /// Whether the zone's file has changed since it was read.
-    var hasChanged: Bool {
-        guard let path else { return false }
-        return FileStamp(path: path) != stamp
-    }
+    var hasChanged: Bool { path.map { FileStamp(path: $0) != stamp } ?? false }
 
     /// Whether the file is missing now, as happens for a moment while it is replaced.
-    var isFileMissing: Bool {
-        guard let path, stamp != nil else { return false }
-        return FileStamp(path: path) == nil
-    }
+    var isFileMissing: Bool { path.map { stamp != nil && FileStamp(path: $0) == nil } ?? false }
 
     private static func linked(_ path: String) throws(ZoneError) -> SystemZone {
         if FileStamp(path: path) != nil { return try fromFile(path) }
@@ -75,7 +68,7 @@ struct SystemZone: Sendable {
     /// Whether a text is a POSIX rule, such as `CET-1CEST,M3.5.0/2,M10.5.0`, and not a name: it has a digit, and
     /// slashes only after a comma.
     private static func isRule(_ text: String) -> Bool {
-        text.utf8.contains(where: \.isDigit)
+        text.utf8.contains { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
             && !text.utf8.prefix { $0 != UInt8(ascii: ",") }.contains(UInt8(ascii: "/"))
     }
 
@@ -93,8 +86,4 @@ struct SystemZone: Sendable {
         }
         return SystemZone(zone: try Zone(tzif: bytes), path: path, stamp: stamp)
     }
-}
-
-extension UInt8 {
-    fileprivate var isDigit: Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(self) }
 }

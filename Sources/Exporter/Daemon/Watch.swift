@@ -10,13 +10,6 @@ import NIOCore
 actor Watch {
     nonisolated let unownedExecutor: UnownedSerialExecutor
 
-    /// What the watch reports, besides its calls to the meter.
-    enum Occurrence: Sendable, Equatable {
-        case reloadRequested
-        /// Comes with each reading, and at least as often as `longestWaitMicroseconds` says.
-        case tick
-    }
-
     private let epoll: CInt
     private let tickTimer: CInt
     private let wallTimer: CInt
@@ -49,8 +42,10 @@ actor Watch {
 
     /// Runs until SIGTERM or SIGINT comes.
     ///
-    /// - Parameter occurred: Called with everything else, in order. It mustn't wait for anything.
-    func run(_ meter: Meter, _ occurred: @Sendable (Occurrence) -> Void) async {
+    /// - Parameters:
+    ///   - tick: Called with each reading, and at least as often as `longestWaitMicroseconds` says.
+    ///   - reload: Called for SIGHUP. Neither may wait for anything.
+    func run(_ meter: Meter, tick: @Sendable () -> Void, reload: @Sendable () -> Void) async {
         var powerCheckedAt: BootTime?
         var isOnBattery = false
         var plan = await meter.plan
@@ -58,14 +53,14 @@ actor Watch {
             arm(plan)
             let ready = wait()
             if ready.isEmpty {
-                occurred(.tick)  // Only a sign of life is due.
+                tick()  // Only a sign of life is due.
                 plan = await meter.plan  // Its times count from now.
                 continue
             }
             if ready.contains(signals) {
                 let received = takeSignals()
                 if received.contains(SIGTERM) || received.contains(SIGINT) { return }
-                if received.contains(SIGHUP) { occurred(.reloadRequested) }
+                if received.contains(SIGHUP) { reload() }
             }
             // A wall timer that fails to be read was cancelled: the clock was set, and a reading is due at once.
             let isTick = drain(tickTimer, ready)
@@ -83,7 +78,7 @@ actor Watch {
                 if await !meter.readEvents() { usleep(100_000) }  // A broken socket stays readable: don't spin on it.
                 plan = await meter.plan
             }
-            occurred(.tick)  // Events may come so fast that nothing else does.
+            tick()  // Events may come so fast that nothing else does.
         }
     }
 

@@ -18,22 +18,13 @@ enum CountingTest {
     /// - Returns: The error of each path in bytes, or why it can't be measured.
     static func findings() -> [Doctor.Finding] {
         if geteuid() != 0 {
-            return [
-                .init(
-                    level: .advice,
-                    text:
-                        "only root can send bytes to itself and compare: run it with sudo to see the error of each path"
-                )
-            ]
+            let text = "only root can send bytes to itself and compare: run it with sudo to see the error of each path"
+            return [.advice(text)]
         }
         let outside = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
         defer { close(outside) }
         guard outside >= 0, netusage_enter_new_network() == 0 else {
-            return [
-                .init(
-                    level: .advice, text: "no private network can be made here, so no error can be measured"
-                )
-            ]
+            return [.advice("no private network can be made here, so no error can be measured")]
         }
         defer {
             // Without this the rest of the program would look at the wrong network.
@@ -42,9 +33,9 @@ enum CountingTest {
         do {
             return try measure()
         } catch let error as Failure {
-            return [.init(level: .advice, text: error.text)]
+            return [.advice(error.text)]
         } catch {
-            return [.init(level: .problem, text: "the kernel can't be read: \(error)")]
+            return [.problem("the kernel can't be read: \(error)")]
         }
     }
 
@@ -68,9 +59,12 @@ enum CountingTest {
         }
         guard links.count == 2 else { throw Failure(text: "the cable isn't there") }
         let (near, far) = (links[0], links[1])
-        var before: [[UInt32: Counters]] = []
-        for path in paths { before.append(try path.read()) }
-        var ledger = ledger(of: links, showing: before[0])
+        let before = try paths.map { try $0.read() }
+        var ledger = Ledger(
+            stored: .empty(daysFrom: .earliest),
+            devices: links.map { (Device(index: $0.deviceIndex, name: $0.deviceName), before[0][$0.index] ?? .zero) },
+            rules: AccountingRules(exclude: [], collapse: [], samplingInterval: Span(seconds: 1)), calendar: .utc,
+            epoch: Epoch(bootID: "", networkNamespace: 0), now: SystemClock.now(), isPersistent: false)
         // A cable drops frames while its ends come up.
         for _ in 0..<100 where try !KernelNetwork().links().filter({ $0.driverKind == "veth" }).allSatisfy(\.isUp) {
             usleep(10_000)
@@ -79,14 +73,13 @@ enum CountingTest {
         if code != 0 {
             throw Failure(text: "nothing can be sent over the cable: \(String(cString: strerror(code)))")
         }
-        var findings: [Doctor.Finding] = []
         // They arrive on the other side a moment later.
         for _ in 0..<100 where growth(far.index, before[0], try paths[0].read()).received < sentBytes { usleep(10_000) }
-        for (path, previous) in zip(paths, before) {
+        var findings: [Doctor.Finding] = try zip(paths, before).map { path, previous in
             let after = try path.read()
-            let sent = growth(near.index, previous, after).transmitted
-            let received = growth(far.index, previous, after).received
-            findings.append(finding(path.name, sent: sent, received: received))
+            return finding(
+                path.name, sent: growth(near.index, previous, after).transmitted,
+                received: growth(far.index, previous, after).received)
         }
         let shown = try paths[0].read().map { Reading(device: DeviceIndex(rawValue: $0.key), counters: $0.value) }
         ledger.record(shown, at: SystemClock.now(), endsInterval: true)
@@ -100,23 +93,13 @@ enum CountingTest {
 
     private static func finding(_ path: String, sent: UInt64, received: UInt64) -> Doctor.Finding {
         let errors = [sent, received].map { Int64(clamping: $0) - Int64(sentBytes) }
-        return .init(
-            level: errors == [0, 0] ? .good : .problem,
-            text:
-                "\(path): of \(sentBytes) bytes \(sent) were counted where they were sent and \(received) where they were received, an error of \(errors[0]) and \(errors[1]) bytes"
-        )
+        let text =
+            "\(path): of \(sentBytes) bytes \(sent) were counted where they were sent and \(received) where they were received, an error of \(errors[0]) and \(errors[1]) bytes"
+        return errors == [0, 0] ? .good(text) : .problem(text)
     }
 
     private static func growth(_ index: UInt32, _ before: [UInt32: Counters], _ after: [UInt32: Counters]) -> Delta {
         (after[index] ?? .zero).growth(since: before[index] ?? .zero)
-    }
-
-    private static func ledger(of links: [Link], showing counters: [UInt32: Counters]) -> Ledger {
-        Ledger(
-            stored: .empty(daysFrom: .earliest),
-            devices: links.map { (Device(index: $0.deviceIndex, name: $0.deviceName), counters[$0.index] ?? .zero) },
-            rules: AccountingRules(exclude: [], collapse: [], samplingInterval: Span(seconds: 1)), calendar: .utc,
-            epoch: Epoch(bootID: "", networkNamespace: 0), now: SystemClock.now(), isPersistent: false)
     }
 
     // MARK: - Paths

@@ -57,7 +57,7 @@ actor Meter {
         self.logger = logger
         self.wakeStore = wakeStore
         self.process = process
-        announcements = HeldAnnouncements(announce)
+        announcements = HeldAnnouncements(announce: announce)
         health = KernelHealth(logger: logger)
         // Nobody waits for anything yet.
         kernel.patienceMilliseconds = Self.startPatienceMilliseconds

@@ -12,33 +12,24 @@ enum MetricValue {
 
 /// One family of the catalogue: what it is called and where its values come from.
 struct Metric: Sendable {
-    /// When a counter began to count from 0, for OpenMetrics' `_created`.
-    enum Beginning {
-        case boot
-        case start
-        /// It goes on over boots, or is no counter.
-        case unknown
-    }
-
     let family: MetricFamily
-    var beginning = Beginning.unknown
     /// Writes the family's series; the writer leaves out a family without any.
     let write: @Sendable (Snapshot, inout ExpositionWriter) -> Void
+    /// When a counter began to count from 0, for OpenMetrics' `_created`; `nil` if it goes on over boots, or isn't one.
+    var beginning: (@Sendable (ProcessStatus) -> Double)?
 
-    func since(_ beginning: Beginning) -> Metric {
-        var metric = self
-        metric.beginning = beginning
-        return metric
+    func since(_ beginning: @escaping @Sendable (ProcessStatus) -> Double) -> Metric {
+        Metric(family: family, write: write, beginning: beginning)
     }
 
-    /// A series for each device for which there is a value.
+    /// A series for each device that is there.
     static func device(
         _ name: String, _ kind: MetricFamily.Kind, _ help: String,
-        _ value: @escaping @Sendable (DeviceSnapshot) -> MetricValue?
+        _ value: @escaping @Sendable (DeviceSnapshot) -> MetricValue
     ) -> Metric {
         Metric(family: MetricFamily(name, kind, help: help)) { snapshot, writer in
-            for device in snapshot.devices {
-                if let value = value(device) { writer.sample(snapshot.series.labels, device.row, value) }
+            for device in snapshot.devices where device.view.isLive {
+                writer.sample(snapshot.series.labels, device.row, value(device))
             }
         }
     }
@@ -130,13 +121,7 @@ struct Catalogue: Sendable {
     /// - Parameter showsCreated: Whether OpenMetrics shows when counters began.
     func render(_ snapshot: Snapshot, showsCreated: Bool = false, into writer: inout ExpositionWriter) {
         for metric in metrics {
-            let created: Double? =
-                switch metric.beginning {
-                case .boot: snapshot.process.bootTime
-                case .start: snapshot.process.startTime
-                case .unknown: nil
-                }
-            writer.begin(metric.family, created: showsCreated ? created : nil)
+            writer.begin(metric.family, created: showsCreated ? metric.beginning?(snapshot.process) : nil)
             metric.write(snapshot, &writer)
         }
         writer.end()
@@ -155,7 +140,7 @@ struct Catalogue: Sendable {
                 Metric(family: family.ofUplink) { snapshot, writer in
                     writer.sample(.none, value(snapshot.uplink.counter))
                 },
-            ].map { $0.since(.boot) }
+            ].map { metric in metric.since { $0.bootTime } }
         case .rate(let value): rates(family) { value($0.rate) }
         case .peak(let value): rates(family) { value($0.peak) }
         case .total(let value):
@@ -190,22 +175,23 @@ struct Catalogue: Sendable {
     }
 
     private static let devices: [Metric] = [
-        .device("netusage_device_up", .gauge, "1 when the device is operationally up.") { live($0, .flag($0.isUp)) },
+        .single("netusage_online", .gauge, "1 when there is a usable default route.") { .flag($0.isOnline) },
+        .device("netusage_device_up", .gauge, "1 when the device is operationally up.") { .flag($0.isUp) },
         .device("netusage_device_uplink", .gauge, "1 on the device that carries the default route now.") {
-            live($0, .flag($0.isUplink))
+            .flag($0.isUplink)
         },
         .device(
             "netusage_device_resets_total", .counter,
             "How often the device's counters restarted: a reboot, a device made again, a driver's reset."
-        ) { live($0, .integer($0.view.events.resets)) },
+        ) { .integer($0.view.events.resets) },
         .device(
             "netusage_gap_bytes_total", .counter,
             "Bytes carried while nothing was read, spread over that time."
-        ) { live($0, .integer($0.view.events.gapBytes)) },
+        ) { .integer($0.view.events.gapBytes) },
         .device(
             "netusage_suspect_bytes_total", .counter,
             "Bytes booked though they came faster than the link can carry them."
-        ) { live($0, .integer($0.view.events.suspectBytes)) },
+        ) { .integer($0.view.events.suspectBytes) },
         Metric(family: MetricFamily("netusage_device_info", .info, help: "What kind of device it is, and its alias.")) {
             snapshot, writer in
             for device in snapshot.devices where device.view.isLive {
@@ -220,19 +206,11 @@ struct Catalogue: Sendable {
         },
     ]
 
-    private static func live(_ device: DeviceSnapshot, _ value: MetricValue) -> MetricValue? {
-        device.view.isLive ? value : nil
-    }
-
-    private static let periods: [Metric] =
-        [
-            .single("netusage_online", .gauge, "1 when there is a usable default route.") { .flag($0.isOnline) }
-        ]
-        + PeriodStartFamily.all.map { period in
-            Metric(family: period.family) { snapshot, writer in
-                writer.sample(.none, Double(period.start(snapshot.window).secondsSinceEpoch))
-            }
+    private static let periods: [Metric] = PeriodStartFamily.all.map { period in
+        Metric(family: period.family) { snapshot, writer in
+            writer.sample(.none, Double(period.start(snapshot.window).secondsSinceEpoch))
         }
+    }
 
     private static let quotas: [Metric] = [
         .quota("limit_bytes", .gauge, "The limit of the open cycle, with what was left over before and top-ups.") {
@@ -288,7 +266,7 @@ struct Catalogue: Sendable {
         },
         .rateLimit("breaches_total", .counter, "How often the rate was over its limit for too long.") {
             .integer($0.breaches)
-        }.since(.start),
+        }.since { $0.startTime },
         .committedRate("bytes_per_second", "The rate that is bought.") {
             .number($0.committedRate.limitBytesPerSecond)
         },
@@ -318,7 +296,7 @@ struct Catalogue: Sendable {
             "How often opening, reading or writing the ledger failed."
         ) {
             .integer($0.store.commitFailures)
-        }.since(.start),
+        }.since { $0.startTime },
         .single("netusage_ledger_size_bytes", .gauge, "The size of the ledger's file with its log.") {
             .integer(UInt64(max(0, $0.store.sizeBytes)))
         },
@@ -328,10 +306,10 @@ struct Catalogue: Sendable {
         .single("netusage_netlink_overruns_total", .counter, "How often kernel events were lost and lists read again.")
         {
             .integer($0.kernel.overruns)
-        }.since(.start),
+        }.since { $0.startTime },
         .single("netusage_clock_steps_total", .counter, "How often the wall clock was set.") {
             .integer($0.kernel.clockSteps)
-        }.since(.start),
+        }.since { $0.startTime },
         .single(
             "netusage_config_last_reload_successful", .gauge, "1 when the configuration was last read without errors."
         ) {
@@ -346,7 +324,7 @@ struct Catalogue: Sendable {
     private static let process: [Metric] = [
         .single("process_cpu_seconds_total", .counter, "Total user and system CPU time spent in seconds.") {
             .number($0.process.statistics.processorSeconds)
-        }.since(.start),
+        }.since { $0.startTime },
         .single("process_resident_memory_bytes", .gauge, "Resident memory size in bytes.") {
             .integer($0.process.statistics.residentBytes)
         },

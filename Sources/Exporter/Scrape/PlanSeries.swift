@@ -17,15 +17,7 @@ struct PlanSeries {
     }
 
     /// A plan that has no label but its name.
-    private struct Entry {
-        let place: Int
-        let labels: LabelSet
-
-        static func entries(_ label: String, _ names: [String]) -> [Entry] {
-            names.enumerated().map { Entry(place: $0, labels: LabelSet([(label, $1)])) }
-                .sorted { $0.labels.precedes($1.labels) }
-        }
-    }
+    private typealias Entry = (place: Int, labels: LabelSet)
 
     let plans: Plans
     private let quotas: [QuotaEntry]
@@ -45,8 +37,13 @@ struct PlanSeries {
                     ("cycle", quota.cycle.text),
                 ]))
         }.sorted { $0.labels.precedes($1.labels) }
-        rateLimits = Entry.entries("rate_limit", plans.rateLimits.map(\.name))
-        committedRates = Entry.entries("committed_rate", plans.committedRates.map(\.name))
+        rateLimits = Self.entries("rate_limit", plans.rateLimits.map(\.name))
+        committedRates = Self.entries("committed_rate", plans.committedRates.map(\.name))
+    }
+
+    private static func entries(_ label: String, _ names: [String]) -> [Entry] {
+        names.enumerated().map { (place: $0, labels: LabelSet([(label, $1)])) }
+            .sorted { $0.labels.precedes($1.labels) }
     }
 
     /// What a book of the plans shows at a moment.
@@ -55,20 +52,15 @@ struct PlanSeries {
     func snapshot(of book: PlanBook, countingNothing: Set<String>, at now: Timestamp) -> PlansSnapshot {
         let committed = book.committedRateStates
         let limited = book.rateLimitStates
+        let states = book.quotaStates(at: now)
         return PlansSnapshot(
-            quotas: quotaSnapshots(of: book.quotaStates(at: now), countingNothing),
+            quotas: (states.isEmpty ? [] : quotas).map { entry in
+                let state = states[entry.place]
+                let isKnown = state.usedBytes > 0 || !countingNothing.contains(state.quota.name)
+                return QuotaSnapshot(series: entry, state: state, isUseKnown: isKnown)
+            },
             rateLimits: rateLimits.map { ($0.labels, limited[$0.place]) },
             committedRates: committed.isEmpty ? [] : committedRates.map { ($0.labels, committed[$0.place]) })
-    }
-
-    /// What the book shows now under these labels.
-    private func quotaSnapshots(of states: [QuotaState], _ countingNothing: Set<String>) -> [QuotaSnapshot] {
-        if states.isEmpty { return [] }
-        return quotas.map { entry in
-            let state = states[entry.place]
-            let isKnown = state.usedBytes > 0 || !countingNothing.contains(state.quota.name)
-            return QuotaSnapshot(series: entry, state: state, isUseKnown: isKnown)
-        }
     }
 }
 

@@ -53,11 +53,10 @@ struct Series {
         var accounts = [Account(entry: Entry(place: nil), labels: LabelSet([("device", AccountNames.otherLabel)]))]
         for (place, key) in keys where place != ledger.uplinkPlace {
             let members = members[place] ?? []
-            var account = Self.account(key, members, links, names) { addresses[$0] ?? [] }
-            account.entry = Entry(
+            let entry = Entry(
                 place: place, isUp: members.contains { links[$0.rawValue]?.isUp == true },
                 isUplink: members.contains(where: uplink.contains))
-            accounts.append(account)
+            accounts.append(Self.account(entry, key, members, links, names) { addresses[$0] ?? [] })
         }
         accounts.sort { $0.labels.precedes($1.labels) }
         entries = accounts.map(\.entry)
@@ -72,7 +71,7 @@ struct Series {
     }
 
     private static func account(
-        _ key: AccountKey, _ members: [DeviceIndex], _ links: LinkTable, _ names: AccountNames,
+        _ entry: Entry, _ key: AccountKey, _ members: [DeviceIndex], _ links: LinkTable, _ names: AccountNames,
         addresses: (DeviceIndex) -> [InterfaceAddress]
     ) -> Account {
         let label: String
@@ -93,7 +92,7 @@ struct Series {
         case .uplink: label = ""
         }
         return Account(
-            entry: Entry(), labels: LabelSet([("device", label)]),
+            entry: entry, labels: LabelSet([("device", label)]),
             infoLabels: LabelSet([("device", label), ("kind", kind), ("alias", alias)]), addressLabels: addressLabels)
     }
 
@@ -102,8 +101,7 @@ struct Series {
         var snapshots: [DeviceSnapshot] = []
         snapshots.reserveCapacity(entries.count)
         var goneCount = 0
-        for row in entries.indices {
-            let entry = entries[row]
+        for (row, entry) in entries.enumerated() {
             guard let place = entry.place, let view = ledger.view(at: place) else { continue }
             if !view.isLive {
                 if view.periods.month.isZero { continue }
@@ -119,17 +117,12 @@ struct Series {
         let ranked = snapshots.filter { !$0.view.isLive }
             .sorted { $0.view.periods.month.bytes > $1.view.periods.month.bytes }
         var other = ranked[Self.maximumGone]
-        for snapshot in ranked[(Self.maximumGone + 1)...] { other.view.add(snapshot.view) }
+        for snapshot in ranked[(Self.maximumGone + 1)...] {
+            other.view.lifetime += snapshot.view.lifetime
+            other.view.periods.add(snapshot.view.periods)
+        }
         if let row = entries.firstIndex(where: { $0.place == nil }) { other.row = row }
         let shown = snapshots.filter(\.view.isLive) + ranked[..<Self.maximumGone] + [other]
         return shown.sorted { $0.row < $1.row }
-    }
-}
-
-extension AccountView {
-    /// Adds what another account has in its periods.
-    fileprivate mutating func add(_ other: AccountView) {
-        lifetime += other.lifetime
-        periods.add(other.periods)
     }
 }

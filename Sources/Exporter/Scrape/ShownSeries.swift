@@ -1,5 +1,4 @@
 import Accounting
-import Exposition
 
 /// The labels that the last scrape showed. They are kept until something changes that shows in them.
 struct ShownSeries {

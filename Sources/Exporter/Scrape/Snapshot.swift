@@ -1,5 +1,4 @@
 import Accounting
-import Exposition
 import Machine
 
 /// Everything that a scrape shows, at one moment.

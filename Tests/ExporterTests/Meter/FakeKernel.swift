@@ -1,9 +1,9 @@
 import Accounting
 import CivilTime
-import Netlink
 import Synchronization
 
 @testable import Exporter
+@testable import Netlink
 
 /// A kernel of a few devices, in memory. Everything happens when the test says so.
 final class FakeKernel: Kernel, Sendable {
@@ -91,7 +91,7 @@ final class FakeKernel: Kernel, Sendable {
 
     func lead(over indices: UInt32...) {
         state.withLock {
-            $0.route = indices.isEmpty ? nil : DefaultRoute(.ipv4, links: indices, metric: 100)
+            $0.route = indices.isEmpty ? nil : DefaultRoute(family: .ipv4, links: indices, metric: 100)
             $0.events.append(.defaultRouteChanged)
         }
     }

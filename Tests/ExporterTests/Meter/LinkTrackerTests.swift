@@ -1,10 +1,10 @@
 import Accounting
 import CivilTime
-import Netlink
 import TestSupport
 import Testing
 
 @testable import Exporter
+@testable import Netlink
 
 @Suite("The kernel's links, by lists and events")
 struct LinkTrackerTests {
@@ -167,7 +167,7 @@ struct UplinkTests {
 
     private static func asked(at moment: Int64, took: Int64 = 0) -> Uplink {
         var uplink = Uplink()
-        _ = uplink.take(DefaultRoute(.ipv4, links: [2], metric: 1))
+        _ = uplink.take(DefaultRoute(family: .ipv4, links: [2], metric: 1))
         uplink.asked(from: at(milliseconds: moment), to: at(milliseconds: moment + took))
         return uplink
     }
@@ -200,7 +200,8 @@ struct UplinkTests {
     @Test func onlyOtherLinksMakeItAnotherUplink() {
         var uplink = Self.asked(at: 1000)
         let routes = [
-            DefaultRoute(.ipv6, links: [2], metric: 50), DefaultRoute(.ipv4, links: [2, 3], metric: 50), nil, nil,
+            DefaultRoute(family: .ipv6, links: [2], metric: 50),
+            DefaultRoute(family: .ipv4, links: [2, 3], metric: 50), nil, nil,
         ]
         #expect(routes.map { uplink.take($0) } == [false, true, true, false] && uplink.links.isEmpty)
     }
