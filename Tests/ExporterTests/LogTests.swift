@@ -15,7 +15,7 @@ struct LogTests {
     ) -> String {
         let event = LogEvent(
             level: level, message: message, metadata: metadata, source: "test", file: "", function: "", line: 0)
-        return Log(format: format, level: .debug).line(
+        return Log(format: format, logLevel: .debug).line(
             of: event, at: Moment(wallNanoseconds: wall, sinceBoot: BootTime(nanoseconds: 0)))
     }
 
