@@ -82,31 +82,23 @@ struct ExportCommand: AsyncParsableCommand {
 
     mutating func run() async throws {
         let progress = ProgressBar(isShown: isatty(STDOUT_FILENO) == 0)
+        let path = output == "-" ? nil : output
+        if path != nil { Interruption.watch() }
+        let target = try path.map { path throws(Refusal) in try OutputFile(path) }
+        let isOnTerminal = isatty(STDOUT_FILENO) == 1
         do {
-            let path = output == "-" ? nil : output
-            if path != nil { Interruption.watch() }
-            let target = try path.map { path throws(OutputFile.Failure) in try OutputFile(path) }
-            let isOnTerminal = isatty(STDOUT_FILENO) == 1
+            defer { progress.clear() }
             try await common.ledgerAccess.export(try query) { bytes in
                 if let target {
-                    if Interruption.isAsked { throw OutputFile.Failure(text: "interrupted: nothing was written") }
+                    if Interruption.isAsked { throw Refusal("interrupted: nothing was written") }
                     try target.write(bytes)
                 } else if !writeAll(isOnTerminal ? Self.printable(bytes) : bytes) {
-                    throw OutputFile.Failure(
-                        text: "standard output can't be written: \(String(cString: strerror(errno)))")
+                    throw Refusal("standard output can't be written: \(String(cString: strerror(errno)))")
                 }
                 progress.show(bytes: bytes.count)
             }
-            progress.clear()
-            try target?.finish()
-        } catch let error as LedgerAccess.Failure {
-            progress.clear()
-            throw error.reported()
-        } catch let error as OutputFile.Failure {
-            progress.clear()
-            StandardError.print(error.text)
-            throw ExitCode(1)
         }
+        try target?.finish()
     }
 }
 
@@ -123,18 +115,14 @@ extension ExportQuery.Format: ExpressibleByArgument {}
 
 /// A file that appears only when it is complete.
 private final class OutputFile {
-    struct Failure: Error {
-        let text: String
-    }
-
     private let path: String
     /// The path until the file is complete; `nil` if the target isn't a plain file, such as a pipe.
     private let partPath: String?
     private let descriptor: CInt
     private var isFinished = false
 
-    /// - Throws: `Failure` when it can't be created.
-    init(_ path: String) throws(Failure) {
+    /// - Throws: `Refusal` when it can't be created.
+    init(_ path: String) throws(Refusal) {
         var status = stat()
         let exists = stat(path, &status) == 0
         let isFile = !exists || status.st_mode & S_IFMT == S_IFREG
@@ -148,7 +136,7 @@ private final class OutputFile {
             ?? open(path, O_WRONLY | O_CLOEXEC)
         if exists, isFile, descriptor >= 0 { fchmod(descriptor, status.st_mode & 0o777) }
         if descriptor < 0 {
-            throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); name another file")
+            throw Refusal("\(path): can't be written: \(String(cString: strerror(errno))); name another file")
         }
     }
 
@@ -157,16 +145,16 @@ private final class OutputFile {
         if !isFinished, let partPath { unlink(partPath) }
     }
 
-    func write(_ bytes: [UInt8]) throws(Failure) {
+    func write(_ bytes: [UInt8]) throws(Refusal) {
         if !writeAll(bytes, to: descriptor) {
-            throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); free some space")
+            throw Refusal("\(path): can't be written: \(String(cString: strerror(errno))); free some space")
         }
     }
 
-    func finish() throws(Failure) {
+    func finish() throws(Refusal) {
         guard let partPath else { return }
         guard fsync(descriptor) == 0 || errno == EINVAL, rename(partPath, path) == 0 else {
-            throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); name another file")
+            throw Refusal("\(path): can't be written: \(String(cString: strerror(errno))); name another file")
         }
         isFinished = true
     }

@@ -85,20 +85,16 @@ struct ImportCommand: AsyncParsableCommand {
 private func importHistory(_ source: ImportSource, _ options: ImportCommand.Options, _ common: CommonOptions)
     async throws
 {
-    let access = common.ledgerAccess
     let progress = ProgressBar()
     let report: ImportReport
-    do throws(LedgerAccess.Failure) {
-        report = try await access.importHistory(
+    do {
+        defer { progress.clear() }
+        report = try await common.ledgerAccess.importHistory(
             source, uplink: options.uplink, replaces: options.replace, isTrial: options.dryRun
         ) {
             progress.show($0)
         }
-    } catch {
-        progress.clear()
-        throw error.reported()
     }
-    progress.clear()
     try output(options.json ? jsonText(report) : text(report, source, options))
 }
 

@@ -23,16 +23,12 @@ struct Live: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        do {
-            let source = try await common.ledgerAccess.questions()
-            _ = try await source.live()  // The next one has the rates since.
-            if options.json || isatty(STDOUT_FILENO) == 0 {
-                try await printLines(source)
-            } else {
-                try await draw(source)
-            }
-        } catch let error as LedgerAccess.Failure {
-            throw error.reported()
+        let source = try await common.ledgerAccess.questions()
+        _ = try await source.live()  // The next one has the rates since.
+        if options.json || isatty(STDOUT_FILENO) == 0 {
+            try await printLines(source)
+        } else {
+            try await draw(source)
         }
     }
 

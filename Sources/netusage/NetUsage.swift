@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Exporter
 import Machine
 
@@ -50,8 +51,13 @@ struct NetUsage: AsyncParsableCommand {
 
     /// Prints the error's message, which may repeat arguments, and exits. Help and version are errors, too.
     private static func end(with error: any Error) -> Never {
-        let code = exitCode(for: error)
-        let text = fullMessage(for: error)
+        let (text, code): (String, ExitCode) =
+            switch error {
+            case LedgerAccess.Failure.configuration, is ConfigurationErrors:
+                ("\(error)", ExitCode(78))  // EX_CONFIG of sysexits.h.
+            case is LedgerAccess.Failure, is Refusal: ("\(error)", .failure)
+            default: (fullMessage(for: error), exitCode(for: error))
+            }
         if text.isEmpty { exit(withError: code) }
         if code != .success {
             StandardError.print(text)
@@ -78,6 +84,13 @@ struct NetUsage: AsyncParsableCommand {
         return
             "write netusage import vnstat FILE for vnStat's records, netusage import csv FILE for an export of netusage"
     }
+}
+
+/// Why a command can't do its work, and the remedy.
+struct Refusal: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
 }
 
 /// The options of every command.

@@ -51,10 +51,8 @@ extension UsageCommand {
     }
 
     mutating func run() async throws {
-        let (access, query) = (common.ledgerAccess, wholeQuery)
-        let report = try await orExit { () throws(LedgerAccess.Failure) in
-            try await access.answer { try await $0.usage(query) }
-        }
+        let query = wholeQuery
+        let report = try await common.ledgerAccess.answer { try await $0.usage(query) }
         if options.json {
             try output(jsonText(report))
         } else {

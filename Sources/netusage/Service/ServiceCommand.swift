@@ -17,13 +17,7 @@ struct ServiceCommand: ParsableCommand {
         var user = false
 
         var service: Service {
-            get throws {
-                do throws(Service.Refusal) {
-                    return try Service(isUsers: user)
-                } catch {
-                    throw reported(error)
-                }
-            }
+            get throws { try Service(isUsers: user) }
         }
     }
 
@@ -40,11 +34,7 @@ struct ServiceCommand: ParsableCommand {
             help: "The configuration that it reads. (default: \(ConfigurationFile.defaultPath))")
         var configurationFile: String?
 
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in
-                try service.install(configurationFile: configurationFile)
-            }
-        }
+        mutating func run() throws { try options.service.install(configurationFile: configurationFile) }
     }
 
     /// `netusage service uninstall`.
@@ -57,29 +47,21 @@ struct ServiceCommand: ParsableCommand {
         @Flag(help: "Also delete the configuration and the ledger, with all bytes that were ever metered.")
         var purge = false
 
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in
-                try service.uninstall(purges: purge)
-            }
-        }
+        mutating func run() throws { try options.service.uninstall(purges: purge) }
     }
 
     /// `netusage service start`.
     struct Start: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Start the service.")
         @OptionGroup var options: Options
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in try service.control("start") }
-        }
+        mutating func run() throws { try options.service.control("start") }
     }
 
     /// `netusage service stop`.
     struct Stop: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Stop the service until it is started again.")
         @OptionGroup var options: Options
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in try service.control("stop") }
-        }
+        mutating func run() throws { try options.service.control("stop") }
     }
 
     /// `netusage service status`.
@@ -87,21 +69,6 @@ struct ServiceCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show the state of the service; exits with 0 if it runs, like systemctl status.")
         @OptionGroup var options: Options
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in try service.control("status") }
-        }
-    }
-}
-
-private func reported(_ refusal: Service.Refusal) -> ExitCode {
-    StandardError.print(refusal.text)
-    return ExitCode(1)
-}
-
-private func orRefuse(_ service: Service, _ body: (Service) throws(Service.Refusal) -> Void) throws {
-    do throws(Service.Refusal) {
-        try body(service)
-    } catch {
-        throw reported(error)
+        mutating func run() throws { try options.service.control("status") }
     }
 }
