@@ -73,11 +73,7 @@ struct ExportCommand: AsyncParsableCommand {
     mutating func validate() throws {
         let query = try query
         if !labels.isEmpty, format != .openmetrics { throw ValidationError("--label is for openmetrics only") }
-        do throws(UsageError) {
-            try query.check()
-        } catch {
-            throw ValidationError("\(error)")
-        }
+        try argument { try query.check() }
     }
 
     mutating func run() async throws {

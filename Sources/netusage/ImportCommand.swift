@@ -53,13 +53,7 @@ struct ImportCommand: AsyncParsableCommand {
         mutating func validate() throws { _ = try zone }
 
         private var zone: TimeZoneSetting? {
-            get throws {
-                do throws(TimeZoneError) {
-                    return try timezone.map { text throws(TimeZoneError) in try timeZone(ofText: text) }
-                } catch {
-                    throw ValidationError("--timezone: \(error)")
-                }
-            }
+            get throws { try argument("--timezone") { try timezone.map { try timeZone(ofText: $0) } } }
         }
 
         mutating func run() async throws {

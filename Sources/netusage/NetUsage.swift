@@ -93,6 +93,18 @@ struct Refusal: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
+/// The value of an argument; what is wrong with it is an error of the command line.
+///
+/// - Parameter name: The argument, if the error doesn't name it.
+/// - Throws: `ValidationError`.
+func argument<Value>(_ name: String? = nil, _ value: () throws -> Value) throws -> Value {
+    do {
+        return try value()
+    } catch {
+        throw ValidationError((name.map { "\($0): " } ?? "") + "\(error)")
+    }
+}
+
 /// The options of every command.
 struct CommonOptions: ParsableArguments {
     @Option(

@@ -148,11 +148,7 @@ struct QuotaCommand: AsyncParsableCommand {
 
 /// The bytes of an argument.
 private func parsedSize(_ text: String, _ name: String) throws -> UInt64 {
-    do throws(SizeError) {
-        return try bytes(ofSize: text)
-    } catch {
-        throw ValidationError("\(name): \(error)")
-    }
+    try argument(name) { try bytes(ofSize: text) }
 }
 
 /// A report as JSON, for programs.

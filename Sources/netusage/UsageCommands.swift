@@ -42,13 +42,7 @@ extension UsageCommand {
         return query
     }
 
-    mutating func validate() throws {
-        do throws(UsageError) {
-            try wholeQuery.check()
-        } catch {
-            throw ValidationError("\(error)")
-        }
-    }
+    mutating func validate() throws { try argument { try wholeQuery.check() } }
 
     mutating func run() async throws {
         let query = wholeQuery
