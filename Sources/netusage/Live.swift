@@ -12,7 +12,6 @@ struct Live: AsyncParsableCommand {
             reads the kernel itself and keeps nothing.
             """)
 
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
 
     @Option(name: [.customShort("n"), .customLong("count")], help: "End after so many updates. (default: never)")
@@ -23,7 +22,7 @@ struct Live: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        let source = try await common.ledgerAccess.questions()
+        let source = try await options.common.ledgerAccess.questions()
         _ = try await source.live()  // The next one has the rates since.
         if options.json || isatty(STDOUT_FILENO) == 0 {
             try await printLines(source)

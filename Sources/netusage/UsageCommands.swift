@@ -4,6 +4,8 @@ import Reports
 
 /// The options that all commands for traffic share.
 struct UsageOptions: ParsableArguments {
+    @OptionGroup var common: CommonOptions
+
     @Option(
         name: .customLong("device"), parsing: .singleValue,
         help: "Only this device, the devices that match a pattern, or uplink; may be repeated.", completion: .devices)
@@ -27,7 +29,6 @@ struct SpanOptions: ParsableArguments {
 
 /// A command that shows traffic.
 protocol UsageCommand: AsyncParsableCommand {
-    var common: CommonOptions { get }
     var options: UsageOptions { get }
     var query: UsageQuery { get }
     /// The title of the table. The table's start follows it.
@@ -46,7 +47,7 @@ extension UsageCommand {
 
     mutating func run() async throws {
         let query = wholeQuery
-        let report = try await common.ledgerAccess.answer { try await $0.usage(query) }
+        let report = try await options.common.ledgerAccess.answer { try await $0.usage(query) }
         if options.json {
             try output(jsonText(report))
         } else {
@@ -59,7 +60,6 @@ extension UsageCommand {
 struct Today: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since local midnight.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     var query: UsageQuery { UsageQuery(.day) }
     var title: String { "Today" }
@@ -70,7 +70,6 @@ struct Week: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried in this week.",
         discussion: "It begins on Monday, or on the day that week_starts of the configuration names.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     var query: UsageQuery { UsageQuery(.week) }
     var title: String { "This week" }
@@ -81,7 +80,6 @@ struct Month: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since the 1st.",
         discussion: "For the cycle that a provider bills, see netusage quota.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     var query: UsageQuery { UsageQuery(.month) }
     var title: String { "This month" }
@@ -91,7 +89,6 @@ struct Month: UsageCommand {
 struct Year: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since January 1st.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     var query: UsageQuery { UsageQuery(.year) }
     var title: String { "This year" }
@@ -101,7 +98,6 @@ struct Year: UsageCommand {
 struct Summary: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since metering began, or in any span of time.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
     var query: UsageQuery { UsageQuery(span.isGiven ? nil : .all, span: span) }
@@ -112,7 +108,6 @@ struct Summary: UsageCommand {
 struct Days: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the last days, one by one.", discussion: "Shows the uplink, unless you name devices.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 30, or all of a span)")
@@ -125,7 +120,6 @@ struct Days: UsageCommand {
 struct Months: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the last months, one by one.", discussion: "Shows the uplink, unless you name devices.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 12, or all of a span)")
@@ -140,7 +134,6 @@ struct Recent: UsageCommand {
         abstract: "Show the last five-minute records, one by one.",
         discussion:
             "Shows the uplink, unless you name devices. Records are kept for keep_buckets of the configuration.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 5, or all of a span)")
