@@ -25,7 +25,7 @@ package struct Export<Reader: LedgerReader> {
         accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
         if span.isEmpty {
             // An empty span must not become a whole day.
-        } else if query.grain == .day, !span.isWholeDays {
+        } else if query.usage.grain == .day, !span.isWholeDays {
             // Days are exported whole.
             span.until = span.calendar.span(ofDay: span.lastDay).upperBound
             span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
@@ -52,7 +52,7 @@ package struct Export<Reader: LedgerReader> {
             }
             try await sink(buffer)
         case .json:
-            var buffer = Array("{\"grain\":\"\(query.grain.rawValue)\",\"rows\":[".utf8)
+            var buffer = Array("{\"grain\":\"\(query.usage.grain.rawValue)\",\"rows\":[".utf8)
             var separator = "\n"
             try await forEachEntry { entry in
                 buffer += (separator + jsonLine(entry)).utf8
@@ -65,7 +65,7 @@ package struct Export<Reader: LedgerReader> {
             try await sink(buffer + Array("\n]}\n".utf8))
         case .openmetrics:
             try await OpenMetricsExport(
-                reader: reader, basis: basis, span: span, grain: query.grain, labels: query.labels,
+                reader: reader, basis: basis, span: span, grain: query.usage.grain, labels: query.labels,
                 accounts: accounts
             ).write(to: sink)
         }
@@ -88,7 +88,7 @@ package struct Export<Reader: LedgerReader> {
     private func forEachEntry(_ body: EntryBody) async throws {
         guard let since = span.since, !span.isEmpty else { return }
         if span.isWholeDays { return try await forEachDay(body) }
-        let slots = Slots(query.grain, span.calendar)
+        let slots = Slots(query.usage.grain, span.calendar)
         let order = Dictionary(uniqueKeysWithValues: accounts.enumerated().map { ($0.element.entry.key, $0.offset) })
         var open: [Int: Total] = [:]
         var slot = since..<since

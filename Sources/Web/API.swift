@@ -105,16 +105,16 @@ enum APIRequest: Sendable {
         }
         var query = ExportQuery(format ?? .csv, grain: ExportQuery.standardGrain(of: format ?? .csv))
         if let text = items["grain"] {
-            query.grain = try choice(text, "grain", UsageQuery.Grain.init)
-            if !ExportQuery.grains.contains(query.grain) {
+            query.usage.grain = try choice(text, "grain", UsageQuery.Grain.init)
+            if !ExportQuery.grains.contains(query.usage.grain) {
                 let known = ExportQuery.grains.map(\.rawValue).joined(separator: ", ")
                 throw Problem(text: "grain: \(text) is none of \(known)")
             }
         }
-        query.since = items.time("since")
-        query.until = items.time("until")
-        query.devices = items.all("device")
-        query.refusesNoTime = try items.isStrict
+        query.usage.since = items.time("since")
+        query.usage.until = items.time("until")
+        query.usage.devices = items.all("device")
+        query.usage.refusesNoTime = try items.isStrict
         if !items.all("label").isEmpty {
             query.labels = []
             for text in items.all("label") {
@@ -128,7 +128,7 @@ enum APIRequest: Sendable {
             }
         }
         do throws(UsageError) {
-            try query.check()
+            try query.usage.check()
         } catch {
             throw Problem(text: "\(error)")
         }

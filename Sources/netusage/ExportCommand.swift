@@ -51,10 +51,10 @@ struct ExportCommand: AsyncParsableCommand {
                 throw ValidationError("--grain \(self.grain ?? ""): write 5m, hour or day")
             }
             var query = ExportQuery(format, grain: grain)
-            query.since = span.since
-            query.until = span.until
-            query.refusesNoTime = true
-            query.devices = devices
+            query.usage.since = span.since
+            query.usage.until = span.until
+            query.usage.refusesNoTime = true
+            query.usage.devices = devices
             if !labels.isEmpty {
                 query.labels = []
                 for text in labels {
@@ -73,7 +73,7 @@ struct ExportCommand: AsyncParsableCommand {
     mutating func validate() throws {
         let query = try query
         if !labels.isEmpty, format != .openmetrics { throw ValidationError("--label is for openmetrics only") }
-        try argument { try query.check() }
+        try argument { try query.usage.check() }
     }
 
     mutating func run() async throws {

@@ -249,8 +249,8 @@ struct APITests {
             var export = ExportQuery(
                 try #require(ExportQuery.Format.allCases.randomElement(using: &random)),
                 grain: try #require(ExportQuery.grains.randomElement(using: &random)))
-            (export.since, export.until, export.devices) = (query.since, query.until, query.devices)
-            export.refusesNoTime = query.refusesNoTime
+            (export.usage.since, export.usage.until, export.usage.devices) = (query.since, query.until, query.devices)
+            export.usage.refusesNoTime = query.refusesNoTime
             if .random(using: &random) { export.set(try #require(ExportQuery.Label("site=a b=c"))) }
             guard case .export(let wanted) = try Self.request(uri("export", export.parameters)) else {
                 throw Unexpected()
