@@ -14,9 +14,9 @@ struct LiveLedger: LiveQuestions, LedgerChanges {
 
     func plans() async -> PlansReport { await meter.plansReport() }
 
-    func openPeriods() async -> OpenPeriods {
+    func openPeriods() async -> (DayHistory, ReportBasis) {
         let (ledger, basis) = await meter.openPeriods()
-        return OpenPeriods(ledger.history(), basis)
+        return (ledger.history(), basis)
     }
 
     func basis() async -> ReportBasis { await meter.reportBasis() }
