@@ -88,7 +88,7 @@ package struct Export<Reader: LedgerReader> {
     private func forEachEntry(_ body: EntryBody) async throws {
         guard let since = span.since, !span.isEmpty else { return }
         if span.isWholeDays { return try await forEachDay(body) }
-        let slots = Slots(query.usage.grain, span.calendar)
+        let slots = Slots(grain: query.usage.grain, calendar: span.calendar)
         let order = Dictionary(uniqueKeysWithValues: accounts.enumerated().map { ($0.element.entry.key, $0.offset) })
         var open: [Int: Total] = [:]
         var slot = since..<since

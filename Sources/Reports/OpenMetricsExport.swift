@@ -84,7 +84,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         // The open five minutes still grow, so each series would show something else.
         let complete = basis.asOf.map { Bucket(containing: $0).start } ?? span.until
         let (calendar, end) = (span.calendar, min(span.until, complete))
-        let slots = Slots(grain, calendar)
+        let slots = Slots(grain: grain, calendar: calendar)
         // The first day whose buckets are all kept.
         var fine = span.isWholeDays ? Timestamp.latest : calendar.start(of: calendar.day(containing: keptFrom))
         if fine < keptFrom { fine = calendar.span(ofDay: calendar.day(containing: keptFrom)).upperBound }
@@ -107,7 +107,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
     private func forEachSample(
         of account: DayHistory.Entry, keptFrom: Timestamp, _ body: (Timestamp, Sample) async throws -> Void
     ) async throws {
-        var days = DaySums(account.days)
+        var days = DaySums(days: account.days)
         var window: PeriodWindow?
         var carried = Total.zero
         var rows = BucketRows(reader: reader, key: account.key, until: span.until)
@@ -143,18 +143,14 @@ struct OpenMetricsExport<Reader: LedgerReader> {
 
 /// The sums of an account's days before the open one.
 private struct DaySums {
-    private let days: [(day: CivilDate, total: Total)]
+    let days: [(day: CivilDate, total: Total)]
     private(set) var week = Total.zero
     private(set) var month = Total.zero
     private(set) var previousDay = Total.zero
     private(set) var previousMonth = Total.zero
     /// All days before the open one.
     private(set) var before = Total.zero
-    private var next = 0
-
-    init(_ days: [(day: CivilDate, total: Total)]) {
-        self.days = days
-    }
+    var next = 0
 
     func total(on day: CivilDate) -> Total {
         next < days.count && days[next].day == day ? days[next].total : .zero
@@ -182,14 +178,8 @@ private struct BucketRows<Reader: LedgerReader> {
     let reader: Reader
     let key: AccountKey
     let until: Timestamp
-    private var rows: ArraySlice<BucketRow> = []
-    private var next: Timestamp?
-
-    init(reader: Reader, key: AccountKey, until: Timestamp) {
-        self.reader = reader
-        self.key = key
-        self.until = until
-    }
+    var rows: ArraySlice<BucketRow> = []
+    var next: Timestamp?
 
     /// The bytes of a span; spans come in order.
     mutating func total(from start: Timestamp, before end: Timestamp) async throws -> Total {

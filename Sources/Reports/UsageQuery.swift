@@ -74,7 +74,7 @@ package struct UsageQuery: Hashable, Sendable {
     /// - Throws: `UsageError` when it makes no sense.
     func span(by calendar: LocalCalendar, at now: Timestamp) throws(UsageError) -> UsageSpan {
         if let last, !(1...Self.maximumEntries).contains(last) { throw .notACount(last) }
-        let slots = Slots(grain, calendar)
+        let slots = Slots(grain: grain, calendar: calendar)
         let window = PeriodWindow(calendar, at: now)
         let open = grain.isFine ? slots.end(ofSlotAt: now) : window.daySpan.upperBound
         let end = try until.map { text throws(UsageError) in
@@ -88,7 +88,7 @@ package struct UsageQuery: Hashable, Sendable {
             case .day: window.daySpan.lowerBound
             case .week: window.weekStartTime
             case .month: window.monthStartTime
-            case .year: Slots(.year, calendar).start(ofSlotAt: now)
+            case .year: Slots(grain: .year, calendar: calendar).start(ofSlotAt: now)
             case .all, nil: nil
             }
         if let periodStart { start = max(start ?? periodStart, periodStart) }
@@ -197,13 +197,8 @@ struct UsageSpan: Sendable {
 
 /// Divides time into the entries of a report, which tile it.
 struct Slots {
-    private let grain: UsageQuery.Grain
-    private let calendar: LocalCalendar
-
-    init(_ grain: UsageQuery.Grain, _ calendar: LocalCalendar) {
-        self.grain = grain
-        self.calendar = calendar
-    }
+    let grain: UsageQuery.Grain
+    let calendar: LocalCalendar
 
     func start(ofSlotAt moment: Timestamp) -> Timestamp {
         switch grain {

@@ -117,7 +117,7 @@ struct UsageBuilder {
 
     private static func starts(of span: UsageSpan, accounts: Int) throws(UsageError) -> [Timestamp] {
         guard let since = span.since else { return [] }
-        let slots = Slots(span.grain, span.calendar)
+        let slots = Slots(grain: span.grain, calendar: span.calendar)
         var starts: [Timestamp] = []
         var start = since
         while start < span.until {
@@ -206,7 +206,7 @@ struct UsageBuilder {
 
     /// The end of an entry; for an open one, the end that it will have.
     private func slotEnd(of start: Timestamp) -> Timestamp {
-        let end = Slots(span.grain, span.calendar).end(ofSlotAt: start)
+        let end = Slots(grain: span.grain, calendar: span.calendar).end(ofSlotAt: start)
         return span.until > span.now ? end : min(end, span.until)
     }
 

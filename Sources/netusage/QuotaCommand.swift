@@ -50,7 +50,7 @@ struct QuotaCommand: AsyncParsableCommand {
                         + "There are no quotas: \(report.configuration) has none. Add one under quotas; the manual (plans.md) shows how.\n"
                 )
             } else {
-                try output(QuotaTable(Terminal.standardOutput).text(report))
+                try output(QuotaTable(terminal: .standardOutput).text(report))
             }
         }
     }

@@ -3,11 +3,7 @@ import Reports
 
 /// Quotas for people: a bar and figures for each.
 struct QuotaTable {
-    private let terminal: Terminal
-
-    init(_ terminal: Terminal) {
-        self.terminal = terminal
-    }
+    let terminal: Terminal
 
     func text(_ report: PlansReport) -> String {
         let note = report.note.map { "\(stale(report, $0))\n\n" } ?? ""

@@ -51,7 +51,7 @@ extension UsageCommand {
         if options.json {
             try output(jsonText(report))
         } else {
-            try output(UsageTable(.standardOutput, inBits: options.bits).text(report, title: title))
+            try output(UsageTable(terminal: .standardOutput, inBits: options.bits).text(report, title: title))
         }
     }
 }

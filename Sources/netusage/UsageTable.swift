@@ -4,13 +4,8 @@ import Reports
 
 /// Traffic for people: a line for each account, or for each entry of an account.
 struct UsageTable {
-    private let terminal: Terminal
-    private let inBits: Bool
-
-    init(_ terminal: Terminal, inBits: Bool) {
-        self.terminal = terminal
-        self.inBits = inBits
-    }
+    let terminal: Terminal
+    let inBits: Bool
 
     /// - Parameter title: The subject of the report.
     func text(_ report: UsageReport, title: String) -> String {
