@@ -49,14 +49,11 @@ package struct BucketPage: Sendable {
 
     /// How many rows are read at a time: some milliseconds' work, so that commits don't wait for long.
     package static let rows = 4096
+}
 
-    package init(
-        rows: [BucketRow], until: Timestamp, keptFrom: Timestamp, first: Timestamp
-    ) {
-        self.rows = rows
-        self.until = until
-        self.keptFrom = keptFrom
-        self.first = first
+extension BucketPage {
+    package init(_ page: StoredBuckets, rows: [BucketRow]) {
+        self.init(rows: rows, until: page.until, keptFrom: page.keptFrom, first: page.first)
     }
 }
 
