@@ -85,11 +85,19 @@ struct UsageBuilder {
         span.begin(with: chosen.compactMap(\.entry.first).min(), meteredFrom: history.meteredFrom)
         self.span = span
         starts = span.grain == .total ? [] : try Self.starts(of: span, accounts: chosen.count)
-        for (entry, name) in chosen {
-            places[entry.key] = accounts.count
+        // Only the days at the span's ends may need buckets.
+        let ends = Set([span.firstDay, span.lastDay].filter { !span.hasWhole($0) })
+        for (place, (entry, name)) in chosen.enumerated() {
+            places[entry.key] = place
             accounts.append(Account(key: entry.key, name: name, firstDay: entry.first))
+            if span.grain.isFine { continue }
+            for (day, total) in entry.days where day >= span.firstDay && day <= span.lastDay && !ends.contains(day) {
+                // Metering may have begun during the day.
+                add(total, to: place, at: max(span.calendar.start(of: day), starts.first ?? .earliest))
+            }
+            // A lifetime includes days ahead, from a clock that was wrong.
+            if query.isLifetime { accounts[place].sum = entry.lifetime }
         }
-        add(chosen.map(\.entry), isEverything: query.isLifetime)
     }
 
     typealias Chosen = (entry: DayHistory.Entry, name: String)
@@ -131,19 +139,6 @@ struct UsageBuilder {
         return starts
     }
 
-    /// - Parameter isEverything: Whether lifetimes are the sums, including days ahead from a clock that was wrong.
-    private mutating func add(_ entries: [DayHistory.Entry], isEverything: Bool) {
-        // Only the days at the span's ends may need buckets.
-        let ends = Set([span.firstDay, span.lastDay].filter { !span.hasWhole($0) })
-        for (place, entry) in entries.enumerated() where !span.grain.isFine {
-            for (day, total) in entry.days where day >= span.firstDay && day <= span.lastDay && !ends.contains(day) {
-                // Metering may have begun during the day.
-                add(total, to: place, at: max(span.calendar.start(of: day), starts.first ?? .earliest))
-            }
-            if isEverything { accounts[place].sum = entry.lifetime }
-        }
-    }
-
     /// The first day with bytes.
     var firstDay: CivilDate? { accounts.compactMap(\.firstDay).min() }
 
@@ -165,14 +160,9 @@ struct UsageBuilder {
 
     private mutating func add(_ total: Total, to place: Int, at moment: Timestamp) {
         accounts[place].sum += total
-        guard let slot = slot(at: moment) else { return }
-        accounts[place].totals[slot, default: .zero] += total
-    }
-
-    /// The number of the entry that holds a moment.
-    private func slot(at moment: Timestamp) -> Int? {
+        // The entry that holds the moment is the one before.
         let next = starts.firstPlace { $0 > moment }
-        return next == 0 ? nil : next - 1
+        if next > 0 { accounts[place].totals[next - 1, default: .zero] += total }
     }
 
     func report(asOf: Timestamp?) -> UsageReport {
