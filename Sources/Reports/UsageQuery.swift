@@ -213,17 +213,14 @@ struct Slots {
     }
 
     func end(ofSlotAt moment: Timestamp) -> Timestamp {
-        switch grain {
-        case .total: return .latest
-        case .fiveMinutes: return Bucket(containing: moment).end
-        case .hour:
-            return moment.adding(seconds: 3600 - Int64(calendar.localTime(at: moment).secondsOfDay % 3600))
-        case .day: return calendar.span(ofDay: calendar.day(containing: moment)).upperBound
-        case .month:
-            return calendar.start(of: calendar.day(containing: moment).firstOfMonth.adding(days: 31).firstOfMonth)
-        case .year:
-            return calendar.start(
-                of: Self.firstOfYear(Self.firstOfYear(calendar.day(containing: moment)).adding(days: 366)))
+        var day: CivilDate { calendar.day(containing: moment) }
+        return switch grain {
+        case .total: .latest
+        case .fiveMinutes: Bucket(containing: moment).end
+        case .hour: start(ofSlotAt: moment).adding(seconds: 3600)
+        case .day: calendar.span(ofDay: day).upperBound
+        case .month: calendar.start(of: day.firstOfMonth.adding(days: 31).firstOfMonth)
+        case .year: calendar.start(of: Self.firstOfYear(Self.firstOfYear(day).adding(days: 366)))
         }
     }
 
