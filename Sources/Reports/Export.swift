@@ -100,28 +100,23 @@ package struct Export<Reader: LedgerReader> {
             }
             open = [:]
         }
-        try await forEachBucket(from: since, only: accounts.count == 1 ? accounts[0].entry.key : nil) { row in
-            guard let place = order[row.key] else { return }
-            if !slot.contains(row.start) {
-                try await close()
-                // It begins where the previous one ended, even if the clock is set by half an hour.
-                let start = max(slots.start(ofSlotAt: row.start), slot.upperBound)
-                slot = start..<min(slots.end(ofSlotAt: row.start), max(span.until, row.start.adding(seconds: 1)))
+        let only = accounts.count == 1 ? accounts[0].entry.key : nil
+        var next = since
+        while next < span.until {
+            let page = try await reader.buckets(from: next, before: span.until, only: only)
+            for row in page.rows {
+                guard let place = order[row.key] else { continue }
+                if !slot.contains(row.start) {
+                    try await close()
+                    // It begins where the previous one ended, even if the clock is set by half an hour.
+                    let start = max(slots.start(ofSlotAt: row.start), slot.upperBound)
+                    slot = start..<min(slots.end(ofSlotAt: row.start), max(span.until, row.start.adding(seconds: 1)))
+                }
+                open[place, default: .zero] += row.total
             }
-            open[place, default: .zero] += row.total
+            next = page.until
         }
         try await close()
-    }
-
-    private func forEachBucket(from start: Timestamp, only: AccountKey?, _ body: (BucketRow) async throws -> Void)
-        async throws
-    {
-        var start = start
-        while start < span.until {
-            let page = try await reader.buckets(from: start, before: span.until, only: only)
-            for row in page.rows { try await body(row) }
-            start = page.until
-        }
     }
 
     private func forEachDay(_ body: EntryBody) async throws {
