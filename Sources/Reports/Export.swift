@@ -42,27 +42,15 @@ package struct Export<Reader: LedgerReader> {
     package func write(to sink: @escaping ExportSink) async throws {
         switch query.format {
         case .csv:
-            var buffer = Array("\(HistoryCSV.header)\r\n".utf8)
-            try await forEachEntry { entry in
-                buffer += csvLine(entry).utf8
-                if buffer.count >= Self.pieceBytes {
-                    try await sink(buffer)
-                    buffer.removeAll(keepingCapacity: true)
-                }
-            }
-            try await sink(buffer)
+            try await writeRows(after: "\(HistoryCSV.header)\r\n", csvLine, to: sink)
         case .json:
-            var buffer = Array("{\"grain\":\"\(query.usage.grain.rawValue)\",\"rows\":[".utf8)
             var separator = "\n"
-            try await forEachEntry { entry in
-                buffer += (separator + jsonLine(entry)).utf8
-                separator = ",\n"
-                if buffer.count >= Self.pieceBytes {
-                    try await sink(buffer)
-                    buffer.removeAll(keepingCapacity: true)
-                }
-            }
-            try await sink(buffer + Array("\n]}\n".utf8))
+            try await writeRows(
+                after: "{\"grain\":\"\(query.usage.grain.rawValue)\",\"rows\":[",
+                { entry in
+                    defer { separator = ",\n" }
+                    return separator + jsonLine(entry)
+                }, before: "\n]}\n", to: sink)
         case .openmetrics:
             try await OpenMetricsExport(
                 reader: reader, basis: basis, span: span, grain: query.usage.grain, labels: query.labels,
@@ -71,14 +59,25 @@ package struct Export<Reader: LedgerReader> {
         }
     }
 
-    private static var pieceBytes: Int { 64 * 1024 }
+    private func writeRows(
+        after head: String, _ row: (Entry) -> String, before tail: String = "", to sink: ExportSink
+    ) async throws {
+        var buffer = Array(head.utf8)
+        try await forEachEntry { entry in
+            buffer += row(entry).utf8
+            if buffer.count >= 64 * 1024 {
+                try await sink(buffer)
+                buffer.removeAll(keepingCapacity: true)
+            }
+        }
+        try await sink(buffer + Array(tail.utf8))
+    }
 
     // MARK: - Entries
 
     private struct Entry {
         var slot: Range<Timestamp>
-        var name: String
-        var kind: String
+        var account: UsageBuilder.Chosen
         var total: Total
     }
 
@@ -94,9 +93,7 @@ package struct Export<Reader: LedgerReader> {
         var slot = since..<since
         func close() async throws {
             for (place, total) in open.sorted(by: { $0.key < $1.key }) {
-                let account = accounts[place]
-                let entry = Entry(slot: slot, name: account.name, kind: account.entry.key.kind, total: total)
-                try await body(entry)
+                try await body(Entry(slot: slot, account: accounts[place], total: total))
             }
             open = [:]
         }
@@ -120,20 +117,12 @@ package struct Export<Reader: LedgerReader> {
     }
 
     private func forEachDay(_ body: EntryBody) async throws {
-        var places = accounts.map { $0.entry.days.firstIndex { $0.day >= span.firstDay } ?? $0.entry.days.endIndex }
-        while true {
-            let next = zip(accounts, places).compactMap { $1 < $0.entry.days.endIndex ? $0.entry.days[$1].day : nil }
-                .min()
-            guard let day = next, day <= span.lastDay else { return }
+        var rest = accounts.map { account in account.entry.days.drop { $0.day < span.firstDay } }
+        while let day = rest.compactMap({ $0.first?.day }).min(), day <= span.lastDay {
             let slot = span.calendar.span(ofDay: day)
-            for (number, account) in accounts.enumerated() {
-                guard places[number] < account.entry.days.endIndex else { continue }
-                let entry = account.entry.days[places[number]]
-                if entry.day != day { continue }
-                places[number] += 1
-                if entry.total.isZero { continue }
-                try await body(
-                    Entry(slot: slot, name: account.name, kind: account.entry.key.kind, total: entry.total))
+            for (place, account) in accounts.enumerated() where rest[place].first?.day == day {
+                let total = rest[place].removeFirst().total
+                if !total.isZero { try await body(Entry(slot: slot, account: account, total: total)) }
             }
         }
     }
@@ -143,14 +132,15 @@ package struct Export<Reader: LedgerReader> {
     private func csvLine(_ entry: Entry) -> String {
         HistoryCSV.line(
             from: span.calendar.rfc3339(entry.slot.lowerBound), to: span.calendar.rfc3339(entry.slot.upperBound),
-            of: entry.name, entry.kind, entry.total)
+            of: entry.account.name, entry.account.entry.key.kind, entry.total)
     }
 
     private func jsonLine(_ entry: Entry) -> String {
         let start = span.calendar.rfc3339(entry.slot.lowerBound)
         let end = span.calendar.rfc3339(entry.slot.upperBound)
         return
-            "{\"start\":\"\(start)\",\"end\":\"\(end)\",\"device\":\(jsonString(entry.name)),\"kind\":\"\(entry.kind)\","
+            "{\"start\":\"\(start)\",\"end\":\"\(end)\",\"device\":\(jsonString(entry.account.name)),"
+            + "\"kind\":\"\(entry.account.entry.key.kind)\","
             + "\"received_bytes\":\(entry.total.received),\"transmitted_bytes\":\(entry.total.transmitted)}"
     }
 }
