@@ -34,23 +34,22 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         let keptFrom = max(page.keptFrom, span.calendar.start(of: span.calendar.day(containing: page.first)))
         let devices = accounts.filter { $0.entry.key != .uplink }
         let uplinks = accounts.filter { $0.entry.key == .uplink }
-        let families = TrafficFamily.all.filter(\.hasPast)
         for (metric, chosen) in [(\TrafficFamily.ofDevices, devices), (\.ofUplink, uplinks)] {
-            for family in families {
+            for family in TrafficFamily.all {
+                let write: (LabelSet, Sample, Timestamp) -> Void
+                switch family.value {
+                case .rate(let value):
+                    write = { if let rate = $1.rate { writer.sample($0, value(rate), at: $2) } }
+                case .total(let value):
+                    write = { if $1.isFullHour { writer.sample($0, value($1.periods, $1.lifetime), at: $2) } }
+                case .counter, .peak: continue  // Their past isn't known.
+                }
                 writer.begin(family[keyPath: metric])
                 for account in chosen {
                     let device = account.entry.key == .uplink ? [] : [("device", account.name)]
                     let labels = LabelSet(device + labels.map { ($0.name, $0.value) })
                     try await forEachSample(of: account.entry, keptFrom: keptFrom) { moment, sample in
-                        switch family.value {
-                        case .rate(let value):
-                            if let rate = sample.rate { writer.sample(labels, value(rate), at: moment) }
-                        case .total(let value):
-                            if sample.isFullHour {
-                                writer.sample(labels, value(sample.periods, sample.lifetime), at: moment)
-                            }
-                        case .counter, .peak: break
-                        }
+                        write(labels, sample, moment)
                         try await writer.passOn()
                     }
                 }
@@ -123,7 +122,6 @@ struct OpenMetricsExport<Reader: LedgerReader> {
             if tick.end > window.daySpan.lowerBound { carried += total }
             if !tick.isFine { carried = days.total(on: window.today) }
             let seconds = Double(tick.end.secondsSinceEpoch - tick.start.secondsSinceEpoch)
-            let isKnown = tick.isFine && seconds > 0
             try await body(
                 tick.end,
                 Sample(
@@ -131,7 +129,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
                         day: carried, week: days.week.adding(carried), month: days.month.adding(carried),
                         previousDay: days.previousDay, previousMonth: days.previousMonth),
                     lifetime: days.before.adding(carried),
-                    rate: isKnown
+                    rate: tick.isFine && seconds > 0
                         ? Rate(
                             received: Double(total.received) / seconds, transmitted: Double(total.transmitted) / seconds
                         )
@@ -237,15 +235,5 @@ private final class PieceWriter {
         let bytes = writer.withBytes { Array($0) }
         writer.forgetBytes()
         try await sink(bytes)
-    }
-}
-
-extension TrafficFamily {
-    /// Whether its past is known.
-    fileprivate var hasPast: Bool {
-        switch value {
-        case .rate, .total: true
-        case .counter, .peak: false
-        }
     }
 }
