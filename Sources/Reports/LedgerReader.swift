@@ -26,9 +26,7 @@ package struct ReportBasis: Sendable {
     /// `devices.collapse` of the configuration.
     package var collapse: [DevicePattern]
 
-    package init(
-        now: Timestamp, asOf: Timestamp? = nil, calendar: LocalCalendar, collapse: [DevicePattern]
-    ) {
+    package init(now: Timestamp, asOf: Timestamp?, calendar: LocalCalendar, collapse: [DevicePattern]) {
         self.now = now
         self.asOf = asOf
         self.calendar = calendar
