@@ -29,42 +29,45 @@ struct OpenMetricsExport<Reader: LedgerReader> {
 
     /// - Throws: `StoreError`, and what `sink` throws.
     func write(to sink: @escaping ExportSink) async throws {
-        let writer = PieceWriter(sink)
+        let pieces = Pieces(sink)
         let page = try await reader.buckets(from: .latest, before: .latest, only: .uplink)
         let keptFrom = max(page.keptFrom, span.calendar.start(of: span.calendar.day(containing: page.first)))
         let devices = accounts.filter { $0.entry.key != .uplink }
         let uplinks = accounts.filter { $0.entry.key == .uplink }
         for (metric, chosen) in [(\TrafficFamily.ofDevices, devices), (\.ofUplink, uplinks)] {
             for family in TrafficFamily.all {
-                let write: (LabelSet, Sample, Timestamp) -> Void
+                let write: (LabelSet, Sample) -> Void
                 switch family.value {
                 case .rate(let value):
-                    write = { if let rate = $1.rate { writer.sample($0, value(rate), at: $2) } }
+                    write = { if let rate = $1.rate { pieces.writer.sample($0, value(rate)) } }
                 case .total(let value):
-                    write = { if $1.isFullHour { writer.sample($0, value($1.periods, $1.lifetime), at: $2) } }
+                    write = { if $1.isFullHour { pieces.writer.sample($0, value($1.periods, $1.lifetime)) } }
                 case .counter, .peak: continue  // Their past isn't known.
                 }
-                writer.begin(family[keyPath: metric])
+                pieces.writer.begin(family[keyPath: metric])
                 for account in chosen {
                     let device = account.entry.key == .uplink ? [] : [("device", account.name)]
                     let labels = LabelSet(device + labels.map { ($0.name, $0.value) })
                     try await forEachSample(of: account.entry, keptFrom: keptFrom) { moment, sample in
-                        write(labels, sample, moment)
-                        try await writer.passOn()
+                        pieces.writer.timestamp = moment.secondsSinceEpoch
+                        write(labels, sample)
+                        try await pieces.passOn()
                     }
                 }
             }
         }
         for period in PeriodStartFamily.all {
-            writer.begin(period.family)
+            pieces.writer.begin(period.family)
             let labels = LabelSet(labels.map { ($0.name, $0.value) })
             for moment in moments(keptFrom: keptFrom) where moment.isFullHour {
                 let start = period.start(PeriodWindow(span.calendar, at: moment.end))
-                writer.sample(labels, UInt64(clamping: start.secondsSinceEpoch), at: moment.end)
-                try await writer.passOn()
+                pieces.writer.timestamp = moment.end.secondsSinceEpoch
+                pieces.writer.sample(labels, UInt64(clamping: start.secondsSinceEpoch))
+                try await pieces.passOn()
             }
         }
-        try await writer.end()
+        pieces.writer.end()
+        try await pieces.passOn(atLeast: 0)
     }
 
     // MARK: - Moments
@@ -198,40 +201,18 @@ private struct BucketRows<Reader: LedgerReader> {
 }
 
 /// Gathers the output in pieces. A class, because asynchronous closures fill it.
-private final class PieceWriter {
-    private var writer = ExpositionWriter()
+private final class Pieces {
+    var writer = ExpositionWriter()
     private let sink: ExportSink
-
-    private static let pieceBytes = 64 * 1024
 
     init(_ sink: @escaping ExportSink) {
         self.sink = sink
         writer.begin(.openMetrics)
     }
 
-    func begin(_ family: MetricFamily) { writer.begin(family) }
-
-    func sample(_ labels: LabelSet, _ value: UInt64, at moment: Timestamp) {
-        writer.timestamp = moment.secondsSinceEpoch
-        writer.sample(labels, value)
-    }
-
-    func sample(_ labels: LabelSet, _ value: Double, at moment: Timestamp) {
-        writer.timestamp = moment.secondsSinceEpoch
-        writer.sample(labels, value)
-    }
-
     /// Passes the output on if it is enough for a piece.
-    func passOn() async throws {
-        if writer.byteCount >= Self.pieceBytes { try await passOnAll() }
-    }
-
-    func end() async throws {
-        writer.end()
-        try await passOnAll()
-    }
-
-    private func passOnAll() async throws {
+    func passOn(atLeast byteCount: Int = 64 * 1024) async throws {
+        if writer.byteCount < byteCount { return }
         let bytes = writer.withBytes { Array($0) }
         writer.forgetBytes()
         try await sink(bytes)
