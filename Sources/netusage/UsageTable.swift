@@ -36,15 +36,13 @@ struct UsageTable {
         let largest = report.accounts.map(\.totalBytes).max() ?? 0
         // The uplink first, then the accounts with the most bytes.
         let sorted = report.accounts.enumerated().sorted { a, b in
-            let (first, second) = (a.element, b.element)
-            if (first.kind == "uplink") != (second.kind == "uplink") { return first.kind == "uplink" }
-            return first.totalBytes == second.totalBytes ? a.offset < b.offset : first.totalBytes > second.totalBytes
+            (a.element.kind == "uplink" ? 0 : 1, b.element.totalBytes, a.offset)
+                < (b.element.kind == "uplink" ? 0 : 1, a.element.totalBytes, b.offset)
         }.map(\.element)
         let rows = sorted.map {
             Row(
                 label: Terminal.printable($0.name), received: $0.receivedBytes, transmitted: $0.transmittedBytes,
-                total: $0.totalBytes,
-                seconds: report.seconds)
+                total: $0.totalBytes, seconds: report.seconds)
         }
         return [terminal.bold(span)] + lines(rows, labelled: "", largest: largest)
     }
@@ -112,9 +110,8 @@ struct UsageTable {
                 rateText(average, inBits: inBits),
             ]
         }
-        var widths = Self.columns.map { width($0) }
-        for line in values {
-            for (place, value) in line.enumerated() { widths[place] = max(widths[place], width(value)) }
+        let widths = Self.columns.indices.map { place in
+            ([Self.columns] + values).map { width($0[place]) }.max() ?? 0
         }
         let longest = max(4, width(label), rows.map { width($0.label) }.max() ?? 0)
         func taken(_ shown: Range<Int>) -> Int { widths[shown].reduce(0) { $0 + $1 + 2 } }
@@ -133,7 +130,7 @@ struct UsageTable {
         return [terminal.dim(line(label, Self.columns) + (hasLegend ? legend : ""))]
             + zip(rows, values).map { row, cells in
                 let bar = row.hasBar && room >= 8 ? "  " + self.bar(row, largest: largest, length: min(room, 40)) : ""
-                return (line(row.label, cells) + bar).trimmingTrailingSpaces
+                return String((line(row.label, cells) + bar).reversed().drop { $0 == " " }.reversed())
             }
     }
 
@@ -146,17 +143,8 @@ struct UsageTable {
         let (full, light) = terminal.hasUnicode ? ("█", "▒") : ("#", "-")
         let parts =
             terminal.hasUnicode ? ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"] : ["", ".", ".", ".", ".", ".", ".", "."]
-        let isLastReceived = whole == received
         return terminal.coloured(String(repeating: full, count: received), .green)
             + terminal.coloured(String(repeating: light, count: whole - received), .blue)
-            + terminal.coloured(parts[eighths % 8], isLastReceived ? .green : .blue)
-    }
-}
-
-extension String {
-    fileprivate var trimmingTrailingSpaces: String {
-        var text = self
-        while text.last == " " { text.removeLast() }
-        return text
+            + terminal.coloured(parts[eighths % 8], whole == received ? .green : .blue)
     }
 }
