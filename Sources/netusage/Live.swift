@@ -46,12 +46,10 @@ struct Live: AsyncParsableCommand {
     }
 
     private func printLines(_ source: any Questions) async throws {
-        var printed = 0
-        while printed < count ?? .max {
-            await Pace.nextSecond(isOver: { false })
-            let line = json(try await report(of: source, isFirst: printed == 0))
+        for number in 0..<(count ?? .max) {
+            await nextSecond(isOver: { false })
+            let line = json(try await report(of: source, isFirst: number == 0))
             try output(String(decoding: line, as: UTF8.self) + "\n")
-            printed += 1
         }
     }
 
@@ -59,27 +57,23 @@ struct Live: AsyncParsableCommand {
         let screen = Screen()
         defer { screen.leave() }
         var table = LiveTable(inBits: options.bits)
-        var drawn = 0
-        while drawn < count ?? .max, !screen.isLeft {
-            let report = try await report(of: source, isFirst: drawn == 0)
+        for number in 0..<(count ?? .max) {
+            if screen.isLeft { break }
+            let report = try await report(of: source, isFirst: number == 0)
             screen.show(table.lines(report, Terminal.standardOutput, rows: screen.rows))
-            drawn += 1
-            await Pace.nextSecond(isOver: { screen.isLeft })
+            await nextSecond(isOver: { screen.isLeft })
         }
     }
 }
 
-/// Waits for the beginning of seconds.
-private enum Pace {
-    /// Waits until a tenth of a second after the next full second, so that the sample of that second is there.
-    static func nextSecond(isOver: () -> Bool) async {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        let wait = 1_100_000_000 - Int64(now.tv_nsec)
-        let end = ContinuousClock.now + .nanoseconds(wait < 200_000_000 ? wait + 1_000_000_000 : wait)
-        while ContinuousClock.now < end, !isOver() {
-            try? await Task.sleep(for: min(.milliseconds(50), end - ContinuousClock.now))  // Nobody cancels this task.
-        }
+/// Waits until a tenth of a second after the next full second, so that the sample of that second is there.
+private func nextSecond(isOver: () -> Bool) async {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    let wait = 1_100_000_000 - Int64(now.tv_nsec)
+    let end = ContinuousClock.now + .nanoseconds(wait < 200_000_000 ? wait + 1_000_000_000 : wait)
+    while ContinuousClock.now < end, !isOver() {
+        try? await Task.sleep(for: min(.milliseconds(50), end - ContinuousClock.now))  // Nobody cancels this task.
     }
 }
 
