@@ -142,15 +142,11 @@ struct Service {
 
                 """
         }
-        let lines = String(decoding: PackageResources.netusage_service, as: UTF8.self)
-            .split(separator: "\n", omittingEmptySubsequences: false)
-        let previous = "ExecStart=/usr/bin/netusage serve"
+        let packaged = String(decoding: PackageResources.netusage_service, as: UTF8.self)
         return mark
-            + lines.map { line in
-                line.hasPrefix(previous)
-                    ? "ExecStart=\"\(Self.escaped(program))\" serve\(flags)\(line.dropFirst(previous.count))"
-                    : String(line)
-            }.joined(separator: "\n")
+            + packaged.replacing(
+                "\nExecStart=/usr/bin/netusage serve",
+                with: "\nExecStart=\"\(Self.escaped(program))\" serve\(flags)")
     }
 
     /// A path for quotes in a unit: systemd.service(5), "Command lines", and systemd.unit(5), "Specifiers".
@@ -211,13 +207,10 @@ struct Service {
 
     /// Runs one of systemd's programs to its end.
     private func systemd(_ command: [String]) throws(Refusal) {
-        let status: CInt
-        do {
-            status = try runToEnd(command).get()
-        } catch {
-            throw Refusal("\(command[0]) can't be run: \(error.reason); install systemd")
-        }
-        if status != 0 {
+        switch runToEnd(command) {
+        case .success(0): break
+        case .failure(let failure): throw Refusal("\(command[0]) can't be run: \(failure.reason); install systemd")
+        case .success:
             throw Refusal(
                 "\(command.joined(separator: " ")) has failed; see above, and journalctl\(isUsers ? " --user" : "") -u netusage"
             )
