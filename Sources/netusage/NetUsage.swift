@@ -58,17 +58,13 @@ struct NetUsage: AsyncParsableCommand {
             case is LedgerAccess.Failure, is Refusal: ("\(error)", .failure)
             default: (fullMessage(for: error), exitCode(for: error))
             }
-        if text.isEmpty { exit(withError: code) }
-        if code != .success {
-            StandardError.print(text)
-            exit(withError: code)
-        }
         do {
-            try output(text + "\n")
+            if code == .success, !text.isEmpty { try output(text + "\n") }
+            if code != .success, !text.isEmpty { StandardError.print(text) }
+            exit(withError: code)
         } catch {
             exit(withError: error)
         }
-        exit(withError: code)
     }
 
     /// The error of a wrong command. Without this check, the parser would only call its first flag unknown.
