@@ -84,16 +84,14 @@ private struct Screen {
     init() {
         Interruption.watch()
         var settings = termios()
-        if tcgetattr(STDIN_FILENO, &settings) == 0 {
-            previous = settings
+        previous = tcgetattr(STDIN_FILENO, &settings) == 0 ? settings : nil
+        if previous != nil {
             settings.c_lflag &= ~tcflag_t(ICANON | ECHO)
             withUnsafeMutableBytes(of: &settings.c_cc) {
                 $0[Int(VMIN)] = 0
                 $0[Int(VTIME)] = 0
             }
             tcsetattr(STDIN_FILENO, TCSANOW, &settings)
-        } else {
-            previous = nil
         }
         // The other screen of the terminal, without a cursor (xterm's control sequences).
         Self.write("\u{1B}[?1049h\u{1B}[?25l")
