@@ -25,6 +25,8 @@ struct SpanOptions: ParsableArguments {
 
     @Option(help: "The end; a date includes its whole day. (default: now)")
     var until: String?
+
+    var isGiven: Bool { since != nil || until != nil }
 }
 
 /// A command that shows traffic.
@@ -48,11 +50,8 @@ extension UsageCommand {
     mutating func run() async throws {
         let query = wholeQuery
         let report = try await options.common.ledgerAccess.answer { try await $0.usage(query) }
-        if options.json {
-            try output(jsonText(report))
-        } else {
-            try output(UsageTable(terminal: .standardOutput, inBits: options.bits).text(report, title: title))
-        }
+        let table = UsageTable(terminal: .standardOutput, inBits: options.bits)
+        try output(options.json ? jsonText(report) : table.text(report, title: title))
     }
 }
 
@@ -140,10 +139,6 @@ struct Recent: UsageCommand {
     var count: Int?
     var query: UsageQuery { UsageQuery(grain: .fiveMinutes, span: span, last: count ?? (span.isGiven ? nil : 5)) }
     var title: String { "by five minutes" }
-}
-
-extension SpanOptions {
-    fileprivate var isGiven: Bool { since != nil || until != nil }
 }
 
 extension UsageQuery {
