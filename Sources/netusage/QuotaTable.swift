@@ -90,21 +90,18 @@ struct QuotaTable {
         let share = Double(used) / Double(max(1, quota.use.limitBytes))
         let percent = "\(decimalText(min(share, 999.999) * 100, decimals: 1)) %"
         let word = quota.condition == .breached ? "BREACHED" : quota.conditionText
-        let colour = Self.colour(quota.condition.severity)
+        let colour: Terminal.Colour =
+            switch quota.condition.severity {
+            case .ok: .green
+            case .warning, .unknown: .yellow
+            case .critical: .red
+            }
         let length = terminal.columns - 2 - 2 - width(percent) - 2 - width(word)
         let filled = min(share, 1) * Double(length)
         let body = terminal.hasUnicode ? blocks(filled, of: length) : hashes(filled, of: length)
         return [
             "[\(terminal.coloured(body, colour))]  \(percent)  \(terminal.coloured(word, colour))"
         ]
-    }
-
-    private static func colour(_ severity: QuotaCondition.Severity) -> Terminal.Colour {
-        switch severity {
-        case .ok: .green
-        case .warning, .unknown: .yellow
-        case .critical: .red
-        }
     }
 
     /// In eighths of a column.
