@@ -37,13 +37,8 @@ package struct ExportQuery: Hashable, Sendable {
             value = String(decoding: parts[1], as: UTF8.self)
         }
 
-        init(_ name: String, _ value: String) {
-            self.name = name
-            self.value = value
-        }
-
         /// The labels of the scrape configuration in the README, so that scraped series continue the exported ones.
-        package static let standard = [Label("instance", "localhost:10073"), Label("job", "netusage")]
+        package static let standard = ["instance=localhost:10073", "job=netusage"].compactMap { Label($0) }
     }
 
     package var format: Format
