@@ -178,8 +178,11 @@ struct UsageBuilder {
     private func report(_ account: Account, reached: Timestamp) -> UsageReport.Account {
         var entries: [UsageReport.Entry]?
         if span.grain != .total {
+            let slots = Slots(grain: span.grain, calendar: span.calendar)
             entries = starts.enumerated().compactMap { number, start in
-                let end = number + 1 < starts.count ? starts[number + 1] : slotEnd(of: start)
+                let slotEnd = slots.end(ofSlotAt: start)
+                // An open entry has the end that it will have.
+                let end = span.until > span.now ? slotEnd : min(slotEnd, span.until)
                 if end <= toldFrom { return nil }
                 let start = max(start, toldFrom)
                 let total = account.totals[number] ?? .zero
@@ -192,12 +195,6 @@ struct UsageBuilder {
         return UsageReport.Account(
             name: account.name, kind: account.key.kind, receivedBytes: account.sum.received,
             transmittedBytes: account.sum.transmitted, totalBytes: account.sum.bytes, entries: entries)
-    }
-
-    /// The end of an entry; for an open one, the end that it will have.
-    private func slotEnd(of start: Timestamp) -> Timestamp {
-        let end = Slots(grain: span.grain, calendar: span.calendar).end(ofSlotAt: start)
-        return span.until > span.now ? end : min(end, span.until)
     }
 
     private static func seconds(from start: Timestamp, to end: Timestamp) -> Int64 {
