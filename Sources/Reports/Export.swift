@@ -75,12 +75,7 @@ package struct Export<Reader: LedgerReader> {
 
     // MARK: - Entries
 
-    private struct Entry {
-        var slot: Range<Timestamp>
-        var account: UsageBuilder.Chosen
-        var total: Total
-    }
-
+    private typealias Entry = (slot: Range<Timestamp>, account: UsageBuilder.Chosen, total: Total)
     private typealias EntryBody = (_ entry: Entry) async throws -> Void
 
     /// Entries with bytes, by time; at the same time the uplink first, then devices by name.
@@ -93,7 +88,7 @@ package struct Export<Reader: LedgerReader> {
         var slot = since..<since
         func close() async throws {
             for (place, total) in open.sorted(by: { $0.key < $1.key }) {
-                try await body(Entry(slot: slot, account: accounts[place], total: total))
+                try await body((slot, accounts[place], total))
             }
             open = [:]
         }
@@ -122,7 +117,7 @@ package struct Export<Reader: LedgerReader> {
             let slot = span.calendar.span(ofDay: day)
             for (place, account) in accounts.enumerated() where rest[place].first?.day == day {
                 let total = rest[place].removeFirst().total
-                if !total.isZero { try await body(Entry(slot: slot, account: account, total: total)) }
+                if !total.isZero { try await body((slot, account, total)) }
             }
         }
     }
