@@ -96,9 +96,7 @@ struct ExportCommand: AsyncParsableCommand {
         }
         try target?.finish()
     }
-}
 
-extension ExportCommand {
     /// Lines for people, not for programs: without characters that control the terminal.
     private static func printable(_ bytes: [UInt8]) -> [UInt8] {
         // Lines of CSV end with a carriage return, too.
