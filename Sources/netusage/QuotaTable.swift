@@ -121,28 +121,25 @@ struct QuotaTable {
 
     private func pairs(_ quota: QuotaReport) -> [String] {
         var entries: [(label: String, value: String)] = []
-        if let used = quota.use.usedBytes {
-            entries.append(("used", "\(sizeText(used)) of \(sizeText(quota.use.limitBytes))"))
-        } else {
-            entries.append(("limit", sizeText(quota.use.limitBytes)))
+        func add(_ label: String, _ value: String?) {
+            if let value { entries.append((label, value)) }
         }
-        if let left = quota.use.leftBytes { entries.append(("left", sizeText(left))) }
+        let limit = sizeText(quota.use.limitBytes)
+        add("used", quota.use.usedBytes.map { "\(sizeText($0)) of \(limit)" })
+        if quota.use.usedBytes == nil { add("limit", limit) }
+        add("left", quota.use.leftBytes.map { sizeText($0) })
         let isOpen = quota.cycle.secondsAhead == 0 && quota.cycle.secondsLeft > 0
         if isOpen, let safePerDay = quota.outlook.safePerDayBytes {
-            entries.append(("projected", quota.outlook.projectedBytes.map { sizeText($0) } ?? "not yet known"))
-            entries.append(("safe per day", sizeText(safePerDay)))
+            add("projected", quota.outlook.projectedBytes.map { sizeText($0) } ?? "not yet known")
+            add("safe per day", sizeText(safePerDay))
         }
-        entries.append(("cycle", "\(startText(quota.cycle.start)) to \(startText(quota.cycle.end))"))
-        if isOpen, let exhaustion = quota.outlook.exhaustion {
-            entries.append(("limit reached", minuteText(exhaustion)))
-        }
-        if let breachedAt = quota.breach.breachedAt { entries.append(("breached", minuteText(breachedAt))) }
-        if let cost = quota.outlook.cost { entries.append(("cost", "\(cost.amount) \(cost.currency)")) }
-        if quota.use.rolloverBytes > 0 { entries.append(("rolled over", sizeText(quota.use.rolloverBytes))) }
-        if quota.breach.breaches > 0 { entries.append(("breaches", "\(quota.breach.breaches)")) }
-        if let drift = quota.use.driftBytes {
-            entries.append(("drift", (drift < 0 ? "-" : "+") + sizeText(drift.magnitude)))
-        }
+        add("cycle", "\(startText(quota.cycle.start)) to \(startText(quota.cycle.end))")
+        if isOpen { add("limit reached", quota.outlook.exhaustion.map { minuteText($0) }) }
+        add("breached", quota.breach.breachedAt.map { minuteText($0) })
+        add("cost", quota.outlook.cost.map { "\($0.amount) \($0.currency)" })
+        if quota.use.rolloverBytes > 0 { add("rolled over", sizeText(quota.use.rolloverBytes)) }
+        if quota.breach.breaches > 0 { add("breaches", "\(quota.breach.breaches)") }
+        add("drift", quota.use.driftBytes.map { ($0 < 0 ? "-" : "+") + sizeText($0.magnitude) })
         return columns(entries)
             + quota.use.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minuteText($0.at))" }
     }
