@@ -6,15 +6,10 @@ struct QuotaTable {
     let terminal: Terminal
 
     func text(_ report: PlansReport) -> String {
-        let note = report.note.map { "\(stale(report, $0))\n\n" } ?? ""
+        let since = report.meteredUntil.map { "Metered until \(minuteText($0))" } ?? "Nothing was metered yet"
+        let note = report.note.map { terminal.note("\(since): \($0).", isStale: report.isStale) + "\n\n" } ?? ""
         let blocks = report.quotas.map(block) + report.committedRates.map(block) + report.rateLimits.map(block)
         return note + blocks.map { $0.joined(separator: "\n") + "\n" }.joined(separator: "\n")
-    }
-
-    private func stale(_ report: PlansReport, _ reason: String) -> String {
-        let since = report.meteredUntil.map { "Metered until \(minuteText($0))" } ?? "Nothing was metered yet"
-        let text = Terminal.printable("\(since): \(reason).")
-        return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
     }
 
     private func block(_ quota: QuotaReport) -> [String] {

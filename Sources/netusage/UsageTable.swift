@@ -17,14 +17,11 @@ struct UsageTable {
         if blocks.isEmpty || report.seconds == 0 { blocks = [["Nothing was metered then."]] }
         // All entries are left out, and the note says why.
         if report.since == report.until, report.note != nil, ["5m", "hour"].contains(report.grain) { blocks = [] }
-        let note = report.note.map { [self.note($0, report)] } ?? []
-        return ([note].filter { !$0.isEmpty } + blocks).map { $0.joined(separator: "\n") + "\n" }.joined(
-            separator: "\n")
-    }
-
-    private func note(_ note: String, _ report: UsageReport) -> String {
-        let text = Terminal.printable((report.asOf.map { "Counted until \(minuteText($0)): " } ?? "") + note + ".")
-        return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
+        if let note = report.note {
+            let reached = report.asOf.map { "Counted until \(minuteText($0)): " } ?? ""
+            blocks.insert([terminal.note("\(reached)\(note).", isStale: report.isStale)], at: 0)
+        }
+        return blocks.map { $0.joined(separator: "\n") + "\n" }.joined(separator: "\n")
     }
 
     // MARK: - Sums
