@@ -3,16 +3,12 @@ import Reports
 
 /// The traffic of devices, for people: rates, each with its last minute.
 struct LiveTable {
-    private let inBits: Bool
+    let inBits: Bool
     /// The rates of the last minute by account, the newest last.
-    private var received: [String: [Double]] = [:]
-    private var transmitted: [String: [Double]] = [:]
+    private(set) var received: [String: [Double]] = [:]
+    private(set) var transmitted: [String: [Double]] = [:]
 
     private static let secondsShown = 60
-
-    init(inBits: Bool) {
-        self.inBits = inBits
-    }
 
     /// - Parameter rows: The largest number of lines.
     mutating func lines(_ report: LiveReport, _ terminal: Terminal, rows: Int) -> [String] {
