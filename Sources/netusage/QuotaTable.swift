@@ -51,10 +51,10 @@ struct QuotaTable {
     // MARK: - Rates
 
     private func block(_ rate: CommittedRateReport) -> [String] {
-        let open = rate.open
+        let (open, burst) = (rate.open, rate.burstRemainingSeconds)
         var entries = [
             ("95th percentile", bitsText(open.p95BytesPerSecond)), ("bought", bitsText(open.limitBytesPerSecond)),
-            ("burst left", hoursText(rate.burstRemainingSeconds)),
+            ("burst left", "\(burst / 3600) h \(burst % 3600 / 60) min"),
             ("samples", "\(open.samples), \(open.missing) missing"),
             ("cycle", "\(startText(open.cycleStart)) to \(startText(open.cycleEnd))"),
         ]
@@ -74,8 +74,6 @@ struct QuotaTable {
                 ("breaches", "\(limit.breaches)"),
             ])
     }
-
-    private func hoursText(_ seconds: Int64) -> String { "\(seconds / 3600) h \(seconds % 3600 / 60) min" }
 
     // MARK: - The bar
 
