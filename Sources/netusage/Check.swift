@@ -22,7 +22,6 @@ struct Check: AsyncParsableCommand {
             report = try await common.ledgerAccess.answer { try await $0.plans() }
         } catch {
             try end(.unknown, error.description.split(separator: "\n").joined(separator: "; "))
-            return
         }
         let quotas = report.quotas.filter { name == nil || $0.name == name }
         if quotas.isEmpty {
@@ -48,7 +47,7 @@ struct Check: AsyncParsableCommand {
 
     private static let unknown = QuotaCondition.Severity.unknown.rawValue
 
-    private func end(_ state: QuotaCondition.Severity, _ text: String) throws {
+    private func end(_ state: QuotaCondition.Severity, _ text: String) throws -> Never {
         try output("NETUSAGE \(state.word) - \(Terminal.printable(text))\n", failure: Self.unknown)
         throw ExitCode(state.rawValue)
     }
@@ -67,8 +66,7 @@ struct Check: AsyncParsableCommand {
 
     /// `'label'=value;warning;critical;minimum`; the value is `U` where it isn't known.
     private static func performance(_ quota: QuotaReport) -> String {
-        let label = quota.name.withoutBars.split(separator: "'", omittingEmptySubsequences: false)
-            .joined(separator: "''").split(separator: "=", omittingEmptySubsequences: false).joined(separator: "_")
+        let label = quota.name.withoutBars.replacing("'", with: "''").replacing("=", with: "_")
         let warning = quota.breach.thresholds.first.map { String($0.bytes) } ?? ""
         let used = quota.use.usedBytes.map { "\($0)B" } ?? "U"
         return "'\(label)'=\(used);\(warning);\(quota.use.limitBytes);0"

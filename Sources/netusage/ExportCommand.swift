@@ -55,16 +55,14 @@ struct ExportCommand: AsyncParsableCommand {
             query.usage.until = span.until
             query.usage.refusesNoTime = true
             query.usage.devices = devices
-            if !labels.isEmpty {
-                query.labels = []
-                for text in labels {
-                    guard let label = ExportQuery.Label(text) else {
-                        throw ValidationError(
-                            "--label \(text): write name=value, with a name of letters, digits and _; device and names that begin with __ are taken"
-                        )
-                    }
-                    query.set(label)
+            if !labels.isEmpty { query.labels = [] }
+            for text in labels {
+                guard let label = ExportQuery.Label(text) else {
+                    throw ValidationError(
+                        "--label \(text): write name=value, with a name of letters, digits and _; device and names that begin with __ are taken"
+                    )
                 }
+                query.set(label)
             }
             return query
         }
