@@ -124,16 +124,14 @@ struct UsageBuilder {
     }
 
     private static func starts(of span: UsageSpan, accounts: Int) throws(UsageError) -> [Timestamp] {
-        guard let since = span.since else { return [] }
+        guard let since = span.since, since < span.until else { return [] }
         let slots = Slots(grain: span.grain, calendar: span.calendar)
-        var starts: [Timestamp] = []
-        var start = since
-        while start < span.until {
-            starts.append(start)
-            start = slots.end(ofSlotAt: start)
-            // Far above the limit, the exact number doesn't matter.
-            if starts.count > 100 * UsageQuery.maximumEntries { break }
+        let all = sequence(first: since) { start in
+            let next = slots.end(ofSlotAt: start)
+            return next < span.until ? next : nil
         }
+        // Far above the limit, the exact number doesn't matter.
+        let starts = Array(all.prefix(100 * UsageQuery.maximumEntries + 1))
         let entries = starts.count * max(1, accounts)
         if entries > UsageQuery.maximumEntries { throw .tooLong(entries: entries) }
         return starts
