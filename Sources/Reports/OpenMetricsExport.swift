@@ -24,7 +24,6 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         var lifetime: Total
         /// The mean since the previous sample; `nil` if it isn't known.
         var rate: Rate?
-        var isFullHour: Bool
     }
 
     /// - Throws: `StoreError`, and what `sink` throws.
@@ -36,21 +35,21 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         let uplinks = accounts.filter { $0.entry.key == .uplink }
         for (metric, chosen) in [(\TrafficFamily.ofDevices, devices), (\.ofUplink, uplinks)] {
             for family in TrafficFamily.all {
-                let write: (LabelSet, Sample) -> Void
+                let write: (LabelSet, Tick, Sample) -> Void
                 switch family.value {
                 case .rate(let value):
-                    write = { if let rate = $1.rate { pieces.writer.sample($0, value(rate)) } }
+                    write = { if let rate = $2.rate { pieces.writer.sample($0, value(rate)) } }
                 case .total(let value):
-                    write = { if $1.isFullHour { pieces.writer.sample($0, value($1.periods, $1.lifetime)) } }
+                    write = { if $1.isFullHour { pieces.writer.sample($0, value($2.periods, $2.lifetime)) } }
                 case .counter, .peak: continue  // Their past isn't known.
                 }
                 pieces.writer.begin(family[keyPath: metric])
                 for account in chosen {
                     let device = account.entry.key == .uplink ? [] : [("device", account.name)]
                     let labels = LabelSet(device + labels.map { ($0.name, $0.value) })
-                    try await forEachSample(of: account.entry, keptFrom: keptFrom) { moment, sample in
-                        pieces.writer.timestamp = moment.secondsSinceEpoch
-                        write(labels, sample)
+                    try await forEachSample(of: account.entry, keptFrom: keptFrom) { tick, sample in
+                        pieces.writer.timestamp = tick.end.secondsSinceEpoch
+                        write(labels, tick, sample)
                         try await pieces.passOn()
                     }
                 }
@@ -107,7 +106,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
     }
 
     private func forEachSample(
-        of account: DayHistory.Entry, keptFrom: Timestamp, _ body: (Timestamp, Sample) async throws -> Void
+        of account: DayHistory.Entry, keptFrom: Timestamp, _ body: (Tick, Sample) async throws -> Void
     ) async throws {
         var days = DaySums(days: account.days)
         var window: PeriodWindow?
@@ -126,7 +125,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
             if !tick.isFine { carried = days.total(on: window.today) }
             let seconds = Double(tick.end.secondsSinceEpoch - tick.start.secondsSinceEpoch)
             try await body(
-                tick.end,
+                tick,
                 Sample(
                     periods: PeriodTotals(
                         day: carried, week: days.week.adding(carried), month: days.month.adding(carried),
@@ -136,8 +135,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
                         ? Rate(
                             received: Double(total.received) / seconds, transmitted: Double(total.transmitted) / seconds
                         )
-                        : nil,
-                    isFullHour: tick.isFullHour))
+                        : nil))
         }
     }
 }
