@@ -174,25 +174,23 @@ struct UsageBuilder {
     }
 
     private func report(_ account: Account, reached: Timestamp) -> UsageReport.Account {
-        var entries: [UsageReport.Entry]?
-        if span.grain != .total {
-            let slots = Slots(grain: span.grain, calendar: span.calendar)
-            entries = starts.enumerated().compactMap { number, start in
-                let slotEnd = slots.end(ofSlotAt: start)
-                // An open entry has the end that it will have.
-                let end = span.until > span.now ? slotEnd : min(slotEnd, span.until)
-                if end <= toldFrom { return nil }
-                let start = max(start, toldFrom)
-                let total = account.totals[number] ?? .zero
-                return UsageReport.Entry(
-                    start: span.calendar.rfc3339(start), end: span.calendar.rfc3339(end),
-                    seconds: Self.seconds(from: start, to: min(end, reached)), receivedBytes: total.received,
-                    transmittedBytes: total.transmitted, totalBytes: total.bytes)
-            }
+        let slots = Slots(grain: span.grain, calendar: span.calendar)
+        let entries = starts.enumerated().compactMap { number, start -> UsageReport.Entry? in
+            let slotEnd = slots.end(ofSlotAt: start)
+            // An open entry has the end that it will have.
+            let end = span.until > span.now ? slotEnd : min(slotEnd, span.until)
+            if end <= toldFrom { return nil }
+            let start = max(start, toldFrom)
+            let total = account.totals[number] ?? .zero
+            return UsageReport.Entry(
+                start: span.calendar.rfc3339(start), end: span.calendar.rfc3339(end),
+                seconds: Self.seconds(from: start, to: min(end, reached)), receivedBytes: total.received,
+                transmittedBytes: total.transmitted, totalBytes: total.bytes)
         }
         return UsageReport.Account(
             name: account.name, kind: account.key.kind, receivedBytes: account.sum.received,
-            transmittedBytes: account.sum.transmitted, totalBytes: account.sum.bytes, entries: entries)
+            transmittedBytes: account.sum.transmitted, totalBytes: account.sum.bytes,
+            entries: span.grain == .total ? nil : entries)
     }
 
     private static func seconds(from start: Timestamp, to end: Timestamp) -> Int64 {
