@@ -93,10 +93,9 @@ extension LedgerReader {
         // The sum of all days needs no single day.
         let first = query.isLifetime ? .latest : span.firstDay
         let history = try await days(from: first, everybody: query.period == .all)
-        do throws(UsageError) {
+        do {
             return try UsageBuilder(query, span, history, collapse: basis.collapse)
-        } catch {
-            guard case .unknownDevice = error else { throw error }
+        } catch UsageError.unknownDevice {
             // The named device may have carried nothing for long.
             let everybody = try await days(from: first, everybody: true)
             return try UsageBuilder(query, span, everybody, collapse: basis.collapse)
