@@ -31,9 +31,8 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         let pieces = Pieces(sink)
         let page = try await reader.buckets(from: .latest, before: .latest, only: .uplink)
         let keptFrom = max(page.keptFrom, span.calendar.start(of: span.calendar.day(containing: page.first)))
-        let devices = accounts.filter { $0.entry.key != .uplink }
-        let uplinks = accounts.filter { $0.entry.key == .uplink }
-        for (metric, chosen) in [(\TrafficFamily.ofDevices, devices), (\.ofUplink, uplinks)] {
+        for (metric, isUplink) in [(\TrafficFamily.ofDevices, false), (\.ofUplink, true)] {
+            let chosen = accounts.filter { ($0.entry.key == .uplink) == isUplink }
             for family in TrafficFamily.all {
                 let write: (LabelSet, Tick, Sample) -> Void
                 switch family.value {
@@ -45,7 +44,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
                 }
                 pieces.writer.begin(family[keyPath: metric])
                 for account in chosen {
-                    let device = account.entry.key == .uplink ? [] : [("device", account.name)]
+                    let device = isUplink ? [] : [("device", account.name)]
                     let labels = LabelSet(device + labels.map { ($0.name, $0.value) })
                     try await forEachSample(of: account.entry, keptFrom: keptFrom) { tick, sample in
                         pieces.writer.timestamp = tick.end.secondsSinceEpoch
