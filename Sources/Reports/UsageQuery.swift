@@ -91,8 +91,7 @@ package struct UsageQuery: Hashable, Sendable {
             case .year: Slots(grain: .year, calendar: calendar).start(ofSlotAt: now)
             case .all, nil: nil
             }
-        if let periodStart { start = max(start ?? periodStart, periodStart) }
-        start = start.map { max($0, Self.firstMoment) }
+        start = [start, periodStart].compactMap { $0 }.max().map { max($0, Self.firstMoment) }
         let limit = end.map { max($0, Self.firstMoment) } ?? open
         if refusesNoTime, let start, start >= end ?? open {
             throw .isEmpty(since: since ?? calendar.rfc3339(start), until: until)
