@@ -23,16 +23,15 @@ package struct Export<Reader: LedgerReader> {
         let history = try await reader.days(from: .earliest, everybody: true)
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
         accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
-        if span.isEmpty {
-            // An empty span must not become a whole day.
-        } else if query.usage.grain == .day, !span.isWholeDays {
-            // Days are exported whole.
-            span.until = span.calendar.span(ofDay: span.lastDay).upperBound
+        let isByDay = query.usage.grain == .day && !span.isWholeDays
+        // An empty span must not become a whole day.
+        if !span.isEmpty, isByDay || query.format == .openmetrics {
+            // Days are exported whole, and OpenMetrics needs the whole first day for its totals.
             span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
-            span.isWholeDays = true
-        } else if query.format == .openmetrics {
-            // The first day's totals need the whole day.
-            span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
+            if isByDay {
+                span.until = span.calendar.span(ofDay: span.lastDay).upperBound
+                span.isWholeDays = true
+            }
         }
         span.begin(with: accounts.compactMap(\.entry.first).min(), meteredFrom: history.meteredFrom)
         self.span = span
