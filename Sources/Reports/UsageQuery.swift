@@ -188,9 +188,7 @@ struct UsageSpan: Sendable {
         return !edges.contains { $0.overlaps(span) }
     }
 
-    /// The first local day of it.
     var firstDay: CivilDate { since.map(calendar.day(containing:)) ?? .earliest }
-    /// The last local day of it.
     var lastDay: CivilDate { calendar.day(containing: until.adding(seconds: -1)) }
 }
 

@@ -201,8 +201,7 @@ struct UsageBuilder {
 extension AccountKey {
     /// Whether a name or pattern of a query means the account.
     fileprivate func isMeant(by text: String, name: String) -> Bool {
-        if text == name { return true }
-        guard case .device(let device) = self else { return false }
-        return DevicePattern(text)?.matches(device) ?? false
+        guard case .device(let device) = self else { return text == name }
+        return text == name || DevicePattern(text)?.matches(device) == true
     }
 }
