@@ -64,7 +64,8 @@ private struct MediaRange {
             guard pair.count == 2 else { continue }
             let value = Self.trimmed(pair[1]).filter { $0 != "\"" }
             switch Self.trimmed(pair[0]).lowercased() {
-            case "q": quality = Self.thousandths(value)
+            // A quality value such as `0.75`; anything else counts as 0 (not wanted).
+            case "q": quality = Double(value).map { (0...1).contains($0) ? Int($0 * 1000) : 0 } ?? 0
             case "version": version = value
             default: break  // The escaping and character set don't matter: all names are plain ASCII.
             }
@@ -80,12 +81,6 @@ private struct MediaRange {
         case ("*/*", .prometheusText): 0  // A client that takes anything gets the classic text.
         default: nil
         }
-    }
-
-    /// A quality value such as `0.75`; anything else counts as 0 (not wanted).
-    private static func thousandths(_ text: String) -> Int {
-        guard let quality = Double(text), quality >= 0, quality <= 1 else { return 0 }
-        return Int(quality * 1000)
     }
 
     private static func trimmed(_ text: Substring.UTF8View) -> String {

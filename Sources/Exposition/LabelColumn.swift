@@ -5,17 +5,12 @@
 package struct LabelColumn: Sendable {
     typealias Block = SIMD16<UInt8>
 
-    private struct Row {
-        var firstBlock: Int
-        var byteCount: Int
-    }
-
     private var blocks: [Block] = []
-    private var rows: [Row] = []
+    private var rows: [(firstBlock: Int, byteCount: Int)] = []
 
     package init(_ labelSets: some Sequence<LabelSet>) {
         for labels in labelSets {
-            rows.append(Row(firstBlock: blocks.count, byteCount: labels.bytes.count))
+            rows.append((blocks.count, labels.bytes.count))
             for start in stride(from: 0, to: labels.bytes.count, by: Block.scalarCount) {
                 var block = Block()
                 for place in start..<min(start + Block.scalarCount, labels.bytes.count) {

@@ -6,10 +6,6 @@ package struct LabelSet: Hashable, Sendable {
 
     /// The labels come out in the order given.
     package init(_ labels: [(name: String, value: String)]) {
-        if labels.isEmpty {
-            bytes = []
-            return
-        }
         var bytes: [UInt8] = []
         for (name, value) in labels {
             bytes.append(bytes.isEmpty ? UInt8(ascii: "{") : UInt8(ascii: ","))
@@ -18,7 +14,7 @@ package struct LabelSet: Hashable, Sendable {
             bytes.append(contentsOf: Self.escaped(Array(value.utf8), quotes: true))
             bytes.append(UInt8(ascii: "\""))
         }
-        bytes.append(UInt8(ascii: "}"))
+        if !bytes.isEmpty { bytes.append(UInt8(ascii: "}")) }
         self.bytes = bytes
     }
 

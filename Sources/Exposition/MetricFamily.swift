@@ -1,6 +1,6 @@
 /// What a family of series measures: its name, type and help, rendered once for both formats.
 ///
-/// A class: to hand it on counts one reference instead of seven.
+/// A class: to hand it on counts one reference instead of six.
 package final class MetricFamily: Sendable {
     package enum Kind: Sendable {
         case counter
@@ -11,8 +11,6 @@ package final class MetricFamily: Sendable {
     /// The name that series carry: a counter's ends in `_total`, an info's in `_info`.
     package let name: String
     package let kind: Kind
-    /// A sentence.
-    package let help: String
     /// The unit in the name, if there is one.
     package let unit: String?
 
@@ -24,6 +22,7 @@ package final class MetricFamily: Sendable {
     private let textHeader: [UInt8]
     private let openMetricsHeader: [UInt8]
 
+    /// - Parameter help: A sentence.
     /// - Precondition: The name fits the kind: `_total` for counters only, `_info` for infos only.
     package init(_ name: String, _ kind: Kind, help: String) {
         precondition(
@@ -32,8 +31,13 @@ package final class MetricFamily: Sendable {
         precondition(name.hasSuffix("_info") == (kind == .info), "\(name): _info is for infos, and for them only")
         self.name = name
         self.kind = kind
-        self.help = help
-        let family = Self.familyName(name, kind)
+        // In OpenMetrics the family's name has no suffix.
+        let family =
+            switch kind {
+            case .counter: String(name.dropLast("_total".count))
+            case .info: String(name.dropLast("_info".count))
+            case .gauge: name
+            }
         unit = ["bytes_per_second", "bytes", "seconds"].first { family.hasSuffix("_" + $0) }
         nameBytes = Array(name.utf8)
         createdNameBytes = Array("\(family)_created".utf8)
@@ -49,15 +53,6 @@ package final class MetricFamily: Sendable {
         switch format {
         case .prometheusText: textHeader
         case .openMetrics: openMetricsHeader
-        }
-    }
-
-    /// In OpenMetrics the family's name has no suffix.
-    private static func familyName(_ name: String, _ kind: Kind) -> String {
-        switch kind {
-        case .counter: String(name.dropLast("_total".count))
-        case .info: String(name.dropLast("_info".count))
-        case .gauge: name
         }
     }
 

@@ -23,16 +23,15 @@ package struct Export<Reader: LedgerReader> {
         let history = try await reader.days(from: .earliest, everybody: true)
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
         accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
-        if span.isEmpty {
-            // An empty span must not become a whole day.
-        } else if query.grain == .day, !span.isWholeDays {
-            // Days are exported whole.
-            span.until = span.calendar.span(ofDay: span.lastDay).upperBound
+        let isByDay = query.usage.grain == .day && !span.isWholeDays
+        // An empty span must not become a whole day.
+        if !span.isEmpty, isByDay || query.format == .openmetrics {
+            // Days are exported whole, and OpenMetrics needs the whole first day for its totals.
             span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
-            span.isWholeDays = true
-        } else if query.format == .openmetrics {
-            // The first day's totals need the whole day.
-            span.since = span.since.map { [span] in span.calendar.start(of: span.calendar.day(containing: $0)) }
+            if isByDay {
+                span.until = span.calendar.span(ofDay: span.lastDay).upperBound
+                span.isWholeDays = true
+            }
         }
         span.begin(with: accounts.compactMap(\.entry.first).min(), meteredFrom: history.meteredFrom)
         self.span = span
@@ -42,103 +41,82 @@ package struct Export<Reader: LedgerReader> {
     package func write(to sink: @escaping ExportSink) async throws {
         switch query.format {
         case .csv:
-            var buffer = Array("\(HistoryCSV.header)\r\n".utf8)
-            try await forEachEntry { entry in
-                buffer += csvLine(entry).utf8
-                if buffer.count >= Self.pieceBytes {
-                    try await sink(buffer)
-                    buffer.removeAll(keepingCapacity: true)
-                }
-            }
-            try await sink(buffer)
+            try await writeRows(after: "\(HistoryCSV.header)\r\n", csvLine, to: sink)
         case .json:
-            var buffer = Array("{\"grain\":\"\(query.grain.rawValue)\",\"rows\":[".utf8)
             var separator = "\n"
-            try await forEachEntry { entry in
-                buffer += (separator + jsonLine(entry)).utf8
-                separator = ",\n"
-                if buffer.count >= Self.pieceBytes {
-                    try await sink(buffer)
-                    buffer.removeAll(keepingCapacity: true)
-                }
-            }
-            try await sink(buffer + Array("\n]}\n".utf8))
+            try await writeRows(
+                after: "{\"grain\":\"\(query.usage.grain.rawValue)\",\"rows\":[",
+                { entry in
+                    defer { separator = ",\n" }
+                    return separator + jsonLine(entry)
+                }, before: "\n]}\n", to: sink)
         case .openmetrics:
             try await OpenMetricsExport(
-                reader: reader, basis: basis, span: span, grain: query.grain, labels: query.labels,
+                reader: reader, basis: basis, span: span, grain: query.usage.grain, labels: query.labels,
                 accounts: accounts
             ).write(to: sink)
         }
     }
 
-    private static var pieceBytes: Int { 64 * 1024 }
+    private func writeRows(
+        after head: String, _ row: (Entry) -> String, before tail: String = "", to sink: ExportSink
+    ) async throws {
+        var buffer = Array(head.utf8)
+        try await forEachEntry { entry in
+            buffer += row(entry).utf8
+            if buffer.count >= 64 * 1024 {
+                try await sink(buffer)
+                buffer.removeAll(keepingCapacity: true)
+            }
+        }
+        try await sink(buffer + Array(tail.utf8))
+    }
 
     // MARK: - Entries
 
-    private struct Entry {
-        var slot: Range<Timestamp>
-        var name: String
-        var kind: String
-        var total: Total
-    }
-
+    private typealias Entry = (slot: Range<Timestamp>, account: UsageBuilder.Chosen, total: Total)
     private typealias EntryBody = (_ entry: Entry) async throws -> Void
 
     /// Entries with bytes, by time; at the same time the uplink first, then devices by name.
     private func forEachEntry(_ body: EntryBody) async throws {
         guard let since = span.since, !span.isEmpty else { return }
         if span.isWholeDays { return try await forEachDay(body) }
-        let slots = Slots(query.grain, span.calendar)
+        let slots = Slots(grain: query.usage.grain, calendar: span.calendar)
         let order = Dictionary(uniqueKeysWithValues: accounts.enumerated().map { ($0.element.entry.key, $0.offset) })
         var open: [Int: Total] = [:]
         var slot = since..<since
         func close() async throws {
             for (place, total) in open.sorted(by: { $0.key < $1.key }) {
-                let account = accounts[place]
-                let entry = Entry(slot: slot, name: account.name, kind: account.entry.key.kind, total: total)
-                try await body(entry)
+                try await body((slot, accounts[place], total))
             }
             open = [:]
         }
-        try await forEachBucket(from: since, only: accounts.count == 1 ? accounts[0].entry.key : nil) { row in
-            guard let place = order[row.key] else { return }
-            if !slot.contains(row.start) {
-                try await close()
-                // It begins where the previous one ended, even if the clock is set by half an hour.
-                let start = max(slots.start(ofSlotAt: row.start), slot.upperBound)
-                slot = start..<min(slots.end(ofSlotAt: row.start), max(span.until, row.start.adding(seconds: 1)))
+        let only = accounts.count == 1 ? accounts[0].entry.key : nil
+        var next = since
+        while next < span.until {
+            let page = try await reader.buckets(from: next, before: span.until, only: only)
+            for row in page.rows {
+                guard let place = order[row.key] else { continue }
+                if !slot.contains(row.start) {
+                    try await close()
+                    // It begins where the previous one ended, even if the clock is set by half an hour.
+                    let start = max(slots.start(ofSlotAt: row.start), slot.upperBound)
+                    slot = start..<min(slots.end(ofSlotAt: row.start), max(span.until, row.start.adding(seconds: 1)))
+                }
+                open[place, default: .zero] += row.total
             }
-            open[place, default: .zero] += row.total
+            next = page.until
         }
         try await close()
     }
 
-    private func forEachBucket(from start: Timestamp, only: AccountKey?, _ body: (BucketRow) async throws -> Void)
-        async throws
-    {
-        var start = start
-        while start < span.until {
-            let page = try await reader.buckets(from: start, before: span.until, only: only)
-            for row in page.rows { try await body(row) }
-            start = page.until
-        }
-    }
-
     private func forEachDay(_ body: EntryBody) async throws {
-        var places = accounts.map { $0.entry.days.firstIndex { $0.day >= span.firstDay } ?? $0.entry.days.endIndex }
-        while true {
-            let next = zip(accounts, places).compactMap { $1 < $0.entry.days.endIndex ? $0.entry.days[$1].day : nil }
-                .min()
-            guard let day = next, day <= span.lastDay else { return }
+        var rest = accounts.map { account in account.entry.days.drop { $0.day < span.firstDay } }
+        while let day = rest.compactMap({ $0.first?.day }).min(), day <= span.lastDay {
             let slot = span.calendar.span(ofDay: day)
-            for (number, account) in accounts.enumerated() {
-                guard places[number] < account.entry.days.endIndex else { continue }
-                let entry = account.entry.days[places[number]]
-                if entry.day != day { continue }
-                places[number] += 1
-                if entry.total.isZero { continue }
-                try await body(
-                    Entry(slot: slot, name: account.name, kind: account.entry.key.kind, total: entry.total))
+            for (place, account) in accounts.enumerated() where rest[place].first?.day == day {
+                let total = rest[place].removeFirst().total
+                if !total.isZero { try await body((slot, account, total)) }
             }
         }
     }
@@ -148,14 +126,15 @@ package struct Export<Reader: LedgerReader> {
     private func csvLine(_ entry: Entry) -> String {
         HistoryCSV.line(
             from: span.calendar.rfc3339(entry.slot.lowerBound), to: span.calendar.rfc3339(entry.slot.upperBound),
-            of: entry.name, entry.kind, entry.total)
+            of: entry.account.name, entry.account.entry.key.kind, entry.total)
     }
 
     private func jsonLine(_ entry: Entry) -> String {
         let start = span.calendar.rfc3339(entry.slot.lowerBound)
         let end = span.calendar.rfc3339(entry.slot.upperBound)
         return
-            "{\"start\":\"\(start)\",\"end\":\"\(end)\",\"device\":\(jsonString(entry.name)),\"kind\":\"\(entry.kind)\","
+            "{\"start\":\"\(start)\",\"end\":\"\(end)\",\"device\":\(jsonString(entry.account.name)),"
+            + "\"kind\":\"\(entry.account.entry.key.kind)\","
             + "\"received_bytes\":\(entry.total.received),\"transmitted_bytes\":\(entry.total.transmitted)}"
     }
 }

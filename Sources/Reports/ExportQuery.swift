@@ -37,23 +37,13 @@ package struct ExportQuery: Hashable, Sendable {
             value = String(decoding: parts[1], as: UTF8.self)
         }
 
-        init(_ name: String, _ value: String) {
-            self.name = name
-            self.value = value
-        }
-
         /// The labels of the scrape configuration in the README, so that scraped series continue the exported ones.
-        package static let standard = [Label("instance", "localhost:10073"), Label("job", "netusage")]
+        package static let standard = ["instance=localhost:10073", "job=netusage"].compactMap { Label($0) }
     }
 
     package var format: Format
-    package var grain: UsageQuery.Grain
-    package var since: String?
-    package var until: String?
-    /// Names or patterns; all if there are none.
-    package var devices: [String] = []
-    /// Whether an empty span is an error.
-    package var refusesNoTime = false
+    /// Which time, how finely divided, which devices.
+    package var usage: UsageQuery
     /// The labels of each series.
     package var labels = Label.standard
 
@@ -65,7 +55,7 @@ package struct ExportQuery: Hashable, Sendable {
 
     package init(_ format: Format, grain: UsageQuery.Grain) {
         self.format = format
-        self.grain = grain
+        usage = UsageQuery(grain: grain)
     }
 
     /// The grain of a format unless another one is asked for.
@@ -78,19 +68,5 @@ package struct ExportQuery: Hashable, Sendable {
     /// The query as parameters of the API.
     package var parameters: [(name: String, value: String)] {
         usage.parameters + [("format", format.rawValue)] + labels.map { ("label", "\($0.name)=\($0.value)") }
-    }
-
-    /// Checks what can be checked without the ledger.
-    ///
-    /// - Throws: `UsageError`.
-    package func check() throws(UsageError) { try usage.check() }
-
-    var usage: UsageQuery {
-        var query = UsageQuery(grain: grain)
-        query.since = since
-        query.until = until
-        query.devices = devices
-        query.refusesNoTime = refusesNoTime
-        return query
     }
 }

@@ -1,7 +1,8 @@
 import Accounting
 import FoundationEssentials
 
-/// A report for programs: keys in snake case and in order, on one line unless `isPretty`.
+/// A report for programs: keys in snake case and in order, on one line unless `isPretty`. It has escapes for everything
+/// that a terminal shows nothing for, or acts on.
 package func json(_ report: some Encodable, isPretty: Bool = false) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
@@ -9,7 +10,17 @@ package func json(_ report: some Encodable, isPretty: Bool = false) -> [UInt8] {
     if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
     // All values of reports can be encoded.
     let encoded = (try? encoder.encode(report)).map(Array.init) ?? []
-    return escapingInvisible(encoded)
+    // `JSONEncoder` escapes the control characters of ASCII only. Outside of strings JSON is ASCII.
+    if encoded.allSatisfy({ $0 < 0x7F }) { return encoded }
+    var text = ""
+    for scalar in String(decoding: encoded, as: UTF8.self).unicodeScalars {
+        if scalar != "\n", scalar.isInvisible {
+            text += jsonEscape(scalar)
+        } else {
+            text.unicodeScalars.append(scalar)
+        }
+    }
+    return Array(text.utf8)
 }
 
 /// Reads what ``json(_:isPretty:)`` has written.
@@ -26,8 +37,7 @@ package func jsonString(_ text: String) -> String {
     var quoted = "\""
     for scalar in text.unicodeScalars {
         switch scalar {
-        case "\"": quoted += "\\\""
-        case "\\": quoted += "\\\\"
+        case "\"", "\\": quoted += "\\\(scalar)"
         case "\n": quoted += "\\n"
         case "\t": quoted += "\\t"
         case _ where scalar.isInvisible: quoted += jsonEscape(scalar)
@@ -35,21 +45,6 @@ package func jsonString(_ text: String) -> String {
         }
     }
     return quoted + "\""
-}
-
-/// The same JSON with escapes for everything that a terminal shows nothing for, or acts on. `JSONEncoder` escapes the
-/// control characters of ASCII only. Outside of strings JSON is ASCII.
-private func escapingInvisible(_ json: [UInt8]) -> [UInt8] {
-    if json.allSatisfy({ $0 < 0x7F }) { return json }
-    var text = ""
-    for scalar in String(decoding: json, as: UTF8.self).unicodeScalars {
-        if scalar != "\n", scalar.isInvisible {
-            text += jsonEscape(scalar)
-        } else {
-            text.unicodeScalars.append(scalar)
-        }
-    }
-    return Array(text.utf8)
 }
 
 /// `\u001b`; two of them beyond 16 bits, as in UTF-16.

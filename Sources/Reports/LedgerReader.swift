@@ -26,9 +26,7 @@ package struct ReportBasis: Sendable {
     /// `devices.collapse` of the configuration.
     package var collapse: [DevicePattern]
 
-    package init(
-        now: Timestamp, asOf: Timestamp? = nil, calendar: LocalCalendar, collapse: [DevicePattern]
-    ) {
+    package init(now: Timestamp, asOf: Timestamp?, calendar: LocalCalendar, collapse: [DevicePattern]) {
         self.now = now
         self.asOf = asOf
         self.calendar = calendar
@@ -49,14 +47,11 @@ package struct BucketPage: Sendable {
 
     /// How many rows are read at a time: some milliseconds' work, so that commits don't wait for long.
     package static let rows = 4096
+}
 
-    package init(
-        rows: [BucketRow], until: Timestamp, keptFrom: Timestamp, first: Timestamp
-    ) {
-        self.rows = rows
-        self.until = until
-        self.keptFrom = keptFrom
-        self.first = first
+extension BucketPage {
+    package init(_ page: StoredBuckets, rows: [BucketRow]) {
+        self.init(rows: rows, until: page.until, keptFrom: page.keptFrom, first: page.first)
     }
 }
 
@@ -98,10 +93,9 @@ extension LedgerReader {
         // The sum of all days needs no single day.
         let first = query.isLifetime ? .latest : span.firstDay
         let history = try await days(from: first, everybody: query.period == .all)
-        do throws(UsageError) {
+        do {
             return try UsageBuilder(query, span, history, collapse: basis.collapse)
-        } catch {
-            guard case .unknownDevice = error else { throw error }
+        } catch UsageError.unknownDevice {
             // The named device may have carried nothing for long.
             let everybody = try await days(from: first, everybody: true)
             return try UsageBuilder(query, span, everybody, collapse: basis.collapse)

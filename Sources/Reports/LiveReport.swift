@@ -6,14 +6,6 @@ package struct LiveReport: Codable, Sendable {
         package var receivedBytes: UInt64
         package var transmittedBytes: UInt64
         package var totalBytes: UInt64
-
-        package init(
-            receivedBytes: UInt64, transmittedBytes: UInt64, totalBytes: UInt64
-        ) {
-            self.receivedBytes = receivedBytes
-            self.transmittedBytes = transmittedBytes
-            self.totalBytes = totalBytes
-        }
     }
 
     package struct Account: Codable, Sendable {
@@ -35,24 +27,6 @@ package struct LiveReport: Codable, Sendable {
         package var transmitPeakBytesPerSecond: Double
         package var today: Today
 
-        package init(
-            name: String, kind: String, link: String? = nil, up: Bool, uplink: Bool, addresses: [String],
-            receiveBytesPerSecond: Double, transmitBytesPerSecond: Double, receivePeakBytesPerSecond: Double,
-            transmitPeakBytesPerSecond: Double, today: Today
-        ) {
-            self.name = name
-            self.kind = kind
-            self.link = link
-            self.up = up
-            self.uplink = uplink
-            self.addresses = addresses
-            self.receiveBytesPerSecond = receiveBytesPerSecond
-            self.transmitBytesPerSecond = transmitBytesPerSecond
-            self.receivePeakBytesPerSecond = receivePeakBytesPerSecond
-            self.transmitPeakBytesPerSecond = transmitPeakBytesPerSecond
-            self.today = today
-        }
-
         /// Whether a name or a pattern of a command line means it.
         package func isMeant(by text: String) -> Bool {
             text == name || DevicePattern(text)?.matches(DeviceName(name)) == true
@@ -71,5 +45,19 @@ package struct LiveReport: Codable, Sendable {
         self.asOf = asOf
         self.online = online
         self.accounts = accounts
+    }
+}
+
+extension LiveReport.Account {
+    package init(
+        _ view: AccountView, name: String, kind: String, link: String?, up: Bool, uplink: Bool, addresses: [String]
+    ) {
+        self.init(
+            name: name, kind: kind, link: link, up: up, uplink: uplink, addresses: addresses,
+            receiveBytesPerSecond: view.rate.received, transmitBytesPerSecond: view.rate.transmitted,
+            receivePeakBytesPerSecond: view.peak.received, transmitPeakBytesPerSecond: view.peak.transmitted,
+            today: LiveReport.Today(
+                receivedBytes: view.periods.day.received, transmittedBytes: view.periods.day.transmitted,
+                totalBytes: view.periods.day.bytes))
     }
 }

@@ -24,48 +24,48 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         var lifetime: Total
         /// The mean since the previous sample; `nil` if it isn't known.
         var rate: Rate?
-        var isFullHour: Bool
     }
 
     /// - Throws: `StoreError`, and what `sink` throws.
     func write(to sink: @escaping ExportSink) async throws {
-        let writer = PieceWriter(sink)
+        let pieces = Pieces(sink)
         let page = try await reader.buckets(from: .latest, before: .latest, only: .uplink)
         let keptFrom = max(page.keptFrom, span.calendar.start(of: span.calendar.day(containing: page.first)))
-        let devices = accounts.filter { $0.entry.key != .uplink }
-        let uplinks = accounts.filter { $0.entry.key == .uplink }
-        let families = TrafficFamily.all.filter(\.hasPast)
-        for (metric, chosen) in [(\TrafficFamily.ofDevices, devices), (\.ofUplink, uplinks)] {
-            for family in families {
-                writer.begin(family[keyPath: metric])
+        for (metric, isUplink) in [(\TrafficFamily.ofDevices, false), (\.ofUplink, true)] {
+            let chosen = accounts.filter { ($0.entry.key == .uplink) == isUplink }
+            for family in TrafficFamily.all {
+                let write: (LabelSet, Tick, Sample) -> Void
+                switch family.value {
+                case .rate(let value):
+                    write = { if let rate = $2.rate { pieces.writer.sample($0, value(rate)) } }
+                case .total(let value):
+                    write = { if $1.isFullHour { pieces.writer.sample($0, value($2.periods, $2.lifetime)) } }
+                case .counter, .peak: continue  // Their past isn't known.
+                }
+                pieces.writer.begin(family[keyPath: metric])
                 for account in chosen {
-                    let device = account.entry.key == .uplink ? [] : [("device", account.name)]
+                    let device = isUplink ? [] : [("device", account.name)]
                     let labels = LabelSet(device + labels.map { ($0.name, $0.value) })
-                    try await forEachSample(of: account.entry, keptFrom: keptFrom) { moment, sample in
-                        switch family.value {
-                        case .rate(let value):
-                            if let rate = sample.rate { writer.sample(labels, value(rate), at: moment) }
-                        case .total(let value):
-                            if sample.isFullHour {
-                                writer.sample(labels, value(sample.periods, sample.lifetime), at: moment)
-                            }
-                        case .counter, .peak: break
-                        }
-                        try await writer.passOn()
+                    try await forEachSample(of: account.entry, keptFrom: keptFrom) { tick, sample in
+                        pieces.writer.timestamp = tick.end.secondsSinceEpoch
+                        write(labels, tick, sample)
+                        try await pieces.passOn()
                     }
                 }
             }
         }
         for period in PeriodStartFamily.all {
-            writer.begin(period.family)
+            pieces.writer.begin(period.family)
             let labels = LabelSet(labels.map { ($0.name, $0.value) })
             for moment in moments(keptFrom: keptFrom) where moment.isFullHour {
                 let start = period.start(PeriodWindow(span.calendar, at: moment.end))
-                writer.sample(labels, UInt64(clamping: start.secondsSinceEpoch), at: moment.end)
-                try await writer.passOn()
+                pieces.writer.timestamp = moment.end.secondsSinceEpoch
+                pieces.writer.sample(labels, UInt64(clamping: start.secondsSinceEpoch))
+                try await pieces.passOn()
             }
         }
-        try await writer.end()
+        pieces.writer.end()
+        try await pieces.passOn(atLeast: 0)
     }
 
     // MARK: - Moments
@@ -84,7 +84,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         // The open five minutes still grow, so each series would show something else.
         let complete = basis.asOf.map { Bucket(containing: $0).start } ?? span.until
         let (calendar, end) = (span.calendar, min(span.until, complete))
-        let slots = Slots(grain, calendar)
+        let slots = Slots(grain: grain, calendar: calendar)
         // The first day whose buckets are all kept.
         var fine = span.isWholeDays ? Timestamp.latest : calendar.start(of: calendar.day(containing: keptFrom))
         if fine < keptFrom { fine = calendar.span(ofDay: calendar.day(containing: keptFrom)).upperBound }
@@ -105,9 +105,9 @@ struct OpenMetricsExport<Reader: LedgerReader> {
     }
 
     private func forEachSample(
-        of account: DayHistory.Entry, keptFrom: Timestamp, _ body: (Timestamp, Sample) async throws -> Void
+        of account: DayHistory.Entry, keptFrom: Timestamp, _ body: (Tick, Sample) async throws -> Void
     ) async throws {
-        var days = DaySums(account.days)
+        var days = DaySums(days: account.days)
         var window: PeriodWindow?
         var carried = Total.zero
         var rows = BucketRows(reader: reader, key: account.key, until: span.until)
@@ -123,38 +123,32 @@ struct OpenMetricsExport<Reader: LedgerReader> {
             if tick.end > window.daySpan.lowerBound { carried += total }
             if !tick.isFine { carried = days.total(on: window.today) }
             let seconds = Double(tick.end.secondsSinceEpoch - tick.start.secondsSinceEpoch)
-            let isKnown = tick.isFine && seconds > 0
             try await body(
-                tick.end,
+                tick,
                 Sample(
                     periods: PeriodTotals(
                         day: carried, week: days.week.adding(carried), month: days.month.adding(carried),
                         previousDay: days.previousDay, previousMonth: days.previousMonth),
                     lifetime: days.before.adding(carried),
-                    rate: isKnown
+                    rate: tick.isFine && seconds > 0
                         ? Rate(
                             received: Double(total.received) / seconds, transmitted: Double(total.transmitted) / seconds
                         )
-                        : nil,
-                    isFullHour: tick.isFullHour))
+                        : nil))
         }
     }
 }
 
 /// The sums of an account's days before the open one.
 private struct DaySums {
-    private let days: [(day: CivilDate, total: Total)]
+    let days: [(day: CivilDate, total: Total)]
     private(set) var week = Total.zero
     private(set) var month = Total.zero
     private(set) var previousDay = Total.zero
     private(set) var previousMonth = Total.zero
     /// All days before the open one.
     private(set) var before = Total.zero
-    private var next = 0
-
-    init(_ days: [(day: CivilDate, total: Total)]) {
-        self.days = days
-    }
+    var next = 0
 
     func total(on day: CivilDate) -> Total {
         next < days.count && days[next].day == day ? days[next].total : .zero
@@ -182,14 +176,8 @@ private struct BucketRows<Reader: LedgerReader> {
     let reader: Reader
     let key: AccountKey
     let until: Timestamp
-    private var rows: ArraySlice<BucketRow> = []
-    private var next: Timestamp?
-
-    init(reader: Reader, key: AccountKey, until: Timestamp) {
-        self.reader = reader
-        self.key = key
-        self.until = until
-    }
+    var rows: ArraySlice<BucketRow> = []
+    var next: Timestamp?
 
     /// The bytes of a span; spans come in order.
     mutating func total(from start: Timestamp, before end: Timestamp) async throws -> Total {
@@ -210,52 +198,20 @@ private struct BucketRows<Reader: LedgerReader> {
 }
 
 /// Gathers the output in pieces. A class, because asynchronous closures fill it.
-private final class PieceWriter {
-    private var writer = ExpositionWriter()
+private final class Pieces {
+    var writer = ExpositionWriter()
     private let sink: ExportSink
-
-    private static let pieceBytes = 64 * 1024
 
     init(_ sink: @escaping ExportSink) {
         self.sink = sink
         writer.begin(.openMetrics)
     }
 
-    func begin(_ family: MetricFamily) { writer.begin(family) }
-
-    func sample(_ labels: LabelSet, _ value: UInt64, at moment: Timestamp) {
-        writer.timestamp = moment.secondsSinceEpoch
-        writer.sample(labels, value)
-    }
-
-    func sample(_ labels: LabelSet, _ value: Double, at moment: Timestamp) {
-        writer.timestamp = moment.secondsSinceEpoch
-        writer.sample(labels, value)
-    }
-
     /// Passes the output on if it is enough for a piece.
-    func passOn() async throws {
-        if writer.byteCount >= Self.pieceBytes { try await passOnAll() }
-    }
-
-    func end() async throws {
-        writer.end()
-        try await passOnAll()
-    }
-
-    private func passOnAll() async throws {
+    func passOn(atLeast byteCount: Int = 64 * 1024) async throws {
+        if writer.byteCount < byteCount { return }
         let bytes = writer.withBytes { Array($0) }
         writer.forgetBytes()
         try await sink(bytes)
-    }
-}
-
-extension TrafficFamily {
-    /// Whether its past is known.
-    fileprivate var hasPast: Bool {
-        switch value {
-        case .rate, .total: true
-        case .counter, .peak: false
-        }
     }
 }

@@ -16,18 +16,8 @@ package protocol LiveQuestions: Questions, LedgerReader {
     func live() async -> LiveReport
     func plans() async -> PlansReport
     func status() async -> StatusReport
-    func openPeriods() async -> OpenPeriods
-}
-
-/// Every account that an open period shows, of one moment.
-package struct OpenPeriods: Sendable {
-    package var history: DayHistory
-    package var basis: ReportBasis
-
-    package init(_ history: DayHistory, _ basis: ReportBasis) {
-        self.history = history
-        self.basis = basis
-    }
+    /// Every account that an open period shows, of one moment.
+    func openPeriods() async -> (DayHistory, ReportBasis)
 }
 
 /// What changes the ledger: carried out by the running daemon, or in the file alone.

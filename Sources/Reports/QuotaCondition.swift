@@ -13,8 +13,9 @@ package enum QuotaCondition: String, Codable, CaseIterable, Sendable {
     case breachExpected = "breach_expected"
     case ok
 
-    /// How serious it is: the states of a monitoring system, and colours.
-    package enum Severity: Sendable {
+    /// How serious it is: the states of a monitoring system, and colours. The numbers are the exit codes of a plugin:
+    /// <https://nagios-plugins.org/doc/guidelines.html>.
+    package enum Severity: Int32, Sendable {
         case ok, warning, critical, unknown
     }
 

@@ -5,41 +5,17 @@ package struct StatusReport: Codable, Sendable {
         package var sizeBytes: Int64
         package var lastCommit: String?
         package var commitFailures: UInt64
-
-        package init(
-            up: Bool, sizeBytes: Int64, lastCommit: String? = nil, commitFailures: UInt64
-        ) {
-            self.up = up
-            self.sizeBytes = sizeBytes
-            self.lastCommit = lastCommit
-            self.commitFailures = commitFailures
-        }
     }
 
     package struct Kernel: Codable, Sendable {
         package var readSuccess: Bool
         package var netlinkOverruns: UInt64
         package var clockSteps: UInt64
-
-        package init(
-            readSuccess: Bool, netlinkOverruns: UInt64, clockSteps: UInt64
-        ) {
-            self.readSuccess = readSuccess
-            self.netlinkOverruns = netlinkOverruns
-            self.clockSteps = clockSteps
-        }
     }
 
     package struct Configuration: Codable, Sendable {
         package var lastReloadSuccessful: Bool
         package var lastReloadSuccess: String
-
-        package init(
-            lastReloadSuccessful: Bool, lastReloadSuccess: String
-        ) {
-            self.lastReloadSuccessful = lastReloadSuccessful
-            self.lastReloadSuccess = lastReloadSuccess
-        }
     }
 
     package var version: String
@@ -58,24 +34,28 @@ package struct StatusReport: Codable, Sendable {
     package var ledger: Ledger
     package var kernel: Kernel
     package var configuration: Configuration
+}
 
+extension StatusReport {
     package init(
-        version: String, revision: String, asOf: String, startedAt: String, online: Bool,
-        uplinkDevice: String? = nil, uplinkDevices: [String], dayStart: String, weekStart: String,
-        monthStart: String, ledger: Ledger, kernel: Kernel, configuration: Configuration
+        version: String, revision: String, asOf: String, startedAt: String, online: Bool, uplinkDevices: [String],
+        dayStart: String, weekStart: String, monthStart: String,
+        ledger: (up: Bool, sizeBytes: Int64, lastCommit: String?, commitFailures: UInt64),
+        kernel: (readSuccess: Bool, netlinkOverruns: UInt64, clockSteps: UInt64),
+        configuration: (lastReloadSuccessful: Bool, lastReloadSuccess: String)
     ) {
-        self.version = version
-        self.revision = revision
-        self.asOf = asOf
-        self.startedAt = startedAt
-        self.online = online
-        self.uplinkDevice = uplinkDevice
-        self.uplinkDevices = uplinkDevices
-        self.dayStart = dayStart
-        self.weekStart = weekStart
-        self.monthStart = monthStart
-        self.ledger = ledger
-        self.kernel = kernel
-        self.configuration = configuration
+        self.init(
+            version: version, revision: revision, asOf: asOf, startedAt: startedAt, online: online,
+            uplinkDevice: uplinkDevices.first, uplinkDevices: uplinkDevices,
+            dayStart: dayStart, weekStart: weekStart, monthStart: monthStart,
+            ledger: Ledger(
+                up: ledger.up, sizeBytes: ledger.sizeBytes, lastCommit: ledger.lastCommit,
+                commitFailures: ledger.commitFailures),
+            kernel: Kernel(
+                readSuccess: kernel.readSuccess, netlinkOverruns: kernel.netlinkOverruns,
+                clockSteps: kernel.clockSteps),
+            configuration: Configuration(
+                lastReloadSuccessful: configuration.lastReloadSuccessful,
+                lastReloadSuccess: configuration.lastReloadSuccess))
     }
 }

@@ -74,7 +74,7 @@ package struct UsageQuery: Hashable, Sendable {
     /// - Throws: `UsageError` when it makes no sense.
     func span(by calendar: LocalCalendar, at now: Timestamp) throws(UsageError) -> UsageSpan {
         if let last, !(1...Self.maximumEntries).contains(last) { throw .notACount(last) }
-        let slots = Slots(grain, calendar)
+        let slots = Slots(grain: grain, calendar: calendar)
         let window = PeriodWindow(calendar, at: now)
         let open = grain.isFine ? slots.end(ofSlotAt: now) : window.daySpan.upperBound
         let end = try until.map { text throws(UsageError) in
@@ -88,11 +88,10 @@ package struct UsageQuery: Hashable, Sendable {
             case .day: window.daySpan.lowerBound
             case .week: window.weekStartTime
             case .month: window.monthStartTime
-            case .year: Slots(.year, calendar).start(ofSlotAt: now)
+            case .year: Slots(grain: .year, calendar: calendar).start(ofSlotAt: now)
             case .all, nil: nil
             }
-        if let periodStart { start = max(start ?? periodStart, periodStart) }
-        start = start.map { max($0, Self.firstMoment) }
+        start = [start, periodStart].compactMap { $0 }.max().map { max($0, Self.firstMoment) }
         let limit = end.map { max($0, Self.firstMoment) } ?? open
         if refusesNoTime, let start, start >= end ?? open {
             throw .isEmpty(since: since ?? calendar.rfc3339(start), until: until)
@@ -189,21 +188,14 @@ struct UsageSpan: Sendable {
         return !edges.contains { $0.overlaps(span) }
     }
 
-    /// The first local day of it.
     var firstDay: CivilDate { since.map(calendar.day(containing:)) ?? .earliest }
-    /// The last local day of it.
     var lastDay: CivilDate { calendar.day(containing: until.adding(seconds: -1)) }
 }
 
 /// Divides time into the entries of a report, which tile it.
 struct Slots {
-    private let grain: UsageQuery.Grain
-    private let calendar: LocalCalendar
-
-    init(_ grain: UsageQuery.Grain, _ calendar: LocalCalendar) {
-        self.grain = grain
-        self.calendar = calendar
-    }
+    let grain: UsageQuery.Grain
+    let calendar: LocalCalendar
 
     func start(ofSlotAt moment: Timestamp) -> Timestamp {
         switch grain {
@@ -218,17 +210,14 @@ struct Slots {
     }
 
     func end(ofSlotAt moment: Timestamp) -> Timestamp {
-        switch grain {
-        case .total: return .latest
-        case .fiveMinutes: return Bucket(containing: moment).end
-        case .hour:
-            return moment.adding(seconds: 3600 - Int64(calendar.localTime(at: moment).secondsOfDay % 3600))
-        case .day: return calendar.span(ofDay: calendar.day(containing: moment)).upperBound
-        case .month:
-            return calendar.start(of: calendar.day(containing: moment).firstOfMonth.adding(days: 31).firstOfMonth)
-        case .year:
-            return calendar.start(
-                of: Self.firstOfYear(Self.firstOfYear(calendar.day(containing: moment)).adding(days: 366)))
+        var day: CivilDate { calendar.day(containing: moment) }
+        return switch grain {
+        case .total: .latest
+        case .fiveMinutes: Bucket(containing: moment).end
+        case .hour: start(ofSlotAt: moment).adding(seconds: 3600)
+        case .day: calendar.span(ofDay: day).upperBound
+        case .month: calendar.start(of: day.firstOfMonth.adding(days: 31).firstOfMonth)
+        case .year: calendar.start(of: Self.firstOfYear(Self.firstOfYear(day).adding(days: 366)))
         }
     }
 

@@ -85,11 +85,19 @@ struct UsageBuilder {
         span.begin(with: chosen.compactMap(\.entry.first).min(), meteredFrom: history.meteredFrom)
         self.span = span
         starts = span.grain == .total ? [] : try Self.starts(of: span, accounts: chosen.count)
-        for (entry, name) in chosen {
-            places[entry.key] = accounts.count
+        // Only the days at the span's ends may need buckets.
+        let ends = Set([span.firstDay, span.lastDay].filter { !span.hasWhole($0) })
+        for (place, (entry, name)) in chosen.enumerated() {
+            places[entry.key] = place
             accounts.append(Account(key: entry.key, name: name, firstDay: entry.first))
+            if span.grain.isFine { continue }
+            for (day, total) in entry.days where day >= span.firstDay && day <= span.lastDay && !ends.contains(day) {
+                // Metering may have begun during the day.
+                add(total, to: place, at: max(span.calendar.start(of: day), starts.first ?? .earliest))
+            }
+            // A lifetime includes days ahead, from a clock that was wrong.
+            if query.isLifetime { accounts[place].sum = entry.lifetime }
         }
-        add(chosen.map(\.entry), isEverything: query.isLifetime)
     }
 
     typealias Chosen = (entry: DayHistory.Entry, name: String)
@@ -116,32 +124,17 @@ struct UsageBuilder {
     }
 
     private static func starts(of span: UsageSpan, accounts: Int) throws(UsageError) -> [Timestamp] {
-        guard let since = span.since else { return [] }
-        let slots = Slots(span.grain, span.calendar)
-        var starts: [Timestamp] = []
-        var start = since
-        while start < span.until {
-            starts.append(start)
-            start = slots.end(ofSlotAt: start)
-            // Far above the limit, the exact number doesn't matter.
-            if starts.count > 100 * UsageQuery.maximumEntries { break }
+        guard let since = span.since, since < span.until else { return [] }
+        let slots = Slots(grain: span.grain, calendar: span.calendar)
+        let all = sequence(first: since) { start in
+            let next = slots.end(ofSlotAt: start)
+            return next < span.until ? next : nil
         }
+        // Far above the limit, the exact number doesn't matter.
+        let starts = Array(all.prefix(100 * UsageQuery.maximumEntries + 1))
         let entries = starts.count * max(1, accounts)
         if entries > UsageQuery.maximumEntries { throw .tooLong(entries: entries) }
         return starts
-    }
-
-    /// - Parameter isEverything: Whether lifetimes are the sums, including days ahead from a clock that was wrong.
-    private mutating func add(_ entries: [DayHistory.Entry], isEverything: Bool) {
-        // Only the days at the span's ends may need buckets.
-        let ends = Set([span.firstDay, span.lastDay].filter { !span.hasWhole($0) })
-        for (place, entry) in entries.enumerated() where !span.grain.isFine {
-            for (day, total) in entry.days where day >= span.firstDay && day <= span.lastDay && !ends.contains(day) {
-                // Metering may have begun during the day.
-                add(total, to: place, at: max(span.calendar.start(of: day), starts.first ?? .earliest))
-            }
-            if isEverything { accounts[place].sum = entry.lifetime }
-        }
     }
 
     /// The first day with bytes.
@@ -165,14 +158,9 @@ struct UsageBuilder {
 
     private mutating func add(_ total: Total, to place: Int, at moment: Timestamp) {
         accounts[place].sum += total
-        guard let slot = slot(at: moment) else { return }
-        accounts[place].totals[slot, default: .zero] += total
-    }
-
-    /// The number of the entry that holds a moment.
-    private func slot(at moment: Timestamp) -> Int? {
+        // The entry that holds the moment is the one before.
         let next = starts.firstPlace { $0 > moment }
-        return next == 0 ? nil : next - 1
+        if next > 0 { accounts[place].totals[next - 1, default: .zero] += total }
     }
 
     func report(asOf: Timestamp?) -> UsageReport {
@@ -186,28 +174,23 @@ struct UsageBuilder {
     }
 
     private func report(_ account: Account, reached: Timestamp) -> UsageReport.Account {
-        var entries: [UsageReport.Entry]?
-        if span.grain != .total {
-            entries = starts.enumerated().compactMap { number, start in
-                let end = number + 1 < starts.count ? starts[number + 1] : slotEnd(of: start)
-                if end <= toldFrom { return nil }
-                let start = max(start, toldFrom)
-                let total = account.totals[number] ?? .zero
-                return UsageReport.Entry(
-                    start: span.calendar.rfc3339(start), end: span.calendar.rfc3339(end),
-                    seconds: Self.seconds(from: start, to: min(end, reached)), receivedBytes: total.received,
-                    transmittedBytes: total.transmitted, totalBytes: total.bytes)
-            }
+        let slots = Slots(grain: span.grain, calendar: span.calendar)
+        let entries = starts.enumerated().compactMap { number, start -> UsageReport.Entry? in
+            let slotEnd = slots.end(ofSlotAt: start)
+            // An open entry has the end that it will have.
+            let end = span.until > span.now ? slotEnd : min(slotEnd, span.until)
+            if end <= toldFrom { return nil }
+            let start = max(start, toldFrom)
+            let total = account.totals[number] ?? .zero
+            return UsageReport.Entry(
+                start: span.calendar.rfc3339(start), end: span.calendar.rfc3339(end),
+                seconds: Self.seconds(from: start, to: min(end, reached)), receivedBytes: total.received,
+                transmittedBytes: total.transmitted, totalBytes: total.bytes)
         }
         return UsageReport.Account(
             name: account.name, kind: account.key.kind, receivedBytes: account.sum.received,
-            transmittedBytes: account.sum.transmitted, totalBytes: account.sum.bytes, entries: entries)
-    }
-
-    /// The end of an entry; for an open one, the end that it will have.
-    private func slotEnd(of start: Timestamp) -> Timestamp {
-        let end = Slots(span.grain, span.calendar).end(ofSlotAt: start)
-        return span.until > span.now ? end : min(end, span.until)
+            transmittedBytes: account.sum.transmitted, totalBytes: account.sum.bytes,
+            entries: span.grain == .total ? nil : entries)
     }
 
     private static func seconds(from start: Timestamp, to end: Timestamp) -> Int64 {
@@ -218,8 +201,7 @@ struct UsageBuilder {
 extension AccountKey {
     /// Whether a name or pattern of a query means the account.
     fileprivate func isMeant(by text: String, name: String) -> Bool {
-        if text == name { return true }
-        guard case .device(let device) = self else { return false }
-        return DevicePattern(text)?.matches(device) ?? false
+        guard case .device(let device) = self else { return text == name }
+        return text == name || DevicePattern(text)?.matches(device) == true
     }
 }

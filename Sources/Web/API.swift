@@ -88,10 +88,10 @@ enum APIRequest: Sendable {
         let format: ExportQuery.Format = try items.choice("format") ?? .csv
         let grain = try items.choice("grain", among: ExportQuery.grains)
         var query = ExportQuery(format, grain: grain ?? ExportQuery.standardGrain(of: format))
-        query.since = items.time("since")
-        query.until = items.time("until")
-        query.devices = items.all("device")
-        query.refusesNoTime = try items.isStrict
+        query.usage.since = items.time("since")
+        query.usage.until = items.time("until")
+        query.usage.devices = items.all("device")
+        query.usage.refusesNoTime = try items.isStrict
         let labels = items.all("label")
         if !labels.isEmpty { query.labels = [] }
         for text in labels {
@@ -103,7 +103,7 @@ enum APIRequest: Sendable {
             }
             query.set(label)
         }
-        try query.check()
+        try query.usage.check()
         return query
     }
 }

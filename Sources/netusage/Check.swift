@@ -16,40 +16,19 @@ struct Check: AsyncParsableCommand {
     @Argument(help: "Only this quota.")
     var name: String?
 
-    /// A plugin's states with their exit codes: <https://nagios-plugins.org/doc/guidelines.html>.
-    private enum State: Int32 {
-        case ok = 0
-        case warning = 1
-        case critical = 2
-        case unknown = 3
-
-        /// A known breach comes before an unknown state, and that before a warning.
-        var urgency: Int { [.ok: 0, .warning: 1, .unknown: 2, .critical: 3][self] ?? 0 }
-
-        var word: String {
-            switch self {
-            case .ok: "OK"
-            case .warning: "WARNING"
-            case .critical: "CRITICAL"
-            case .unknown: "UNKNOWN"
-            }
-        }
-    }
-
     mutating func run() async throws {
         let report: PlansReport
         do throws(LedgerAccess.Failure) {
             report = try await common.ledgerAccess.answer { try await $0.plans() }
         } catch {
             try end(.unknown, error.description.split(separator: "\n").joined(separator: "; "))
-            return
         }
         let quotas = report.quotas.filter { name == nil || $0.name == name }
         if quotas.isEmpty {
             try end(.unknown, "\(report.configuration) has no quota\(name.map { " " + $0 } ?? "s")")
         }
-        let worstFirst = quotas.sorted { Self.state(of: $0).urgency > Self.state(of: $1).urgency }
-        var state = worstFirst.first.map(Self.state) ?? .unknown
+        let worstFirst = quotas.sorted { $0.condition.severity.urgency > $1.condition.severity.urgency }
+        var state = worstFirst.first?.condition.severity ?? .unknown
         // A breached quota stays breached. Nobody knows whether another quota is breached by now.
         if report.isStale, state != .critical { state = .unknown }
         var texts = worstFirst.map(Self.text).joined(separator: ", ")
@@ -62,22 +41,15 @@ struct Check: AsyncParsableCommand {
         if exitCode(for: error) != .validationFailure { return }
         let text = message(for: error).split(separator: "\n").joined(separator: " ")
         // The state is unknown even if this can't be written.
-        try? output("NETUSAGE \(State.unknown.word) - \(Terminal.printable(text))\n")
-        exit(withError: ExitCode(State.unknown.rawValue))
+        try? output("NETUSAGE UNKNOWN - \(Terminal.printable(text))\n")
+        exit(withError: ExitCode(unknown))
     }
 
-    private func end(_ state: State, _ text: String) throws {
-        try output("NETUSAGE \(state.word) - \(Terminal.printable(text))\n", failure: State.unknown.rawValue)
+    private static let unknown = QuotaCondition.Severity.unknown.rawValue
+
+    private func end(_ state: QuotaCondition.Severity, _ text: String) throws -> Never {
+        try output("NETUSAGE \(state.word) - \(Terminal.printable(text))\n", failure: Self.unknown)
         throw ExitCode(state.rawValue)
-    }
-
-    private static func state(of quota: QuotaReport) -> State {
-        switch quota.condition.severity {
-        case .ok: .ok
-        case .warning: .warning
-        case .critical: .critical
-        case .unknown: .unknown
-        }
     }
 
     private static func text(_ quota: QuotaReport) -> String {
@@ -94,11 +66,24 @@ struct Check: AsyncParsableCommand {
 
     /// `'label'=value;warning;critical;minimum`; the value is `U` where it isn't known.
     private static func performance(_ quota: QuotaReport) -> String {
-        let label = quota.name.withoutBars.split(separator: "'", omittingEmptySubsequences: false)
-            .joined(separator: "''").split(separator: "=", omittingEmptySubsequences: false).joined(separator: "_")
+        let label = quota.name.withoutBars.replacing("'", with: "''").replacing("=", with: "_")
         let warning = quota.breach.thresholds.first.map { String($0.bytes) } ?? ""
         let used = quota.use.usedBytes.map { "\($0)B" } ?? "U"
         return "'\(label)'=\(used);\(warning);\(quota.use.limitBytes);0"
+    }
+}
+
+extension QuotaCondition.Severity {
+    /// A known breach comes before an unknown state, and that before a warning.
+    fileprivate var urgency: Int { [.ok: 0, .warning: 1, .unknown: 2, .critical: 3][self] ?? 0 }
+
+    fileprivate var word: String {
+        switch self {
+        case .ok: "OK"
+        case .warning: "WARNING"
+        case .critical: "CRITICAL"
+        case .unknown: "UNKNOWN"
+        }
     }
 }
 

@@ -21,14 +21,8 @@ struct Config: ParsableCommand {
 
         mutating func run() throws {
             let path = file ?? common.configurationFile ?? ConfigurationFile.defaultPath
-            let configuration: Configuration
-            do {
-                configuration = try ConfigurationFile.load(
-                    path, isRequired: (file ?? common.configurationFile) != nil)
-            } catch {
-                StandardError.print("\(error)")
-                throw ExitCode(78)  // EX_CONFIG of sysexits.h.
-            }
+            let configuration = try ConfigurationFile.load(
+                path, isRequired: (file ?? common.configurationFile) != nil)
             for note in configuration.notes { StandardError.print("note: \(note)") }
             for finding in common.ledgerAccess.planFindings(configuration) {
                 StandardError.print("note: on this machine, \(finding)")

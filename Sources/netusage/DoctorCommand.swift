@@ -19,11 +19,6 @@ struct DoctorCommand: AsyncParsableCommand {
     mutating func run() async throws {
         let terminal = Terminal.standardOutput
         let sections = await Doctor.sections(of: common.ledgerAccess)
-        if json {
-            try output(jsonText(["sections": sections]))
-            if sections.contains(where: { $0.findings.contains { $0.level == .problem } }) { throw ExitCode(1) }
-            return
-        }
         let problems = sections.flatMap(\.findings).filter { $0.level == .problem }.count
         let verdict =
             switch problems {
@@ -31,8 +26,8 @@ struct DoctorCommand: AsyncParsableCommand {
             case 1: terminal.coloured("One thing isn't as it should be.", .red)
             default: terminal.coloured("\(problems) things aren't as they should be.", .red)
             }
-        let blocks = sections.map { text($0, terminal) }
-        try output((blocks + [verdict]).joined(separator: "\n") + "\n")
+        let blocks = sections.map { text($0, terminal) } + [verdict]
+        try output(json ? jsonText(["sections": sections]) : blocks.joined(separator: "\n") + "\n")
         if problems > 0 { throw ExitCode(1) }
     }
 

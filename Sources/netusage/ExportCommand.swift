@@ -51,20 +51,18 @@ struct ExportCommand: AsyncParsableCommand {
                 throw ValidationError("--grain \(self.grain ?? ""): write 5m, hour or day")
             }
             var query = ExportQuery(format, grain: grain)
-            query.since = span.since
-            query.until = span.until
-            query.refusesNoTime = true
-            query.devices = devices
-            if !labels.isEmpty {
-                query.labels = []
-                for text in labels {
-                    guard let label = ExportQuery.Label(text) else {
-                        throw ValidationError(
-                            "--label \(text): write name=value, with a name of letters, digits and _; device and names that begin with __ are taken"
-                        )
-                    }
-                    query.set(label)
+            query.usage.since = span.since
+            query.usage.until = span.until
+            query.usage.refusesNoTime = true
+            query.usage.devices = devices
+            if !labels.isEmpty { query.labels = [] }
+            for text in labels {
+                guard let label = ExportQuery.Label(text) else {
+                    throw ValidationError(
+                        "--label \(text): write name=value, with a name of letters, digits and _; device and names that begin with __ are taken"
+                    )
                 }
+                query.set(label)
             }
             return query
         }
@@ -73,44 +71,30 @@ struct ExportCommand: AsyncParsableCommand {
     mutating func validate() throws {
         let query = try query
         if !labels.isEmpty, format != .openmetrics { throw ValidationError("--label is for openmetrics only") }
-        do throws(UsageError) {
-            try query.check()
-        } catch {
-            throw ValidationError("\(error)")
-        }
+        try argument { try query.usage.check() }
     }
 
     mutating func run() async throws {
         let progress = ProgressBar(isShown: isatty(STDOUT_FILENO) == 0)
+        let path = output == "-" ? nil : output
+        if path != nil { Interruption.watch() }
+        let target = try path.map { path throws(Refusal) in try OutputFile(path) }
+        let isOnTerminal = isatty(STDOUT_FILENO) == 1
         do {
-            let path = output == "-" ? nil : output
-            if path != nil { Interruption.watch() }
-            let target = try path.map { path throws(OutputFile.Failure) in try OutputFile(path) }
-            let isOnTerminal = isatty(STDOUT_FILENO) == 1
+            defer { progress.clear() }
             try await common.ledgerAccess.export(try query) { bytes in
                 if let target {
-                    if Interruption.isAsked { throw OutputFile.Failure(text: "interrupted: nothing was written") }
+                    if Interruption.isAsked { throw Refusal("interrupted: nothing was written") }
                     try target.write(bytes)
                 } else if !writeAll(isOnTerminal ? Self.printable(bytes) : bytes) {
-                    throw OutputFile.Failure(
-                        text: "standard output can't be written: \(String(cString: strerror(errno)))")
+                    throw Refusal("standard output can't be written: \(String(cString: strerror(errno)))")
                 }
                 progress.show(bytes: bytes.count)
             }
-            progress.clear()
-            try target?.finish()
-        } catch let error as LedgerAccess.Failure {
-            progress.clear()
-            throw error.reported()
-        } catch let error as OutputFile.Failure {
-            progress.clear()
-            StandardError.print(error.text)
-            throw ExitCode(1)
         }
+        try target?.finish()
     }
-}
 
-extension ExportCommand {
     /// Lines for people, not for programs: without characters that control the terminal.
     private static func printable(_ bytes: [UInt8]) -> [UInt8] {
         // Lines of CSV end with a carriage return, too.
@@ -123,18 +107,14 @@ extension ExportQuery.Format: ExpressibleByArgument {}
 
 /// A file that appears only when it is complete.
 private final class OutputFile {
-    struct Failure: Error {
-        let text: String
-    }
-
     private let path: String
     /// The path until the file is complete; `nil` if the target isn't a plain file, such as a pipe.
     private let partPath: String?
     private let descriptor: CInt
     private var isFinished = false
 
-    /// - Throws: `Failure` when it can't be created.
-    init(_ path: String) throws(Failure) {
+    /// - Throws: `Refusal` when it can't be created.
+    init(_ path: String) throws(Refusal) {
         var status = stat()
         let exists = stat(path, &status) == 0
         let isFile = !exists || status.st_mode & S_IFMT == S_IFREG
@@ -148,7 +128,7 @@ private final class OutputFile {
             ?? open(path, O_WRONLY | O_CLOEXEC)
         if exists, isFile, descriptor >= 0 { fchmod(descriptor, status.st_mode & 0o777) }
         if descriptor < 0 {
-            throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); name another file")
+            throw Refusal("\(path): can't be written: \(String(cString: strerror(errno))); name another file")
         }
     }
 
@@ -157,16 +137,16 @@ private final class OutputFile {
         if !isFinished, let partPath { unlink(partPath) }
     }
 
-    func write(_ bytes: [UInt8]) throws(Failure) {
+    func write(_ bytes: [UInt8]) throws(Refusal) {
         if !writeAll(bytes, to: descriptor) {
-            throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); free some space")
+            throw Refusal("\(path): can't be written: \(String(cString: strerror(errno))); free some space")
         }
     }
 
-    func finish() throws(Failure) {
+    func finish() throws(Refusal) {
         guard let partPath else { return }
         guard fsync(descriptor) == 0 || errno == EINVAL, rename(partPath, path) == 0 else {
-            throw Failure(text: "\(path): can't be written: \(String(cString: strerror(errno))); name another file")
+            throw Refusal("\(path): can't be written: \(String(cString: strerror(errno))); name another file")
         }
         isFinished = true
     }

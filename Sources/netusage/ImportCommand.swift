@@ -15,6 +15,8 @@ struct ImportCommand: AsyncParsableCommand {
         subcommands: [VnStat.self, CSV.self])
 
     struct Options: ParsableArguments {
+        @OptionGroup var common: CommonOptions
+
         @Flag(help: "Show what would be imported, and change nothing.")
         var dryRun = false
 
@@ -41,7 +43,6 @@ struct ImportCommand: AsyncParsableCommand {
             abstract: "Import the database of vnStat 2, or the output of vnstat --json.",
             discussion: "The database is /var/lib/vnstat/vnstat.db. Its times have no zone.")
 
-        @OptionGroup var common: CommonOptions
         @OptionGroup var options: Options
 
         @Option(help: "The zone of its times, such as Europe/Berlin. (default: the ledger's)")
@@ -53,17 +54,11 @@ struct ImportCommand: AsyncParsableCommand {
         mutating func validate() throws { _ = try zone }
 
         private var zone: TimeZoneSetting? {
-            get throws {
-                do throws(Complaint) {
-                    return try timezone.map { text throws(Complaint) in try timeZone(ofText: text) }
-                } catch {
-                    throw ValidationError("--timezone: \(error)")
-                }
-            }
+            get throws { try argument("--timezone") { try timezone.map { try timeZone(ofText: $0) } } }
         }
 
         mutating func run() async throws {
-            try await importHistory(.vnStat(path: file, timezone: zone), options, common)
+            try await importHistory(.vnStat(path: file, timezone: zone), options)
         }
     }
 
@@ -72,33 +67,26 @@ struct ImportCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "csv", abstract: "Import a CSV file that netusage export has written.")
 
-        @OptionGroup var common: CommonOptions
         @OptionGroup var options: Options
 
         @Argument(help: "The file; - is standard input.", completion: .file())
         var file: String
 
-        mutating func run() async throws { try await importHistory(.csv(path: file), options, common) }
+        mutating func run() async throws { try await importHistory(.csv(path: file), options) }
     }
 }
 
-private func importHistory(_ source: ImportSource, _ options: ImportCommand.Options, _ common: CommonOptions)
-    async throws
-{
-    let access = common.ledgerAccess
+private func importHistory(_ source: ImportSource, _ options: ImportCommand.Options) async throws {
     let progress = ProgressBar()
     let report: ImportReport
-    do throws(LedgerAccess.Failure) {
-        report = try await access.importHistory(
+    do {
+        defer { progress.clear() }
+        report = try await options.common.ledgerAccess.importHistory(
             source, uplink: options.uplink, replaces: options.replace, isTrial: options.dryRun
         ) {
             progress.show($0)
         }
-    } catch {
-        progress.clear()
-        throw error.reported()
     }
-    progress.clear()
     try output(options.json ? jsonText(report) : text(report, source, options))
 }
 

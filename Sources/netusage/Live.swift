@@ -12,7 +12,6 @@ struct Live: AsyncParsableCommand {
             reads the kernel itself and keeps nothing.
             """)
 
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
 
     @Option(name: [.customShort("n"), .customLong("count")], help: "End after so many updates. (default: never)")
@@ -23,16 +22,12 @@ struct Live: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        do {
-            let source = try await common.ledgerAccess.questions()
-            _ = try await source.live()  // The next one has the rates since.
-            if options.json || isatty(STDOUT_FILENO) == 0 {
-                try await printLines(source)
-            } else {
-                try await draw(source)
-            }
-        } catch let error as LedgerAccess.Failure {
-            throw error.reported()
+        let source = try await options.common.ledgerAccess.questions()
+        _ = try await source.live()  // The next one has the rates since.
+        if options.json || isatty(STDOUT_FILENO) == 0 {
+            try await printLines(source)
+        } else {
+            try await draw(source)
         }
     }
 
@@ -51,12 +46,10 @@ struct Live: AsyncParsableCommand {
     }
 
     private func printLines(_ source: any Questions) async throws {
-        var printed = 0
-        while printed < count ?? .max {
-            await Pace.nextSecond(isOver: { false })
-            let line = json(try await report(of: source, isFirst: printed == 0))
+        for number in 0..<(count ?? .max) {
+            await nextSecond(isOver: { false })
+            let line = json(try await report(of: source, isFirst: number == 0))
             try output(String(decoding: line, as: UTF8.self) + "\n")
-            printed += 1
         }
     }
 
@@ -64,27 +57,23 @@ struct Live: AsyncParsableCommand {
         let screen = Screen()
         defer { screen.leave() }
         var table = LiveTable(inBits: options.bits)
-        var drawn = 0
-        while drawn < count ?? .max, !screen.isLeft {
-            let report = try await report(of: source, isFirst: drawn == 0)
+        for number in 0..<(count ?? .max) {
+            if screen.isLeft { break }
+            let report = try await report(of: source, isFirst: number == 0)
             screen.show(table.lines(report, Terminal.standardOutput, rows: screen.rows))
-            drawn += 1
-            await Pace.nextSecond(isOver: { screen.isLeft })
+            await nextSecond(isOver: { screen.isLeft })
         }
     }
 }
 
-/// Waits for the beginning of seconds.
-private enum Pace {
-    /// Waits until a tenth of a second after the next full second, so that the sample of that second is there.
-    static func nextSecond(isOver: () -> Bool) async {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        let wait = 1_100_000_000 - Int64(now.tv_nsec)
-        let end = ContinuousClock.now + .nanoseconds(wait < 200_000_000 ? wait + 1_000_000_000 : wait)
-        while ContinuousClock.now < end, !isOver() {
-            try? await Task.sleep(for: min(.milliseconds(50), end - ContinuousClock.now))  // Nobody cancels this task.
-        }
+/// Waits until a tenth of a second after the next full second, so that the sample of that second is there.
+private func nextSecond(isOver: () -> Bool) async {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    let wait = 1_100_000_000 - Int64(now.tv_nsec)
+    let end = ContinuousClock.now + .nanoseconds(wait < 200_000_000 ? wait + 1_000_000_000 : wait)
+    while ContinuousClock.now < end, !isOver() {
+        try? await Task.sleep(for: min(.milliseconds(50), end - ContinuousClock.now))  // Nobody cancels this task.
     }
 }
 
@@ -95,16 +84,14 @@ private struct Screen {
     init() {
         Interruption.watch()
         var settings = termios()
-        if tcgetattr(STDIN_FILENO, &settings) == 0 {
-            previous = settings
+        previous = tcgetattr(STDIN_FILENO, &settings) == 0 ? settings : nil
+        if previous != nil {
             settings.c_lflag &= ~tcflag_t(ICANON | ECHO)
             withUnsafeMutableBytes(of: &settings.c_cc) {
                 $0[Int(VMIN)] = 0
                 $0[Int(VTIME)] = 0
             }
             tcsetattr(STDIN_FILENO, TCSANOW, &settings)
-        } else {
-            previous = nil
         }
         // The other screen of the terminal, without a cursor (xterm's control sequences).
         Self.write("\u{1B}[?1049h\u{1B}[?25l")

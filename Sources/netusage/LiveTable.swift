@@ -3,16 +3,12 @@ import Reports
 
 /// The traffic of devices, for people: rates, each with its last minute.
 struct LiveTable {
-    private let inBits: Bool
+    let inBits: Bool
     /// The rates of the last minute by account, the newest last.
-    private var received: [String: [Double]] = [:]
-    private var transmitted: [String: [Double]] = [:]
+    private(set) var received: [String: [Double]] = [:]
+    private(set) var transmitted: [String: [Double]] = [:]
 
     private static let secondsShown = 60
-
-    init(inBits: Bool) {
-        self.inBits = inBits
-    }
 
     /// - Parameter rows: The largest number of lines.
     mutating func lines(_ report: LiveReport, _ terminal: Terminal, rows: Int) -> [String] {
@@ -49,16 +45,14 @@ struct LiveTable {
 
     private func head(_ report: LiveReport, _ terminal: Terminal) -> String {
         let device = report.accounts.first { $0.uplink && $0.kind != "uplink" }.map { Terminal.printable($0.name) }
-        let state =
-            report.online
-            ? terminal.coloured("online", .green) + (device.map { " by \($0)" } ?? "")
-            : terminal.coloured("offline", .red)
-        let plain = report.online ? "online" + (device.map { " by \($0)" } ?? "") : "offline"
+        let (word, colour): (String, Terminal.Colour) = report.online ? ("online", .green) : ("offline", .red)
+        let rest = report.online ? device.map { " by \($0)" } ?? "" : ""
         var time = report.asOf.split(separator: "T").joined(separator: " ").prefix(19)
-        let room = terminal.columns - 8 - 2 - width(plain)
+        let room = terminal.columns - 8 - 2 - width(word + rest)
         if room < time.count + 2 { time = time.suffix(8) }  // Without the date.
         if room < time.count + 2 { time = "" }
         let gap = String(repeating: " ", count: max(0, room - time.count))
+        let state = terminal.coloured(word, colour) + rest
         return terminal.bold("netusage") + "  " + state + (time.isEmpty ? "" : gap + time)
     }
 
@@ -102,9 +96,8 @@ struct LiveTable {
     }
 
     /// A mark for each second, the newest last. The peak or a higher mark has full height.
-    private func sparkline(_ rates: some Sequence<Double>, highest: Double, _ terminal: Terminal) -> String {
+    private func sparkline(_ rates: ArraySlice<Double>, highest: Double, _ terminal: Terminal) -> String {
         let marks: [Character] = Array(terminal.hasUnicode ? "▁▂▃▄▅▆▇█" : "_.-:=+*#")
-        let rates = Array(rates)
         let top = max(highest, rates.max() ?? 0)
         return String(
             rates.map { rate in

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Exporter
 import Machine
 
@@ -50,19 +51,20 @@ struct NetUsage: AsyncParsableCommand {
 
     /// Prints the error's message, which may repeat arguments, and exits. Help and version are errors, too.
     private static func end(with error: any Error) -> Never {
-        let code = exitCode(for: error)
-        let text = fullMessage(for: error)
-        if text.isEmpty { exit(withError: code) }
-        if code != .success {
-            StandardError.print(text)
-            exit(withError: code)
-        }
+        let (text, code): (String, ExitCode) =
+            switch error {
+            case LedgerAccess.Failure.configuration, is ConfigurationErrors:
+                ("\(error)", ExitCode(78))  // EX_CONFIG of sysexits.h.
+            case is LedgerAccess.Failure, is Refusal: ("\(error)", .failure)
+            default: (fullMessage(for: error), exitCode(for: error))
+            }
         do {
-            try output(text + "\n")
+            if code == .success, !text.isEmpty { try output(text + "\n") }
+            if code != .success, !text.isEmpty { StandardError.print(text) }
+            exit(withError: code)
         } catch {
             exit(withError: error)
         }
-        exit(withError: code)
     }
 
     /// The error of a wrong command. Without this check, the parser would only call its first flag unknown.
@@ -77,6 +79,25 @@ struct NetUsage: AsyncParsableCommand {
         else { return nil }
         return
             "write netusage import vnstat FILE for vnStat's records, netusage import csv FILE for an export of netusage"
+    }
+}
+
+/// Why a command can't do its work, and the remedy.
+struct Refusal: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+/// The value of an argument; what is wrong with it is an error of the command line.
+///
+/// - Parameter name: The argument, if the error doesn't name it.
+/// - Throws: `ValidationError`.
+func argument<Value>(_ name: String? = nil, _ value: () throws -> Value) throws -> Value {
+    do {
+        return try value()
+    } catch {
+        throw ValidationError((name.map { "\($0): " } ?? "") + "\(error)")
     }
 }
 

@@ -28,10 +28,7 @@ struct QuotaCommand: AsyncParsableCommand {
         var json = false
 
         mutating func run() async throws {
-            let access = common.ledgerAccess
-            var report = try await orExit { () throws(LedgerAccess.Failure) in
-                try await access.answer { try await $0.plans() }
-            }
+            var report = try await common.ledgerAccess.answer { try await $0.plans() }
             if let name {
                 let known =
                     report.quotas.map(\.name) + report.rateLimits.map(\.name) + report.committedRates.map(\.name)
@@ -40,8 +37,7 @@ struct QuotaCommand: AsyncParsableCommand {
                 report.committedRates.removeAll { $0.name != name }
                 if report.isEmpty {
                     let error = OrderError.unknownQuota(name, known: known, in: report.configuration)
-                    StandardError.print("\(error)" + (report.note.map { "; \($0)" } ?? ""))
-                    throw ExitCode(1)
+                    throw Refusal("\(error)" + (report.note.map { "; \($0)" } ?? ""))
                 }
             }
             if json {
@@ -54,7 +50,7 @@ struct QuotaCommand: AsyncParsableCommand {
                         + "There are no quotas: \(report.configuration) has none. Add one under quotas; the manual (plans.md) shows how.\n"
                 )
             } else {
-                try output(QuotaTable(Terminal.standardOutput).text(report))
+                try output(QuotaTable(terminal: .standardOutput).text(report))
             }
         }
     }
@@ -89,7 +85,7 @@ struct QuotaCommand: AsyncParsableCommand {
         mutating func run() async throws {
             let request = QuotaRequest(quota: name, kind: .correct(usedBytes: try parsedSize(used, "--used"), at: at))
             let access = common.ledgerAccess
-            let kept = try await orExit { () throws(LedgerAccess.Failure) in try await access.carryOut(request) }
+            let kept = try await access.carryOut(request)
             try output("\(kept.quota): \(sizeText(kept.bytes)) used until \(kept.at) (correction \(kept.id))\n")
             let quota = try? await access.answer { try await $0.plans() }.quotas.first { $0.name == name }
             if let last = quota?.use.adjustments.last(where: { $0.kind == kept.kind }), last.id != kept.id {
@@ -119,9 +115,8 @@ struct QuotaCommand: AsyncParsableCommand {
         }
 
         mutating func run() async throws {
-            let access = common.ledgerAccess
             let request = QuotaRequest(quota: name, kind: .topUp(bytes: try parsedSize(size, "SIZE")))
-            let kept = try await orExit { () throws(LedgerAccess.Failure) in try await access.carryOut(request) }
+            let kept = try await common.ledgerAccess.carryOut(request)
             try output("\(kept.quota): \(sizeText(kept.bytes)) more in this cycle (top-up \(kept.id))\n")
         }
     }
@@ -143,9 +138,7 @@ struct QuotaCommand: AsyncParsableCommand {
         var id: Int64?
 
         mutating func run() async throws {
-            let access = common.ledgerAccess
-            let request = QuotaRequest(quota: name, kind: .undo(id: id))
-            let undone = try await orExit { () throws(LedgerAccess.Failure) in try await access.carryOut(request) }
+            let undone = try await common.ledgerAccess.carryOut(QuotaRequest(quota: name, kind: .undo(id: id)))
             try output(
                 "\(undone.quota): \(undone.kind) \(undone.id) of \(sizeText(undone.bytes)) of \(undone.at) is taken back\n"
             )
@@ -155,31 +148,7 @@ struct QuotaCommand: AsyncParsableCommand {
 
 /// The bytes of an argument.
 private func parsedSize(_ text: String, _ name: String) throws -> UInt64 {
-    do throws(Complaint) {
-        return try bytes(ofSize: text)
-    } catch {
-        throw ValidationError("\(name): \(error)")
-    }
-}
-
-/// Prints a failure to standard error and exits.
-func orExit<Value>(_ body: () async throws(LedgerAccess.Failure) -> Value) async throws -> Value {
-    do throws(LedgerAccess.Failure) {
-        return try await body()
-    } catch {
-        throw error.reported()
-    }
-}
-
-extension LedgerAccess.Failure {
-    /// Prints the failure to standard error.
-    ///
-    /// - Returns: 78 (`EX_CONFIG` of sysexits.h) for an error of the configuration, otherwise 1.
-    func reported() -> ExitCode {
-        StandardError.print("\(self)")
-        if case .configuration = self { return ExitCode(78) }
-        return ExitCode(1)
-    }
+    try argument(name) { try bytes(ofSize: text) }
 }
 
 /// A report as JSON, for programs.

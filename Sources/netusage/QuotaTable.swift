@@ -3,22 +3,13 @@ import Reports
 
 /// Quotas for people: a bar and figures for each.
 struct QuotaTable {
-    private let terminal: Terminal
-
-    init(_ terminal: Terminal) {
-        self.terminal = terminal
-    }
+    let terminal: Terminal
 
     func text(_ report: PlansReport) -> String {
-        let note = report.note.map { "\(stale(report, $0))\n\n" } ?? ""
+        let since = report.meteredUntil.map { "Metered until \(minuteText($0))" } ?? "Nothing was metered yet"
+        let note = report.note.map { terminal.note("\(since): \($0).", isStale: report.isStale) + "\n\n" } ?? ""
         let blocks = report.quotas.map(block) + report.committedRates.map(block) + report.rateLimits.map(block)
         return note + blocks.map { $0.joined(separator: "\n") + "\n" }.joined(separator: "\n")
-    }
-
-    private func stale(_ report: PlansReport, _ reason: String) -> String {
-        let since = report.meteredUntil.map { "Metered until \(minuteText($0))" } ?? "Nothing was metered yet"
-        let text = Terminal.printable("\(since): \(reason).")
-        return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
     }
 
     private func block(_ quota: QuotaReport) -> [String] {
@@ -60,10 +51,10 @@ struct QuotaTable {
     // MARK: - Rates
 
     private func block(_ rate: CommittedRateReport) -> [String] {
-        let open = rate.open
+        let (open, burst) = (rate.open, rate.burstRemainingSeconds)
         var entries = [
             ("95th percentile", bitsText(open.p95BytesPerSecond)), ("bought", bitsText(open.limitBytesPerSecond)),
-            ("burst left", hoursText(rate.burstRemainingSeconds)),
+            ("burst left", "\(burst / 3600) h \(burst % 3600 / 60) min"),
             ("samples", "\(open.samples), \(open.missing) missing"),
             ("cycle", "\(startText(open.cycleStart)) to \(startText(open.cycleEnd))"),
         ]
@@ -84,8 +75,6 @@ struct QuotaTable {
             ])
     }
 
-    private func hoursText(_ seconds: Int64) -> String { "\(seconds / 3600) h \(seconds % 3600 / 60) min" }
-
     // MARK: - The bar
 
     /// No bar if the used bytes aren't known.
@@ -94,21 +83,18 @@ struct QuotaTable {
         let share = Double(used) / Double(max(1, quota.use.limitBytes))
         let percent = "\(decimalText(min(share, 999.999) * 100, decimals: 1)) %"
         let word = quota.condition == .breached ? "BREACHED" : quota.conditionText
-        let colour = Self.colour(quota.condition.severity)
+        let colour: Terminal.Colour =
+            switch quota.condition.severity {
+            case .ok: .green
+            case .warning, .unknown: .yellow
+            case .critical: .red
+            }
         let length = terminal.columns - 2 - 2 - width(percent) - 2 - width(word)
         let filled = min(share, 1) * Double(length)
         let body = terminal.hasUnicode ? blocks(filled, of: length) : hashes(filled, of: length)
         return [
             "[\(terminal.coloured(body, colour))]  \(percent)  \(terminal.coloured(word, colour))"
         ]
-    }
-
-    private static func colour(_ severity: QuotaCondition.Severity) -> Terminal.Colour {
-        switch severity {
-        case .ok: .green
-        case .warning, .unknown: .yellow
-        case .critical: .red
-        }
     }
 
     /// In eighths of a column.
@@ -128,28 +114,25 @@ struct QuotaTable {
 
     private func pairs(_ quota: QuotaReport) -> [String] {
         var entries: [(label: String, value: String)] = []
-        if let used = quota.use.usedBytes {
-            entries.append(("used", "\(sizeText(used)) of \(sizeText(quota.use.limitBytes))"))
-        } else {
-            entries.append(("limit", sizeText(quota.use.limitBytes)))
+        func add(_ label: String, _ value: String?) {
+            if let value { entries.append((label, value)) }
         }
-        if let left = quota.use.leftBytes { entries.append(("left", sizeText(left))) }
+        let limit = sizeText(quota.use.limitBytes)
+        add("used", quota.use.usedBytes.map { "\(sizeText($0)) of \(limit)" })
+        if quota.use.usedBytes == nil { add("limit", limit) }
+        add("left", quota.use.leftBytes.map { sizeText($0) })
         let isOpen = quota.cycle.secondsAhead == 0 && quota.cycle.secondsLeft > 0
         if isOpen, let safePerDay = quota.outlook.safePerDayBytes {
-            entries.append(("projected", quota.outlook.projectedBytes.map { sizeText($0) } ?? "not yet known"))
-            entries.append(("safe per day", sizeText(safePerDay)))
+            add("projected", quota.outlook.projectedBytes.map { sizeText($0) } ?? "not yet known")
+            add("safe per day", sizeText(safePerDay))
         }
-        entries.append(("cycle", "\(startText(quota.cycle.start)) to \(startText(quota.cycle.end))"))
-        if isOpen, let exhaustion = quota.outlook.exhaustion {
-            entries.append(("limit reached", minuteText(exhaustion)))
-        }
-        if let breachedAt = quota.breach.breachedAt { entries.append(("breached", minuteText(breachedAt))) }
-        if let cost = quota.outlook.cost { entries.append(("cost", "\(cost.amount) \(cost.currency)")) }
-        if quota.use.rolloverBytes > 0 { entries.append(("rolled over", sizeText(quota.use.rolloverBytes))) }
-        if quota.breach.breaches > 0 { entries.append(("breaches", "\(quota.breach.breaches)")) }
-        if let drift = quota.use.driftBytes {
-            entries.append(("drift", (drift < 0 ? "-" : "+") + sizeText(drift.magnitude)))
-        }
+        add("cycle", "\(startText(quota.cycle.start)) to \(startText(quota.cycle.end))")
+        if isOpen { add("limit reached", quota.outlook.exhaustion.map { minuteText($0) }) }
+        add("breached", quota.breach.breachedAt.map { minuteText($0) })
+        add("cost", quota.outlook.cost.map { "\($0.amount) \($0.currency)" })
+        if quota.use.rolloverBytes > 0 { add("rolled over", sizeText(quota.use.rolloverBytes)) }
+        if quota.breach.breaches > 0 { add("breaches", "\(quota.breach.breaches)") }
+        add("drift", quota.use.driftBytes.map { ($0 < 0 ? "-" : "+") + sizeText($0.magnitude) })
         return columns(entries)
             + quota.use.adjustments.map { "  \($0.kind) \($0.id): \(sizeText($0.bytes)) at \(minuteText($0.at))" }
     }

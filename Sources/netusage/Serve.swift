@@ -49,11 +49,7 @@ struct Serve: AsyncParsableCommand {
 
     mutating func validate() throws {
         for address in listenAddresses {
-            do throws(ListenAddress.Problem) {
-                _ = try ListenAddress(address)
-            } catch {
-                throw ValidationError("--web.listen-address \(address): \(error)")
-            }
+            _ = try argument("--web.listen-address \(address)") { try ListenAddress(address) }
         }
         if !telemetryPath.hasPrefix("/") || telemetryPath.contains("?") || telemetryPath.hasPrefix("/-/") {
             throw ValidationError("--web.telemetry-path \(telemetryPath): write a path such as /metrics, not below /-/")

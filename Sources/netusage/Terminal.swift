@@ -44,6 +44,11 @@ struct Terminal {
 
     func dim(_ text: String) -> String { hasColour ? "\u{1B}[2m\(text)\u{1B}[0m" : text }
 
+    /// A sentence before a table.
+    func note(_ text: String, isStale: Bool) -> String {
+        isStale ? coloured(Self.printable(text), .yellow) : dim(Self.printable(text))
+    }
+
     /// A name from outside the program, without characters that control the terminal.
     static func printable(_ name: String) -> String {
         String(

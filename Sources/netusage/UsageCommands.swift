@@ -4,6 +4,8 @@ import Reports
 
 /// The options that all commands for traffic share.
 struct UsageOptions: ParsableArguments {
+    @OptionGroup var common: CommonOptions
+
     @Option(
         name: .customLong("device"), parsing: .singleValue,
         help: "Only this device, the devices that match a pattern, or uplink; may be repeated.", completion: .devices)
@@ -23,11 +25,12 @@ struct SpanOptions: ParsableArguments {
 
     @Option(help: "The end; a date includes its whole day. (default: now)")
     var until: String?
+
+    var isGiven: Bool { since != nil || until != nil }
 }
 
 /// A command that shows traffic.
 protocol UsageCommand: AsyncParsableCommand {
-    var common: CommonOptions { get }
     var options: UsageOptions { get }
     var query: UsageQuery { get }
     /// The title of the table. The table's start follows it.
@@ -42,24 +45,13 @@ extension UsageCommand {
         return query
     }
 
-    mutating func validate() throws {
-        do throws(UsageError) {
-            try wholeQuery.check()
-        } catch {
-            throw ValidationError("\(error)")
-        }
-    }
+    mutating func validate() throws { try argument { try wholeQuery.check() } }
 
     mutating func run() async throws {
-        let (access, query) = (common.ledgerAccess, wholeQuery)
-        let report = try await orExit { () throws(LedgerAccess.Failure) in
-            try await access.answer { try await $0.usage(query) }
-        }
-        if options.json {
-            try output(jsonText(report))
-        } else {
-            try output(UsageTable(.standardOutput, inBits: options.bits).text(report, title: title))
-        }
+        let query = wholeQuery
+        let report = try await options.common.ledgerAccess.answer { try await $0.usage(query) }
+        let table = UsageTable(terminal: .standardOutput, inBits: options.bits)
+        try output(options.json ? jsonText(report) : table.text(report, title: title))
     }
 }
 
@@ -67,7 +59,6 @@ extension UsageCommand {
 struct Today: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since local midnight.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     var query: UsageQuery { UsageQuery(.day) }
     var title: String { "Today" }
@@ -78,7 +69,6 @@ struct Week: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried in this week.",
         discussion: "It begins on Monday, or on the day that week_starts of the configuration names.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     var query: UsageQuery { UsageQuery(.week) }
     var title: String { "This week" }
@@ -89,7 +79,6 @@ struct Month: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since the 1st.",
         discussion: "For the cycle that a provider bills, see netusage quota.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     var query: UsageQuery { UsageQuery(.month) }
     var title: String { "This month" }
@@ -99,7 +88,6 @@ struct Month: UsageCommand {
 struct Year: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since January 1st.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     var query: UsageQuery { UsageQuery(.year) }
     var title: String { "This year" }
@@ -109,7 +97,6 @@ struct Year: UsageCommand {
 struct Summary: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since metering began, or in any span of time.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
     var query: UsageQuery { UsageQuery(span.isGiven ? nil : .all, span: span) }
@@ -120,7 +107,6 @@ struct Summary: UsageCommand {
 struct Days: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the last days, one by one.", discussion: "Shows the uplink, unless you name devices.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 30, or all of a span)")
@@ -133,7 +119,6 @@ struct Days: UsageCommand {
 struct Months: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the last months, one by one.", discussion: "Shows the uplink, unless you name devices.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 12, or all of a span)")
@@ -148,17 +133,12 @@ struct Recent: UsageCommand {
         abstract: "Show the last five-minute records, one by one.",
         discussion:
             "Shows the uplink, unless you name devices. Records are kept for keep_buckets of the configuration.")
-    @OptionGroup var common: CommonOptions
     @OptionGroup var options: UsageOptions
     @OptionGroup var span: SpanOptions
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 5, or all of a span)")
     var count: Int?
     var query: UsageQuery { UsageQuery(grain: .fiveMinutes, span: span, last: count ?? (span.isGiven ? nil : 5)) }
     var title: String { "by five minutes" }
-}
-
-extension SpanOptions {
-    fileprivate var isGiven: Bool { since != nil || until != nil }
 }
 
 extension UsageQuery {

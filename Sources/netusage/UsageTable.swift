@@ -4,13 +4,8 @@ import Reports
 
 /// Traffic for people: a line for each account, or for each entry of an account.
 struct UsageTable {
-    private let terminal: Terminal
-    private let inBits: Bool
-
-    init(_ terminal: Terminal, inBits: Bool) {
-        self.terminal = terminal
-        self.inBits = inBits
-    }
+    let terminal: Terminal
+    let inBits: Bool
 
     /// - Parameter title: The subject of the report.
     func text(_ report: UsageReport, title: String) -> String {
@@ -22,14 +17,11 @@ struct UsageTable {
         if blocks.isEmpty || report.seconds == 0 { blocks = [["Nothing was metered then."]] }
         // All entries are left out, and the note says why.
         if report.since == report.until, report.note != nil, ["5m", "hour"].contains(report.grain) { blocks = [] }
-        let note = report.note.map { [self.note($0, report)] } ?? []
-        return ([note].filter { !$0.isEmpty } + blocks).map { $0.joined(separator: "\n") + "\n" }.joined(
-            separator: "\n")
-    }
-
-    private func note(_ note: String, _ report: UsageReport) -> String {
-        let text = Terminal.printable((report.asOf.map { "Counted until \(minuteText($0)): " } ?? "") + note + ".")
-        return report.isStale ? terminal.coloured(text, .yellow) : terminal.dim(text)
+        if let note = report.note {
+            let reached = report.asOf.map { "Counted until \(minuteText($0)): " } ?? ""
+            blocks.insert([terminal.note("\(reached)\(note).", isStale: report.isStale)], at: 0)
+        }
+        return blocks.map { $0.joined(separator: "\n") + "\n" }.joined(separator: "\n")
     }
 
     // MARK: - Sums
@@ -41,15 +33,13 @@ struct UsageTable {
         let largest = report.accounts.map(\.totalBytes).max() ?? 0
         // The uplink first, then the accounts with the most bytes.
         let sorted = report.accounts.enumerated().sorted { a, b in
-            let (first, second) = (a.element, b.element)
-            if (first.kind == "uplink") != (second.kind == "uplink") { return first.kind == "uplink" }
-            return first.totalBytes == second.totalBytes ? a.offset < b.offset : first.totalBytes > second.totalBytes
+            (a.element.kind == "uplink" ? 0 : 1, b.element.totalBytes, a.offset)
+                < (b.element.kind == "uplink" ? 0 : 1, a.element.totalBytes, b.offset)
         }.map(\.element)
         let rows = sorted.map {
             Row(
                 label: Terminal.printable($0.name), received: $0.receivedBytes, transmitted: $0.transmittedBytes,
-                total: $0.totalBytes,
-                seconds: report.seconds)
+                total: $0.totalBytes, seconds: report.seconds)
         }
         return [terminal.bold(span)] + lines(rows, labelled: "", largest: largest)
     }
@@ -117,9 +107,8 @@ struct UsageTable {
                 rateText(average, inBits: inBits),
             ]
         }
-        var widths = Self.columns.map { width($0) }
-        for line in values {
-            for (place, value) in line.enumerated() { widths[place] = max(widths[place], width(value)) }
+        let widths = Self.columns.indices.map { place in
+            ([Self.columns] + values).map { width($0[place]) }.max() ?? 0
         }
         let longest = max(4, width(label), rows.map { width($0.label) }.max() ?? 0)
         func taken(_ shown: Range<Int>) -> Int { widths[shown].reduce(0) { $0 + $1 + 2 } }
@@ -138,7 +127,7 @@ struct UsageTable {
         return [terminal.dim(line(label, Self.columns) + (hasLegend ? legend : ""))]
             + zip(rows, values).map { row, cells in
                 let bar = row.hasBar && room >= 8 ? "  " + self.bar(row, largest: largest, length: min(room, 40)) : ""
-                return (line(row.label, cells) + bar).trimmingTrailingSpaces
+                return String((line(row.label, cells) + bar).reversed().drop { $0 == " " }.reversed())
             }
     }
 
@@ -151,17 +140,8 @@ struct UsageTable {
         let (full, light) = terminal.hasUnicode ? ("█", "▒") : ("#", "-")
         let parts =
             terminal.hasUnicode ? ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"] : ["", ".", ".", ".", ".", ".", ".", "."]
-        let isLastReceived = whole == received
         return terminal.coloured(String(repeating: full, count: received), .green)
             + terminal.coloured(String(repeating: light, count: whole - received), .blue)
-            + terminal.coloured(parts[eighths % 8], isLastReceived ? .green : .blue)
-    }
-}
-
-extension String {
-    fileprivate var trimmingTrailingSpaces: String {
-        var text = self
-        while text.last == " " { text.removeLast() }
-        return text
+            + terminal.coloured(parts[eighths % 8], whole == received ? .green : .blue)
     }
 }

@@ -69,8 +69,8 @@ struct ExportTests {
         let day = world.calendar.day(containing: world.begin.adding(seconds: 86_400))
         func export(_ since: String, _ until: String) async throws -> String {
             var query = ExportQuery(format, grain: grain)
-            query.since = "\(day) \(since)"
-            query.until = "\(day) \(until)"
+            query.usage.since = "\(day) \(since)"
+            query.usage.until = "\(day) \(until)"
             return try await written(query, of: world)
         }
         let empty =

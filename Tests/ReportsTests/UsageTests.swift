@@ -13,7 +13,7 @@ struct UsageTests {
         let calendar = LocalCalendar(zone: try Zone(posix: zone), weekStart: .monday)
         var random = SeededGenerator(seed: 1)
         for grain in Self.grains {
-            let slots = Slots(grain, calendar)
+            let slots = Slots(grain: grain, calendar: calendar)
             for _ in 0..<500 {
                 let moment = Timestamp(secondsSinceEpoch: Int64.random(in: 0...4_000_000_000, using: &random))
                 let (start, end) = (slots.start(ofSlotAt: moment), slots.end(ofSlotAt: moment))

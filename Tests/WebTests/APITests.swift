@@ -62,7 +62,7 @@ struct APITests {
         guard case .export(let query) = try Self.request("/api/v1/export?format=json&device=eth0") else {
             throw Unexpected()
         }
-        #expect(query.format == .json && query.devices == ["eth0"])
+        #expect(query.format == .json && query.usage.devices == ["eth0"])
     }
 
     /// Everything in a quota's answer is on one level, whatever parts it has inside.
@@ -250,8 +250,8 @@ struct APITests {
             var export = ExportQuery(
                 try #require(ExportQuery.Format.allCases.randomElement(using: &random)),
                 grain: try #require(ExportQuery.grains.randomElement(using: &random)))
-            (export.since, export.until, export.devices) = (query.since, query.until, query.devices)
-            export.refusesNoTime = query.refusesNoTime
+            (export.usage.since, export.usage.until, export.usage.devices) = (query.since, query.until, query.devices)
+            export.usage.refusesNoTime = query.refusesNoTime
             if .random(using: &random) { export.set(try #require(ExportQuery.Label("site=a b=c"))) }
             guard case .export(let wanted) = try Self.request(uri("export", export.parameters)) else {
                 throw Unexpected()

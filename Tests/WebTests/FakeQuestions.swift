@@ -54,8 +54,8 @@ struct FakeQuestions: LiveQuestions {
         return PlansReport(book, calendars: [.local: Self.calendar], at: now)
     }
 
-    func openPeriods() -> OpenPeriods {
-        OpenPeriods(days(from: today.firstOfPreviousMonth, everybody: false), basis())
+    func openPeriods() -> (DayHistory, ReportBasis) {
+        (days(from: today.firstOfPreviousMonth, everybody: false), basis())
     }
 
     func basis() -> ReportBasis { ReportBasis(now: now, asOf: now, calendar: Self.calendar, collapse: []) }

@@ -71,7 +71,9 @@ struct TableTests {
             var report = try UsageReport(query, of: Self.history(names, &random), Self.basis)
             report.note = nil
             for inBits in [false, true] {
-                check({ UsageTable($0, inBits: inBits).text(report, title: "Traffic") }, "\(grain), seed \(seed)")
+                check(
+                    { UsageTable(terminal: $0, inBits: inBits).text(report, title: "Traffic") },
+                    "\(grain), seed \(seed)")
             }
         }
     }
@@ -80,7 +82,8 @@ struct TableTests {
         let terminal = Terminal(columns: 80, hasColour: false, hasUnicode: true)
         let nothing = DayHistory(entries: [], meteredFrom: nil)
         let report = try UsageReport(UsageQuery(.all), of: nothing, Self.basis)
-        #expect(UsageTable(terminal, inBits: false).text(report, title: "Today").contains("Nothing was metered"))
+        #expect(
+            UsageTable(terminal: terminal, inBits: false).text(report, title: "Today").contains("Nothing was metered"))
     }
 
     private static func plans(used: UInt64, name: String, at now: Timestamp = noon) -> PlansReport {
@@ -111,13 +114,15 @@ struct TableTests {
         for name in [
             "home", "a quota whose name takes more than a line of eighty columns, if there is nothing beside it",
         ] {
-            check({ QuotaTable($0).text(Self.plans(used: used, name: name)) }, "\(used) of \(name)")
+            check({ QuotaTable(terminal: $0).text(Self.plans(used: used, name: name)) }, "\(used) of \(name)")
         }
     }
 
     @Test func aQuotaTableSaysHowTheQuotaIs() {
         let terminal = Terminal(columns: 80, hasColour: false, hasUnicode: true)
-        func text(_ used: UInt64) -> String { QuotaTable(terminal).text(Self.plans(used: used, name: "home")) }
+        func text(_ used: UInt64) -> String {
+            QuotaTable(terminal: terminal).text(Self.plans(used: used, name: "home"))
+        }
         #expect(text(1_000_000).contains("BREACHED") && text(1_000_000).contains("100.0 %"))
         #expect(text(600_000).contains("over 50 %") && text(600_000).contains("600.00 kB of 1.00 MB"))
         #expect(text(0).contains("0.0 %") && text(0).contains("10 days left"))

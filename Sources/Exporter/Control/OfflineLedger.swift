@@ -158,6 +158,6 @@ private struct LedgerFileReader: LedgerReader {
     func buckets(from start: Timestamp, before end: Timestamp, only: AccountKey?) throws -> BucketPage {
         let page = try file.buckets(
             from: start, before: end, rowsPerPage: BucketPage.rows, only: only.map { ($0, []) })
-        return BucketPage(rows: page.named, until: page.until, keptFrom: page.keptFrom, first: page.first)
+        return BucketPage(page, rows: page.named)
     }
 }

@@ -16,16 +16,11 @@ extension LiveReport {
             let devices = key == .uplink ? ledger.currentUplink.sorted() : members[place] ?? []
             let link = key.isOneLink ? devices.first.flatMap { links[$0.rawValue] } : nil
             return Account(
-                name: names.name(of: key), kind: key.kind, link: link?.kind,
+                view, name: names.name(of: key), kind: key.kind, link: link?.kind,
                 up: devices.contains { links[$0.rawValue]?.isUp == true },
                 uplink: devices.contains(where: ledger.currentUplink.contains),
                 addresses: key.isOneLink
-                    ? Set(devices.flatMap { addresses[$0] ?? [] }.map(\.text)).sorted() : [],
-                receiveBytesPerSecond: view.rate.received, transmitBytesPerSecond: view.rate.transmitted,
-                receivePeakBytesPerSecond: view.peak.received, transmitPeakBytesPerSecond: view.peak.transmitted,
-                today: Today(
-                    receivedBytes: view.periods.day.received, transmittedBytes: view.periods.day.transmitted,
-                    totalBytes: view.periods.day.bytes))
+                    ? Set(devices.flatMap { addresses[$0] ?? [] }.map(\.text)).sorted() : [])
         }.sorted { ($0.kind == "uplink" ? 0 : 1, $0.name) < ($1.kind == "uplink" ? 0 : 1, $1.name) }
         self.init(asOf: ledger.calendar.rfc3339(now), online: isOnline, accounts: accounts)
     }

@@ -65,18 +65,21 @@ extension Meter {
         return StatusReport(
             version: Version.number, revision: Version.revision,
             asOf: ledger.calendar.rfc3339(clock().timestamp), startedAt: text(process.startTime),
-            online: self.uplink.route != nil, uplinkDevice: uplink.first, uplinkDevices: uplink,
+            online: self.uplink.route != nil, uplinkDevices: uplink,
             dayStart: ledger.calendar.rfc3339(ledger.window.daySpan.lowerBound),
             weekStart: ledger.calendar.rfc3339(ledger.window.weekStartTime),
             monthStart: ledger.calendar.rfc3339(ledger.window.monthStartTime),
-            ledger: .init(
+            ledger: (
                 up: queue.status.isUp, sizeBytes: queue.status.sizeBytes,
-                lastCommit: queue.status.lastCommitSeconds.map(text), commitFailures: queue.status.commitFailures),
-            kernel: .init(
+                lastCommit: queue.status.lastCommitSeconds.map(text), commitFailures: queue.status.commitFailures
+            ),
+            kernel: (
                 readSuccess: health.status.readSuccess, netlinkOverruns: health.status.overruns,
-                clockSteps: health.status.clockSteps),
-            configuration: .init(
+                clockSteps: health.status.clockSteps
+            ),
+            configuration: (
                 lastReloadSuccessful: configurationStatus.lastReloadSuccessful,
-                lastReloadSuccess: text(configurationStatus.lastReloadSuccessSeconds)))
+                lastReloadSuccess: text(configurationStatus.lastReloadSuccessSeconds)
+            ))
     }
 }

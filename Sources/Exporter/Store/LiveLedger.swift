@@ -14,9 +14,9 @@ struct LiveLedger: LiveQuestions, LedgerChanges {
 
     func plans() async -> PlansReport { await meter.plansReport() }
 
-    func openPeriods() async -> OpenPeriods {
+    func openPeriods() async -> (DayHistory, ReportBasis) {
         let (ledger, basis) = await meter.openPeriods()
-        return OpenPeriods(ledger.history(), basis)
+        return (ledger.history(), basis)
     }
 
     func basis() async -> ReportBasis { await meter.reportBasis() }
@@ -38,9 +38,7 @@ struct LiveLedger: LiveQuestions, LedgerChanges {
             let page = try await store.buckets(
                 from: start, before: end, only: only.map { ($0, ledger.numbers(of: $0)) })
             guard let rows = await meter.ledgerNow().buckets(with: page) else { return nil }
-            return BucketPage(
-                rows: only.map { key in rows.filter { $0.key == key } } ?? rows, until: page.until,
-                keptFrom: page.keptFrom, first: page.first)
+            return BucketPage(page, rows: only.map { key in rows.filter { $0.key == key } } ?? rows)
         }
     }
 

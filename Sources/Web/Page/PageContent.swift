@@ -39,8 +39,7 @@ struct PageContent: Sendable {
             problems.append("The configuration has errors; the previous one stays in use. See netusage config check.")
         }
         // All sums are of one reading, so they agree. Accounts that are there, or have bytes this month, are in memory.
-        let periods = await questions.openPeriods()
-        let (history, basis) = (periods.history, periods.basis)
+        let (history, basis) = await questions.openPeriods()
         do throws(UsageError) {
             today = try UsageReport(UsageQuery(.day), of: history, basis)
             month = try UsageReport(UsageQuery(.month), of: history, basis)

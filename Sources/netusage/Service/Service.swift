@@ -4,11 +4,6 @@ import Machine
 
 /// The daemon as a service of systemd: the system's, or a user's own.
 struct Service {
-    /// Why something can't be done, and the remedy.
-    struct Refusal: Error {
-        var text: String
-    }
-
     private static let name = "netusage.service"
     private static let packagedUnits = [
         "/lib/systemd/system/netusage.service", "/usr/lib/systemd/system/netusage.service",
@@ -28,8 +23,7 @@ struct Service {
             // sd_booted(3)
             if access("/run/systemd/system", F_OK) != 0 {
                 throw Refusal(
-                    text:
-                        "this system doesn't run systemd; start netusage serve with its own service manager (see deploy/INSTALL.md)"
+                    "this system doesn't run systemd; start netusage serve with its own service manager (see deploy/INSTALL.md)"
                 )
             }
             unitPath = "/etc/systemd/system/\(Self.name)"
@@ -38,12 +32,11 @@ struct Service {
         }
         guard let runtime = Self.variable("XDG_RUNTIME_DIR"), access("\(runtime)/systemd/private", F_OK) == 0 else {
             throw Refusal(
-                text:
-                    "this user has no systemd now: log in properly (not by su or sudo), or as root: loginctl enable-linger USER"
+                "this user has no systemd now: log in properly (not by su or sudo), or as root: loginctl enable-linger USER"
             )
         }
         guard let home = Self.variable("HOME") else {
-            throw Refusal(text: "HOME isn't set; set it to your home directory")
+            throw Refusal("HOME isn't set; set it to your home directory")
         }
         unitPath = "\(Self.variable("XDG_CONFIG_HOME") ?? home + "/.config")/systemd/user/\(Self.name)"
         binaryPath = "\(home)/.local/bin/netusage"
@@ -79,12 +72,11 @@ struct Service {
     private func checkRights() throws(Refusal) {
         if isUsers { return }
         if geteuid() != 0 {
-            throw Refusal(text: "the system's service needs root: use sudo, or --user for a service of your own")
+            throw Refusal("the system's service needs root: use sudo, or --user for a service of your own")
         }
         if let packaged = Self.packagedUnits.first(where: { access($0, F_OK) == 0 }) {
             throw Refusal(
-                text:
-                    "\(packaged) comes from the package: use systemctl, and apt-get to install, upgrade and remove it"
+                "\(packaged) comes from the package: use systemctl, and apt-get to install, upgrade and remove it"
             )
         }
     }
@@ -92,14 +84,13 @@ struct Service {
     /// The absolute path of a file, if the service can see it.
     private func wholePath(_ path: String) throws(Refusal) -> String {
         guard let resolved = realpath(path, nil) else {
-            throw Refusal(text: "\(path) can't be read: \(String(cString: strerror(errno))); create it first")
+            throw Refusal("\(path) can't be read: \(String(cString: strerror(errno))); create it first")
         }
         defer { free(resolved) }
         let whole = String(cString: resolved)
         if !isUsers, ["/home/", "/root/", "/run/user/"].contains(where: whole.hasPrefix) {
             throw Refusal(
-                text:
-                    "\(whole) is in a home directory, which the system's service can't see; put it below /etc/netusage"
+                "\(whole) is in a home directory, which the system's service can't see; put it below /etc/netusage"
             )
         }
         return whole
@@ -108,7 +99,7 @@ struct Service {
     /// Copies this program to a permanent place, unless it is in one already.
     private func placeProgram() throws(Refusal) -> (path: String, isCopied: Bool) {
         guard let resolved = realpath("/proc/self/exe", nil) else {
-            throw Refusal(text: "this program can't be found in /proc: mount it")
+            throw Refusal("this program can't be found in /proc: mount it")
         }
         let path = String(cString: resolved)
         free(resolved)
@@ -151,15 +142,11 @@ struct Service {
 
                 """
         }
-        let lines = String(decoding: PackageResources.netusage_service, as: UTF8.self)
-            .split(separator: "\n", omittingEmptySubsequences: false)
-        let previous = "ExecStart=/usr/bin/netusage serve"
+        let packaged = String(decoding: PackageResources.netusage_service, as: UTF8.self)
         return mark
-            + lines.map { line in
-                line.hasPrefix(previous)
-                    ? "ExecStart=\"\(Self.escaped(program))\" serve\(flags)\(line.dropFirst(previous.count))"
-                    : String(line)
-            }.joined(separator: "\n")
+            + packaged.replacing(
+                "\nExecStart=/usr/bin/netusage serve",
+                with: "\nExecStart=\"\(Self.escaped(program))\" serve\(flags)")
     }
 
     /// A path for quotes in a unit: systemd.service(5), "Command lines", and systemd.unit(5), "Specifiers".
@@ -180,7 +167,7 @@ struct Service {
     func uninstall(purges: Bool) throws(Refusal) {
         try checkRights()
         guard access(unitPath, F_OK) == 0 else {
-            throw Refusal(text: "\(unitPath) isn't there: the service isn't installed")
+            throw Refusal("\(unitPath) isn't there: the service isn't installed")
         }
         let isCopied = try text(of: unitPath).contains(Self.copyMark)
         try systemd(systemctl + ["disable", "--quiet", "--now", Self.name])
@@ -192,7 +179,7 @@ struct Service {
         }
         for path in gone where access(path, F_OK) == 0 {
             if unlink(path) != 0 {
-                throw Refusal(text: "\(path) can't be removed: \(String(cString: strerror(errno)))")
+                throw Refusal("\(path) can't be removed: \(String(cString: strerror(errno)))")
             }
             show("removed \(path)")
         }
@@ -215,21 +202,17 @@ struct Service {
     func control(_ verb: String) throws(Refusal) {
         var arguments = (systemctl + [verb, Self.name]).map { strdup($0) } + [nil]
         execvp("systemctl", &arguments)
-        throw Refusal(text: "systemctl can't be run: \(String(cString: strerror(errno))); install systemd")
+        throw Refusal("systemctl can't be run: \(String(cString: strerror(errno))); install systemd")
     }
 
     /// Runs one of systemd's programs to its end.
     private func systemd(_ command: [String]) throws(Refusal) {
-        let status: CInt
-        do {
-            status = try runToEnd(command).get()
-        } catch {
-            throw Refusal(text: "\(command[0]) can't be run: \(error.reason); install systemd")
-        }
-        if status != 0 {
+        switch runToEnd(command) {
+        case .success(0): break
+        case .failure(let failure): throw Refusal("\(command[0]) can't be run: \(failure.reason); install systemd")
+        case .success:
             throw Refusal(
-                text:
-                    "\(command.joined(separator: " ")) has failed; see above, and journalctl\(isUsers ? " --user" : "") -u netusage"
+                "\(command.joined(separator: " ")) has failed; see above, and journalctl\(isUsers ? " --user" : "") -u netusage"
             )
         }
     }
@@ -262,20 +245,20 @@ struct Service {
         if descriptor >= 0 { close(descriptor) }
         if !isWritten {
             unlink(part)
-            throw Refusal(text: "\(path) can't be written: \(reason)")
+            throw Refusal("\(path) can't be written: \(reason)")
         }
         show("wrote \(path)")
     }
 
     private func bytes(of path: String) throws(Refusal) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        if descriptor < 0 { throw Refusal(text: "\(path) can't be read: \(String(cString: strerror(errno)))") }
+        if descriptor < 0 { throw Refusal("\(path) can't be read: \(String(cString: strerror(errno)))") }
         defer { close(descriptor) }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         while true {
             let count = read(descriptor, &chunk, chunk.count)
-            if count < 0 { throw Refusal(text: "\(path) can't be read: \(String(cString: strerror(errno)))") }
+            if count < 0 { throw Refusal("\(path) can't be read: \(String(cString: strerror(errno)))") }
             if count == 0 { return bytes }
             bytes += chunk[..<count]
         }

@@ -15,19 +15,8 @@ struct ServiceCommand: ParsableCommand {
     struct Options: ParsableArguments {
         @Flag(help: "The service of this user, not the system's.")
         var user = false
-
-        var service: Service {
-            get throws {
-                do throws(Service.Refusal) {
-                    return try Service(isUsers: user)
-                } catch {
-                    throw reported(error)
-                }
-            }
-        }
     }
 
-    /// `netusage service install`.
     struct Install: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Install this program as a service, and start it now and with the machine.",
@@ -40,14 +29,9 @@ struct ServiceCommand: ParsableCommand {
             help: "The configuration that it reads. (default: \(ConfigurationFile.defaultPath))")
         var configurationFile: String?
 
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in
-                try service.install(configurationFile: configurationFile)
-            }
-        }
+        mutating func run() throws { try Service(isUsers: options.user).install(configurationFile: configurationFile) }
     }
 
-    /// `netusage service uninstall`.
     struct Uninstall: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Stop and remove the service; the ledger and the configuration stay.")
@@ -57,51 +41,25 @@ struct ServiceCommand: ParsableCommand {
         @Flag(help: "Also delete the configuration and the ledger, with all bytes that were ever metered.")
         var purge = false
 
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in
-                try service.uninstall(purges: purge)
-            }
-        }
+        mutating func run() throws { try Service(isUsers: options.user).uninstall(purges: purge) }
     }
 
-    /// `netusage service start`.
     struct Start: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Start the service.")
         @OptionGroup var options: Options
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in try service.control("start") }
-        }
+        mutating func run() throws { try Service(isUsers: options.user).control("start") }
     }
 
-    /// `netusage service stop`.
     struct Stop: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Stop the service until it is started again.")
         @OptionGroup var options: Options
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in try service.control("stop") }
-        }
+        mutating func run() throws { try Service(isUsers: options.user).control("stop") }
     }
 
-    /// `netusage service status`.
     struct Status: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show the state of the service; exits with 0 if it runs, like systemctl status.")
         @OptionGroup var options: Options
-        mutating func run() throws {
-            try orRefuse(try options.service) { service throws(Service.Refusal) in try service.control("status") }
-        }
-    }
-}
-
-private func reported(_ refusal: Service.Refusal) -> ExitCode {
-    StandardError.print(refusal.text)
-    return ExitCode(1)
-}
-
-private func orRefuse(_ service: Service, _ body: (Service) throws(Service.Refusal) -> Void) throws {
-    do throws(Service.Refusal) {
-        try body(service)
-    } catch {
-        throw reported(error)
+        mutating func run() throws { try Service(isUsers: options.user).control("status") }
     }
 }
