@@ -14,13 +14,10 @@ extension LedgerFile {
     package func load(
         rezonedTo calendar: LocalCalendar, daysFrom: CivilDate, names: Set<DeviceName>
     ) throws(StoreError) -> StoredLedger {
-        try checkIsInPlace()
-        return try translatingErrors {
-            // One transaction: if the caller doesn't get the new days, it goes on booking by the old ones.
-            try connection.transaction {
-                try rebookDays(by: calendar)
-                return try contents(daysFrom: daysFrom, names: names)
-            }
+        // One transaction: if the caller doesn't get the new days, it goes on booking by the old ones.
+        try inTransaction {
+            try rebookDays(by: calendar)
+            return try contents(daysFrom: daysFrom, names: names)
         }
     }
 
@@ -28,10 +25,7 @@ extension LedgerFile {
     ///
     /// - Throws: `StoreError`.
     package func contents(from daysFrom: CivilDate, names: Set<DeviceName>) throws(StoreError) -> StoredLedger {
-        try checkIsInPlace()
-        return try translatingErrors {
-            try connection.transaction { try contents(daysFrom: daysFrom, names: names) }
-        }
+        try inTransaction { try contents(daysFrom: daysFrom, names: names) }
     }
 
     func contents(daysFrom: CivilDate, names: Set<DeviceName>) throws -> StoredLedger {

@@ -15,19 +15,16 @@ extension LedgerFile {
     package func planBook(
         _ plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
     ) throws(StoreError) -> PlanBook {
-        try checkIsInPlace()
-        return try translatingErrors {
-            try connection.transaction {
-                // A cycle that ended since the last reading must still be evaluated.
-                let last = try loadHeader().map(\.lastReading.timestamp) ?? now
-                let moment = min(now, last)
-                var book = PlanBook(
-                    plans, calendars: calendars, records: try planRecords(of: plans, calendars, from: moment),
-                    meteredFrom: try firstBooking(), at: moment)
-                try fill(&book, calendar: calendars[.local], at: moment)
-                book.complete(at: now)
-                return book
-            }
+        try inTransaction {
+            // A cycle that ended since the last reading must still be evaluated.
+            let last = try loadHeader().map(\.lastReading.timestamp) ?? now
+            let moment = min(now, last)
+            var book = PlanBook(
+                plans, calendars: calendars, records: try planRecords(of: plans, calendars, from: moment),
+                meteredFrom: try firstBooking(), at: moment)
+            try fill(&book, calendar: calendars[.local], at: moment)
+            book.complete(at: now)
+            return book
         }
     }
 
@@ -315,16 +312,13 @@ extension LedgerFile {
         _ quota: String, _ kind: Adjustment.Kind, at moment: Timestamp, enteredAt now: Timestamp,
         cycleStart: Timestamp? = nil
     ) throws(StoreError) -> Adjustment {
-        try checkIsInPlace()
-        return try translatingErrors {
-            try connection.transaction {
-                let last: Int64 = try connection.value("SELECT max(id) FROM adjustment") ?? 0
-                guard Self.plausibleNumbers.contains(last) else { throw damaged("it has an impossible correction") }
-                let adjustment = Adjustment(
-                    id: last + 1, quota: quota, kind: kind, at: moment, enteredAt: now, cycleStart: cycleStart)
-                try add(adjustment)
-                return adjustment
-            }
+        try inTransaction {
+            let last: Int64 = try connection.value("SELECT max(id) FROM adjustment") ?? 0
+            guard Self.plausibleNumbers.contains(last) else { throw damaged("it has an impossible correction") }
+            let adjustment = Adjustment(
+                id: last + 1, quota: quota, kind: kind, at: moment, enteredAt: now, cycleStart: cycleStart)
+            try add(adjustment)
+            return adjustment
         }
     }
 
@@ -338,20 +332,17 @@ extension LedgerFile {
     package func undo(_ quota: String, id: Int64?, from start: Timestamp, at now: Timestamp) throws(StoreError)
         -> Adjustment?
     {
-        try checkIsInPlace()
-        return try translatingErrors {
-            try connection.transaction {
-                let holding = try adjustments().filter { $0.quota == quota && $0.undoneAt == nil }
-                guard
-                    var adjustment = id.map({ id in holding.first { $0.id == id } })
-                        ?? holding.last(where: { $0.at >= start })
-                else {
-                    return nil
-                }
-                adjustment.undoneAt = now
-                try connection.run("UPDATE adjustment SET undone_at = ?2 WHERE id = ?1", adjustment.id, now)
-                return adjustment
+        try inTransaction {
+            let holding = try adjustments().filter { $0.quota == quota && $0.undoneAt == nil }
+            guard
+                var adjustment = id.map({ id in holding.first { $0.id == id } })
+                    ?? holding.last(where: { $0.at >= start })
+            else {
+                return nil
             }
+            adjustment.undoneAt = now
+            try connection.run("UPDATE adjustment SET undone_at = ?2 WHERE id = ?1", adjustment.id, now)
+            return adjustment
         }
     }
 }

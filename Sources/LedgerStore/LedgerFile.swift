@@ -180,7 +180,7 @@ package final class LedgerFile {
     package var sizeBytes: Int64 { Self.size(path) + Self.size(path + "-wal") }
 
     /// - Throws: `StoreError` with `.replaced` when the file at the path isn't this one any more: writes would be lost.
-    package func checkIsInPlace() throws(StoreError) {
+    func checkIsInPlace() throws(StoreError) {
         // An image in memory doesn't change with the file.
         if lock == nil { return }
         if FileIdentity(path: path) != inode {
@@ -201,6 +201,12 @@ package final class LedgerFile {
         } catch {
             throw StoreError(.unavailable, path: path, "\(error)")
         }
+    }
+
+    /// Runs `body` in one transaction, unless the file isn't in its place any more.
+    func inTransaction<Value>(_ body: () throws -> Value) throws(StoreError) -> Value {
+        try checkIsInPlace()
+        return try translatingErrors { try connection.transaction(body) }
     }
 
     func damaged(_ message: String) -> StoreError { StoreError(.damaged, path: path, message) }
