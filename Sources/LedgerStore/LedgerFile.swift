@@ -46,9 +46,8 @@ package final class LedgerFile {
             inodeLock = try LedgerInodeLock(ofLedgerAt: path)
             try Self.checkName(path: path, wasUsedBefore: lock.wasUsedBefore)
             try LedgerPlace.adoptLog(ofLedger: path)
-            let connection = try Self.connect(path: path, vfs: vfs)
+            let (connection, stored) = try Self.connect(path: path, vfs: vfs)
             openConnection = connection
-            let stored = try Self.storedIdentity(connection, path: path)
             isInUse = stored != nil
             identity = stored ?? Int64.random(in: 1 ... .max)
         } catch {
@@ -81,29 +80,10 @@ package final class LedgerFile {
         self.inode = inode
         try Self.checkHeader(path: path, wasUsedBefore: false)
         try Self.checkName(path: path, wasUsedBefore: access(path + ".lock", F_OK) == 0)
-        let connection = try Self.connect(reading: path)
+        let (connection, stored) = try Self.connect(reading: path)
         openConnection = connection
-        let stored = try Self.storedIdentity(connection, path: path)
         isInUse = stored != nil
         identity = stored ?? 0
-    }
-
-    private static func connect(reading path: String) throws(StoreError) -> Connection {
-        let image = try DatabaseImage(path: path)
-        var connection: Connection?
-        do {
-            let opened = try image.connect()
-            connection = opened
-            let version = try checkVersion(of: opened, path: path)
-            for step in Int(version)..<Schema.migrations.count { try migrate(opened, from: step) }
-            return opened
-        } catch let error as StoreError {
-            throw error
-        } catch let error as SQLiteError {
-            throw storeError(error, on: connection, path: path)
-        } catch {
-            throw StoreError(.unavailable, path: path, "\(error)")
-        }
     }
 
     /// How many commits the file has; 0 before the first.
@@ -140,8 +120,8 @@ package final class LedgerFile {
         get throws {
             if let openConnection { return openConnection }
             try checkIsInPlace()
-            let connection = try Self.connect(path: path, vfs: vfs)
-            switch try Self.storedIdentity(connection, path: path) {
+            let (connection, stored) = try Self.connect(path: path, vfs: vfs)
+            switch stored {
             case identity: break
             case nil: if isInUse { throw damaged("it was emptied") }
             case _?: throw StoreError(.replaced, path: path, "another ledger was written over it")
@@ -192,14 +172,9 @@ package final class LedgerFile {
 
     /// Runs `body`, and turns SQLite's errors into errors for people.
     func translatingErrors<Value>(_ body: () throws -> Value) throws(StoreError) -> Value {
-        do {
+        try Self.translatingErrors(path: path) { opened in
+            defer { opened = openConnection }
             return try body()
-        } catch let error as SQLiteError {
-            throw Self.storeError(error, on: openConnection, path: path)
-        } catch let error as StoreError {
-            throw error
-        } catch {
-            throw StoreError(.unavailable, path: path, "\(error)")
         }
     }
 
