@@ -72,12 +72,4 @@ extension Row {
         let start: Timestamp = self[column]
         return start..<max(start, self[column + 1])
     }
-
-    /// `day`, `account`, `received` and `transmitted`; `nil` when a value is impossible.
-    var storedDay: StoredLedger.StoredDay? {
-        guard let day = Int32(exactly: self[0] as Int64), self[2] as Int64 >= 0, self[3] as Int64 >= 0 else {
-            return nil
-        }
-        return .init(account: self[1], day: CivilDate(daysSinceEpoch: day), total: total(from: 2))
-    }
 }

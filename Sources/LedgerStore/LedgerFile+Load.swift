@@ -32,9 +32,13 @@ extension LedgerFile {
         var ledger = StoredLedger.empty(daysFrom: daysFrom)
         ledger.header = try loadHeader()
         ledger.devices = try loadDevices()
-        let lifetimes = try loadDays(into: &ledger)
-        var wanted = Set(ledger.days.map(\.account))
-        for device in ledger.devices { if let account = device.account { wanted.insert(account) } }
+        var lifetimes: [AccountID: Total] = [:]
+        try connection.forEach("SELECT day, account, received, transmitted FROM day") { row in
+            let entry = try day(in: row)
+            lifetimes[entry.account, default: .zero] += entry.total
+            if entry.day >= daysFrom { ledger.days.append(entry) }
+        }
+        let wanted = Set(ledger.days.map(\.account)).union(ledger.devices.compactMap(\.account))
         for record in try loadAccounts() {
             ledger.lastAccountID = max(ledger.lastAccountID, record.id)
             let isWanted =
@@ -79,16 +83,7 @@ extension LedgerFile {
                 index: DeviceIndex(rawValue: index), name: row[1], account: row[2], counters: row.counters(from: 3),
                 state: state, holdsUplink: row[6], hardwareAddress: Array((row[7] as [UInt8]).prefix(32)))
         }
-        for (index, direction, fall) in try loadFalls() {
-            if let place = records.firstIndex(where: { $0.index == index }) {
-                records[place].falls[direction] = fall
-            }
-        }
-        return records
-    }
-
-    private func loadFalls() throws -> [(DeviceIndex, TrafficDirection, FallRecord)] {
-        try connection.rows(
+        try connection.forEach(
             """
             SELECT ifindex, direction, read_at_ns, read_boot_ns, seen_boot_ns, uplink, shown, first_shown, growth, held,
                 held_uplink
@@ -99,12 +94,13 @@ extension LedgerFile {
             else {
                 throw damaged("it has an impossible fall of a counter")
             }
-            let fall = FallRecord(
+            guard let place = records.firstIndex(where: { $0.index.rawValue == index }) else { return }
+            records[place].falls[direction] = FallRecord(
                 beforeAt: Moment(wallNanoseconds: row[2], sinceBoot: BootTime(nanoseconds: row[3])),
                 seenAt: BootTime(nanoseconds: row[4]), heldUplink: row[5], shown: UInt64(bitPattern: row[6]),
                 firstShown: UInt64(bitPattern: row[7]), fastestGrowth: row[8], held: row[9], heldOfUplink: row[10])
-            return (DeviceIndex(rawValue: index), direction, fall)
         }
+        return records
     }
 
     func loadAccounts() throws -> [AccountRecord] {
@@ -125,20 +121,11 @@ extension LedgerFile {
         }
     }
 
-    /// - Returns: Each account's sum over all days.
-    private func loadDays(into ledger: inout StoredLedger) throws -> [AccountID: Total] {
-        var lifetimes: [AccountID: Total] = [:]
-        try connection.forEach("SELECT day, account, received, transmitted FROM day") { row in
-            let entry = try day(in: row)
-            lifetimes[entry.account, default: .zero] += entry.total
-            if entry.day >= ledger.daysFrom { ledger.days.append(entry) }
-        }
-        return lifetimes
-    }
-
     /// Reads `day`, `account`, `received` and `transmitted`.
     func day(in row: Row) throws -> StoredLedger.StoredDay {
-        guard let entry = row.storedDay else { throw damaged("it has an impossible day") }
-        return entry
+        guard let day = Int32(exactly: row[0] as Int64), row[2] as Int64 >= 0, row[3] as Int64 >= 0 else {
+            throw damaged("it has an impossible day")
+        }
+        return .init(account: row[1], day: CivilDate(daysSinceEpoch: day), total: row.total(from: 2))
     }
 }
