@@ -16,22 +16,17 @@ struct DatabaseImage: ~Copyable {
     /// - Throws: `StoreError` when the file can't be read, or is being written all the time.
     init(path: String, maximumBytes: Int = 1 << 40) throws(StoreError) {
         for _ in 0..<Self.attempts {
-            if max(Self.fileSize(path), Self.fileSize(path + "-wal")) > maximumBytes {
+            if max(LedgerPlace.size(of: path), LedgerPlace.size(of: path + "-wal")) > maximumBytes {
                 throw Self.tooLarge(path, maximumBytes)
             }
-            if let image = try Self.state(of: path, maximumBytes) {
-                self = image
-                return
-            }
+            if try readState(of: path, maximumBytes) { return }
             usleep(100_000)
         }
-        if Self.fileSize(path + "-journal") > 0 {
+        if LedgerPlace.size(of: path + "-journal") > 0 {
             throw StoreError(.unfinished, path: path + "-journal", "a change of the database isn't finished")
         }
         throw StoreError(.busy, path: path, "it is being written all the time")
     }
-
-    private init() {}
 
     private static func tooLarge(_ path: String, _ maximumBytes: Int) -> StoreError {
         StoreError(.unavailable, path: path, "it is larger than \(maximumBytes >> 20) MiB")
@@ -42,28 +37,27 @@ struct DatabaseImage: ~Copyable {
     /// - Throws: `SQLiteError` when SQLite can't use it.
     consuming func connect() throws(SQLiteError) -> Connection { try Connection(memory: memory) }
 
-    /// - Returns: `nil` when the files were written meanwhile.
-    private static func state(of path: String, _ maximumBytes: Int) throws(StoreError) -> DatabaseImage? {
+    /// - Returns: False when the files were written meanwhile.
+    private mutating func readState(of path: String, _ maximumBytes: Int) throws(StoreError) -> Bool {
         // A transaction is under way or was interrupted: the file may hold changes that aren't committed.
-        if fileSize(path + "-journal") > 0 { return nil }
-        let before = try log(of: path, limit: WriteAheadLog.headerBytes)
-        var image = DatabaseImage()
-        guard try image.read(path) else { return nil }
-        let log = try log(of: path)
+        if LedgerPlace.size(of: path + "-journal") > 0 { return false }
+        let before = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
+        guard try read(path) else { return false }
+        let log = try Self.log(of: path)
         let after = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
         // If the log was started again meanwhile, its old pages may have been copied into the file while we read it.
-        if Array(log.prefix(WriteAheadLog.headerBytes)) != before || after != before { return nil }
-        if let pages = WriteAheadLog(log)?.pages {
+        if Array(log.prefix(WriteAheadLog.headerBytes)) != before || after != before { return false }
+        if let pages = WriteAheadLog(log) {
             // The log says how large the database is.
-            if Int(pages.count) * pages.pageBytes > maximumBytes { throw tooLarge(path, maximumBytes) }
-            try image.take(pages, from: log, of: path)
+            if Int(pages.count) * pages.pageBytes > maximumBytes { throw Self.tooLarge(path, maximumBytes) }
+            try take(pages, from: log, of: path)
         }
         // "Legacy" instead of "WAL": an image has no log.
-        if image.memory.size > 19 {
-            image.memory.bytes[18] = 1
-            image.memory.bytes[19] = 1
+        if memory.size > 19 {
+            memory.bytes[18] = 1
+            memory.bytes[19] = 1
         }
-        return image
+        return true
     }
 
     /// - Returns: False if the file was cut meanwhile.
@@ -76,9 +70,7 @@ struct DatabaseImage: ~Copyable {
     }
 
     /// Replaces pages of the file with the pages of a log.
-    private mutating func take(
-        _ pages: WriteAheadLog.Pages, from log: [UInt8], of path: String
-    ) throws(StoreError) {
+    private mutating func take(_ pages: WriteAheadLog, from log: [UInt8], of path: String) throws(StoreError) {
         try resize(to: Int(pages.count) * pages.pageBytes, path: path)
         for (number, offset) in pages.offsets {
             let place = Int(number - 1) * pages.pageBytes
@@ -91,11 +83,6 @@ struct DatabaseImage: ~Copyable {
     private mutating func resize(to size: Int, path: String) throws(StoreError) {
         if memory.resize(to: size) { return }
         throw StoreError(.unavailable, path: path, "it is too large for this machine's memory")
-    }
-
-    private static func fileSize(_ path: String) -> Int {
-        var status = stat()
-        return stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 
     /// The bytes of a database's log; none only if there is no log. Follows no link, like SQLite.
@@ -158,24 +145,19 @@ private struct PlainInput: ~Copyable {
     }
 }
 
-/// The committed part of a write-ahead log (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+/// The committed part of a write-ahead log: pages that are newer in it than in the file
+/// (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
 struct WriteAheadLog {
     static let headerBytes = 32
     private static let frameHeaderBytes = 24
 
-    /// The pages that are newer in the log than in the file.
-    struct Pages {
-        let pageBytes: Int
-        /// How many pages the database has.
-        let count: UInt32
-        /// The offset of each page in the log, by page number. Numbers begin with 1.
-        let offsets: [UInt32: Int]
-    }
+    let pageBytes: Int
+    /// How many pages the database has.
+    private(set) var count: UInt32 = 0
+    /// The offset of each page in the log, by page number. Numbers begin with 1.
+    private(set) var offsets: [UInt32: Int] = [:]
 
-    /// `nil` if nothing is committed in it.
-    let pages: Pages?
-
-    /// - Returns: `nil` if the bytes are no log.
+    /// - Returns: `nil` if the bytes are no log, or nothing is committed in it.
     init?(_ log: [UInt8]) {
         func number(_ offset: Int) -> UInt32 {
             log[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
@@ -185,15 +167,13 @@ struct WriteAheadLog {
         let magic = number(0)
         guard magic & ~1 == 0x377F_0682 else { return nil }
         let isBigEndian = magic & 1 == 1
-        let pageBytes = Int(number(8))
+        pageBytes = Int(number(8))
         guard (512...65536).contains(pageBytes), pageBytes.nonzeroBitCount == 1 else { return nil }
         var sum = Checksum()
         sum.add(log[0..<24], isBigEndian: isBigEndian)
         guard sum.first == number(24), sum.second == number(28) else { return nil }
         let salts = (number(16), number(20))
         var pending: [UInt32: Int] = [:]
-        var offsets: [UInt32: Int] = [:]
-        var count: UInt32?
         var frame = Self.headerBytes
         while frame + Self.frameHeaderBytes + pageBytes <= log.count {
             let page = frame + Self.frameHeaderBytes
@@ -210,7 +190,7 @@ struct WriteAheadLog {
             }
             frame = page + pageBytes
         }
-        pages = count.map { Pages(pageBytes: pageBytes, count: $0, offsets: offsets) }
+        if count == 0 { return nil }
     }
 
     /// The checksum of all frames so far, <https://sqlite.org/fileformat2.html#checksum_algorithm>.

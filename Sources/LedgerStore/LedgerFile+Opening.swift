@@ -196,11 +196,6 @@ extension LedgerFile {
             }
         }
     }
-
-    static func size(_ path: String) -> Int64 {
-        var status = stat()
-        return stat(path, &status) == 0 ? Int64(status.st_size) : 0
-    }
 }
 
 extension LedgerFile {

@@ -152,12 +152,12 @@ package final class LedgerFile {
         defer { close(descriptor) }
         // Page by page: Linux keeps the bytes of one write in one piece, and later writes back the whole piece.
         let page = [UInt8](repeating: 0, count: 4096)
-        var size = Int(Self.size(path + "-wal"))
+        var size = LedgerPlace.size(of: path + "-wal")
         while size < Self.usualLogBytes, write(descriptor, page, page.count) == page.count { size += page.count }
     }
 
     /// The size of the file with its write-ahead log, in bytes.
-    package var sizeBytes: Int64 { Self.size(path) + Self.size(path + "-wal") }
+    package var sizeBytes: Int64 { Int64(LedgerPlace.size(of: path) + LedgerPlace.size(of: path + "-wal")) }
 
     /// - Throws: `StoreError` with `.replaced` when the file at the path isn't this one any more: writes would be lost.
     func checkIsInPlace() throws(StoreError) {
