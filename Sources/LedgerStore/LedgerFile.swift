@@ -168,7 +168,7 @@ package final class LedgerFile {
         }
     }
 
-    var past: FilePast { FilePast(of: self) }
+    var past: FilePast { FilePast(file: self) }
 
     /// Runs `body`, and turns SQLite's errors into errors for people.
     func translatingErrors<Value>(_ body: () throws -> Value) throws(StoreError) -> Value {
