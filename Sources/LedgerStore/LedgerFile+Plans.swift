@@ -19,20 +19,16 @@ extension LedgerFile {
             // A cycle that ended since the last reading must still be evaluated.
             let last = try loadHeader().map(\.lastReading.timestamp) ?? now
             let moment = min(now, last)
+            // A second after the first day with bytes began, because that day may have been metered only in part.
+            let start: Timestamp? = try connection.value(
+                "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day)")
             var book = PlanBook(
                 plans, calendars: calendars, records: try planRecords(of: plans, calendars, from: moment),
-                meteredFrom: try firstBooking(), at: moment)
+                meteredFrom: start?.adding(seconds: 1) ?? .latest, at: moment)
             try fill(&book, calendar: calendars[.local], at: moment)
             book.complete(at: now)
             return book
         }
-    }
-
-    /// A second after the first day with bytes began, because that day may have been metered only in part.
-    private func firstBooking() throws -> Timestamp {
-        let start: Timestamp? = try connection.value(
-            "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day)")
-        return start?.adding(seconds: 1) ?? .latest
     }
 
     private func fill(_ book: inout PlanBook, calendar: LocalCalendar?, at now: Timestamp) throws {
@@ -54,7 +50,11 @@ extension LedgerFile {
         }
         guard let range = source.dayRange else { return }
         let places = Dictionary(source.days.enumerated().map { ($0.element.day, $0.offset) }, uniquingKeysWith: { $1 })
-        try forEachDay(range) { entry in
+        try connection.forEach(
+            "SELECT day, account, received, transmitted FROM day WHERE day BETWEEN ?1 AND ?2", range.lowerBound,
+            range.upperBound
+        ) { row in
+            let entry = try day(in: row)
             guard let key = keys[entry.account], let place = places[entry.day] else { return }
             // The bytes of a day that are in no kept bucket were carried before the kept buckets.
             let rest = place == partial ? entry.total.without(kept[entry.account] ?? .zero) : .zero
@@ -85,15 +85,6 @@ extension LedgerFile {
         SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2
         ORDER BY start, account
         """
-
-    private func forEachDay(
-        _ range: ClosedRange<CivilDate>, _ body: (StoredLedger.StoredDay) throws -> Void
-    ) throws {
-        try connection.forEach(
-            "SELECT day, account, received, transmitted FROM day WHERE day BETWEEN ?1 AND ?2", range.lowerBound,
-            range.upperBound
-        ) { row in try body(day(in: row)) }
-    }
 
     // MARK: - Usual traffic
 
@@ -293,7 +284,11 @@ extension LedgerFile {
     }
 
     func add(_ adjustment: Adjustment) throws {
-        let (kind, bytes) = adjustment.kind.columns
+        let (kind, bytes) =
+            switch adjustment.kind {
+            case .correction(let used): ("correction", used)
+            case .topUp(let bytes): ("top-up", bytes)
+            }
         try connection.run(
             """
             INSERT INTO adjustment (id, quota, kind, at, bytes, entered_at, undone_at, cycle_start)
@@ -343,16 +338,6 @@ extension LedgerFile {
             adjustment.undoneAt = now
             try connection.run("UPDATE adjustment SET undone_at = ?2 WHERE id = ?1", adjustment.id, now)
             return adjustment
-        }
-    }
-}
-
-extension Adjustment.Kind {
-    /// The columns `kind` and `bytes` of the table `adjustment`.
-    fileprivate var columns: (kind: String, bytes: UInt64) {
-        switch self {
-        case .correction(let used): ("correction", used)
-        case .topUp(let bytes): ("top-up", bytes)
         }
     }
 }
