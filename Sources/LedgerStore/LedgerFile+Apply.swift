@@ -141,7 +141,7 @@ extension LedgerFile {
     }
 
     /// - Returns: The history of another account that had this one's name, if there was one.
-    private func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
+    func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
         let (kind, name) = record.key.columns
         let namesake = try connection.first(
             "SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2", kind, name

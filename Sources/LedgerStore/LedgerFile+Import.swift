@@ -66,10 +66,10 @@ extension LedgerFile {
     private func importPiece(
         _ parts: [ImportedAccount], of key: AccountKey, by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
     ) throws -> ImportOutcome {
-        let isNew = try number(of: key) == nil
-        if isNew, parts.allSatisfy(\.slots.isEmpty) { return ImportOutcome(key) }
-        let account = try account(of: key)
-        let news = try Reconciliation(parts, of: account, key, isNew: isNew, in: past, by: days, at: now)
+        let known = try number(of: key)
+        if known == nil, parts.allSatisfy(\.slots.isEmpty) { return ImportOutcome(key) }
+        let account = try known ?? newAccount(of: key)
+        let news = try Reconciliation(parts, of: account, key, isNew: known == nil, in: past, by: days, at: now)
         for row in news.rows { try book(row, of: account, by: days, horizon) }
         try noteImport(of: account, ownFrom: news.ownFrom)
         if let clock = parts.lazy.compactMap(\.clock).first {
@@ -90,19 +90,13 @@ extension LedgerFile {
         try connection.value("SELECT clock FROM import WHERE account = ?1", account)
     }
 
-    /// The number of an account; creates the account if there is none. The program counts its numbers up from 1, so a
-    /// random number far above can't be the one that the program gives to another account at the same moment.
-    private func account(of key: AccountKey) throws -> AccountID {
-        if let known = try number(of: key) { return known }
-        let (kind, name) = key.columns
-        let id = Int64.random(in: (1 << 40)..<(1 << 61))
-        try connection.run(
-            """
-            INSERT INTO account
-                (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes)
-            VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0)
-            """, id, kind, name)
-        return AccountID(rawValue: id)
+    /// Creates an account. The program counts its numbers up from 1, so a random number far above can't be the one that
+    /// the program gives to another account at the same moment.
+    private func newAccount(of key: AccountKey) throws -> AccountID {
+        let id = AccountID(rawValue: .random(in: (1 << 40)..<(1 << 61)))
+        _ = try apply(
+            AccountRecord(id: id, key: key, counterOffset: .zero, offsetBoot: 0, events: AccountEvents()))
+        return id
     }
 
     // MARK: - Imported rows
