@@ -74,8 +74,7 @@ extension LedgerFile {
 
     private func apply(_ fold: Bookings.Fold) throws {
         let ownFrom = [try ownBeginning(of: fold.source), try ownBeginning(of: fold.target)].compactMap { $0 }.min()
-        for table in ["bucket", "day"] {
-            let slot = table == "bucket" ? "start" : "day"
+        for (table, slot) in [("bucket", "start"), ("day", "day")] {
             try connection.run(
                 """
                 INSERT INTO \(table) (\(slot), account, received, transmitted)
@@ -232,13 +231,10 @@ extension LedgerFile {
         let waiting: Set<AccountID> = Set(
             try connection.rows("SELECT account FROM import WHERE own_from IS NULL") { $0[0] })
         if waiting.isEmpty { return }
-        var firsts: [AccountID: Timestamp] = [:]
-        for key in commit.bookings.buckets.keys where waiting.contains(key.account) {
-            firsts[key.account] = min(firsts[key.account] ?? .latest, key.bucket.start)
-        }
-        for entry in commit.bookings.spreads where waiting.contains(entry.account) {
-            firsts[entry.account] = min(firsts[entry.account] ?? .latest, entry.spread.start)
-        }
+        let starts: [(AccountID, Timestamp)] =
+            commit.bookings.buckets.keys.map { ($0.account, $0.bucket.start) }
+            + commit.bookings.spreads.map { ($0.account, $0.spread.start) }
+        let firsts = Dictionary(starts.filter { waiting.contains($0.0) }, uniquingKeysWith: min)
         for (account, first) in firsts {
             try connection.run("UPDATE import SET own_from = ?2 WHERE account = ?1", account, first)
         }

@@ -24,16 +24,10 @@ extension LedgerFile {
                 return try connection.transaction {
                     let forgotten = try forget(accounts.filter(\.replaces), calendar)
                     var outcomes = try importPiece(accounts, by: bookedDays(calendar), at: now, horizon)
-                    var rest = forgotten
-                    for place in outcomes.indices {
-                        if let total = rest.removeValue(forKey: outcomes[place].key) {
-                            outcomes[place].forgotten = .init(total)
-                        }
-                    }
-                    for (key, total) in rest {
-                        var outcome = ImportOutcome(key)
-                        outcome.forgotten = .init(total)
-                        outcomes.append(outcome)
+                    for (key, total) in forgotten {
+                        let place = outcomes.firstIndex { $0.key == key } ?? outcomes.endIndex
+                        if place == outcomes.endIndex { outcomes.append(ImportOutcome(key)) }
+                        outcomes[place].forgotten = .init(total)
                     }
                     if isTrial { throw Trial(outcomes: outcomes) }
                     return outcomes
@@ -50,7 +44,9 @@ extension LedgerFile {
         // By another clock the same bytes have other times, so it can't be known which of them are booked already.
         let others = try accounts.compactMap { account -> ImportOutcome? in
             guard let clock = account.clock, let number = try number(of: account.key),
-                let previous = try self.clock(of: number), previous != clock
+                // The clock of the last imported file without offsets; `nil` if there was none.
+                let previous: String = try connection.value("SELECT clock FROM import WHERE account = ?1", number),
+                previous != clock
             else { return nil }
             var outcome = ImportOutcome(account.key)
             outcome.otherClock = previous
@@ -83,11 +79,6 @@ extension LedgerFile {
     func number(of key: AccountKey) throws -> AccountID? {
         let (kind, name) = key.columns
         return try connection.value("SELECT id FROM account WHERE kind = ?1 AND name = ?2", kind, name)
-    }
-
-    /// The clock of the last imported file without offsets; `nil` if there was none.
-    private func clock(of account: AccountID) throws -> String? {
-        try connection.value("SELECT clock FROM import WHERE account = ?1", account)
     }
 
     /// Creates an account. The program counts its numbers up from 1, so a random number far above can't be the one that
@@ -132,7 +123,11 @@ extension LedgerFile {
         var forgotten: [AccountKey: Total] = [:]
         for account in accounts {
             var numbers = try [number(of: account.key)].compactMap { $0 }
-            if account.key != .uplink, !account.source.isEmpty { numbers += try owners(of: account.source) }
+            if account.key != .uplink, !account.source.isEmpty {
+                numbers += try connection.rows(
+                    "SELECT DISTINCT account FROM taken WHERE source = ?1 AND \(FilePast.isNoUplink)", account.source
+                ) { $0[0] as AccountID }
+            }
             for number in Set(numbers) {
                 let total = try forget(account.source, of: number, by: days)
                 if let key = try past.key(of: number), !total.isZero { forgotten[key, default: .zero] += total }
@@ -192,12 +187,6 @@ extension LedgerFile {
                 account)
         }
         return forgotten
-    }
-
-    private func owners(of source: String) throws -> [AccountID] {
-        try connection.rows("SELECT DISTINCT account FROM taken WHERE source = ?1 AND \(FilePast.isNoUplink)", source) {
-            $0[0]
-        }
     }
 
     private func bookedDays(_ calendar: LocalCalendar) throws -> BookedDays {
