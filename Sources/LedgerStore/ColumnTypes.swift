@@ -30,11 +30,11 @@ extension DeviceName: SQLConvertible {
 
 extension AccountKey {
     /// The columns `kind` and `name` of the table `account`.
-    var columns: (kind: SQLValue, name: SQLValue) {
+    var columns: (kind: String, name: any SQLBindable) {
         switch self {
-        case .device(let name): (.text("device"), name.sqlValue)
-        case .collapsed(let pattern): (.text("collapsed"), .text(pattern))
-        case .uplink: (.text("uplink"), .text(""))
+        case .device(let name): ("device", name)
+        case .collapsed(let pattern): ("collapsed", pattern)
+        case .uplink: ("uplink", "")
         }
     }
 

@@ -89,9 +89,8 @@ package final class Connection {
     ///
     /// - Throws: `SQLiteError`.
     package func run(_ sql: String, _ values: (any SQLBindable)?...) throws(SQLiteError) {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         while try statement.step() {}
     }
 
@@ -100,9 +99,8 @@ package final class Connection {
     /// - Throws: `SQLiteError`.
     package func value<Value: SQLReadable>(_ sql: String, _ values: (any SQLBindable)?...) throws(SQLiteError) -> Value?
     {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         return try statement.step() ? statement.row[0] : nil
     }
 
@@ -112,9 +110,8 @@ package final class Connection {
     package func first<Value>(
         _ sql: String, _ values: (any SQLBindable)?..., decode: (Row) throws -> Value
     ) throws -> Value? {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         return try statement.step() ? decode(statement.row) : nil
     }
 
@@ -124,9 +121,8 @@ package final class Connection {
     package func rows<Value>(
         _ sql: String, _ values: (any SQLBindable)?..., decode: (Row) throws -> Value
     ) throws -> [Value] {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         var found: [Value] = []
         while try statement.step() { found.append(try decode(statement.row)) }
         return found
@@ -138,9 +134,8 @@ package final class Connection {
     package func forEach(
         _ sql: String, _ values: (any SQLBindable)?..., body: (Row) throws -> Void
     ) throws {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         while try statement.step() { try body(statement.row) }
     }
 
@@ -150,17 +145,17 @@ package final class Connection {
     package func scan(
         _ sql: String, _ values: (any SQLBindable)?..., while body: (Row) throws -> Bool
     ) throws {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         while try statement.step(), try body(statement.row) {}
     }
 
-    private func statement(_ sql: String) throws(SQLiteError) -> Statement {
-        if let known = statements[sql], !known.isInUse { return known }
-        let new = try Statement(sql, on: handle)
-        if statements[sql] == nil, statements.count < Self.maximumStatements { statements[sql] = new }
-        return new
+    private func begin(_ sql: String, _ values: [(any SQLBindable)?]) throws(SQLiteError) -> Statement {
+        let known = statements[sql]
+        let statement = if let known, !known.isInUse { known } else { try Statement(sql, on: handle) }
+        if known == nil, statements.count < Self.maximumStatements { statements[sql] = statement }
+        try statement.begin(values)
+        return statement
     }
 
     /// Runs `body` in one transaction: the file gets all of its changes or none.

@@ -20,13 +20,17 @@ final class Statement {
     }
 
     /// The row that ``step()`` has fetched.
-    var row: Row { Row(of: handle) }
+    var row: Row { Row(statement: handle) }
 
+    /// Binds the values. If that fails, the statement is ended.
     func begin(_ values: [(any SQLBindable)?]) throws(SQLiteError) {
         isInUse = true
         for (offset, value) in values.enumerated() {
             let code = (value?.sqlValue ?? .null).bind(to: handle, at: CInt(offset + 1))
-            if code != SQLITE_OK { throw SQLiteError(code, of: database) }
+            if code == SQLITE_OK { continue }
+            let error = SQLiteError(code, of: database)
+            end()
+            throw error
         }
     }
 
