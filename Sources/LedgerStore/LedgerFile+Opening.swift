@@ -208,5 +208,10 @@ extension LedgerFile {
     }
 
     /// Whether another process writes the ledger at a path now, as far as this process can see.
-    package static func isLocked(at path: String) -> Bool { LedgerLock.isHeld(forLedgerAt: path) }
+    package static func isLocked(at path: String) -> Bool {
+        let descriptor = open(path + ".lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        if descriptor < 0 { return false }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+    }
 }

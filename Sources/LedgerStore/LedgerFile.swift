@@ -9,11 +9,10 @@ import SQLite
 package final class LedgerFile {
     package let path: String
     private let vfs: String?
-    // Closed before the locks are released, because closing may write.
+    // Closed before the lock is released, because closing may write.
     private var openConnection: Connection?
-    /// Both are `nil` when the file is only read.
+    /// `nil` when the file is only read.
     private let lock: LedgerLock?
-    private let inodeLock: LedgerInodeLock?
     package let identity: Int64
     /// Whether the file has a commit.
     package var isInUse: Bool
@@ -39,11 +38,10 @@ package final class LedgerFile {
         // Create nothing beside a file that isn't ours, not even a lock.
         let hasLock = access(path + ".lock", F_OK) == 0
         try Self.checkHeader(path: path, wasUsedBefore: hasLock)
-        let lock = try LedgerLock(forLedgerAt: path)
-        var inodeLock: LedgerInodeLock? = nil
+        var lock = try LedgerLock(forLedgerAt: path)
         do {
             try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
-            inodeLock = try LedgerInodeLock(ofLedgerAt: path)
+            try lock.lockLedger(at: path)
             try Self.checkName(path: path, wasUsedBefore: lock.wasUsedBefore)
             try LedgerPlace.adoptLog(ofLedger: path)
             let (connection, stored) = try Self.connect(path: path, vfs: vfs)
@@ -58,7 +56,6 @@ package final class LedgerFile {
             throw StoreError(.unavailable, path: path, "the file vanished while it was opened")
         }
         self.inode = inode
-        self.inodeLock = consume inodeLock
         self.lock = consume lock
     }
 
@@ -73,7 +70,6 @@ package final class LedgerFile {
         self.path = path
         vfs = nil
         lock = nil
-        inodeLock = nil
         guard let inode = FileIdentity(path: path) else {
             throw StoreError(.unavailable, path: path, "there is no ledger yet")
         }
