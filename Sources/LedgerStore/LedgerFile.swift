@@ -82,19 +82,10 @@ package final class LedgerFile {
         identity = stored ?? 0
     }
 
-    /// How many commits the file has; 0 before the first.
+    /// The state after the last commit; `nil` before the first.
     ///
     /// - Throws: `StoreError`.
-    package func sequence() throws(StoreError) -> Int64 {
-        try translatingErrors { try loadHeader()?.sequence ?? 0 }
-    }
-
-    /// The last reading of the counters that the file holds; `nil` before the first commit.
-    ///
-    /// - Throws: `StoreError`.
-    package func lastReading() throws(StoreError) -> Timestamp? {
-        try translatingErrors { try loadHeader()?.lastReading.timestamp }
-    }
+    package func header() throws(StoreError) -> LedgerHeader? { try translatingErrors { try loadHeader() } }
 
     /// Closes the database until it is needed again, so that others can read it. It stays locked against writers.
     package func rest() {

@@ -150,7 +150,7 @@ private struct LedgerFileReader: LedgerReader {
     let collapse: [DevicePattern]
 
     func basis() throws -> ReportBasis {
-        ReportBasis(now: now, asOf: try file.lastReading(), calendar: calendar, collapse: collapse)
+        ReportBasis(now: now, asOf: try file.header()?.lastReading.timestamp, calendar: calendar, collapse: collapse)
     }
 
     func days(from first: CivilDate, everybody: Bool) throws -> DayHistory { DayHistory(try file.days(from: first)) }

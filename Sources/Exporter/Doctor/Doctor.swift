@@ -332,7 +332,7 @@ package struct Doctor {
                             "it has \(Set(days.days.map(\.day)).count) days since \(first), of \(days.accounts.count) accounts"
                     ))
             }
-            if let last = try file.lastReading() {
+            if let last = try file.header()?.lastReading.timestamp {
                 let age = setup.now.secondsSinceEpoch - last.secondsSinceEpoch
                 let isOld = hasDaemon && age > setup.freshSeconds
                 findings.append(
