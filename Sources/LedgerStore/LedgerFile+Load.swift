@@ -4,28 +4,21 @@ import SQLite
 
 /// Reading the ledger. The file may be damaged, so nothing in it is trusted.
 extension LedgerFile {
-    /// Reads what the program needs to go on. Books the days again first if this calendar begins them at other moments.
+    /// Reads what the program needs to go on. Books the days again first if a calendar begins them at other moments.
     ///
     /// - Parameters:
-    ///   - calendar: The calendar of the days.
+    ///   - calendar: The calendar of the days; `nil` for the days as they were booked, if the ledger is only read.
     ///   - daysFrom: The first day to return. The lifetimes also have the days before it.
     ///   - names: Devices whose accounts are returned even if they have no bytes since then.
     /// - Throws: `StoreError`. Then the file is unchanged.
     package func load(
-        rezonedTo calendar: LocalCalendar, daysFrom: CivilDate, names: Set<DeviceName>
+        rezonedTo calendar: LocalCalendar?, daysFrom: CivilDate, names: Set<DeviceName>
     ) throws(StoreError) -> StoredLedger {
         // One transaction: if the caller doesn't get the new days, it goes on booking by the old ones.
         try inTransaction {
-            try rebookDays(by: calendar)
+            if let calendar { try rebookDays(by: calendar) }
             return try contents(daysFrom: daysFrom, names: names)
         }
-    }
-
-    /// The same with the days as they were booked, for a ledger that is only read.
-    ///
-    /// - Throws: `StoreError`.
-    package func contents(from daysFrom: CivilDate, names: Set<DeviceName>) throws(StoreError) -> StoredLedger {
-        try inTransaction { try contents(daysFrom: daysFrom, names: names) }
     }
 
     func contents(daysFrom: CivilDate, names: Set<DeviceName>) throws -> StoredLedger {

@@ -83,7 +83,8 @@ actor OfflineLedger: Questions, LedgerChanges {
         let window = PeriodWindow(setup.localCalendar, at: setup.now)
         let names = await meter.namesWanted
         // Without it there is only what is carried from now on.
-        let stored = try? access.openedForReading().contents(from: window.previousMonthStart, names: names)
+        let stored = try? access.openedForReading().load(
+            rezonedTo: nil, daysFrom: window.previousMonthStart, names: names)
         await meter.lookOn(from: stored)
         return meter
     }
