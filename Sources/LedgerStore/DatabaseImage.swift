@@ -169,18 +169,29 @@ struct WriteAheadLog {
         let isBigEndian = magic & 1 == 1
         pageBytes = Int(number(8))
         guard (512...65536).contains(pageBytes), pageBytes.nonzeroBitCount == 1 else { return nil }
-        var sum = Checksum()
-        sum.add(log[0..<24], isBigEndian: isBigEndian)
-        guard sum.first == number(24), sum.second == number(28) else { return nil }
+        // The checksum of all frames so far, <https://sqlite.org/fileformat2.html#checksum_algorithm>.
+        var sum: (UInt32, UInt32) = (0, 0)
+        func add(_ range: Range<Int>) {
+            log[range].withUnsafeBytes { bytes in
+                for offset in stride(from: 0, to: bytes.count - 7, by: 8) {
+                    let words = bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+                    let next = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
+                    sum.0 &+= (isBigEndian ? UInt32(bigEndian: words) : UInt32(littleEndian: words)) &+ sum.1
+                    sum.1 &+= (isBigEndian ? UInt32(bigEndian: next) : UInt32(littleEndian: next)) &+ sum.0
+                }
+            }
+        }
+        add(0..<24)
+        guard sum == (number(24), number(28)) else { return nil }
         let salts = (number(16), number(20))
         var pending: [UInt32: Int] = [:]
         var frame = Self.headerBytes
         while frame + Self.frameHeaderBytes + pageBytes <= log.count {
             let page = frame + Self.frameHeaderBytes
             guard number(frame + 8) == salts.0, number(frame + 12) == salts.1, number(frame) > 0 else { break }
-            sum.add(log[frame..<frame + 8], isBigEndian: isBigEndian)
-            sum.add(log[page..<page + pageBytes], isBigEndian: isBigEndian)
-            guard sum.first == number(frame + 16), sum.second == number(frame + 20) else { break }
+            add(frame..<frame + 8)
+            add(page..<page + pageBytes)
+            guard sum == (number(frame + 16), number(frame + 20)) else { break }
             pending[number(frame)] = page
             let size = number(frame + 4)
             if size > 0 {  // The frame ends a transaction.
@@ -191,22 +202,5 @@ struct WriteAheadLog {
             frame = page + pageBytes
         }
         if count == 0 { return nil }
-    }
-
-    /// The checksum of all frames so far, <https://sqlite.org/fileformat2.html#checksum_algorithm>.
-    private struct Checksum {
-        var first: UInt32 = 0
-        var second: UInt32 = 0
-
-        mutating func add(_ bytes: ArraySlice<UInt8>, isBigEndian: Bool) {
-            bytes.withUnsafeBytes { bytes in
-                for offset in stride(from: 0, to: bytes.count - 7, by: 8) {
-                    let words = bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
-                    let next = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
-                    first &+= (isBigEndian ? UInt32(bigEndian: words) : UInt32(littleEndian: words)) &+ second
-                    second &+= (isBigEndian ? UInt32(bigEndian: next) : UInt32(littleEndian: next)) &+ first
-                }
-            }
-        }
     }
 }
