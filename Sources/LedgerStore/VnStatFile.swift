@@ -57,10 +57,7 @@ package enum VnStatFile {
             """
         ) { row in
             var interface = VnStatInterface(name: row[1], created: row[2], updated: row[3])
-            switch total(in: row, from: 4) {
-            case .success(let total): interface.total = total
-            case .failure(let poison): interface.leaveOut("total", interface.created, because: poison.reason)
-            }
+            interface.total = total(in: row, from: 4, "total", interface.created, of: &interface)
             places[row[0]] = interfaces.count
             interfaces.append(interface)
         }
@@ -81,29 +78,29 @@ package enum VnStatFile {
             "SELECT interface, date, rx, tx, typeof(rx), typeof(tx) FROM \(table) ORDER BY interface, date"
         ) { row in
             guard let place = places[row[0]] else { return }
-            switch total(in: row, from: 2) {
-            case .success(let total):
-                interfaces[place][keyPath: records].append(.init(date: row[1], total: total))
-            case .failure(let poison): interfaces[place].leaveOut(table, row[1], because: poison.reason)
-            }
+            let date: String = row[1]
+            guard let total = total(in: row, from: 2, table, date, of: &interfaces[place]) else { return }
+            interfaces[place][keyPath: records].append(.init(date: date, total: total))
         }
     }
 
-    private struct Poison: Error {
-        var reason: String
-    }
-
-    /// Reads two numbers, and their types from the columns after them.
-    private static func total(in row: Row, from column: Int) -> Result<Total, Poison> {
+    /// Reads two numbers, and their types from the columns after them. Leaves the row out if they are poisoned.
+    private static func total(
+        in row: Row, from column: Int, _ table: String, _ date: String, of owner: inout VnStatInterface
+    ) -> Total? {
         let types: [String] = [row[column + 2], row[column + 3]]
-        if let wrong = types.first(where: { $0 != "integer" }) {
-            return .failure(Poison(reason: "a number of type \(wrong), as an overflow leaves it"))
-        }
         let numbers: [Int64] = [row[column], row[column + 1]]
-        if numbers.contains(where: { $0 < 0 }) { return .failure(Poison(reason: "a negative number")) }
-        if numbers.contains(.max) {
-            return .failure(Poison(reason: "the largest number there is, as an overflow leaves it"))
+        let poison: String
+        if let wrong = types.first(where: { $0 != "integer" }) {
+            poison = "a number of type \(wrong), as an overflow leaves it"
+        } else if numbers.contains(where: { $0 < 0 }) {
+            poison = "a negative number"
+        } else if numbers.contains(.max) {
+            poison = "the largest number there is, as an overflow leaves it"
+        } else {
+            return Total(received: UInt64(numbers[0]), transmitted: UInt64(numbers[1]))
         }
-        return .success(Total(received: UInt64(numbers[0]), transmitted: UInt64(numbers[1])))
+        owner.leaveOut(table, date, because: poison)
+        return nil
     }
 }
