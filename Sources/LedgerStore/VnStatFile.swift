@@ -80,7 +80,7 @@ package enum VnStatFile {
             guard let place = places[row[0]] else { return }
             let date: String = row[1]
             guard let total = total(in: row, from: 2, table, date, of: &interfaces[place]) else { return }
-            interfaces[place][keyPath: records].append(.init(date: date, total: total))
+            interfaces[place][keyPath: records].append((date, total))
         }
     }
 

@@ -14,7 +14,7 @@ struct VnStatTests {
     }
 
     private static func record(_ date: String, _ bytes: UInt64) -> VnStatInterface.Record {
-        .init(date: date, total: Total(received: bytes, transmitted: bytes * 2))
+        (date, Total(received: bytes, transmitted: bytes * 2))
     }
 
     /// Traffic by the five minutes over years; the tables hold it for as long as they are kept.
@@ -70,7 +70,7 @@ struct VnStatTests {
         // What a table tells of a day is told of that day.
         var days: [CivilDate: UInt64] = [:]
         for slot in slots { days[calendar.day(containing: slot.span.lowerBound), default: 0] += slot.total.received }
-        let firstKept = interface.days.map(\.date).min() ?? "9"
+        let firstKept = interface.days.map { $0.date }.min() ?? "9"
         for row in interface.days where row.date > firstKept {
             #expect(
                 days[try #require(CivilDate(row.date[...]))] ?? 0 == row.total.received, "seed \(seed): \(row.date)")

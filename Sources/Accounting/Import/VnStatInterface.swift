@@ -5,17 +5,8 @@ import CivilTime
 /// Source: the schema that vnstatd 2.10 makes (`sqlite3 vnstat.db .schema`), and its `--json` output, version 2.
 /// vnStat's tables hold the same bytes by different periods, each for as long as its configuration says.
 package struct VnStatInterface: Sendable {
-    /// A row of one of its tables.
-    package struct Record: Sendable {
-        /// As `2026-11-21` or `2026-11-21 22:30:00`.
-        package var date: String
-        package var total: Total
-
-        package init(date: String, total: Total) {
-            self.date = date
-            self.total = total
-        }
-    }
+    /// A row of one of its tables. The date is like `2026-11-21` or `2026-11-21 22:30:00`.
+    package typealias Record = (date: String, total: Total)
 
     package var name: [UInt8]
     /// When it was counted first and last.
@@ -182,23 +173,18 @@ private struct VnStatReader {
                 problems.append("\(table) \(record.date): there is no such time")
                 continue
             }
-            if start >= now {
+            if start < now {
+                rows.append((start, record.total))
+            } else {
                 late.append(record.date)
                 ahead.append((table, start))
-                continue
             }
-            rows.append((start, record.total))
         }
         if let first = late.min(), let last = late.max() {
             let dates = first == last ? first : "\(first) to \(last)"
             problems.append("\(table) \(dates): ahead of the clock by this time zone")
         }
         return rows.sorted { $0.start < $1.start }
-    }
-
-    /// The place of the first row that starts at `moment` or later.
-    private func lowerBound(of moment: Timestamp, in rows: [Row]) -> Int {
-        rows.firstPlace { $0.start >= moment }
     }
 
     private func sum(_ rows: some Sequence<Row>) -> Total { rows.reduce(into: .zero) { $0 += $1.total } }
@@ -224,7 +210,7 @@ private struct VnStatReader {
 
     private mutating func addHour(_ hour: Row, until hourEnd: Timestamp, _ fives: [Row]) {
         let span = hour.start..<max(hour.start.adding(seconds: 1), hourEnd)
-        let parts = fives[lowerBound(of: span.lowerBound, in: fives)..<lowerBound(of: span.upperBound, in: fives)]
+        let parts = fives[fives.firstPlace { $0.start >= span.lowerBound }...].prefix { $0.start < span.upperBound }
         let known = sum(parts)
         // Five minutes that the wall clock shows twice belong to both hours.
         guard !parts.isEmpty, again(span.lowerBound) == nil else { return add(hour.total, span) }

@@ -298,7 +298,7 @@ package enum ImportFile {
                 owner.leaveOut(table, date, because: notANumber)
                 return nil
             }
-            return .init(date: date, total: total)
+            return (date, total)
         }
     }
 
