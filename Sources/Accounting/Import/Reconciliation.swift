@@ -40,7 +40,10 @@ package struct Reconciliation {
         for item in items {
             guard let row = row(for: item) else { continue }
             rows.append(row)
-            note(row)
+            if row.total.isZero { continue }
+            outcome.taken = .init(outcome.taken.total.adding(row.total))
+            outcome.from = min(outcome.from ?? .max, row.booked.lowerBound.secondsSinceEpoch)
+            outcome.until = max(outcome.until ?? .min, row.booked.upperBound.secondsSinceEpoch)
         }
         let all = parts.reduce(into: Total.zero) { sum, part in for slot in part.slots { sum += slot.total } }
         let new = outcome.taken.total.adding(outcome.late.total).adding(outcome.missed.total)
@@ -132,11 +135,12 @@ package struct Reconciliation {
     /// The parts' slots, after known bytes have explained what they can.
     private mutating func explained(_ parts: [ImportedAccount], by earlier: inout EarlierImports) -> [Item] {
         var items: [Item] = []
-        var reported: [String: ReportedTime] = [:]
+        // The time that the file reports on: ascending, disjoint spans.
+        var reported: [String: [Range<Timestamp>]] = [:]
         for part in parts {
             guard let hull = part.slots.hull else { continue }
             let seam = seam(of: part, hull)
-            reported[part.source] = ReportedTime(part.slots)
+            reported[part.source] = Array(RangeSet(part.slots.map(\.span)).ranges)
             items += part.slots.map {
                 Item(
                     span: $0.span, total: $0.total, source: part.source, day: day(of: $0.span), seam: seam,
@@ -158,8 +162,9 @@ package struct Reconciliation {
         // Meters read at different times, and files differ in grain. So a day in a file gets only bytes that it lacks.
         for place in items.indices where !items[place].rest.isZero {
             guard let day = items[place].day, let reported = reported[items[place].source] else { continue }
-            earlier.explain(&items[place].rest, of: days.span(of: day), from: items[place].source) {
-                reported.contains($0)
+            earlier.explain(&items[place].rest, of: days.span(of: day), from: items[place].source) { slot in
+                let span = reported.firstPlace { $0.upperBound > slot.lowerBound }
+                return span < reported.endIndex && slot.clamped(to: reported[span]) == slot
             }
         }
         explainNearFirstReading(&items)
@@ -204,13 +209,6 @@ package struct Reconciliation {
         return ImportedRow(
             slot: span, bookedUntil: end, total: item.rest, reported: isOfBoth ? item.total : item.rest, own: own,
             source: item.source)
-    }
-
-    private mutating func note(_ row: ImportedRow) {
-        if row.total.isZero { return }
-        outcome.taken = .init(outcome.taken.total.adding(row.total))
-        outcome.from = min(outcome.from ?? .max, row.booked.lowerBound.secondsSinceEpoch)
-        outcome.until = max(outcome.until ?? .min, row.booked.upperBound.secondsSinceEpoch)
     }
 
     /// The day that a span lies in; `nil` for a span that crosses midnight.
