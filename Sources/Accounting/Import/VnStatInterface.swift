@@ -40,7 +40,7 @@ package struct VnStatInterface: Sendable {
 
     /// When the wall clock shows a date and time: from the first time to the last, if it does so twice.
     package static func moment(_ text: String, by calendar: LocalCalendar) -> ClosedRange<Timestamp>? {
-        let reader = VnStatReader(calendar: calendar, now: .latest)
+        let reader = VnStatReader(calendar: calendar, now: .latest, created: .latest, end: .latest)
         return reader.moment(text).map { $0...(reader.again($0) ?? $0) }
     }
 
@@ -59,7 +59,7 @@ package struct VnStatInterface: Sendable {
     package func slots(by calendar: LocalCalendar, at now: Timestamp) -> (
         slots: [ImportedAccount.Slot], problems: [String]
     ) {
-        var reader = VnStatReader(calendar: calendar, now: now)
+        var reader = VnStatReader(calendar: calendar, now: now, created: now, end: now)
         if let updated = reader.moment(updated) { reader.end = min(now, reader.again(updated) ?? updated) }
         reader.created = min(reader.moment(created) ?? reader.end, reader.end.adding(seconds: -1))
         if reader.moment(created) == nil { reader.problems.append("created \(created): there is no such time") }
@@ -79,9 +79,9 @@ private struct VnStatReader {
     var problems: [String] = []
 
     /// The part of the total that is in no day and isn't spread yet.
-    private var unknown: Total?
+    var unknown: Total?
     /// Rows that are left out because they lie in the future.
-    private var ahead: [(table: String, start: Timestamp)] = []
+    var ahead: [(table: String, start: Timestamp)] = []
 
     private typealias Row = (start: Timestamp, total: Total)
     /// The bytes of a period with its parts, and when the first part begins.
@@ -89,12 +89,6 @@ private struct VnStatReader {
 
     /// From the finest to the coarsest.
     private static let tables = ["fiveminute", "hour", "day", "month", "year", "total"]
-
-    init(calendar: LocalCalendar, now: Timestamp) {
-        self.calendar = calendar
-        self.now = now
-        (created, end) = (now, now)
-    }
 
     mutating func read(_ interface: VnStatInterface) {
         let hours = rows(interface.hours, "hour")

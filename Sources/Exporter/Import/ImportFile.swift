@@ -37,11 +37,7 @@ package enum ImportFile {
 
         /// Books devices as the daemon would: some aren't metered, some share an account.
         mutating func book(by rules: AccountingRules) {
-            struct Place: Hashable {
-                var key: AccountKey
-                var source: String
-            }
-            var slots: [Place: [Range<Timestamp>: Total]] = [:]
+            var slots: [AccountKey: [String: [Range<Timestamp>: Total]]] = [:]
             var clocks: [String: String] = [:]
             for account in accounts {
                 var key = account.key
@@ -58,13 +54,14 @@ package enum ImportFile {
                     key = own
                 }
                 clocks[account.source] = account.clock
-                let place = Place(key: key, source: account.source)
-                slots[place, default: [:]].merge(account.slots.map { ($0.span, $0.total) }) { $0.adding($1) }
+                slots[key, default: [:]][account.source, default: [:]]
+                    .merge(account.slots.map { ($0.span, $0.total) }) { $0.adding($1) }
             }
-            accounts = slots.map { place, slots in
-                ImportedAccount(
-                    place.key, from: place.source, slots: slots.map { .init($0.key, $0.value) },
-                    clock: clocks[place.source])
+            accounts = slots.flatMap { key, sources in
+                sources.map { source, slots in
+                    ImportedAccount(
+                        key, from: source, slots: slots.map { .init($0.key, $0.value) }, clock: clocks[source])
+                }
             }.sorted { ($0.key.kind, $0.source) < ($1.key.kind, $1.source) }
         }
     }
