@@ -129,7 +129,9 @@ package struct Reconciliation {
         }
         return Seam(
             homes: homes, openUntil: first.openUntil, edge: first.edge, hasOwn: first.hasOwn,
-            earlyUntil: earlyUntil ?? first.openUntil, hull: hull.wholeBuckets)
+            earlyUntil: earlyUntil ?? first.openUntil,
+            hull: Bucket(containing: hull.lowerBound)
+                .start..<Bucket(containing: hull.upperBound.adding(seconds: -1)).end)
     }
 
     /// The parts' slots, after known bytes have explained what they can.
@@ -223,13 +225,6 @@ package struct Reconciliation {
             own[home].explain(&item.rest, of: item.span, slack: slack, within: slack == 0 ? nil : item.seam.hull)
             if own[home].isShared { item.own += before.without(item.rest) }
         }
-    }
-}
-
-extension Range<Timestamp> {
-    /// Extended to whole buckets.
-    fileprivate var wholeBuckets: Self {
-        Bucket(containing: lowerBound).start..<Bucket(containing: upperBound.adding(seconds: -1)).end
     }
 }
 

@@ -99,15 +99,14 @@ package enum ImportFile {
             accounts: [], problems: [], mostBytesPerSecond: ImportedAccount.mostLinkBytesPerSecond)
         for interface in interfaces {
             let (slots, problems) = interface.slots(by: calendar, at: now)
-            let name = DeviceName(bytes: interface.name).label { _ in false }
+            let device = DeviceName(bytes: interface.name)
+            let name = device.label { _ in false }
             contents.problems += problems.map { "\(name): \($0)" }
             if interface.name.count > DeviceName.maximumLength {
                 contents.problems.append("\(name)…: no device can have a name of \(interface.name.count) bytes")
                 continue
             }
-            contents.accounts.append(
-                .init(
-                    device: DeviceName(bytes: interface.name), slots: slots, clock: calendar.clockText))
+            contents.accounts.append(.init(device: device, slots: slots, clock: calendar.clockText))
         }
         return contents
     }
