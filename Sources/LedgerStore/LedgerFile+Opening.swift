@@ -123,7 +123,8 @@ extension LedgerFile {
         // With an exclusive lock the log's index is in memory. In a file it would be written back with every commit,
         // twice as much as the commit itself (33 kB against 11 kB, measured on ext4).
         if isExclusive { try connection.execute("PRAGMA locking_mode = EXCLUSIVE") }
-        connection.setPatience(milliseconds: isExclusive ? 100 : 5000)
+        // How many milliseconds a statement waits while another connection locks the file.
+        try connection.execute("PRAGMA busy_timeout = \(isExclusive ? 100 : 5000)")
         let version = try checkVersion(of: connection, path: path)
         // Small pages: a flush of a few devices changes one row in each of four tables, and SQLite writes whole pages.
         if version == 0 { try connection.execute("PRAGMA page_size = 1024") }

@@ -72,9 +72,6 @@ package final class Connection {
         try execute("PRAGMA cell_size_check = ON")
     }
 
-    /// How long a statement waits while another connection locks the file.
-    package func setPatience(milliseconds: CInt) { sqlite3_busy_timeout(handle, milliseconds) }
-
     // MARK: - Statements
 
     /// Runs statements without values, and ignores their rows.

@@ -3,7 +3,6 @@ import CSQLite
 /// A prepared statement that is used again and again. Only its connection steps and resets it.
 final class Statement {
     private let handle: OpaquePointer
-    private let database: OpaquePointer
     /// True between ``begin(_:)`` and ``end()``. A second use during that time needs a statement of its own.
     private(set) var isInUse = false
 
@@ -12,7 +11,6 @@ final class Statement {
         let code = sqlite3_prepare_v3(database, sql, -1, CUnsignedInt(SQLITE_PREPARE_PERSISTENT), &statement, nil)
         guard code == SQLITE_OK, let statement else { throw SQLiteError(code, of: database) }
         handle = statement
-        self.database = database
     }
 
     deinit {
@@ -28,7 +26,7 @@ final class Statement {
         for (offset, value) in values.enumerated() {
             let code = (value?.sqlValue ?? .null).bind(to: handle, at: CInt(offset + 1))
             if code == SQLITE_OK { continue }
-            let error = SQLiteError(code, of: database)
+            let error = SQLiteError(code, of: sqlite3_db_handle(handle))
             end()
             throw error
         }
@@ -39,7 +37,7 @@ final class Statement {
         switch sqlite3_step(handle) {
         case SQLITE_ROW: true
         case SQLITE_DONE: false
-        case let code: throw SQLiteError(code, of: database)
+        case let code: throw SQLiteError(code, of: sqlite3_db_handle(handle))
         }
     }
 
