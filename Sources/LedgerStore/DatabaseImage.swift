@@ -42,15 +42,27 @@ struct DatabaseImage: ~Copyable {
         // A transaction is under way or was interrupted: the file may hold changes that aren't committed.
         if LedgerPlace.size(of: path + "-journal") > 0 { return false }
         let before = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
-        guard try read(path) else { return false }
+        guard let file = try PlainInput(path) else {
+            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(ENOENT)))")
+        }
+        try resize(to: file.size, path: path)
+        // The file may be cut meanwhile.
+        guard try file.read(into: memory.bytes) == memory.size else { return false }
         let log = try Self.log(of: path)
         let after = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
         // If the log was started again meanwhile, its old pages may have been copied into the file while we read it.
         if Array(log.prefix(WriteAheadLog.headerBytes)) != before || after != before { return false }
         if let pages = WriteAheadLog(log) {
             // The log says how large the database is.
-            if Int(pages.count) * pages.pageBytes > maximumBytes { throw Self.tooLarge(path, maximumBytes) }
-            try take(pages, from: log, of: path)
+            let size = Int(pages.count) * pages.pageBytes
+            if size > maximumBytes { throw Self.tooLarge(path, maximumBytes) }
+            try resize(to: size, path: path)
+            for (number, offset) in pages.offsets {
+                let place = Int(number - 1) * pages.pageBytes
+                guard place + pages.pageBytes <= size else { continue }
+                UnsafeMutableRawBufferPointer(rebasing: memory.bytes[place..<place + pages.pageBytes])
+                    .copyBytes(from: log[offset..<offset + pages.pageBytes])
+            }
         }
         // "Legacy" instead of "WAL": an image has no log.
         if memory.size > 19 {
@@ -58,26 +70,6 @@ struct DatabaseImage: ~Copyable {
             memory.bytes[19] = 1
         }
         return true
-    }
-
-    /// - Returns: False if the file was cut meanwhile.
-    private mutating func read(_ path: String) throws(StoreError) -> Bool {
-        guard let file = try PlainInput(path) else {
-            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(ENOENT)))")
-        }
-        try resize(to: file.size, path: path)
-        return try file.read(into: memory.bytes) == memory.size
-    }
-
-    /// Replaces pages of the file with the pages of a log.
-    private mutating func take(_ pages: WriteAheadLog, from log: [UInt8], of path: String) throws(StoreError) {
-        try resize(to: Int(pages.count) * pages.pageBytes, path: path)
-        for (number, offset) in pages.offsets {
-            let place = Int(number - 1) * pages.pageBytes
-            guard place + pages.pageBytes <= memory.size else { continue }
-            UnsafeMutableRawBufferPointer(rebasing: memory.bytes[place..<place + pages.pageBytes])
-                .copyBytes(from: log[offset..<offset + pages.pageBytes])
-        }
     }
 
     private mutating func resize(to size: Int, path: String) throws(StoreError) {
