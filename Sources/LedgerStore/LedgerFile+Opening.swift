@@ -167,8 +167,14 @@ extension LedgerFile {
         do {
             return try body(&connection)
         } catch let error as SQLiteError {
+            // All links that can be resolved were resolved before SQLite got the path.
+            if error.isSymbolicLink {
+                throw StoreError(.foreign, path: path, "the target of a symbolic link in its path isn't UTF-8")
+            }
             let isDamaged = error.isDamage || error.isSuspicious && connection.map(Self.isDamaged) == true
-            throw error.storeError(path: path, isDamaged: isDamaged)
+            throw StoreError(
+                isDamaged ? .damaged : error.isFull ? .full : error.isBusy ? .busy : .unavailable, path: path,
+                "SQLite says: \(error.message) (\(error.code))")
         } catch let error as StoreError {
             throw error
         } catch {
