@@ -15,26 +15,17 @@ extension LedgerFile {
     package func importPiece(
         _ accounts: [ImportedAccount], calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp, isTrial: Bool
     ) throws(StoreError) -> [ImportOutcome] {
-        struct Trial: Error {
-            var outcomes: [ImportOutcome]
-        }
-        try checkIsInPlace()
-        return try translatingErrors {
-            do {
-                return try connection.transaction {
-                    let forgotten = try forget(accounts.filter(\.replaces), calendar)
-                    var outcomes = try importPiece(accounts, by: bookedDays(calendar), at: now, horizon)
-                    for (key, total) in forgotten {
-                        let place = outcomes.firstIndex { $0.key == key } ?? outcomes.endIndex
-                        if place == outcomes.endIndex { outcomes.append(ImportOutcome(key)) }
-                        outcomes[place].forgotten = .init(total)
-                    }
-                    if isTrial { throw Trial(outcomes: outcomes) }
-                    return outcomes
-                }
-            } catch let trial as Trial {
-                return trial.outcomes
+        try inTransaction {
+            let forgotten = try forget(accounts.filter(\.replaces), calendar)
+            var outcomes = try importPiece(accounts, by: bookedDays(calendar), at: now, horizon)
+            for (key, total) in forgotten {
+                let place = outcomes.firstIndex { $0.key == key } ?? outcomes.endIndex
+                if place == outcomes.endIndex { outcomes.append(ImportOutcome(key)) }
+                outcomes[place].forgotten = .init(total)
             }
+            // Then nothing is left to commit.
+            if isTrial { try connection.execute("ROLLBACK; BEGIN") }
+            return outcomes
         }
     }
 
