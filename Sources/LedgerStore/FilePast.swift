@@ -15,9 +15,9 @@ struct FilePast: BookedPast {
     }
 
     func firstBucket(of account: AccountID, from start: Timestamp) throws -> Bucket? {
-        try connection.first(
-            "SELECT start FROM bucket WHERE start >= ?1 AND account = ?2 ORDER BY start LIMIT 1", start, account
-        ) { Bucket(start: $0[0]) }
+        let first: Timestamp? = try connection.value(
+            "SELECT start FROM bucket WHERE start >= ?1 AND account = ?2 ORDER BY start LIMIT 1", start, account)
+        return first.map { Bucket(start: $0) }
     }
 
     func meteredFrom() throws -> Timestamp? {
@@ -25,7 +25,8 @@ struct FilePast: BookedPast {
     }
 
     func key(of account: AccountID) throws -> AccountKey? {
-        try connection.first("SELECT kind, name FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) } ?? nil
+        try connection.rows("SELECT kind, name FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) }.first
+            ?? nil
     }
 
     func accounts(ofSource source: String) throws -> [AccountID] {

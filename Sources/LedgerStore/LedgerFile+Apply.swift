@@ -142,9 +142,9 @@ extension LedgerFile {
     /// - Returns: The history of another account that had this one's name, if there was one.
     func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
         let (kind, name) = record.key.columns
-        let namesake = try connection.first(
+        let namesake = try connection.rows(
             "SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2", kind, name
-        ) { (id: $0[0] as AccountID, events: $0.events(from: 1)) }
+        ) { (id: $0[0] as AccountID, events: $0.events(from: 1)) }.first
         var adopted: AdoptedHistory?
         var record = record
         if let (id, events) = namesake {
@@ -297,6 +297,7 @@ extension LedgerFile {
     }
 
     func oldestBucket() throws -> Bucket? {
-        try connection.first("SELECT start FROM bucket ORDER BY start LIMIT 1") { Bucket(start: $0[0]) }
+        let start: Timestamp? = try connection.value("SELECT min(start) FROM bucket")
+        return start.map { Bucket(start: $0) }
     }
 }

@@ -138,9 +138,9 @@ extension LedgerFile {
         func subtract(
             _ share: Total, _ table: String, _ column: String, _ place: any SQLBindable
         ) throws -> Total {
-            let there = try connection.first(
+            let there = try connection.rows(
                 "SELECT received, transmitted FROM \(table) WHERE \(column) = ?1 AND account = ?2", place, account
-            ) { $0.total(from: 0) }
+            ) { $0.total(from: 0) }.first
             guard let there else { return share }
             let rest = there.without(share)
             try connection.run(

@@ -49,7 +49,7 @@ extension LedgerFile {
     static let plausibleNumbers: Range<Int64> = 0..<(1 << 62)
 
     func loadHeader() throws -> LedgerHeader? {
-        let header = try connection.first(
+        let header = try connection.rows(
             "SELECT sequence, boot_id, netns, boot, read_at_ns, read_boot_ns, clean FROM ledger"
         ) { row in
             LedgerHeader(
@@ -57,7 +57,7 @@ extension LedgerFile {
                 boot: row[3],
                 lastReading: Moment(wallNanoseconds: row[4], sinceBoot: BootTime(nanoseconds: row[5])),
                 isClean: row[6])
-        }
+        }.first
         guard let header else { return nil }
         guard Self.plausibleNumbers.contains(header.sequence), Self.plausibleNumbers.contains(header.boot) else {
             throw damaged("its header has impossible numbers")

@@ -157,12 +157,12 @@ extension LedgerFile {
     /// Time in which the uplink wasn't metered, neither here nor by a meter whose history was imported.
     func unread() throws -> [Range<Timestamp>] {
         let spans = try connection.rows("SELECT start_at, end_at FROM unread ORDER BY start_at") { $0.span(from: 0) }
-        let metered = try connection.first(
+        let metered = try connection.rows(
             """
             SELECT taken_from, taken_until FROM import JOIN account ON id = account
             WHERE kind = 'uplink' AND taken_from IS NOT NULL
             """
-        ) { (start: $0[0] as Timestamp, end: $0[1] as Timestamp) }
+        ) { (start: $0[0] as Timestamp, end: $0[1] as Timestamp) }.first
         guard let (start, end) = metered else { return spans }
         return spans.flatMap { gap in
             [

@@ -101,17 +101,6 @@ package final class Connection {
         return try statement.step() ? statement.row[0] : nil
     }
 
-    /// The first row, decoded; `nil` when there is none.
-    ///
-    /// - Throws: `SQLiteError`, and any error of `decode`.
-    package func first<Value>(
-        _ sql: String, _ values: (any SQLBindable)?..., decode: (Row) throws -> Value
-    ) throws -> Value? {
-        let statement = try begin(sql, values)
-        defer { statement.end() }
-        return try statement.step() ? decode(statement.row) : nil
-    }
-
     /// All rows, decoded.
     ///
     /// - Throws: `SQLiteError`, and any error of `decode`.
