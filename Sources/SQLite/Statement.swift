@@ -23,8 +23,16 @@ final class Statement {
     /// Binds the values. If that fails, the statement is ended.
     func begin(_ values: [(any SQLBindable)?]) throws(SQLiteError) {
         isInUse = true
-        for (offset, value) in values.enumerated() {
-            let code = (value?.sqlValue ?? .null).bind(to: handle, at: CInt(offset + 1))
+        // SQLITE_TRANSIENT: SQLite copies the bytes before the call returns.
+        let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+        for (value, index) in zip(values, CInt(1)...) {
+            let code =
+                switch value?.sqlValue ?? .null {
+                case .null: sqlite3_bind_null(handle, index)
+                case .integer(let value): sqlite3_bind_int64(handle, index, value)
+                case .text(let text): sqlite3_bind_text(handle, index, text, CInt(text.utf8.count), transient)
+                case .blob(let bytes): sqlite3_bind_blob(handle, index, bytes, CInt(bytes.count), transient)
+                }
             if code == SQLITE_OK { continue }
             let error = SQLiteError(code, of: sqlite3_db_handle(handle))
             end()
@@ -53,18 +61,5 @@ extension SQLiteError {
     /// The database's last error.
     init(_ code: CInt, of database: OpaquePointer) {
         self.init(code: code, message: String(cString: sqlite3_errmsg(database)))
-    }
-}
-
-extension SQLValue {
-    fileprivate func bind(to statement: OpaquePointer, at index: CInt) -> CInt {
-        // SQLITE_TRANSIENT: SQLite copies the bytes before the call returns.
-        let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
-        return switch self {
-        case .null: sqlite3_bind_null(statement, index)
-        case .integer(let value): sqlite3_bind_int64(statement, index, value)
-        case .text(let text): sqlite3_bind_text(statement, index, text, CInt(text.utf8.count), transient)
-        case .blob(let bytes): sqlite3_bind_blob(statement, index, bytes, CInt(bytes.count), transient)
-        }
     }
 }
