@@ -30,7 +30,14 @@ extension LedgerFile {
                     throw StoreError(.replaced, path: path, "it holds another commit than the one written last")
                 }
                 for fold in commit.bookings.folds { try apply(fold) }
-                for id in commit.bookings.removedAccounts { try removeEmptyAccount(id) }
+                // An account that has an import isn't empty.
+                for id in commit.bookings.removedAccounts {
+                    try connection.run(
+                        """
+                        DELETE FROM account WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM import WHERE account = ?1)
+                            AND NOT EXISTS (SELECT 1 FROM taken WHERE account = ?1)
+                        """, id)
+                }
                 // Remove all of them first: two may have swapped their names.
                 for record in commit.accounts { try removeAccount(record.id) }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
@@ -126,15 +133,6 @@ extension LedgerFile {
             """, account, ownFrom)
     }
 
-    /// Removes an account, unless it has an import: then it isn't empty.
-    private func removeEmptyAccount(_ id: AccountID) throws {
-        try connection.run(
-            """
-            DELETE FROM account WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM import WHERE account = ?1)
-                AND NOT EXISTS (SELECT 1 FROM taken WHERE account = ?1)
-            """, id)
-    }
-
     private func removeAccount(_ id: AccountID) throws {
         try connection.run("DELETE FROM account WHERE id = ?1", id)
     }
@@ -222,12 +220,8 @@ extension LedgerFile {
             }
         }
         for (key, total) in commit.bookings.days { try add(total, to: key.account, on: key.day, calendar: calendar) }
-        try noteFirstBytes(commit)
-    }
-
-    /// Notes when own bytes begin, for accounts that had an import before. Later, when the buckets are gone, nobody can
-    /// find that out.
-    private func noteFirstBytes(_ commit: Commit) throws {
+        // Note when own bytes begin, for accounts that had an import before. Later, when the buckets are gone, nobody
+        // can find that out.
         let waiting: Set<AccountID> = Set(
             try connection.rows("SELECT account FROM import WHERE own_from IS NULL") { $0[0] })
         if waiting.isEmpty { return }

@@ -251,11 +251,10 @@ extension LedgerFile {
     }
 
     private func breaches() throws -> [String: UInt64] {
-        var breaches: [String: UInt64] = [:]
-        try connection.forEach("SELECT quota, count(*) FROM quota_event WHERE kind = 'breach' GROUP BY quota") { row in
-            breaches[row[0]] = row[1]
-        }
-        return breaches
+        let counts = try connection.rows(
+            "SELECT quota, count(*) FROM quota_event WHERE kind = 'breach' GROUP BY quota"
+        ) { ($0[0] as String, $0[1] as UInt64) }
+        return Dictionary(counts, uniquingKeysWith: { $1 })
     }
 
     /// - Parameter horizon: Old events of the quota are removed if their cycle was over by then. Breaches are kept.

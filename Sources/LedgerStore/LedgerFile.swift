@@ -36,8 +36,7 @@ package final class LedgerFile {
         self.vfs = vfs
         if Self.isDirectory(path) { throw StoreError(.foreign, path: path, "it is a directory, not a ledger") }
         // Create nothing beside a file that isn't ours, not even a lock.
-        let hasLock = access(path + ".lock", F_OK) == 0
-        try Self.checkHeader(path: path, wasUsedBefore: hasLock)
+        try Self.checkHeader(path: path, wasUsedBefore: access(path + ".lock", F_OK) == 0)
         var lock = try LedgerLock(forLedgerAt: path)
         do {
             try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
