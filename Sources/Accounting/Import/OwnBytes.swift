@@ -75,7 +75,9 @@ package struct OwnBytes {
                 rows.append((isInside ? openUntil..<span.upperBound : span, own))
             }
         }
-        for (span, own) in try ownBuckets(in: past, from: max(start, kept), before: end) {
+        let from = max(start, kept)
+        let buckets = try from < end ? past.bucketRows(of: account, from: from, before: end) : []
+        for (span, own) in try buckets.isEmpty ? [] : withoutImports(buckets, in: past, from..<end) {
             let seam =
                 edge?.start == span.lowerBound ? max(openUntil, span.lowerBound.adding(seconds: 1)) : span.lowerBound
             rows.append((seam..<span.upperBound, own))
@@ -129,13 +131,7 @@ package struct OwnBytes {
         return try withoutImports(own, in: past, first.lowerBound..<last.upperBound)
     }
 
-    /// Buckets with more bytes than were imported, and the rest.
-    private func ownBuckets(in past: some BookedPast, from start: Timestamp, before end: Timestamp) throws -> [Row] {
-        if start >= end { return [] }
-        return try withoutImports(
-            past.bucketRows(of: account, from: start, before: end), in: past, start..<end)
-    }
-
+    /// Days or buckets with more bytes than were imported, and the rest.
     private func withoutImports(_ rows: [Row], in past: some BookedPast, _ span: Range<Timestamp>) throws -> [Row] {
         var rows = rows
         for spread in try past.importedRows(.account(account), in: span).map(\.spread) {

@@ -105,7 +105,7 @@ private struct VnStatReader {
             add(day, stated.total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
         }
         let ofDays = days.values.reduce(into: Total.zero) { $0 += $1.total }
-        if let total = interface.total, !isWithin(ofDays, total) {
+        if let total = interface.total, !ofDays.without(total).isZero {
             problems.append("total: \(total.bytes) bytes, fewer than the \(ofDays.bytes) of its days, which are taken")
         }
         let (monthRows, yearRows) = (rows(interface.months, "month"), rows(interface.years, "year"))
@@ -183,14 +183,10 @@ private struct VnStatReader {
 
     private func sum(_ rows: some Sequence<Row>) -> Total { rows.reduce(into: .zero) { $0 += $1.total } }
 
-    private func isWithin(_ part: Total, _ whole: Total) -> Bool {
-        part.received <= whole.received && part.transmitted <= whole.transmitted
-    }
-
     private mutating func add(_ day: CivilDate, _ total: Total, _ hours: [Row], hoursFrom: Timestamp?, _ fives: [Row]) {
         let span = calendar.span(ofDay: day)
         let known = sum(hours)
-        guard !hours.isEmpty, isWithin(known, total) else {
+        guard !hours.isEmpty, known.without(total).isZero else {
             if !hours.isEmpty { problems.append("day \(day): its hours say more than the day, which is spread evenly") }
             return add(total, span)
         }
@@ -208,7 +204,7 @@ private struct VnStatReader {
         let known = sum(parts)
         // Five minutes that the wall clock shows twice belong to both hours.
         guard !parts.isEmpty, again(span.lowerBound) == nil else { return add(hour.total, span) }
-        guard isWithin(known, hour.total) else {
+        guard known.without(hour.total).isZero else {
             problems.append(
                 "hour \(calendar.rfc3339(hour.start)): its five minutes say more than the hour, which is spread evenly")
             return add(hour.total, span)
@@ -237,7 +233,7 @@ private struct VnStatReader {
             let span = calendar.start(of: first)..<calendar.start(of: next)
             let stated = known[first] ?? (.zero, span.upperBound)
             // For the total, this problem is reported before.
-            if table != "total", !isWithin(stated.total, row.total) {
+            if table != "total", !stated.total.without(row.total).isZero {
                 problems.append(
                     "\(table) \(first): \(row.total.bytes) bytes, fewer than the \(stated.total.bytes) of its parts, which are taken"
                 )
