@@ -31,16 +31,13 @@ extension LedgerFile {
             lifetimes[entry.account, default: .zero] += entry.total
             if entry.day >= daysFrom { ledger.days.append(entry) }
         }
+        let named = Set(names.map { AccountKey.device($0) } + [.uplink])
         let wanted = Set(ledger.days.map(\.account)).union(ledger.devices.compactMap(\.account))
         for record in try loadAccounts() {
             ledger.lastAccountID = max(ledger.lastAccountID, record.id)
-            let isWanted =
-                switch record.key {
-                case .uplink: true
-                case .device(let name): wanted.contains(record.id) || names.contains(name)
-                case .collapsed: wanted.contains(record.id)
-                }
-            if isWanted { ledger.accounts.append(.init(record: record, lifetime: lifetimes[record.id] ?? .zero)) }
+            if named.contains(record.key) || wanted.contains(record.id) {
+                ledger.accounts.append(.init(record: record, lifetime: lifetimes[record.id] ?? .zero))
+            }
         }
         return ledger
     }
