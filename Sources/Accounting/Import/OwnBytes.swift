@@ -31,7 +31,7 @@ package struct OwnBytes {
         self.account = account
         self.days = days
         kept = try past.keptFrom()
-        if case .device? = try past.key(of: account) { isShared = false } else { isShared = true }
+        isShared = try past.key(of: account)?.isShared ?? true
         openUntil = end
         defer {
             if Bucket(containing: openUntil).start >= kept, openUntil > .earliest {

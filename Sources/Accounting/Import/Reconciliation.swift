@@ -169,12 +169,7 @@ package struct Reconciliation {
                 return span < reported.endIndex && slot.clamped(to: reported[span]) == slot
             }
         }
-        explainNearFirstReading(&items)
-        return items
-    }
-
-    /// Bytes that came a bucket late in one of the two meters may have used up those of the next bucket, and so on.
-    private mutating func explainNearFirstReading(_ items: inout [Item]) {
+        // Bytes that came a bucket late in one of the two meters may have used up those of the next bucket, and so on.
         for slack in [Bucket.seconds, 3 * Bucket.seconds] {
             for place in items.indices {
                 let seam = items[place].seam
@@ -183,6 +178,7 @@ package struct Reconciliation {
                 if items[place].span.upperBound > near { explain(&items[place], slack: slack) }
             }
         }
+        return items
     }
 
     /// Slots that only own bytes can explain come before slots that may be from before the first reading.
