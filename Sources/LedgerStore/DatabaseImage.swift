@@ -80,7 +80,9 @@ struct DatabaseImage: ~Copyable {
     /// The bytes of a database's log; none only if there is no log. Follows no link, like SQLite.
     private static func log(of path: String, limit: Int = .max) throws(StoreError) -> [UInt8] {
         guard let file = try PlainInput(path + "-wal", flags: O_NOFOLLOW) else { return [] }
-        return try file.bytes(limit: limit)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: min(limit, file.size), alignment: 1)
+        defer { buffer.deallocate() }
+        return Array(buffer.prefix(try file.read(into: buffer)))
     }
 }
 
@@ -113,12 +115,6 @@ private struct PlainInput: ~Copyable {
 
     deinit {
         close(descriptor)
-    }
-
-    func bytes(limit: Int) throws(StoreError) -> [UInt8] {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: min(limit, size), alignment: 1)
-        defer { buffer.deallocate() }
-        return Array(buffer.prefix(try read(into: buffer)))
     }
 
     /// - Returns: How many bytes were read: fewer than the buffer takes if the file was cut meanwhile.

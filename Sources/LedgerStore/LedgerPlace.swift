@@ -65,10 +65,6 @@ package enum LedgerPlace {
             unlink(log)
             return
         }
-        try copy(log, ofLedger: path)
-    }
-
-    private static func copy(_ log: String, ofLedger path: String) throws(StoreError) {
         let from = Glibc.open(log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         if from < 0 { throw failure(log) }
         defer { close(from) }
