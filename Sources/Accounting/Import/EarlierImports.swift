@@ -23,7 +23,7 @@ struct EarlierImports {
     mutating func explain(_ rest: inout Total, ofSlot span: Range<Timestamp>, from source: String) {
         for place in places[span] ?? [] where rows[place].source == source {
             let isKnown = rest.without(rows[place].reported).isZero
-            use(place, for: &rest)
+            rows[place].total.explain(&rest)
             if isKnown { rest = .zero }
         }
     }
@@ -37,14 +37,15 @@ struct EarlierImports {
         while place < rows.endIndex, rows[place].slot.lowerBound < span.upperBound, !rest.isZero {
             let row = rows[place]
             let isOfSource = row.source == source || row.source.isEmpty || source.isEmpty
-            if isOfSource, row.slot.overlaps(span), !row.total.isZero, isMeant(row.slot) { use(place, for: &rest) }
+            if isOfSource, row.slot.overlaps(span), !row.total.isZero, isMeant(row.slot) {
+                rows[place].total.explain(&rest)
+            }
             place += 1
         }
     }
+}
 
-    private mutating func use(_ place: Int, for rest: inout Total) {
-        let there = rows[place].total
-        rows[place].total = there.without(rest)
-        rest = rest.without(there)
-    }
+extension Total {
+    /// Uses up what both have of the same bytes.
+    mutating func explain(_ rest: inout Total) { (self, rest) = (without(rest), rest.without(self)) }
 }

@@ -163,9 +163,7 @@ package struct OwnBytes {
                 let isWhole = row.lowerBound >= wide.lowerBound && row.upperBound <= wide.upperBound
                 let isMeant = hull.map { row.lowerBound >= $0.lowerBound && row.upperBound <= $0.upperBound } ?? true
                 if isMeant, (isWhole ? 0 : row.lowerBound >= openUntil ? 1 : 2) == rank {
-                    let there = rows[place].total
-                    rows[place].total = there.without(rest)
-                    rest = rest.without(there)
+                    rows[place].total.explain(&rest)
                 }
                 place += 1
             }
