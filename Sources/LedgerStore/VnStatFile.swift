@@ -61,27 +61,23 @@ package enum VnStatFile {
             places[row[0]] = interfaces.count
             interfaces.append(interface)
         }
-        try read("fiveminute", \.fiveMinutes, of: &interfaces, places, connection)
-        try read("hour", \.hours, of: &interfaces, places, connection)
-        try read("day", \.days, of: &interfaces, places, connection)
-        try read("month", \.months, of: &interfaces, places, connection)
-        try read("year", \.years, of: &interfaces, places, connection)
-        return interfaces
-    }
-
-    /// Reads a table once, whatever indices it has.
-    private static func read(
-        _ table: String, _ records: WritableKeyPath<VnStatInterface, [VnStatInterface.Record]>,
-        of interfaces: inout [VnStatInterface], _ places: [Int64: Int], _ connection: Connection
-    ) throws {
-        try connection.forEach(
-            "SELECT interface, date, rx, tx, typeof(rx), typeof(tx) FROM \(table) ORDER BY interface, date"
-        ) { row in
-            guard let place = places[row[0]] else { return }
-            let date: String = row[1]
-            guard let total = total(in: row, from: 2, table, date, of: &interfaces[place]) else { return }
-            interfaces[place][keyPath: records].append((date, total))
+        /// Reads a table once, whatever indices it has.
+        func read(_ table: String, _ records: WritableKeyPath<VnStatInterface, [VnStatInterface.Record]>) throws {
+            try connection.forEach(
+                "SELECT interface, date, rx, tx, typeof(rx), typeof(tx) FROM \(table) ORDER BY interface, date"
+            ) { row in
+                guard let place = places[row[0]] else { return }
+                let date: String = row[1]
+                guard let total = total(in: row, from: 2, table, date, of: &interfaces[place]) else { return }
+                interfaces[place][keyPath: records].append((date, total))
+            }
         }
+        try read("fiveminute", \.fiveMinutes)
+        try read("hour", \.hours)
+        try read("day", \.days)
+        try read("month", \.months)
+        try read("year", \.years)
+        return interfaces
     }
 
     /// Reads two numbers, and their types from the columns after them. Leaves the row out if they are poisoned.

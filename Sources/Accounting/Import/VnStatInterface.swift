@@ -35,9 +35,6 @@ package struct VnStatInterface: Sendable {
         leftOut.append((table, date))
     }
 
-    /// The value where SQLite's integers overflowed; the true one is lost.
-    package static let overflow = UInt64(Int64.max)
-
     /// When the wall clock shows a date and time: from the first time to the last, if it does so twice.
     package static func moment(_ text: String, by calendar: LocalCalendar) -> ClosedRange<Timestamp>? {
         let reader = VnStatReader(calendar: calendar, now: .latest, created: .latest, end: .latest)

@@ -217,8 +217,7 @@ package enum ImportFile {
             interface.months = records("month", entry.traffic.month, of: &interface)
             interface.years = records("year", entry.traffic.year, of: &interface)
             if let sum = entry.traffic.total {
-                interface.total = total(sum.rx, sum.tx)
-                if interface.total == nil { interface.leaveOut("total", interface.created, because: notANumber) }
+                interface.total = total(sum.rx, sum.tx, "total", interface.created, of: &interface)
             }
             return interface
         }
@@ -276,12 +275,17 @@ package enum ImportFile {
         }
     }
 
-    private static let notANumber = "not a number of bytes, as an overflow leaves it"
-
-    private static func total(_ received: VnStatJSON.Bytes, _ transmitted: VnStatJSON.Bytes) -> Total? {
+    /// Leaves the row out if one of the two isn't a number, or is the one at which SQLite's integers overflow.
+    private static func total(
+        _ received: VnStatJSON.Bytes, _ transmitted: VnStatJSON.Bytes, _ table: String, _ date: String,
+        of owner: inout VnStatInterface
+    ) -> Total? {
         guard let received = received.value, let transmitted = transmitted.value,
-            max(received, transmitted) < VnStatInterface.overflow
-        else { return nil }
+            max(received, transmitted) < saturationLimit
+        else {
+            owner.leaveOut(table, date, because: "not a number of bytes, as an overflow leaves it")
+            return nil
+        }
         return Total(received: received, transmitted: transmitted)
     }
 
@@ -290,11 +294,7 @@ package enum ImportFile {
     ) -> [VnStatInterface.Record] {
         (rows ?? []).compactMap { row in
             let date = VnStatJSON.Moment(date: row.date, time: row.time).text()
-            guard let total = total(row.rx, row.tx) else {
-                owner.leaveOut(table, date, because: notANumber)
-                return nil
-            }
-            return (date, total)
+            return total(row.rx, row.tx, table, date, of: &owner).map { (date: date, total: $0) }
         }
     }
 
