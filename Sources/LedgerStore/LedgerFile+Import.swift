@@ -17,7 +17,23 @@ extension LedgerFile {
     ) throws(StoreError) -> [ImportOutcome] {
         try inTransaction {
             let forgotten = try forget(accounts.filter(\.replaces), calendar)
-            var outcomes = try importPiece(accounts, by: bookedDays(calendar), at: now, horizon)
+            let days = try bookedDays(calendar)
+            // By another clock the same bytes have other times, so it can't be known which of them are booked already.
+            var outcomes = try accounts.compactMap { account -> ImportOutcome? in
+                guard let clock = account.clock, let number = try number(of: account.key),
+                    // The clock of the last imported file without offsets; `nil` if there was none.
+                    let previous: String = try connection.value("SELECT clock FROM import WHERE account = ?1", number),
+                    previous != clock
+                else { return nil }
+                var outcome = ImportOutcome(account.key)
+                outcome.otherClock = previous
+                return outcome
+            }
+            if outcomes.isEmpty {
+                outcomes = try ImportedAccount.byKey(accounts).map { parts in
+                    try importPiece(parts, of: parts[0].key, by: days, at: now, horizon)
+                }
+            }
             for (key, total) in forgotten {
                 let place = outcomes.firstIndex { $0.key == key } ?? outcomes.endIndex
                 if place == outcomes.endIndex { outcomes.append(ImportOutcome(key)) }
@@ -26,26 +42,6 @@ extension LedgerFile {
             // Then nothing is left to commit.
             if isTrial { try connection.execute("ROLLBACK; BEGIN") }
             return outcomes
-        }
-    }
-
-    private func importPiece(
-        _ accounts: [ImportedAccount], by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
-    ) throws -> [ImportOutcome] {
-        // By another clock the same bytes have other times, so it can't be known which of them are booked already.
-        let others = try accounts.compactMap { account -> ImportOutcome? in
-            guard let clock = account.clock, let number = try number(of: account.key),
-                // The clock of the last imported file without offsets; `nil` if there was none.
-                let previous: String = try connection.value("SELECT clock FROM import WHERE account = ?1", number),
-                previous != clock
-            else { return nil }
-            var outcome = ImportOutcome(account.key)
-            outcome.otherClock = previous
-            return outcome
-        }
-        if !others.isEmpty { return others }
-        return try ImportedAccount.byKey(accounts).map { parts in
-            try importPiece(parts, of: parts[0].key, by: days, at: now, horizon)
         }
     }
 
