@@ -133,16 +133,10 @@ extension LedgerFile {
             let start = quota.cycle.rule.cycle(containing: moment, in: calendar).lowerBound
             recent += try events(of: quota.name, endingAfter: start)
         }
-        var records = PlanRecords(
-            adjustments: try adjustments(), events: recent, breaches: try breaches(),
-            committedCycles: try committedCycles(), unread: try unread())
-        records.importedFrom = try connection.value("SELECT min(taken_from) FROM import")
-        records.meteredUntil = try connection.value("SELECT max(start) FROM bucket") ?? .earliest
-        return records
-    }
-
-    private func committedCycles() throws -> [CommittedCycle] {
-        try connection.rows(
+        let breaches = try connection.rows(
+            "SELECT quota, count(*) FROM quota_event WHERE kind = 'breach' GROUP BY quota"
+        ) { ($0[0] as String, $0[1] as UInt64) }
+        let cycles = try connection.rows(
             """
             SELECT name, cycle_start, cycle_end, bits_limit, percentile, samples, missing FROM committed_cycle
             ORDER BY name, cycle_start
@@ -152,6 +146,12 @@ extension LedgerFile {
                 name: row[0], cycle: row.span(from: 1), limitBitsPerSecond: row[3], percentileBytes: row[4],
                 samples: max(0, row[5]), missing: max(0, row[6]))
         }
+        var records = PlanRecords(
+            adjustments: try adjustments(), events: recent, breaches: Dictionary(breaches, uniquingKeysWith: { $1 }),
+            committedCycles: cycles, unread: try unread())
+        records.importedFrom = try connection.value("SELECT min(taken_from) FROM import")
+        records.meteredUntil = try connection.value("SELECT max(start) FROM bucket") ?? .earliest
+        return records
     }
 
     /// Time in which the uplink wasn't metered, neither here nor by a meter whose history was imported.
@@ -248,13 +248,6 @@ extension LedgerFile {
                 quota: row[0], cycle: row.span(from: 1), kind: kind, share: Share(millionths: row[4]), at: row[5],
                 usedBytes: row[6], limitBytes: row[7], awaitsProgram: row[8])
         }
-    }
-
-    private func breaches() throws -> [String: UInt64] {
-        let counts = try connection.rows(
-            "SELECT quota, count(*) FROM quota_event WHERE kind = 'breach' GROUP BY quota"
-        ) { ($0[0] as String, $0[1] as UInt64) }
-        return Dictionary(counts, uniquingKeysWith: { $1 })
     }
 
     /// - Parameter horizon: Old events of the quota are removed if their cycle was over by then. Breaches are kept.
