@@ -85,9 +85,14 @@ package struct OwnBytes {
         for gap in gaps { unite(gap) }
         // Own bytes that explained another source can't explain these parts. That source may have its own account now.
         let sources = parts.map(\.source)
-        for row in try past.importedRows(.account(account), in: start..<end)
-            + past.rowsExplained(by: account, in: start..<end)
-        where !sources.contains(row.source) {
+        var explained = try past.importedRows(.account(account), in: start..<end)
+        // The own bytes of a class of devices may have explained rows in other accounts in part.
+        if case .collapsed(let text)? = try past.key(of: account), let pattern = DevicePattern(text) {
+            explained += try past.importedRows(.ownElsewhere(than: account), in: start..<end).filter {
+                DeviceName(label: $0.source).map(pattern.matches) ?? false
+            }
+        }
+        for row in explained where !sources.contains(row.source) {
             var used = row.own
             explain(&used, of: row.slot)
         }

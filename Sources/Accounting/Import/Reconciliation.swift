@@ -35,7 +35,15 @@ package struct Reconciliation {
         outcome = ImportOutcome(key)
         readUntil = try past.lastReading() ?? now
         try load(parts, of: account, isNew: isNew, in: past, openUntil: min(now, readUntil))
-        var earlier = try Self.earlierImports(parts, of: account, key, in: past)
+        var imported: [ImportedRow] = []
+        if let hull = parts.flatMap(\.slots).hull {
+            imported = try past.importedRows(.account(account), in: hull)
+            // A device may have been in the account of a class when it was imported.
+            for part in parts where !isUplink && !part.source.isEmpty {
+                imported += try past.importedRows(.sourceElsewhere(part.source, than: account), in: hull)
+            }
+        }
+        var earlier = EarlierImports(imported)
         let items = explained(parts, by: &earlier)
         for item in items {
             guard let row = row(for: item) else { continue }
@@ -72,18 +80,6 @@ package struct Reconciliation {
         for (place, bytes) in own.enumerated() where bytes.hasOwn {
             try own[place].load(in: past, parts.filter { homes[$0.source]?.contains(place) ?? false })
         }
-    }
-
-    private static func earlierImports(
-        _ parts: [ImportedAccount], of account: AccountID, _ key: AccountKey, in past: some BookedPast
-    ) throws -> EarlierImports {
-        guard let hull = parts.flatMap(\.slots).hull else { return EarlierImports([]) }
-        var rows = try past.importedRows(.account(account), in: hull)
-        // A device may have been in the account of a class when it was imported.
-        for part in parts where key != .uplink && !part.source.isEmpty {
-            rows += try past.importedRows(.sourceElsewhere(part.source, than: account), in: hull)
-        }
-        return EarlierImports(rows)
     }
 
     /// When the account's own bytes begin; `nil` if it has none.
