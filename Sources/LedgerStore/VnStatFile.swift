@@ -4,7 +4,7 @@ import SQLite
 
 /// Reads the database of vnStat 2.x. It may be poisoned, so nothing in it is trusted.
 package enum VnStatFile {
-    private static let tables = ["fiveminute", "hour", "day", "month", "year"]
+    private static let tables = VnStatInterface.Table.allCases.filter { $0 != .total }
     /// A database of a hundred devices has some 3 MB.
     private static let maximumBytes = 256 << 20
     /// How long reading may take. It usually takes milliseconds.
@@ -17,7 +17,7 @@ package enum VnStatFile {
         do {
             let connection = try image.connect()
             try connection.distrust(forSeconds: maximumSeconds)
-            for table in ["interface"] + tables {
+            for table in ["interface"] + tables.map({ "\($0)" }) {
                 if let problem = try problem(with: table, connection) {
                     throw StoreError(.unavailable, path: path, "not a database of vnStat 2: \(problem)")
                 }
@@ -57,32 +57,27 @@ package enum VnStatFile {
             """
         ) { row in
             var interface = VnStatInterface(name: row[1], created: row[2], updated: row[3])
-            interface.total = total(in: row, from: 4, "total", interface.created, of: &interface)
+            interface.total = total(in: row, from: 4, .total, interface.created, of: &interface)
             places[row[0]] = interfaces.count
             interfaces.append(interface)
         }
-        /// Reads a table once, whatever indices it has.
-        func read(_ table: String, _ records: WritableKeyPath<VnStatInterface, [VnStatInterface.Record]>) throws {
+        // Each table is read once, whatever indices it has.
+        for table in tables {
             try connection.forEach(
                 "SELECT interface, date, rx, tx, typeof(rx), typeof(tx) FROM \(table) ORDER BY interface, date"
             ) { row in
                 guard let place = places[row[0]] else { return }
                 let date: String = row[1]
                 guard let total = total(in: row, from: 2, table, date, of: &interfaces[place]) else { return }
-                interfaces[place][keyPath: records].append((date, total))
+                interfaces[place].rows[table, default: []].append((date, total))
             }
         }
-        try read("fiveminute", \.fiveMinutes)
-        try read("hour", \.hours)
-        try read("day", \.days)
-        try read("month", \.months)
-        try read("year", \.years)
         return interfaces
     }
 
     /// Reads two numbers, and their types from the columns after them. Leaves the row out if they are poisoned.
     private static func total(
-        in row: Row, from column: Int, _ table: String, _ date: String, of owner: inout VnStatInterface
+        in row: Row, from column: Int, _ table: VnStatInterface.Table, _ date: String, of owner: inout VnStatInterface
     ) -> Total? {
         let types: [String] = [row[column + 2], row[column + 3]]
         let numbers: [Int64] = [row[column], row[column + 1]]

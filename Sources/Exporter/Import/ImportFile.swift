@@ -211,13 +211,13 @@ package enum ImportFile {
         return file.interfaces.map { entry in
             var interface = VnStatInterface(
                 name: Array(entry.name.utf8), created: entry.created.text(), updated: entry.updated.text(second: "59"))
-            interface.fiveMinutes = records("fiveminute", entry.traffic.fiveminute, of: &interface)
-            interface.hours = records("hour", entry.traffic.hour, of: &interface)
-            interface.days = records("day", entry.traffic.day, of: &interface)
-            interface.months = records("month", entry.traffic.month, of: &interface)
-            interface.years = records("year", entry.traffic.year, of: &interface)
+            interface.rows[.fiveminute] = records(.fiveminute, entry.traffic.fiveminute, of: &interface)
+            interface.rows[.hour] = records(.hour, entry.traffic.hour, of: &interface)
+            interface.rows[.day] = records(.day, entry.traffic.day, of: &interface)
+            interface.rows[.month] = records(.month, entry.traffic.month, of: &interface)
+            interface.rows[.year] = records(.year, entry.traffic.year, of: &interface)
             if let sum = entry.traffic.total {
-                interface.total = total(sum.rx, sum.tx, "total", interface.created, of: &interface)
+                interface.total = total(sum.rx, sum.tx, .total, interface.created, of: &interface)
             }
             return interface
         }
@@ -277,7 +277,7 @@ package enum ImportFile {
 
     /// Leaves the row out if one of the two isn't a number, or is the one at which SQLite's integers overflow.
     private static func total(
-        _ received: VnStatJSON.Bytes, _ transmitted: VnStatJSON.Bytes, _ table: String, _ date: String,
+        _ received: VnStatJSON.Bytes, _ transmitted: VnStatJSON.Bytes, _ table: VnStatInterface.Table, _ date: String,
         of owner: inout VnStatInterface
     ) -> Total? {
         guard let received = received.value, let transmitted = transmitted.value,
@@ -290,7 +290,7 @@ package enum ImportFile {
     }
 
     private static func records(
-        _ table: String, _ rows: [VnStatJSON.Row]?, of owner: inout VnStatInterface
+        _ table: VnStatInterface.Table, _ rows: [VnStatJSON.Row]?, of owner: inout VnStatInterface
     ) -> [VnStatInterface.Record] {
         (rows ?? []).compactMap { row in
             let date = VnStatJSON.Moment(date: row.date, time: row.time).text()
