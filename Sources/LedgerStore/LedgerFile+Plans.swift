@@ -36,7 +36,15 @@ extension LedgerFile {
         book.keys = keys
         let complete = try past.keptFrom()
         book.omitSamples(before: complete)
-        let source = PlanRestore(try days(calendar: calendar, bucketsFrom: complete), for: book, at: now)
+        let starts = try dayStarts()
+        // Days that end after `complete` have their buckets, the first of them perhaps some.
+        let days = starts.enumerated().map { place, entry in
+            let start = entry.start
+            var end = place + 1 < starts.endIndex ? starts[place + 1].start : .latest
+            if let span = calendar?.span(ofDay: entry.day), span.lowerBound == start { end = min(end, span.upperBound) }
+            return PlanRestore.Day(day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
+        }
+        let source = PlanRestore(days, for: book, at: now)
         let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
         var kept: [AccountID: Total] = [:]
         for span in source.bucketSpans {
@@ -59,17 +67,6 @@ extension LedgerFile {
             // The bytes of a day that are in no kept bucket were carried before the kept buckets.
             let rest = place == partial ? entry.total.without(kept[entry.account] ?? .zero) : .zero
             book.restore(entry.total, withoutBuckets: rest, of: key, onDay: place, source)
-        }
-    }
-
-    /// The days that have bytes. Those that end after `complete` have their buckets, the first of them perhaps some.
-    private func days(calendar: LocalCalendar?, bucketsFrom complete: Timestamp) throws -> [PlanRestore.Day] {
-        let starts = try dayStarts()
-        return starts.enumerated().map { place, entry in
-            let start = entry.start
-            var end = place + 1 < starts.endIndex ? starts[place + 1].start : .latest
-            if let span = calendar?.span(ofDay: entry.day), span.lowerBound == start { end = min(end, span.upperBound) }
-            return PlanRestore.Day(day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
         }
     }
 
@@ -321,12 +318,8 @@ extension LedgerFile {
     {
         try inTransaction {
             let holding = try adjustments().filter { $0.quota == quota && $0.undoneAt == nil }
-            guard
-                var adjustment = id.map({ id in holding.first { $0.id == id } })
-                    ?? holding.last(where: { $0.at >= start })
-            else {
-                return nil
-            }
+            let found = if let id { holding.first { $0.id == id } } else { holding.last { $0.at >= start } }
+            guard var adjustment = found else { return nil }
             adjustment.undoneAt = now
             try connection.run("UPDATE adjustment SET undone_at = ?2 WHERE id = ?1", adjustment.id, now)
             return adjustment
