@@ -39,7 +39,9 @@ extension LedgerFile {
                         """, id)
                 }
                 // Remove all of them first: two may have swapped their names.
-                for record in commit.accounts { try removeAccount(record.id) }
+                for record in commit.accounts {
+                    try connection.run("DELETE FROM account WHERE id = ?1", record.id)
+                }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
                 // All bytes count as metered here: nobody knows any more which of them were imported.
                 if commit.bookings.isWhole {
@@ -91,7 +93,7 @@ extension LedgerFile {
             try connection.run("DELETE FROM \(table) WHERE account = ?1", fold.source)
         }
         try foldImport(fold, ownFrom: ownFrom)
-        try removeAccount(fold.source)
+        try connection.run("DELETE FROM account WHERE id = ?1", fold.source)
     }
 
     /// Imports of either account stay marked as imports. Later ones can add bytes from before both accounts' own bytes.
@@ -131,10 +133,6 @@ extension LedgerFile {
                 (SELECT clock FROM import WHERE account = ?1)
             FROM taken WHERE account = ?1 AND (received > 0 OR transmitted > 0)
             """, account, ownFrom)
-    }
-
-    private func removeAccount(_ id: AccountID) throws {
-        try connection.run("DELETE FROM account WHERE id = ?1", id)
     }
 
     /// - Returns: The history of another account that had this one's name, if there was one.
@@ -178,7 +176,7 @@ extension LedgerFile {
     private func applyDevices(_ commit: Commit) throws {
         for index in commit.removedDevices {
             try connection.run("DELETE FROM device WHERE ifindex = ?1", index)
-            try removeFalls(of: index)
+            try connection.run("DELETE FROM fall WHERE ifindex = ?1", index)
         }
         for record in commit.devices {
             try connection.run(
@@ -188,15 +186,11 @@ extension LedgerFile {
                 """, record.index, record.name, record.account, Int64(bitPattern: record.counters.received),
                 Int64(bitPattern: record.counters.transmitted), record.state.rawValue, record.holdsUplink,
                 record.hardwareAddress.isEmpty ? nil : record.hardwareAddress)
-            try removeFalls(of: record.index)
+            try connection.run("DELETE FROM fall WHERE ifindex = ?1", record.index)
             for direction in TrafficDirection.allCases {
                 if let fall = record.falls[direction] { try add(fall, of: record.index, direction) }
             }
         }
-    }
-
-    private func removeFalls(of index: DeviceIndex) throws {
-        try connection.run("DELETE FROM fall WHERE ifindex = ?1", index)
     }
 
     private func add(_ fall: FallRecord, of index: DeviceIndex, _ direction: TrafficDirection) throws {
