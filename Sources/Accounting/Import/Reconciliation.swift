@@ -44,8 +44,7 @@ package struct Reconciliation {
             }
         }
         var earlier = EarlierImports(imported)
-        let items = explained(parts, by: &earlier)
-        for item in items {
+        for item in explained(parts, by: &earlier) {
             guard let row = row(for: item) else { continue }
             rows.append(row)
             if row.total.isZero { continue }

@@ -106,7 +106,7 @@ package enum ImportFile {
                 contents.problems.append("\(name)…: no device can have a name of \(interface.name.count) bytes")
                 continue
             }
-            contents.accounts.append(.init(device: device, slots: slots, clock: calendar.clockText))
+            contents.accounts.append(.init(.device(device), from: name, slots: slots, clock: calendar.clockText))
         }
         return contents
     }
@@ -327,10 +327,4 @@ package enum ImportFile {
     static func name(ofPath path: String) -> String { path == "-" ? "standard input" : path }
 
     static func name(of key: AccountKey) -> String { AccountNames([key], collapse: []).name(of: key) }
-}
-
-extension ImportedAccount {
-    init(device: DeviceName, slots: [Slot], clock: String? = nil) {
-        self.init(.device(device), from: device.label { _ in false }, slots: slots, clock: clock)
-    }
 }
