@@ -30,11 +30,11 @@ extension DeviceName: SQLConvertible {
 
 extension AccountKey {
     /// The columns `kind` and `name` of the table `account`.
-    var columns: (kind: SQLValue, name: SQLValue) {
+    var columns: (kind: String, name: any SQLBindable) {
         switch self {
-        case .device(let name): (.text("device"), name.sqlValue)
-        case .collapsed(let pattern): (.text("collapsed"), .text(pattern))
-        case .uplink: (.text("uplink"), .text(""))
+        case .device(let name): ("device", name)
+        case .collapsed(let pattern): ("collapsed", pattern)
+        case .uplink: ("uplink", "")
         }
     }
 
@@ -71,13 +71,5 @@ extension Row {
     func span(from column: Int) -> Range<Timestamp> {
         let start: Timestamp = self[column]
         return start..<max(start, self[column + 1])
-    }
-
-    /// `day`, `account`, `received` and `transmitted`; `nil` when a value is impossible.
-    var storedDay: StoredLedger.StoredDay? {
-        guard let day = Int32(exactly: self[0] as Int64), self[2] as Int64 >= 0, self[3] as Int64 >= 0 else {
-            return nil
-        }
-        return (account: AccountID(self, column: 1), day: CivilDate(daysSinceEpoch: day), total: total(from: 2))
     }
 }

@@ -16,22 +16,17 @@ struct DatabaseImage: ~Copyable {
     /// - Throws: `StoreError` when the file can't be read, or is being written all the time.
     init(path: String, maximumBytes: Int = 1 << 40) throws(StoreError) {
         for _ in 0..<Self.attempts {
-            if max(Self.fileSize(path), Self.fileSize(path + "-wal")) > maximumBytes {
+            if max(LedgerPlace.size(of: path), LedgerPlace.size(of: path + "-wal")) > maximumBytes {
                 throw Self.tooLarge(path, maximumBytes)
             }
-            if let image = try Self.state(of: path, maximumBytes) {
-                self = image
-                return
-            }
+            if try readState(of: path, maximumBytes) { return }
             usleep(100_000)
         }
-        if Self.fileSize(path + "-journal") > 0 {
+        if LedgerPlace.size(of: path + "-journal") > 0 {
             throw StoreError(.unfinished, path: path + "-journal", "a change of the database isn't finished")
         }
         throw StoreError(.busy, path: path, "it is being written all the time")
     }
-
-    private init() {}
 
     private static func tooLarge(_ path: String, _ maximumBytes: Int) -> StoreError {
         StoreError(.unavailable, path: path, "it is larger than \(maximumBytes >> 20) MiB")
@@ -42,50 +37,39 @@ struct DatabaseImage: ~Copyable {
     /// - Throws: `SQLiteError` when SQLite can't use it.
     consuming func connect() throws(SQLiteError) -> Connection { try Connection(memory: memory) }
 
-    /// - Returns: `nil` when the files were written meanwhile.
-    private static func state(of path: String, _ maximumBytes: Int) throws(StoreError) -> DatabaseImage? {
+    /// - Returns: False when the files were written meanwhile.
+    private mutating func readState(of path: String, _ maximumBytes: Int) throws(StoreError) -> Bool {
         // A transaction is under way or was interrupted: the file may hold changes that aren't committed.
-        if fileSize(path + "-journal") > 0 { return nil }
-        let before = try log(of: path, limit: WriteAheadLog.headerBytes)
-        var image = DatabaseImage()
-        guard try image.read(path) else { return nil }
-        let log = try log(of: path)
-        let after = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
-        // If the log was started again meanwhile, its old pages may have been copied into the file while we read it.
-        if Array(log.prefix(WriteAheadLog.headerBytes)) != before || after != before { return nil }
-        if let pages = WriteAheadLog(log)?.pages {
-            // The log says how large the database is.
-            if Int(pages.count) * pages.pageBytes > maximumBytes { throw tooLarge(path, maximumBytes) }
-            try image.take(pages, from: log, of: path)
-        }
-        // "Legacy" instead of "WAL": an image has no log.
-        if image.memory.size > 19 {
-            image.memory.bytes[18] = 1
-            image.memory.bytes[19] = 1
-        }
-        return image
-    }
-
-    /// - Returns: False if the file was cut meanwhile.
-    private mutating func read(_ path: String) throws(StoreError) -> Bool {
+        if LedgerPlace.size(of: path + "-journal") > 0 { return false }
+        let before = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
         guard let file = try PlainInput(path) else {
             throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(ENOENT)))")
         }
         try resize(to: file.size, path: path)
-        return try file.read(into: memory.bytes) == memory.size
-    }
-
-    /// Replaces pages of the file with the pages of a log.
-    private mutating func take(
-        _ pages: WriteAheadLog.Pages, from log: [UInt8], of path: String
-    ) throws(StoreError) {
-        try resize(to: Int(pages.count) * pages.pageBytes, path: path)
-        for (number, offset) in pages.offsets {
-            let place = Int(number - 1) * pages.pageBytes
-            guard place + pages.pageBytes <= memory.size else { continue }
-            UnsafeMutableRawBufferPointer(rebasing: memory.bytes[place..<place + pages.pageBytes])
-                .copyBytes(from: log[offset..<offset + pages.pageBytes])
+        // The file may be cut meanwhile.
+        guard try file.read(into: memory.bytes) == memory.size else { return false }
+        let log = try Self.log(of: path)
+        let after = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
+        // If the log was started again meanwhile, its old pages may have been copied into the file while we read it.
+        if Array(log.prefix(WriteAheadLog.headerBytes)) != before || after != before { return false }
+        if let pages = WriteAheadLog(log) {
+            // The log says how large the database is.
+            let size = Int(pages.count) * pages.pageBytes
+            if size > maximumBytes { throw Self.tooLarge(path, maximumBytes) }
+            try resize(to: size, path: path)
+            for (number, offset) in pages.offsets {
+                let place = Int(number - 1) * pages.pageBytes
+                guard place + pages.pageBytes <= size else { continue }
+                UnsafeMutableRawBufferPointer(rebasing: memory.bytes[place..<place + pages.pageBytes])
+                    .copyBytes(from: log[offset..<offset + pages.pageBytes])
+            }
         }
+        // "Legacy" instead of "WAL": an image has no log.
+        if memory.size > 19 {
+            memory.bytes[18] = 1
+            memory.bytes[19] = 1
+        }
+        return true
     }
 
     private mutating func resize(to size: Int, path: String) throws(StoreError) {
@@ -93,15 +77,12 @@ struct DatabaseImage: ~Copyable {
         throw StoreError(.unavailable, path: path, "it is too large for this machine's memory")
     }
 
-    private static func fileSize(_ path: String) -> Int {
-        var status = stat()
-        return stat(path, &status) == 0 ? Int(status.st_size) : 0
-    }
-
     /// The bytes of a database's log; none only if there is no log. Follows no link, like SQLite.
     private static func log(of path: String, limit: Int = .max) throws(StoreError) -> [UInt8] {
         guard let file = try PlainInput(path + "-wal", flags: O_NOFOLLOW) else { return [] }
-        return try file.bytes(limit: limit)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: min(limit, file.size), alignment: 1)
+        defer { buffer.deallocate() }
+        return Array(buffer.prefix(try file.read(into: buffer)))
     }
 }
 
@@ -136,12 +117,6 @@ private struct PlainInput: ~Copyable {
         close(descriptor)
     }
 
-    func bytes(limit: Int) throws(StoreError) -> [UInt8] {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: min(limit, size), alignment: 1)
-        defer { buffer.deallocate() }
-        return Array(buffer.prefix(try read(into: buffer)))
-    }
-
     /// - Returns: How many bytes were read: fewer than the buffer takes if the file was cut meanwhile.
     func read(into buffer: UnsafeMutableRawBufferPointer) throws(StoreError) -> Int {
         var count = 0
@@ -158,24 +133,19 @@ private struct PlainInput: ~Copyable {
     }
 }
 
-/// The committed part of a write-ahead log (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+/// The committed part of a write-ahead log: pages that are newer in it than in the file
+/// (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
 struct WriteAheadLog {
     static let headerBytes = 32
     private static let frameHeaderBytes = 24
 
-    /// The pages that are newer in the log than in the file.
-    struct Pages {
-        let pageBytes: Int
-        /// How many pages the database has.
-        let count: UInt32
-        /// The offset of each page in the log, by page number. Numbers begin with 1.
-        let offsets: [UInt32: Int]
-    }
+    let pageBytes: Int
+    /// How many pages the database has.
+    private(set) var count: UInt32 = 0
+    /// The offset of each page in the log, by page number. Numbers begin with 1.
+    private(set) var offsets: [UInt32: Int] = [:]
 
-    /// `nil` if nothing is committed in it.
-    let pages: Pages?
-
-    /// - Returns: `nil` if the bytes are no log.
+    /// - Returns: `nil` if the bytes are no log, or nothing is committed in it.
     init?(_ log: [UInt8]) {
         func number(_ offset: Int) -> UInt32 {
             log[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
@@ -185,22 +155,31 @@ struct WriteAheadLog {
         let magic = number(0)
         guard magic & ~1 == 0x377F_0682 else { return nil }
         let isBigEndian = magic & 1 == 1
-        let pageBytes = Int(number(8))
+        pageBytes = Int(number(8))
         guard (512...65536).contains(pageBytes), pageBytes.nonzeroBitCount == 1 else { return nil }
-        var sum = Checksum()
-        sum.add(log[0..<24], isBigEndian: isBigEndian)
-        guard sum.first == number(24), sum.second == number(28) else { return nil }
+        // The checksum of all frames so far, <https://sqlite.org/fileformat2.html#checksum_algorithm>.
+        var sum: (UInt32, UInt32) = (0, 0)
+        func add(_ range: Range<Int>) {
+            log[range].withUnsafeBytes { bytes in
+                for offset in stride(from: 0, to: bytes.count - 7, by: 8) {
+                    let words = bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+                    let next = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
+                    sum.0 &+= (isBigEndian ? UInt32(bigEndian: words) : UInt32(littleEndian: words)) &+ sum.1
+                    sum.1 &+= (isBigEndian ? UInt32(bigEndian: next) : UInt32(littleEndian: next)) &+ sum.0
+                }
+            }
+        }
+        add(0..<24)
+        guard sum == (number(24), number(28)) else { return nil }
         let salts = (number(16), number(20))
         var pending: [UInt32: Int] = [:]
-        var offsets: [UInt32: Int] = [:]
-        var count: UInt32?
         var frame = Self.headerBytes
         while frame + Self.frameHeaderBytes + pageBytes <= log.count {
             let page = frame + Self.frameHeaderBytes
             guard number(frame + 8) == salts.0, number(frame + 12) == salts.1, number(frame) > 0 else { break }
-            sum.add(log[frame..<frame + 8], isBigEndian: isBigEndian)
-            sum.add(log[page..<page + pageBytes], isBigEndian: isBigEndian)
-            guard sum.first == number(frame + 16), sum.second == number(frame + 20) else { break }
+            add(frame..<frame + 8)
+            add(page..<page + pageBytes)
+            guard sum == (number(frame + 16), number(frame + 20)) else { break }
             pending[number(frame)] = page
             let size = number(frame + 4)
             if size > 0 {  // The frame ends a transaction.
@@ -210,23 +189,6 @@ struct WriteAheadLog {
             }
             frame = page + pageBytes
         }
-        pages = count.map { Pages(pageBytes: pageBytes, count: $0, offsets: offsets) }
-    }
-
-    /// The checksum of all frames so far, <https://sqlite.org/fileformat2.html#checksum_algorithm>.
-    private struct Checksum {
-        var first: UInt32 = 0
-        var second: UInt32 = 0
-
-        mutating func add(_ bytes: ArraySlice<UInt8>, isBigEndian: Bool) {
-            bytes.withUnsafeBytes { bytes in
-                for offset in stride(from: 0, to: bytes.count - 7, by: 8) {
-                    let words = bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
-                    let next = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
-                    first &+= (isBigEndian ? UInt32(bigEndian: words) : UInt32(littleEndian: words)) &+ second
-                    second &+= (isBigEndian ? UInt32(bigEndian: next) : UInt32(littleEndian: next)) &+ first
-                }
-            }
-        }
+        if count == 0 { return nil }
     }
 }

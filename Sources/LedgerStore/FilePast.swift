@@ -4,9 +4,7 @@ import SQLite
 
 /// The booked past in a ledger's file. Use it within a transaction.
 struct FilePast: BookedPast {
-    private let file: LedgerFile
-
-    init(of file: LedgerFile) { self.file = file }
+    let file: LedgerFile
 
     private var connection: Connection { get throws { try file.connection } }
 
@@ -17,9 +15,9 @@ struct FilePast: BookedPast {
     }
 
     func firstBucket(of account: AccountID, from start: Timestamp) throws -> Bucket? {
-        try connection.first(
-            "SELECT start FROM bucket WHERE start >= ?1 AND account = ?2 ORDER BY start LIMIT 1", start, account
-        ) { Bucket(start: $0[0]) }
+        let first: Timestamp? = try connection.value(
+            "SELECT start FROM bucket WHERE start >= ?1 AND account = ?2 ORDER BY start LIMIT 1", start, account)
+        return first.map { Bucket(start: $0) }
     }
 
     func meteredFrom() throws -> Timestamp? {
@@ -27,7 +25,8 @@ struct FilePast: BookedPast {
     }
 
     func key(of account: AccountID) throws -> AccountKey? {
-        try connection.first("SELECT kind, name FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) } ?? nil
+        try connection.rows("SELECT kind, name FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) }.first
+            ?? nil
     }
 
     func accounts(ofSource source: String) throws -> [AccountID] {
@@ -51,19 +50,12 @@ struct FilePast: BookedPast {
     func importedRows(_ owner: ImportOwner, in span: Range<Timestamp>) throws -> [ImportedRow] {
         let (isMeant, account, source) =
             switch owner {
-            case .account(let account): ("account = ?1 AND ?2 = ''", account, "")
+            case .account(let account): ("account = ?1", account, "")
             case .source(let source, in: let account): ("account = ?1 AND source = ?2", account, source)
             case .sourceElsewhere(let source, than: let account):
-                (
-                    "source = ?2 AND account <> ?1 AND \(Self.isNoUplink)",
-                    account, source
-                )
+                ("source = ?2 AND account <> ?1 AND \(Self.isNoUplink)", account, source)
             case .ownElsewhere(let account):
-                (
-                    """
-                    ?2 = '' AND account <> ?1 AND (own_received > 0 OR own_transmitted > 0) AND \(Self.isNoUplink)
-                    """, account, ""
-                )
+                ("account <> ?1 AND (own_received > 0 OR own_transmitted > 0) AND \(Self.isNoUplink)", account, "")
             }
         return try connection.rows(
             """
@@ -92,34 +84,28 @@ struct FilePast: BookedPast {
     func bucketRows(
         of account: AccountID, from start: Timestamp, before end: Timestamp
     ) throws -> [OwnBytes.Row] {
-        // Steps from one start to the next, because each may have thousands of accounts.
-        try connection.rows(
-            """
-            WITH RECURSIVE slot (start) AS (
-                SELECT min(start) FROM bucket WHERE start >= ?1
-                UNION ALL
-                SELECT (SELECT min(start) FROM bucket WHERE start > slot.start) FROM slot WHERE slot.start < ?2
-            )
-            SELECT bucket.start, received, transmitted FROM slot CROSS JOIN bucket
-            WHERE slot.start < ?2 AND bucket.start = slot.start AND account = ?3
-            """, start, end, account
-        ) { row in
+        try connection.rows(Self.rows(of: "bucket", by: "start", upTo: "<"), start, end, account) { row in
             let bucket = Bucket(start: row[0])
-            return (bucket.start..<bucket.end, row.total(from: 1))
+            return (bucket.start..<bucket.end, row.total(from: 2))
         }
     }
 
     func dayRows(of account: AccountID, _ days: ClosedRange<CivilDate>) throws -> [StoredLedger.StoredDay] {
-        try connection.rows(
-            """
-            WITH RECURSIVE date (day) AS (
-                SELECT min(day) FROM day WHERE day >= ?1
-                UNION ALL
-                SELECT (SELECT min(day) FROM day WHERE day > date.day) FROM date WHERE date.day <= ?2
-            )
-            SELECT day.day, account, received, transmitted FROM date CROSS JOIN day
-            WHERE date.day <= ?2 AND day.day = date.day AND account = ?3
-            """, days.lowerBound, days.upperBound, account
-        ) { try file.day(in: $0) }
+        let sql = Self.rows(of: "day", by: "day", upTo: "<=")
+        return try connection.rows(sql, days.lowerBound, days.upperBound, account) { try file.day(in: $0) }
+    }
+
+    /// An account's rows from `?1` on. Steps from one value of `column` to the next, because each may have thousands of
+    /// accounts.
+    private static func rows(of table: String, by column: String, upTo sign: String) -> String {
+        """
+        WITH RECURSIVE step (place) AS (
+            SELECT min(\(column)) FROM \(table) WHERE \(column) >= ?1
+            UNION ALL
+            SELECT (SELECT min(\(column)) FROM \(table) WHERE \(column) > place) FROM step WHERE place \(sign) ?2
+        )
+        SELECT \(column), account, received, transmitted FROM step CROSS JOIN \(table)
+        WHERE place \(sign) ?2 AND \(column) = place AND account = ?3
+        """
     }
 }

@@ -30,9 +30,18 @@ extension LedgerFile {
                     throw StoreError(.replaced, path: path, "it holds another commit than the one written last")
                 }
                 for fold in commit.bookings.folds { try apply(fold) }
-                for id in commit.bookings.removedAccounts { try removeEmptyAccount(id) }
+                // An account that has an import isn't empty.
+                for id in commit.bookings.removedAccounts {
+                    try connection.run(
+                        """
+                        DELETE FROM account WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM import WHERE account = ?1)
+                            AND NOT EXISTS (SELECT 1 FROM taken WHERE account = ?1)
+                        """, id)
+                }
                 // Remove all of them first: two may have swapped their names.
-                for record in commit.accounts { try removeAccount(record.id) }
+                for record in commit.accounts {
+                    try connection.run("DELETE FROM account WHERE id = ?1", record.id)
+                }
                 let adopted = try commit.accounts.compactMap { try apply($0) }
                 // All bytes count as metered here: nobody knows any more which of them were imported.
                 if commit.bookings.isWhole {
@@ -74,8 +83,7 @@ extension LedgerFile {
 
     private func apply(_ fold: Bookings.Fold) throws {
         let ownFrom = [try ownBeginning(of: fold.source), try ownBeginning(of: fold.target)].compactMap { $0 }.min()
-        for table in ["bucket", "day"] {
-            let slot = table == "bucket" ? "start" : "day"
+        for (table, slot) in [("bucket", "start"), ("day", "day")] {
             try connection.run(
                 """
                 INSERT INTO \(table) (\(slot), account, received, transmitted)
@@ -85,7 +93,7 @@ extension LedgerFile {
             try connection.run("DELETE FROM \(table) WHERE account = ?1", fold.source)
         }
         try foldImport(fold, ownFrom: ownFrom)
-        try removeAccount(fold.source)
+        try connection.run("DELETE FROM account WHERE id = ?1", fold.source)
     }
 
     /// Imports of either account stay marked as imports. Later ones can add bytes from before both accounts' own bytes.
@@ -127,25 +135,12 @@ extension LedgerFile {
             """, account, ownFrom)
     }
 
-    /// Removes an account, unless it has an import: then it isn't empty.
-    private func removeEmptyAccount(_ id: AccountID) throws {
-        try connection.run(
-            """
-            DELETE FROM account WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM import WHERE account = ?1)
-                AND NOT EXISTS (SELECT 1 FROM taken WHERE account = ?1)
-            """, id)
-    }
-
-    private func removeAccount(_ id: AccountID) throws {
-        try connection.run("DELETE FROM account WHERE id = ?1", id)
-    }
-
     /// - Returns: The history of another account that had this one's name, if there was one.
-    private func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
+    func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
         let (kind, name) = record.key.columns
-        let namesake = try connection.first(
+        let namesake = try connection.rows(
             "SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2", kind, name
-        ) { (id: $0[0] as AccountID, events: $0.events(from: 1)) }
+        ) { (id: $0[0] as AccountID, events: $0.events(from: 1)) }.first
         var adopted: AdoptedHistory?
         var record = record
         if let (id, events) = namesake {
@@ -180,7 +175,7 @@ extension LedgerFile {
     private func applyDevices(_ commit: Commit) throws {
         for index in commit.removedDevices {
             try connection.run("DELETE FROM device WHERE ifindex = ?1", index)
-            try removeFalls(of: index)
+            try connection.run("DELETE FROM fall WHERE ifindex = ?1", index)
         }
         for record in commit.devices {
             try connection.run(
@@ -190,15 +185,11 @@ extension LedgerFile {
                 """, record.index, record.name, record.account, Int64(bitPattern: record.counters.received),
                 Int64(bitPattern: record.counters.transmitted), record.state.rawValue, record.holdsUplink,
                 record.hardwareAddress.isEmpty ? nil : record.hardwareAddress)
-            try removeFalls(of: record.index)
+            try connection.run("DELETE FROM fall WHERE ifindex = ?1", record.index)
             for direction in TrafficDirection.allCases {
                 if let fall = record.falls[direction] { try add(fall, of: record.index, direction) }
             }
         }
-    }
-
-    private func removeFalls(of index: DeviceIndex) throws {
-        try connection.run("DELETE FROM fall WHERE ifindex = ?1", index)
     }
 
     private func add(_ fall: FallRecord, of index: DeviceIndex, _ direction: TrafficDirection) throws {
@@ -222,22 +213,15 @@ extension LedgerFile {
             }
         }
         for (key, total) in commit.bookings.days { try add(total, to: key.account, on: key.day, calendar: calendar) }
-        try noteFirstBytes(commit)
-    }
-
-    /// Notes when own bytes begin, for accounts that had an import before. Later, when the buckets are gone, nobody can
-    /// find that out.
-    private func noteFirstBytes(_ commit: Commit) throws {
+        // Note when own bytes begin, for accounts that had an import before. Later, when the buckets are gone, nobody
+        // can find that out.
         let waiting: Set<AccountID> = Set(
             try connection.rows("SELECT account FROM import WHERE own_from IS NULL") { $0[0] })
         if waiting.isEmpty { return }
-        var firsts: [AccountID: Timestamp] = [:]
-        for key in commit.bookings.buckets.keys where waiting.contains(key.account) {
-            firsts[key.account] = min(firsts[key.account] ?? .latest, key.bucket.start)
-        }
-        for entry in commit.bookings.spreads where waiting.contains(entry.account) {
-            firsts[entry.account] = min(firsts[entry.account] ?? .latest, entry.spread.start)
-        }
+        let starts: [(AccountID, Timestamp)] =
+            commit.bookings.buckets.keys.map { ($0.account, $0.bucket.start) }
+            + commit.bookings.spreads.map { ($0.account, $0.spread.start) }
+        let firsts = Dictionary(starts.filter { waiting.contains($0.0) }, uniquingKeysWith: min)
         for (account, first) in firsts {
             try connection.run("UPDATE import SET own_from = ?2 WHERE account = ?1", account, first)
         }
@@ -300,6 +284,7 @@ extension LedgerFile {
     }
 
     func oldestBucket() throws -> Bucket? {
-        try connection.first("SELECT start FROM bucket ORDER BY start LIMIT 1") { Bucket(start: $0[0]) }
+        let start: Timestamp? = try connection.value("SELECT min(start) FROM bucket")
+        return start.map { Bucket(start: $0) }
     }
 }

@@ -15,50 +15,33 @@ extension LedgerFile {
     package func importPiece(
         _ accounts: [ImportedAccount], calendar: LocalCalendar, at now: Timestamp, horizon: Timestamp, isTrial: Bool
     ) throws(StoreError) -> [ImportOutcome] {
-        struct Trial: Error {
-            var outcomes: [ImportOutcome]
-        }
-        try checkIsInPlace()
-        return try translatingErrors {
-            do {
-                return try connection.transaction {
-                    let forgotten = try forget(accounts.filter(\.replaces), calendar)
-                    var outcomes = try importPiece(accounts, by: bookedDays(calendar), at: now, horizon)
-                    var rest = forgotten
-                    for place in outcomes.indices {
-                        if let total = rest.removeValue(forKey: outcomes[place].key) {
-                            outcomes[place].forgotten = .init(total)
-                        }
-                    }
-                    for (key, total) in rest {
-                        var outcome = ImportOutcome(key)
-                        outcome.forgotten = .init(total)
-                        outcomes.append(outcome)
-                    }
-                    if isTrial { throw Trial(outcomes: outcomes) }
-                    return outcomes
-                }
-            } catch let trial as Trial {
-                return trial.outcomes
+        try inTransaction {
+            let forgotten = try forget(accounts.filter(\.replaces), calendar)
+            let days = try bookedDays(calendar)
+            // By another clock the same bytes have other times, so it can't be known which of them are booked already.
+            var outcomes = try accounts.compactMap { account -> ImportOutcome? in
+                guard let clock = account.clock, let number = try number(of: account.key),
+                    // The clock of the last imported file without offsets; `nil` if there was none.
+                    let previous: String = try connection.value("SELECT clock FROM import WHERE account = ?1", number),
+                    previous != clock
+                else { return nil }
+                var outcome = ImportOutcome(account.key)
+                outcome.otherClock = previous
+                return outcome
             }
-        }
-    }
-
-    private func importPiece(
-        _ accounts: [ImportedAccount], by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
-    ) throws -> [ImportOutcome] {
-        // By another clock the same bytes have other times, so it can't be known which of them are booked already.
-        let others = try accounts.compactMap { account -> ImportOutcome? in
-            guard let clock = account.clock, let number = try number(of: account.key),
-                let previous = try self.clock(of: number), previous != clock
-            else { return nil }
-            var outcome = ImportOutcome(account.key)
-            outcome.otherClock = previous
-            return outcome
-        }
-        if !others.isEmpty { return others }
-        return try ImportedAccount.byKey(accounts).map { parts in
-            try importPiece(parts, of: parts[0].key, by: days, at: now, horizon)
+            if outcomes.isEmpty {
+                outcomes = try ImportedAccount.byKey(accounts).map { parts in
+                    try importPiece(parts, of: parts[0].key, by: days, at: now, horizon)
+                }
+            }
+            for (key, total) in forgotten {
+                let place = outcomes.firstIndex { $0.key == key } ?? outcomes.endIndex
+                if place == outcomes.endIndex { outcomes.append(ImportOutcome(key)) }
+                outcomes[place].forgotten = .init(total)
+            }
+            // Then nothing is left to commit.
+            if isTrial { try connection.execute("ROLLBACK; BEGIN") }
+            return outcomes
         }
     }
 
@@ -66,10 +49,10 @@ extension LedgerFile {
     private func importPiece(
         _ parts: [ImportedAccount], of key: AccountKey, by days: BookedDays, at now: Timestamp, _ horizon: Timestamp
     ) throws -> ImportOutcome {
-        let isNew = try number(of: key) == nil
-        if isNew, parts.allSatisfy(\.slots.isEmpty) { return ImportOutcome(key) }
-        let account = try account(of: key)
-        let news = try Reconciliation(parts, of: account, key, isNew: isNew, in: past, by: days, at: now)
+        let known = try number(of: key)
+        if known == nil, parts.allSatisfy(\.slots.isEmpty) { return ImportOutcome(key) }
+        let account = try known ?? newAccount(of: key)
+        let news = try Reconciliation(parts, of: account, key, isNew: known == nil, in: past, by: days, at: now)
         for row in news.rows { try book(row, of: account, by: days, horizon) }
         try noteImport(of: account, ownFrom: news.ownFrom)
         if let clock = parts.lazy.compactMap(\.clock).first {
@@ -85,24 +68,13 @@ extension LedgerFile {
         return try connection.value("SELECT id FROM account WHERE kind = ?1 AND name = ?2", kind, name)
     }
 
-    /// The clock of the last imported file without offsets; `nil` if there was none.
-    private func clock(of account: AccountID) throws -> String? {
-        try connection.value("SELECT clock FROM import WHERE account = ?1", account)
-    }
-
-    /// The number of an account; creates the account if there is none. The program counts its numbers up from 1, so a
-    /// random number far above can't be the one that the program gives to another account at the same moment.
-    private func account(of key: AccountKey) throws -> AccountID {
-        if let known = try number(of: key) { return known }
-        let (kind, name) = key.columns
-        let id = Int64.random(in: (1 << 40)..<(1 << 61))
-        try connection.run(
-            """
-            INSERT INTO account
-                (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes)
-            VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0)
-            """, id, kind, name)
-        return AccountID(rawValue: id)
+    /// Creates an account. The program counts its numbers up from 1, so a random number far above can't be the one that
+    /// the program gives to another account at the same moment.
+    private func newAccount(of key: AccountKey) throws -> AccountID {
+        let id = AccountID(rawValue: .random(in: (1 << 40)..<(1 << 61)))
+        _ = try apply(
+            AccountRecord(id: id, key: key, counterOffset: .zero, offsetBoot: 0, events: AccountEvents()))
+        return id
     }
 
     // MARK: - Imported rows
@@ -138,7 +110,11 @@ extension LedgerFile {
         var forgotten: [AccountKey: Total] = [:]
         for account in accounts {
             var numbers = try [number(of: account.key)].compactMap { $0 }
-            if account.key != .uplink, !account.source.isEmpty { numbers += try owners(of: account.source) }
+            if account.key != .uplink, !account.source.isEmpty {
+                numbers += try connection.rows(
+                    "SELECT DISTINCT account FROM taken WHERE source = ?1 AND \(FilePast.isNoUplink)", account.source
+                ) { $0[0] as AccountID }
+            }
             for number in Set(numbers) {
                 let total = try forget(account.source, of: number, by: days)
                 if let key = try past.key(of: number), !total.isZero { forgotten[key, default: .zero] += total }
@@ -158,9 +134,9 @@ extension LedgerFile {
         func subtract(
             _ share: Total, _ table: String, _ column: String, _ place: any SQLBindable
         ) throws -> Total {
-            let there = try connection.first(
+            let there = try connection.rows(
                 "SELECT received, transmitted FROM \(table) WHERE \(column) = ?1 AND account = ?2", place, account
-            ) { $0.total(from: 0) }
+            ) { $0.total(from: 0) }.first
             guard let there else { return share }
             let rest = there.without(share)
             try connection.run(
@@ -198,12 +174,6 @@ extension LedgerFile {
                 account)
         }
         return forgotten
-    }
-
-    private func owners(of source: String) throws -> [AccountID] {
-        try connection.rows("SELECT DISTINCT account FROM taken WHERE source = ?1 AND \(FilePast.isNoUplink)", source) {
-            $0[0]
-        }
     }
 
     private func bookedDays(_ calendar: LocalCalendar) throws -> BookedDays {

@@ -4,33 +4,20 @@ import SQLite
 
 /// Reading the ledger. The file may be damaged, so nothing in it is trusted.
 extension LedgerFile {
-    /// Reads what the program needs to go on. Books the days again first if this calendar begins them at other moments.
+    /// Reads what the program needs to go on. Books the days again first if a calendar begins them at other moments.
     ///
     /// - Parameters:
-    ///   - calendar: The calendar of the days.
+    ///   - calendar: The calendar of the days; `nil` for the days as they were booked, if the ledger is only read.
     ///   - daysFrom: The first day to return. The lifetimes also have the days before it.
     ///   - names: Devices whose accounts are returned even if they have no bytes since then.
     /// - Throws: `StoreError`. Then the file is unchanged.
     package func load(
-        rezonedTo calendar: LocalCalendar, daysFrom: CivilDate, names: Set<DeviceName>
+        rezonedTo calendar: LocalCalendar?, daysFrom: CivilDate, names: Set<DeviceName>
     ) throws(StoreError) -> StoredLedger {
-        try checkIsInPlace()
-        return try translatingErrors {
-            // One transaction: if the caller doesn't get the new days, it goes on booking by the old ones.
-            try connection.transaction {
-                try rebookDays(by: calendar)
-                return try contents(daysFrom: daysFrom, names: names)
-            }
-        }
-    }
-
-    /// The same with the days as they were booked, for a ledger that is only read.
-    ///
-    /// - Throws: `StoreError`.
-    package func contents(from daysFrom: CivilDate, names: Set<DeviceName>) throws(StoreError) -> StoredLedger {
-        try checkIsInPlace()
-        return try translatingErrors {
-            try connection.transaction { try contents(daysFrom: daysFrom, names: names) }
+        // One transaction: if the caller doesn't get the new days, it goes on booking by the old ones.
+        try inTransaction {
+            if let calendar { try rebookDays(by: calendar) }
+            return try contents(daysFrom: daysFrom, names: names)
         }
     }
 
@@ -38,18 +25,19 @@ extension LedgerFile {
         var ledger = StoredLedger.empty(daysFrom: daysFrom)
         ledger.header = try loadHeader()
         ledger.devices = try loadDevices()
-        let lifetimes = try loadDays(into: &ledger)
-        var wanted = Set(ledger.days.map(\.account))
-        for device in ledger.devices { if let account = device.account { wanted.insert(account) } }
+        var lifetimes: [AccountID: Total] = [:]
+        try connection.forEach("SELECT day, account, received, transmitted FROM day") { row in
+            let entry = try day(in: row)
+            lifetimes[entry.account, default: .zero] += entry.total
+            if entry.day >= daysFrom { ledger.days.append(entry) }
+        }
+        let named = Set(names.map { AccountKey.device($0) } + [.uplink])
+        let wanted = Set(ledger.days.map(\.account)).union(ledger.devices.compactMap(\.account))
         for record in try loadAccounts() {
             ledger.lastAccountID = max(ledger.lastAccountID, record.id)
-            let isWanted =
-                switch record.key {
-                case .uplink: true
-                case .device(let name): wanted.contains(record.id) || names.contains(name)
-                case .collapsed: wanted.contains(record.id)
-                }
-            if isWanted { ledger.accounts.append((record, lifetimes[record.id] ?? .zero)) }
+            if named.contains(record.key) || wanted.contains(record.id) {
+                ledger.accounts.append((record, lifetimes[record.id] ?? .zero))
+            }
         }
         return ledger
     }
@@ -58,7 +46,7 @@ extension LedgerFile {
     static let plausibleNumbers: Range<Int64> = 0..<(1 << 62)
 
     func loadHeader() throws -> LedgerHeader? {
-        let header = try connection.first(
+        let header = try connection.rows(
             "SELECT sequence, boot_id, netns, boot, read_at_ns, read_boot_ns, clean FROM ledger"
         ) { row in
             LedgerHeader(
@@ -66,7 +54,7 @@ extension LedgerFile {
                 boot: row[3],
                 lastReading: Moment(wallNanoseconds: row[4], sinceBoot: BootTime(nanoseconds: row[5])),
                 isClean: row[6])
-        }
+        }.first
         guard let header else { return nil }
         guard Self.plausibleNumbers.contains(header.sequence), Self.plausibleNumbers.contains(header.boot) else {
             throw damaged("its header has impossible numbers")
@@ -85,16 +73,7 @@ extension LedgerFile {
                 index: DeviceIndex(rawValue: index), name: row[1], account: row[2], counters: row.counters(from: 3),
                 state: state, holdsUplink: row[6], hardwareAddress: Array((row[7] as [UInt8]).prefix(32)))
         }
-        for (index, direction, fall) in try loadFalls() {
-            if let place = records.firstIndex(where: { $0.index == index }) {
-                records[place].falls[direction] = fall
-            }
-        }
-        return records
-    }
-
-    private func loadFalls() throws -> [(DeviceIndex, TrafficDirection, FallRecord)] {
-        try connection.rows(
+        try connection.forEach(
             """
             SELECT ifindex, direction, read_at_ns, read_boot_ns, seen_boot_ns, uplink, shown, first_shown, growth, held,
                 held_uplink
@@ -105,12 +84,13 @@ extension LedgerFile {
             else {
                 throw damaged("it has an impossible fall of a counter")
             }
-            let fall = FallRecord(
+            guard let place = records.firstIndex(where: { $0.index.rawValue == index }) else { return }
+            records[place].falls[direction] = FallRecord(
                 beforeAt: Moment(wallNanoseconds: row[2], sinceBoot: BootTime(nanoseconds: row[3])),
                 seenAt: BootTime(nanoseconds: row[4]), heldUplink: row[5], shown: UInt64(bitPattern: row[6]),
                 firstShown: UInt64(bitPattern: row[7]), fastestGrowth: row[8], held: row[9], heldOfUplink: row[10])
-            return (DeviceIndex(rawValue: index), direction, fall)
         }
+        return records
     }
 
     func loadAccounts() throws -> [AccountRecord] {
@@ -131,20 +111,11 @@ extension LedgerFile {
         }
     }
 
-    /// - Returns: Each account's sum over all days.
-    private func loadDays(into ledger: inout StoredLedger) throws -> [AccountID: Total] {
-        var lifetimes: [AccountID: Total] = [:]
-        try connection.forEach("SELECT day, account, received, transmitted FROM day") { row in
-            let entry = try day(in: row)
-            lifetimes[entry.account, default: .zero] += entry.total
-            if entry.day >= ledger.daysFrom { ledger.days.append(entry) }
-        }
-        return lifetimes
-    }
-
     /// Reads `day`, `account`, `received` and `transmitted`.
     func day(in row: Row) throws -> StoredLedger.StoredDay {
-        guard let entry = row.storedDay else { throw damaged("it has an impossible day") }
-        return entry
+        guard let day = Int32(exactly: row[0] as Int64), row[2] as Int64 >= 0, row[3] as Int64 >= 0 else {
+            throw damaged("it has an impossible day")
+        }
+        return (row[1], CivilDate(daysSinceEpoch: day), row.total(from: 2))
     }
 }

@@ -87,38 +87,44 @@ extension LedgerFile {
     }
 
     /// Opens the database, checks that it is a ledger, and updates its schema.
-    static func connect(path: String, vfs: String?) throws(StoreError) -> Connection {
-        do {
-            do {
-                return try connect(path: path, vfs: vfs, isExclusive: true)
-            } catch let error as SQLiteError where error.isBusy {
-                // Another process reads it, so both need the log's index in a file.
-                return try connect(path: path, vfs: vfs, isExclusive: false)
+    ///
+    /// - Returns: Also the ledger's identity; `nil` before the first commit.
+    static func connect(path: String, vfs: String?) throws(StoreError) -> (Connection, identity: Int64?) {
+        try translatingErrors(path: path) { opened in
+            var isExclusive = true
+            while true {
+                do {
+                    let connection = try Connection(path: path, vfs: vfs)
+                    opened = connection
+                    try prepare(connection, path: path, isExclusive: isExclusive)
+                    return try (connection, connection.value(storedIdentity))
+                } catch let error as SQLiteError where isExclusive && error.isBusy {
+                    // Another process reads it, so both need the log's index in a file.
+                    opened = nil
+                    isExclusive = false
+                }
             }
-        } catch let error as StoreError {
-            throw error
-        } catch {
-            throw StoreError(.unavailable, path: path, "\(error)")
         }
     }
 
-    static func connect(path: String, vfs: String?, isExclusive: Bool) throws -> Connection {
-        var connection: Connection?
-        do {
-            let opened = try Connection(path: path, vfs: vfs)
-            connection = opened
-            try prepare(opened, path: path, isExclusive: isExclusive)
-            return opened
-        } catch let error as SQLiteError where !isExclusive || !error.isBusy {
-            throw storeError(error, on: connection, path: path)
+    /// The same in memory, for a file that is only read.
+    static func connect(reading path: String) throws(StoreError) -> (Connection, identity: Int64?) {
+        try translatingErrors(path: path) { opened in
+            let connection = try DatabaseImage(path: path).connect()
+            opened = connection
+            try migrate(connection, from: checkVersion(of: connection, path: path))
+            return try (connection, connection.value(storedIdentity))
         }
     }
+
+    private static let storedIdentity = "SELECT ledger_id FROM ledger"
 
     static func prepare(_ connection: Connection, path: String, isExclusive: Bool) throws {
         // With an exclusive lock the log's index is in memory. In a file it would be written back with every commit,
         // twice as much as the commit itself (33 kB against 11 kB, measured on ext4).
         if isExclusive { try connection.execute("PRAGMA locking_mode = EXCLUSIVE") }
-        connection.setPatience(milliseconds: isExclusive ? 100 : 5000)
+        // How many milliseconds a statement waits while another connection locks the file.
+        try connection.execute("PRAGMA busy_timeout = \(isExclusive ? 100 : 5000)")
         let version = try checkVersion(of: connection, path: path)
         // Small pages: a flush of a few devices changes one row in each of four tables, and SQLite writes whole pages.
         if version == 0 { try connection.execute("PRAGMA page_size = 1024") }
@@ -130,7 +136,7 @@ extension LedgerFile {
         try connection.execute("PRAGMA synchronous = FULL")
         try connection.execute("PRAGMA cache_size = -256; PRAGMA trusted_schema = OFF")
         try connection.execute("PRAGMA journal_size_limit = 1048576")
-        for step in Int(version)..<Schema.migrations.count { try migrate(connection, from: step) }
+        try migrate(connection, from: version)
     }
 
     /// The schema's version; 0 for a file without tables.
@@ -151,10 +157,29 @@ extension LedgerFile {
         return max(0, version)
     }
 
-    /// SQLite's error as an error for people. If a sound file wouldn't cause the error, this checks the whole file.
-    static func storeError(_ error: SQLiteError, on connection: Connection?, path: String) -> StoreError {
-        let isDamaged = error.isDamage || error.isSuspicious && connection.map(isDamaged) == true
-        return error.storeError(path: path, isDamaged: isDamaged)
+    /// Runs `body`, and turns SQLite's errors into errors for people.
+    ///
+    /// - Parameter body: Hands its connection back: if a sound file would not cause the error, the file is checked.
+    static func translatingErrors<Value>(
+        path: String, _ body: (inout Connection?) throws -> Value
+    ) throws(StoreError) -> Value {
+        var connection: Connection?
+        do {
+            return try body(&connection)
+        } catch let error as SQLiteError {
+            // All links that can be resolved were resolved before SQLite got the path.
+            if error.isSymbolicLink {
+                throw StoreError(.foreign, path: path, "the target of a symbolic link in its path isn't UTF-8")
+            }
+            let isDamaged = error.isDamage || error.isSuspicious && connection.map(Self.isDamaged) == true
+            throw StoreError(
+                isDamaged ? .damaged : error.isFull ? .full : error.isBusy ? .busy : .unavailable, path: path,
+                "SQLite says: \(error.message) (\(error.code))")
+        } catch let error as StoreError {
+            throw error
+        } catch {
+            throw StoreError(.unavailable, path: path, "\(error)")
+        }
     }
 
     /// Checks the whole file. A file that can't be read at the moment may be sound.
@@ -169,26 +194,14 @@ extension LedgerFile {
         }
     }
 
-    static func migrate(_ connection: Connection, from version: Int) throws {
-        try connection.transaction {
-            try connection.execute(Schema.migrations[version])
-            try connection.execute("PRAGMA application_id = \(Schema.applicationID)")
-            try connection.execute("PRAGMA user_version = \(version + 1)")
+    static func migrate(_ connection: Connection, from version: Int64) throws {
+        for step in Int(version)..<Schema.migrations.count {
+            try connection.transaction {
+                try connection.execute(Schema.migrations[step])
+                try connection.execute("PRAGMA application_id = \(Schema.applicationID)")
+                try connection.execute("PRAGMA user_version = \(step + 1)")
+            }
         }
-    }
-
-    /// - Returns: `nil` before the first commit.
-    static func storedIdentity(_ connection: Connection, path: String) throws(StoreError) -> Int64? {
-        do {
-            return try connection.value("SELECT ledger_id FROM ledger")
-        } catch {
-            throw storeError(error, on: connection, path: path)
-        }
-    }
-
-    static func size(_ path: String) -> Int64 {
-        var status = stat()
-        return stat(path, &status) == 0 ? Int64(status.st_size) : 0
     }
 }
 
@@ -202,5 +215,10 @@ extension LedgerFile {
     }
 
     /// Whether another process writes the ledger at a path now, as far as this process can see.
-    package static func isLocked(at path: String) -> Bool { LedgerLock.isHeld(forLedgerAt: path) }
+    package static func isLocked(at path: String) -> Bool {
+        let descriptor = open(path + ".lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        if descriptor < 0 { return false }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+    }
 }

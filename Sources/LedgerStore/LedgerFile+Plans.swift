@@ -15,27 +15,20 @@ extension LedgerFile {
     package func planBook(
         _ plans: Plans, calendars: [TimeZoneSetting: LocalCalendar], at now: Timestamp
     ) throws(StoreError) -> PlanBook {
-        try checkIsInPlace()
-        return try translatingErrors {
-            try connection.transaction {
-                // A cycle that ended since the last reading must still be evaluated.
-                let last = try loadHeader().map(\.lastReading.timestamp) ?? now
-                let moment = min(now, last)
-                var book = PlanBook(
-                    plans, calendars: calendars, records: try planRecords(of: plans, calendars, from: moment),
-                    meteredFrom: try firstBooking(), at: moment)
-                try fill(&book, calendar: calendars[.local], at: moment)
-                book.complete(at: now)
-                return book
-            }
+        try inTransaction {
+            // A cycle that ended since the last reading must still be evaluated.
+            let last = try loadHeader().map(\.lastReading.timestamp) ?? now
+            let moment = min(now, last)
+            // A second after the first day with bytes began, because that day may have been metered only in part.
+            let start: Timestamp? = try connection.value(
+                "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day)")
+            var book = PlanBook(
+                plans, calendars: calendars, records: try planRecords(of: plans, calendars, from: moment),
+                meteredFrom: start?.adding(seconds: 1) ?? .latest, at: moment)
+            try fill(&book, calendar: calendars[.local], at: moment)
+            book.complete(at: now)
+            return book
         }
-    }
-
-    /// A second after the first day with bytes began, because that day may have been metered only in part.
-    private func firstBooking() throws -> Timestamp {
-        let start: Timestamp? = try connection.value(
-            "SELECT start FROM day_start WHERE day = (SELECT min(day) FROM day)")
-        return start?.adding(seconds: 1) ?? .latest
     }
 
     private func fill(_ book: inout PlanBook, calendar: LocalCalendar?, at now: Timestamp) throws {
@@ -43,7 +36,15 @@ extension LedgerFile {
         book.keys = keys
         let complete = try past.keptFrom()
         book.omitSamples(before: complete)
-        let source = PlanRestore(try days(calendar: calendar, bucketsFrom: complete), for: book, at: now)
+        let starts = try dayStarts()
+        // Days that end after `complete` have their buckets, the first of them perhaps some.
+        let days = starts.enumerated().map { place, entry in
+            let start = entry.start
+            var end = place + 1 < starts.endIndex ? starts[place + 1].start : .latest
+            if let span = calendar?.span(ofDay: entry.day), span.lowerBound == start { end = min(end, span.upperBound) }
+            return PlanRestore.Day(day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
+        }
+        let source = PlanRestore(days, for: book, at: now)
         let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
         var kept: [AccountID: Total] = [:]
         for span in source.bucketSpans {
@@ -57,22 +58,15 @@ extension LedgerFile {
         }
         guard let range = source.dayRange else { return }
         let places = Dictionary(source.days.enumerated().map { ($0.element.day, $0.offset) }, uniquingKeysWith: { $1 })
-        try forEachDay(range) { entry in
+        try connection.forEach(
+            "SELECT day, account, received, transmitted FROM day WHERE day BETWEEN ?1 AND ?2", range.lowerBound,
+            range.upperBound
+        ) { row in
+            let entry = try day(in: row)
             guard let key = keys[entry.account], let place = places[entry.day] else { return }
             // The bytes of a day that are in no kept bucket were carried before the kept buckets.
             let rest = place == partial ? entry.total.without(kept[entry.account] ?? .zero) : .zero
             book.restore(entry.total, withoutBuckets: rest, of: key, onDay: place, source)
-        }
-    }
-
-    /// The days that have bytes. Those that end after `complete` have their buckets, the first of them perhaps some.
-    private func days(calendar: LocalCalendar?, bucketsFrom complete: Timestamp) throws -> [PlanRestore.Day] {
-        let starts = try dayStarts()
-        return starts.enumerated().map { place, entry in
-            let start = entry.start
-            var end = place + 1 < starts.endIndex ? starts[place + 1].start : .latest
-            if let span = calendar?.span(ofDay: entry.day), span.lowerBound == start { end = min(end, span.upperBound) }
-            return (day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
         }
     }
 
@@ -88,15 +82,6 @@ extension LedgerFile {
         SELECT start, account, received, transmitted FROM bucket WHERE start >= ?1 AND start < ?2
         ORDER BY start, account
         """
-
-    private func forEachDay(
-        _ range: ClosedRange<CivilDate>, _ body: (StoredLedger.StoredDay) throws -> Void
-    ) throws {
-        try connection.forEach(
-            "SELECT day, account, received, transmitted FROM day WHERE day BETWEEN ?1 AND ?2", range.lowerBound,
-            range.upperBound
-        ) { row in try body(day(in: row)) }
-    }
 
     // MARK: - Usual traffic
 
@@ -145,17 +130,13 @@ extension LedgerFile {
             let start = quota.cycle.rule.cycle(containing: moment, in: calendar).lowerBound
             records.events += try events(of: quota.name, endingAfter: start)
         }
+        let breaches = try connection.rows(
+            "SELECT quota, count(*) FROM quota_event WHERE kind = 'breach' GROUP BY quota"
+        ) { ($0[0] as String, $0[1] as UInt64) }
+        records.breaches = Dictionary(breaches, uniquingKeysWith: { $1 })
         records.adjustments = try adjustments()
-        records.breaches = try breaches()
-        records.committedCycles = try committedCycles()
         records.unread = try unread()
-        records.importedFrom = try connection.value("SELECT min(taken_from) FROM import")
-        records.meteredUntil = try connection.value("SELECT max(start) FROM bucket") ?? .earliest
-        return records
-    }
-
-    private func committedCycles() throws -> [CommittedCycle] {
-        try connection.rows(
+        records.committedCycles = try connection.rows(
             """
             SELECT name, cycle_start, cycle_end, bits_limit, percentile, samples, missing FROM committed_cycle
             ORDER BY name, cycle_start
@@ -165,17 +146,20 @@ extension LedgerFile {
                 name: row[0], cycle: row.span(from: 1), limitBitsPerSecond: row[3], percentileBytes: row[4],
                 samples: max(0, row[5]), missing: max(0, row[6]))
         }
+        records.importedFrom = try connection.value("SELECT min(taken_from) FROM import")
+        records.meteredUntil = try connection.value("SELECT max(start) FROM bucket") ?? .earliest
+        return records
     }
 
     /// Time in which the uplink wasn't metered, neither here nor by a meter whose history was imported.
     func unread() throws -> [Range<Timestamp>] {
         let spans = try connection.rows("SELECT start_at, end_at FROM unread ORDER BY start_at") { $0.span(from: 0) }
-        let metered = try connection.first(
+        let metered = try connection.rows(
             """
             SELECT taken_from, taken_until FROM import JOIN account ON id = account
             WHERE kind = 'uplink' AND taken_from IS NOT NULL
             """
-        ) { (start: $0[0] as Timestamp, end: $0[1] as Timestamp) }
+        ) { (start: $0[0] as Timestamp, end: $0[1] as Timestamp) }.first
         guard let (start, end) = metered else { return spans }
         return spans.flatMap { gap in
             [
@@ -263,14 +247,6 @@ extension LedgerFile {
         }
     }
 
-    private func breaches() throws -> [String: UInt64] {
-        var breaches: [String: UInt64] = [:]
-        try connection.forEach("SELECT quota, count(*) FROM quota_event WHERE kind = 'breach' GROUP BY quota") { row in
-            breaches[row[0]] = row[1]
-        }
-        return breaches
-    }
-
     /// - Parameter horizon: Old events of the quota are removed if their cycle was over by then. Breaches are kept.
     func add(_ event: QuotaEvent, forgettingBefore horizon: Timestamp) throws {
         try connection.run(
@@ -297,7 +273,11 @@ extension LedgerFile {
     }
 
     func add(_ adjustment: Adjustment) throws {
-        let (kind, bytes) = adjustment.kind.columns
+        let (kind, bytes) =
+            switch adjustment.kind {
+            case .correction(let used): ("correction", used)
+            case .topUp(let bytes): ("top-up", bytes)
+            }
         try connection.run(
             """
             INSERT INTO adjustment (id, quota, kind, at, bytes, entered_at, undone_at, cycle_start)
@@ -316,16 +296,13 @@ extension LedgerFile {
         _ quota: String, _ kind: Adjustment.Kind, at moment: Timestamp, enteredAt now: Timestamp,
         cycleStart: Timestamp? = nil
     ) throws(StoreError) -> Adjustment {
-        try checkIsInPlace()
-        return try translatingErrors {
-            try connection.transaction {
-                let last: Int64 = try connection.value("SELECT max(id) FROM adjustment") ?? 0
-                guard Self.plausibleNumbers.contains(last) else { throw damaged("it has an impossible correction") }
-                let adjustment = Adjustment(
-                    id: last + 1, quota: quota, kind: kind, at: moment, enteredAt: now, cycleStart: cycleStart)
-                try add(adjustment)
-                return adjustment
-            }
+        try inTransaction {
+            let last: Int64 = try connection.value("SELECT max(id) FROM adjustment") ?? 0
+            guard Self.plausibleNumbers.contains(last) else { throw damaged("it has an impossible correction") }
+            let adjustment = Adjustment(
+                id: last + 1, quota: quota, kind: kind, at: moment, enteredAt: now, cycleStart: cycleStart)
+            try add(adjustment)
+            return adjustment
         }
     }
 
@@ -339,30 +316,13 @@ extension LedgerFile {
     package func undo(_ quota: String, id: Int64?, from start: Timestamp, at now: Timestamp) throws(StoreError)
         -> Adjustment?
     {
-        try checkIsInPlace()
-        return try translatingErrors {
-            try connection.transaction {
-                let holding = try adjustments().filter { $0.quota == quota && $0.undoneAt == nil }
-                guard
-                    var adjustment = id.map({ id in holding.first { $0.id == id } })
-                        ?? holding.last(where: { $0.at >= start })
-                else {
-                    return nil
-                }
-                adjustment.undoneAt = now
-                try connection.run("UPDATE adjustment SET undone_at = ?2 WHERE id = ?1", adjustment.id, now)
-                return adjustment
-            }
-        }
-    }
-}
-
-extension Adjustment.Kind {
-    /// The columns `kind` and `bytes` of the table `adjustment`.
-    fileprivate var columns: (kind: String, bytes: UInt64) {
-        switch self {
-        case .correction(let used): ("correction", used)
-        case .topUp(let bytes): ("top-up", bytes)
+        try inTransaction {
+            let holding = try adjustments().filter { $0.quota == quota && $0.undoneAt == nil }
+            let found = if let id { holding.first { $0.id == id } } else { holding.last { $0.at >= start } }
+            guard var adjustment = found else { return nil }
+            adjustment.undoneAt = now
+            try connection.run("UPDATE adjustment SET undone_at = ?2 WHERE id = ?1", adjustment.id, now)
+            return adjustment
         }
     }
 }

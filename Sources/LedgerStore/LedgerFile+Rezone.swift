@@ -11,7 +11,9 @@ extension LedgerFile {
         let starts = try dayStarts()
         let previous = starts[(starts.lastIndex { $0.start <= from } ?? 0)...]
         guard previous.contains(where: { calendar.start(of: $0.day) != $0.start }) else { return }
-        var moved = BucketSums()
+        // The bytes of the kept buckets by account and day: by the previous calendar and by the new one.
+        var sums: [AccountID: [CivilDate: Total]] = [:]
+        var moved: [Bookings.DayKey: Total] = [:]
         var place = previous.startIndex
         var span = Timestamp(secondsSinceEpoch: 0)..<Timestamp(secondsSinceEpoch: 0)
         var day = CivilDate(daysSinceEpoch: 0)
@@ -21,19 +23,20 @@ extension LedgerFile {
                 day = calendar.day(containing: start)
                 span = calendar.span(ofDay: day)
             }
-            moved.move(total, of: account, from: previous[place].day, to: day)
+            sums[account, default: [:]][previous[place].day, default: .zero] += total
+            moved[.init(account: account, day: day), default: .zero] += total
         }
-        try rebook(moved, from: previous.first?.day, calendar: calendar)
-    }
-
-    /// The bytes of the kept buckets by account and day: by the previous calendar and by the new one.
-    private struct BucketSums {
-        var previous: [AccountID: [CivilDate: Total]] = [:]
-        var new: [Bookings.DayKey: Total] = [:]
-
-        mutating func move(_ total: Total, of account: AccountID, from previous: CivilDate, to day: CivilDate) {
-            self.previous[account, default: [:]][previous, default: .zero] += total
-            new[.init(account: account, day: day), default: .zero] += total
+        let first = previous[previous.startIndex].day
+        let kept = try totals(from: first, without: sums)
+        try connection.run("DELETE FROM day WHERE day >= ?1", first)
+        try connection.run("DELETE FROM day_start WHERE day >= ?1", first)
+        for (account, days) in kept {
+            for (day, total) in days where !total.isZero { try add(total, to: account, on: day, calendar: calendar) }
+        }
+        for (key, total) in moved { try add(total, to: key.account, on: key.day, calendar: calendar) }
+        // A day before `first` may have got bytes, too. It now begins where this calendar begins it.
+        for day in Set(moved.keys.map(\.day)) where day < first {
+            try connection.run("UPDATE day_start SET start = ?2 WHERE day = ?1", day, calendar.start(of: day))
         }
     }
 
@@ -41,21 +44,6 @@ extension LedgerFile {
         try connection.rows("SELECT day, start FROM day_start ORDER BY day") { row in
             guard let day = Int32(exactly: row[0] as Int64) else { throw damaged("it has an impossible day") }
             return (CivilDate(daysSinceEpoch: day), row[1])
-        }
-    }
-
-    private func rebook(_ sums: BucketSums, from first: CivilDate?, calendar: LocalCalendar) throws {
-        guard let first else { return }
-        let kept = try totals(from: first, without: sums.previous)
-        try connection.run("DELETE FROM day WHERE day >= ?1", first)
-        try connection.run("DELETE FROM day_start WHERE day >= ?1", first)
-        for (account, days) in kept {
-            for (day, total) in days where !total.isZero { try add(total, to: account, on: day, calendar: calendar) }
-        }
-        for (key, total) in sums.new { try add(total, to: key.account, on: key.day, calendar: calendar) }
-        // A day before `first` may have got bytes, too. It now begins where this calendar begins it.
-        for day in Set(sums.new.keys.map(\.day)) where day < first {
-            try connection.run("UPDATE day_start SET start = ?2 WHERE day = ?1", day, calendar.start(of: day))
         }
     }
 

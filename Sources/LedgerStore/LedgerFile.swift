@@ -9,11 +9,10 @@ import SQLite
 package final class LedgerFile {
     package let path: String
     private let vfs: String?
-    // Closed before the locks are released, because closing may write.
+    // Closed before the lock is released, because closing may write.
     private var openConnection: Connection?
-    /// Both are `nil` when the file is only read.
+    /// `nil` when the file is only read.
     private let lock: LedgerLock?
-    private let inodeLock: LedgerInodeLock?
     package let identity: Int64
     /// Whether the file has a commit.
     package var isInUse: Bool
@@ -37,18 +36,15 @@ package final class LedgerFile {
         self.vfs = vfs
         if Self.isDirectory(path) { throw StoreError(.foreign, path: path, "it is a directory, not a ledger") }
         // Create nothing beside a file that isn't ours, not even a lock.
-        let hasLock = access(path + ".lock", F_OK) == 0
-        try Self.checkHeader(path: path, wasUsedBefore: hasLock)
-        let lock = try LedgerLock(forLedgerAt: path)
-        var inodeLock: LedgerInodeLock? = nil
+        try Self.checkHeader(path: path, wasUsedBefore: access(path + ".lock", F_OK) == 0)
+        var lock = try LedgerLock(forLedgerAt: path)
         do {
             try Self.checkHeader(path: path, wasUsedBefore: lock.wasUsedBefore)
-            inodeLock = try LedgerInodeLock(ofLedgerAt: path)
+            try lock.lockLedger(at: path)
             try Self.checkName(path: path, wasUsedBefore: lock.wasUsedBefore)
             try LedgerPlace.adoptLog(ofLedger: path)
-            let connection = try Self.connect(path: path, vfs: vfs)
+            let (connection, stored) = try Self.connect(path: path, vfs: vfs)
             openConnection = connection
-            let stored = try Self.storedIdentity(connection, path: path)
             isInUse = stored != nil
             identity = stored ?? Int64.random(in: 1 ... .max)
         } catch {
@@ -59,7 +55,6 @@ package final class LedgerFile {
             throw StoreError(.unavailable, path: path, "the file vanished while it was opened")
         }
         self.inode = inode
-        self.inodeLock = consume inodeLock
         self.lock = consume lock
     }
 
@@ -74,51 +69,22 @@ package final class LedgerFile {
         self.path = path
         vfs = nil
         lock = nil
-        inodeLock = nil
         guard let inode = FileIdentity(path: path) else {
             throw StoreError(.unavailable, path: path, "there is no ledger yet")
         }
         self.inode = inode
         try Self.checkHeader(path: path, wasUsedBefore: false)
         try Self.checkName(path: path, wasUsedBefore: access(path + ".lock", F_OK) == 0)
-        let connection = try Self.connect(reading: path)
+        let (connection, stored) = try Self.connect(reading: path)
         openConnection = connection
-        let stored = try Self.storedIdentity(connection, path: path)
         isInUse = stored != nil
         identity = stored ?? 0
     }
 
-    private static func connect(reading path: String) throws(StoreError) -> Connection {
-        let image = try DatabaseImage(path: path)
-        var connection: Connection?
-        do {
-            let opened = try image.connect()
-            connection = opened
-            let version = try checkVersion(of: opened, path: path)
-            for step in Int(version)..<Schema.migrations.count { try migrate(opened, from: step) }
-            return opened
-        } catch let error as StoreError {
-            throw error
-        } catch let error as SQLiteError {
-            throw storeError(error, on: connection, path: path)
-        } catch {
-            throw StoreError(.unavailable, path: path, "\(error)")
-        }
-    }
-
-    /// How many commits the file has; 0 before the first.
+    /// The state after the last commit; `nil` before the first.
     ///
     /// - Throws: `StoreError`.
-    package func sequence() throws(StoreError) -> Int64 {
-        try translatingErrors { try loadHeader()?.sequence ?? 0 }
-    }
-
-    /// The last reading of the counters that the file holds; `nil` before the first commit.
-    ///
-    /// - Throws: `StoreError`.
-    package func lastReading() throws(StoreError) -> Timestamp? {
-        try translatingErrors { try loadHeader()?.lastReading.timestamp }
-    }
+    package func header() throws(StoreError) -> LedgerHeader? { try translatingErrors { try loadHeader() } }
 
     /// Closes the database until it is needed again, so that others can read it. It stays locked against writers.
     package func rest() {
@@ -140,8 +106,8 @@ package final class LedgerFile {
         get throws {
             if let openConnection { return openConnection }
             try checkIsInPlace()
-            let connection = try Self.connect(path: path, vfs: vfs)
-            switch try Self.storedIdentity(connection, path: path) {
+            let (connection, stored) = try Self.connect(path: path, vfs: vfs)
+            switch stored {
             case identity: break
             case nil: if isInUse { throw damaged("it was emptied") }
             case _?: throw StoreError(.replaced, path: path, "another ledger was written over it")
@@ -172,15 +138,15 @@ package final class LedgerFile {
         defer { close(descriptor) }
         // Page by page: Linux keeps the bytes of one write in one piece, and later writes back the whole piece.
         let page = [UInt8](repeating: 0, count: 4096)
-        var size = Int(Self.size(path + "-wal"))
+        var size = LedgerPlace.size(of: path + "-wal")
         while size < Self.usualLogBytes, write(descriptor, page, page.count) == page.count { size += page.count }
     }
 
     /// The size of the file with its write-ahead log, in bytes.
-    package var sizeBytes: Int64 { Self.size(path) + Self.size(path + "-wal") }
+    package var sizeBytes: Int64 { Int64(LedgerPlace.size(of: path) + LedgerPlace.size(of: path + "-wal")) }
 
     /// - Throws: `StoreError` with `.replaced` when the file at the path isn't this one any more: writes would be lost.
-    package func checkIsInPlace() throws(StoreError) {
+    func checkIsInPlace() throws(StoreError) {
         // An image in memory doesn't change with the file.
         if lock == nil { return }
         if FileIdentity(path: path) != inode {
@@ -188,19 +154,20 @@ package final class LedgerFile {
         }
     }
 
-    var past: FilePast { FilePast(of: self) }
+    var past: FilePast { FilePast(file: self) }
 
     /// Runs `body`, and turns SQLite's errors into errors for people.
     func translatingErrors<Value>(_ body: () throws -> Value) throws(StoreError) -> Value {
-        do {
+        try Self.translatingErrors(path: path) { opened in
+            defer { opened = openConnection }
             return try body()
-        } catch let error as SQLiteError {
-            throw Self.storeError(error, on: openConnection, path: path)
-        } catch let error as StoreError {
-            throw error
-        } catch {
-            throw StoreError(.unavailable, path: path, "\(error)")
         }
+    }
+
+    /// Runs `body` in one transaction, unless the file isn't in its place any more.
+    func inTransaction<Value>(_ body: () throws -> Value) throws(StoreError) -> Value {
+        try checkIsInPlace()
+        return try translatingErrors { try connection.transaction(body) }
     }
 
     func damaged(_ message: String) -> StoreError { StoreError(.damaged, path: path, message) }

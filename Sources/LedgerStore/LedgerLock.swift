@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// Locks the ledger for this process, so that at most one process writes it.
+/// Locks the ledger for this process, so that at most one process writes it: a file beside it, and the ledger itself.
 ///
 /// SQLite before 3.51.3 can corrupt a write-ahead log when two processes write and checkpoint
 /// (<https://sqlite.org/wal.html#walresetbug>), so being the only writer isn't left to SQLite's own locks.
@@ -10,6 +10,10 @@ struct LedgerLock: ~Copyable {
     let wasUsedBefore: Bool
     private let path: String
     private let descriptor: CInt
+    /// The ledger's own file; -1 before it is locked.
+    private var ledger: CInt = -1
+    /// Far beyond all bytes that SQLite locks (<https://sqlite.org/lockingv3.html>) or writes.
+    private static let lockedByte: Int64 = 1 << 62
 
     /// How often the lock is tried, for half a second in all.
     private static let attempts = 10
@@ -35,46 +39,27 @@ struct LedgerLock: ~Copyable {
         self.descriptor = descriptor
     }
 
-    /// Whether another process holds the lock, as far as this one can see.
-    static func isHeld(forLedgerAt path: String) -> Bool {
-        let descriptor = open(path + ".lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-        if descriptor < 0 { return false }
-        defer { close(descriptor) }
-        return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
-    }
-
     /// Removes the lock's file if it is new, when the file beside it isn't ours: with a lock beside it, that file would
     /// pass for a damaged ledger at the next try.
     func removeIfNew() {
         if !wasUsedBefore { unlink(path) }
     }
 
-    deinit {
-        close(descriptor)
-    }
-}
-
-/// Locks the file itself, because a file may have two names: hard links, or a directory that is mounted twice.
-struct LedgerInodeLock: ~Copyable {
-    private let descriptor: CInt
-    /// Far beyond all bytes that SQLite locks (<https://sqlite.org/lockingv3.html>) or writes.
-    private static let lockedByte: Int64 = 1 << 62
-
+    /// Locks the ledger itself, because a file may have two names: hard links, or a directory that is mounted twice.
     /// Creates the file if it doesn't exist.
     ///
     /// - Throws: `StoreError` with `.locked` when another process locks it, `.foreign` when it isn't a plain file,
     ///   `.unavailable` when it can't be opened.
-    init(ofLedgerAt path: String) throws(StoreError) {
-        let descriptor = try LedgerPlace.open(path, besideLedger: path).descriptor
+    mutating func lockLedger(at path: String) throws(StoreError) {
+        ledger = try LedgerPlace.open(path, besideLedger: path).descriptor
         // This locks the open file, not the process's files: SQLite opens and closes the same file.
-        if netusage_lock_byte(descriptor, Self.lockedByte) != 0, errno == EAGAIN || errno == EACCES {
-            close(descriptor)
+        if netusage_lock_byte(ledger, Self.lockedByte) != 0, errno == EAGAIN || errno == EACCES {
             throw StoreError(.locked, path: path, "another netusage writes this ledger by another name")
         }
-        self.descriptor = descriptor
     }
 
     deinit {
         close(descriptor)
+        if ledger >= 0 { close(ledger) }
     }
 }

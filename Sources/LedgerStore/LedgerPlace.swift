@@ -26,6 +26,12 @@ package enum LedgerPlace {
         return String(validatingCString: resolved)
     }
 
+    /// A file's size in bytes; 0 if there is none.
+    static func size(of path: String) -> Int {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int(status.st_size) : 0
+    }
+
     /// Opens a plain file for writing, or creates it: only its owner and group have access.
     ///
     /// - Returns: The descriptor, and whether the file is new.
@@ -59,10 +65,6 @@ package enum LedgerPlace {
             unlink(log)
             return
         }
-        try copy(log, ofLedger: path)
-    }
-
-    private static func copy(_ log: String, ofLedger path: String) throws(StoreError) {
         let from = Glibc.open(log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         if from < 0 { throw failure(log) }
         defer { close(from) }

@@ -1,5 +1,3 @@
-import SQLite
-
 /// Why the ledger's file can't be used, for people: what is wrong, where, and what to do about it.
 package struct StoreError: Error, CustomStringConvertible, Sendable {
     package enum Code: Sendable, Equatable {
@@ -49,17 +47,5 @@ package struct StoreError: Error, CustomStringConvertible, Sendable {
         case .unavailable:
             "check the disk and the permissions, or name another file with --storage.path"
         }
-    }
-}
-
-extension SQLiteError {
-    /// - Parameter isDamaged: Whether the file is damaged.
-    func storeError(path: String, isDamaged: Bool) -> StoreError {
-        // All links that can be resolved were resolved before SQLite got the path.
-        if isSymbolicLink {
-            return StoreError(.foreign, path: path, "the target of a symbolic link in its path isn't UTF-8")
-        }
-        let kind: StoreError.Code = isDamaged ? .damaged : isFull ? .full : isBusy ? .busy : .unavailable
-        return StoreError(kind, path: path, "SQLite says: \(message) (\(code))")
     }
 }

@@ -4,7 +4,7 @@ import SQLite
 
 /// Reads the database of vnStat 2.x. It may be poisoned, so nothing in it is trusted.
 package enum VnStatFile {
-    private static let tables = ["fiveminute", "hour", "day", "month", "year"]
+    private static let tables = VnStatInterface.Table.allCases.filter { $0 != .total }
     /// A database of a hundred devices has some 3 MB.
     private static let maximumBytes = 256 << 20
     /// How long reading may take. It usually takes milliseconds.
@@ -17,7 +17,7 @@ package enum VnStatFile {
         do {
             let connection = try image.connect()
             try connection.distrust(forSeconds: maximumSeconds)
-            for table in ["interface"] + tables {
+            for table in ["interface"] + tables.map({ "\($0)" }) {
                 if let problem = try problem(with: table, connection) {
                     throw StoreError(.unavailable, path: path, "not a database of vnStat 2: \(problem)")
                 }
@@ -57,53 +57,41 @@ package enum VnStatFile {
             """
         ) { row in
             var interface = VnStatInterface(name: row[1], created: row[2], updated: row[3])
-            switch total(in: row, from: 4) {
-            case .success(let total): interface.total = total
-            case .failure(let poison): interface.leaveOut("total", interface.created, because: poison.reason)
-            }
+            interface.total = total(in: row, from: 4, .total, interface.created, of: &interface)
             places[row[0]] = interfaces.count
             interfaces.append(interface)
         }
-        try read("fiveminute", \.fiveMinutes, of: &interfaces, places, connection)
-        try read("hour", \.hours, of: &interfaces, places, connection)
-        try read("day", \.days, of: &interfaces, places, connection)
-        try read("month", \.months, of: &interfaces, places, connection)
-        try read("year", \.years, of: &interfaces, places, connection)
+        // Each table is read once, whatever indices it has.
+        for table in tables {
+            try connection.forEach(
+                "SELECT interface, date, rx, tx, typeof(rx), typeof(tx) FROM \(table) ORDER BY interface, date"
+            ) { row in
+                guard let place = places[row[0]] else { return }
+                let date: String = row[1]
+                guard let total = total(in: row, from: 2, table, date, of: &interfaces[place]) else { return }
+                interfaces[place].rows[table, default: []].append((date, total))
+            }
+        }
         return interfaces
     }
 
-    /// Reads a table once, whatever indices it has.
-    private static func read(
-        _ table: String, _ records: WritableKeyPath<VnStatInterface, [VnStatInterface.Record]>,
-        of interfaces: inout [VnStatInterface], _ places: [Int64: Int], _ connection: Connection
-    ) throws {
-        try connection.forEach(
-            "SELECT interface, date, rx, tx, typeof(rx), typeof(tx) FROM \(table) ORDER BY interface, date"
-        ) { row in
-            guard let place = places[row[0]] else { return }
-            switch total(in: row, from: 2) {
-            case .success(let total):
-                interfaces[place][keyPath: records].append(.init(date: row[1], total: total))
-            case .failure(let poison): interfaces[place].leaveOut(table, row[1], because: poison.reason)
-            }
-        }
-    }
-
-    private struct Poison: Error {
-        var reason: String
-    }
-
-    /// Reads two numbers, and their types from the columns after them.
-    private static func total(in row: Row, from column: Int) -> Result<Total, Poison> {
+    /// Reads two numbers, and their types from the columns after them. Leaves the row out if they are poisoned.
+    private static func total(
+        in row: Row, from column: Int, _ table: VnStatInterface.Table, _ date: String, of owner: inout VnStatInterface
+    ) -> Total? {
         let types: [String] = [row[column + 2], row[column + 3]]
-        if let wrong = types.first(where: { $0 != "integer" }) {
-            return .failure(Poison(reason: "a number of type \(wrong), as an overflow leaves it"))
-        }
         let numbers: [Int64] = [row[column], row[column + 1]]
-        if numbers.contains(where: { $0 < 0 }) { return .failure(Poison(reason: "a negative number")) }
-        if numbers.contains(.max) {
-            return .failure(Poison(reason: "the largest number there is, as an overflow leaves it"))
+        let poison: String
+        if let wrong = types.first(where: { $0 != "integer" }) {
+            poison = "a number of type \(wrong), as an overflow leaves it"
+        } else if numbers.contains(where: { $0 < 0 }) {
+            poison = "a negative number"
+        } else if numbers.contains(.max) {
+            poison = "the largest number there is, as an overflow leaves it"
+        } else {
+            return Total(received: UInt64(numbers[0]), transmitted: UInt64(numbers[1]))
         }
-        return .success(Total(received: UInt64(numbers[0]), transmitted: UInt64(numbers[1])))
+        owner.leaveOut(table, date, because: poison)
+        return nil
     }
 }

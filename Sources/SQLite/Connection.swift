@@ -72,9 +72,6 @@ package final class Connection {
         try execute("PRAGMA cell_size_check = ON")
     }
 
-    /// How long a statement waits while another connection locks the file.
-    package func setPatience(milliseconds: CInt) { sqlite3_busy_timeout(handle, milliseconds) }
-
     // MARK: - Statements
 
     /// Runs statements without values, and ignores their rows.
@@ -89,9 +86,8 @@ package final class Connection {
     ///
     /// - Throws: `SQLiteError`.
     package func run(_ sql: String, _ values: (any SQLBindable)?...) throws(SQLiteError) {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         while try statement.step() {}
     }
 
@@ -100,22 +96,9 @@ package final class Connection {
     /// - Throws: `SQLiteError`.
     package func value<Value: SQLReadable>(_ sql: String, _ values: (any SQLBindable)?...) throws(SQLiteError) -> Value?
     {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         return try statement.step() ? statement.row[0] : nil
-    }
-
-    /// The first row, decoded; `nil` when there is none.
-    ///
-    /// - Throws: `SQLiteError`, and any error of `decode`.
-    package func first<Value>(
-        _ sql: String, _ values: (any SQLBindable)?..., decode: (Row) throws -> Value
-    ) throws -> Value? {
-        let statement = try statement(sql)
-        defer { statement.end() }
-        try statement.begin(values)
-        return try statement.step() ? decode(statement.row) : nil
     }
 
     /// All rows, decoded.
@@ -124,9 +107,8 @@ package final class Connection {
     package func rows<Value>(
         _ sql: String, _ values: (any SQLBindable)?..., decode: (Row) throws -> Value
     ) throws -> [Value] {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         var found: [Value] = []
         while try statement.step() { found.append(try decode(statement.row)) }
         return found
@@ -138,9 +120,8 @@ package final class Connection {
     package func forEach(
         _ sql: String, _ values: (any SQLBindable)?..., body: (Row) throws -> Void
     ) throws {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         while try statement.step() { try body(statement.row) }
     }
 
@@ -150,17 +131,17 @@ package final class Connection {
     package func scan(
         _ sql: String, _ values: (any SQLBindable)?..., while body: (Row) throws -> Bool
     ) throws {
-        let statement = try statement(sql)
+        let statement = try begin(sql, values)
         defer { statement.end() }
-        try statement.begin(values)
         while try statement.step(), try body(statement.row) {}
     }
 
-    private func statement(_ sql: String) throws(SQLiteError) -> Statement {
-        if let known = statements[sql], !known.isInUse { return known }
-        let new = try Statement(sql, on: handle)
-        if statements[sql] == nil, statements.count < Self.maximumStatements { statements[sql] = new }
-        return new
+    private func begin(_ sql: String, _ values: [(any SQLBindable)?]) throws(SQLiteError) -> Statement {
+        let known = statements[sql]
+        let statement = if let known, !known.isInUse { known } else { try Statement(sql, on: handle) }
+        if known == nil, statements.count < Self.maximumStatements { statements[sql] = statement }
+        try statement.begin(values)
+        return statement
     }
 
     /// Runs `body` in one transaction: the file gets all of its changes or none.

@@ -6,8 +6,6 @@ import CSQLite
 package struct Row {
     let statement: OpaquePointer
 
-    init(of statement: OpaquePointer) { self.statement = statement }
-
     package subscript<Value: SQLReadable>(_ column: Int) -> Value { Value(self, column: column) }
 
     /// `nil` for NULL.

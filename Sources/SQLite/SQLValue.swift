@@ -22,10 +22,6 @@ package protocol SQLReadable {
 
 package typealias SQLConvertible = SQLBindable & SQLReadable
 
-extension SQLValue: SQLBindable {
-    package var sqlValue: SQLValue { self }
-}
-
 extension Int64: SQLConvertible {
     package var sqlValue: SQLValue { .integer(self) }
     package init(_ row: Row, column: Int) { self = row.integer(column) }

@@ -3,7 +3,6 @@ import CSQLite
 /// A prepared statement that is used again and again. Only its connection steps and resets it.
 final class Statement {
     private let handle: OpaquePointer
-    private let database: OpaquePointer
     /// True between ``begin(_:)`` and ``end()``. A second use during that time needs a statement of its own.
     private(set) var isInUse = false
 
@@ -12,7 +11,6 @@ final class Statement {
         let code = sqlite3_prepare_v3(database, sql, -1, CUnsignedInt(SQLITE_PREPARE_PERSISTENT), &statement, nil)
         guard code == SQLITE_OK, let statement else { throw SQLiteError(code, of: database) }
         handle = statement
-        self.database = database
     }
 
     deinit {
@@ -20,13 +18,25 @@ final class Statement {
     }
 
     /// The row that ``step()`` has fetched.
-    var row: Row { Row(of: handle) }
+    var row: Row { Row(statement: handle) }
 
+    /// Binds the values. If that fails, the statement is ended.
     func begin(_ values: [(any SQLBindable)?]) throws(SQLiteError) {
         isInUse = true
-        for (offset, value) in values.enumerated() {
-            let code = (value?.sqlValue ?? .null).bind(to: handle, at: CInt(offset + 1))
-            if code != SQLITE_OK { throw SQLiteError(code, of: database) }
+        // SQLITE_TRANSIENT: SQLite copies the bytes before the call returns.
+        let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+        for (value, index) in zip(values, CInt(1)...) {
+            let code =
+                switch value?.sqlValue ?? .null {
+                case .null: sqlite3_bind_null(handle, index)
+                case .integer(let value): sqlite3_bind_int64(handle, index, value)
+                case .text(let text): sqlite3_bind_text(handle, index, text, CInt(text.utf8.count), transient)
+                case .blob(let bytes): sqlite3_bind_blob(handle, index, bytes, CInt(bytes.count), transient)
+                }
+            if code == SQLITE_OK { continue }
+            let error = SQLiteError(code, of: sqlite3_db_handle(handle))
+            end()
+            throw error
         }
     }
 
@@ -35,7 +45,7 @@ final class Statement {
         switch sqlite3_step(handle) {
         case SQLITE_ROW: true
         case SQLITE_DONE: false
-        case let code: throw SQLiteError(code, of: database)
+        case let code: throw SQLiteError(code, of: sqlite3_db_handle(handle))
         }
     }
 
@@ -51,18 +61,5 @@ extension SQLiteError {
     /// The database's last error.
     init(_ code: CInt, of database: OpaquePointer) {
         self.init(code: code, message: String(cString: sqlite3_errmsg(database)))
-    }
-}
-
-extension SQLValue {
-    fileprivate func bind(to statement: OpaquePointer, at index: CInt) -> CInt {
-        // SQLITE_TRANSIENT: SQLite copies the bytes before the call returns.
-        let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
-        return switch self {
-        case .null: sqlite3_bind_null(statement, index)
-        case .integer(let value): sqlite3_bind_int64(statement, index, value)
-        case .text(let text): sqlite3_bind_text(statement, index, text, CInt(text.utf8.count), transient)
-        case .blob(let bytes): sqlite3_bind_blob(statement, index, bytes, CInt(bytes.count), transient)
-        }
     }
 }

@@ -14,7 +14,7 @@ struct VnStatTests {
     }
 
     private static func record(_ date: String, _ bytes: UInt64) -> VnStatInterface.Record {
-        .init(date: date, total: Total(received: bytes, transmitted: bytes * 2))
+        (date, Total(received: bytes, transmitted: bytes * 2))
     }
 
     /// Traffic by the five minutes over years; the tables hold it for as long as they are kept.
@@ -53,11 +53,11 @@ struct VnStatTests {
             let first = text(since, calendar)
             return (tables[table] ?? [:]).filter { $0.key >= first }.map { Self.record($0.key, $0.value) }
         }
-        interface.fiveMinutes = records("five", since: keeps.fives)
-        interface.hours = records("hour", since: keeps.hours)
-        interface.days = records("day", since: keeps.days)
-        interface.months = records("month", since: keeps.months)
-        interface.years = records("year", since: seed % 2 == 0 ? .earliest : until)
+        interface.rows[.fiveminute] = records("five", since: keeps.fives)
+        interface.rows[.hour] = records("hour", since: keeps.hours)
+        interface.rows[.day] = records("day", since: keeps.days)
+        interface.rows[.month] = records("month", since: keeps.months)
+        interface.rows[.year] = records("year", since: seed % 2 == 0 ? .earliest : until)
         interface.total = Total(received: total, transmitted: total * 2)
         let (slots, problems) = interface.slots(by: calendar, at: until)
         #expect(problems == [], "seed \(seed)")
@@ -70,8 +70,9 @@ struct VnStatTests {
         // What a table tells of a day is told of that day.
         var days: [CivilDate: UInt64] = [:]
         for slot in slots { days[calendar.day(containing: slot.span.lowerBound), default: 0] += slot.total.received }
-        let firstKept = interface.days.map(\.date).min() ?? "9"
-        for row in interface.days where row.date > firstKept {
+        let kept = interface.rows[.day] ?? []
+        let firstKept = kept.map { $0.date }.min() ?? "9"
+        for row in kept where row.date > firstKept {
             #expect(
                 days[try #require(CivilDate(row.date[...]))] ?? 0 == row.total.received, "seed \(seed): \(row.date)")
         }
@@ -85,7 +86,7 @@ struct VnStatTests {
         let calendar = Self.berlin
         var interface = VnStatInterface(
             name: Array("eth0".utf8), created: "2026-10-20 10:00:00", updated: "2026-10-25 02:40:00")
-        interface.hours = [
+        interface.rows[.hour] = [
             Self.record("2026-10-25 01:00:00", 1), Self.record("2026-10-25 02:00:00", 20),
         ]
         let slots = interface.slots(by: calendar, at: .latest).slots
@@ -100,10 +101,10 @@ struct VnStatTests {
     @Test func aLeftOutHourOfADayThatIsToldCostsNothing() throws {
         var interface = VnStatInterface(
             name: Array("eth0".utf8), created: "2026-10-01 00:00:00", updated: "2026-11-20 10:00:00")
-        interface.days = [Self.record("2026-11-20", 100)]
-        interface.months = [Self.record("2026-11-01", 5000)]
+        interface.rows[.day] = [Self.record("2026-11-20", 100)]
+        interface.rows[.month] = [Self.record("2026-11-01", 5000)]
         interface.total = Total(received: 9000, transmitted: 18_000)
-        interface.leaveOut("hour", "2026-11-20 09:00:00", because: "REAL")
+        interface.leaveOut(.hour, "2026-11-20 09:00:00", because: "REAL")
         let (slots, problems) = interface.slots(by: Self.berlin, at: .latest)
         #expect(slots.reduce(into: Total.zero) { $0 += $1.total } == interface.total)
         #expect(problems == ["hour 2026-11-20 09:00:00: REAL"])
@@ -113,7 +114,7 @@ struct VnStatTests {
         let calendar = Self.berlin
         var interface = VnStatInterface(
             name: Array("eth0".utf8), created: "2025-12-31 12:00:00", updated: "2026-11-20 10:00:00")
-        interface.hours = [Self.record("2026-11-20 09:00:00", 1000)]
+        interface.rows[.hour] = [Self.record("2026-11-20 09:00:00", 1000)]
         interface.total = Total(received: 1_000_000, transmitted: 2_000_000)
         let slots = interface.slots(by: calendar, at: .latest).slots
         let hour = try Self.moment(calendar, "2026-11-20", 9)
@@ -139,11 +140,13 @@ struct VnStatTests {
             months["\(period)", default: 0] += bytes
             years["\(day.firstOfYear)", default: 0] += bytes
             truth[period.adding(days: rotation - 1), default: 0] += bytes
-            if day > last.adding(days: -daysKept) { interface.days.append(Self.record("\(day)", bytes)) }
+            if day > last.adding(days: -daysKept) {
+                interface.rows[.day, default: []].append(Self.record("\(day)", bytes))
+            }
             day = day.adding(days: 1)
         }
-        interface.months = months.map { Self.record($0.key, $0.value) }
-        interface.years = years.map { Self.record($0.key, $0.value) }
+        interface.rows[.month] = months.map { Self.record($0.key, $0.value) }
+        interface.rows[.year] = years.map { Self.record($0.key, $0.value) }
         interface.total = Total(received: sum, transmitted: sum * 2)
         let (slots, problems) = interface.slots(by: calendar, at: .latest)
         #expect(problems.isEmpty == (rotation == 1 || daysKept > 31))
@@ -161,10 +164,12 @@ struct VnStatTests {
         let calendar = Self.berlin
         var interface = VnStatInterface(
             name: Array("eth0".utf8), created: "2026-10-30 10:00:00", updated: "2026-11-03 12:00:00")
-        interface.days = [Self.record("2026-10-30", 10), Self.record("2026-11-01", 30), Self.record("2026-11-03", 50)]
-        interface.leaveOut("day", "2026-10-31", because: "REAL")
-        interface.months = [Self.record("2026-10-01", 1_000_000), Self.record("2026-11-01", 80)]
-        interface.leaveOut("month", "2026-13-01", because: "no such month")
+        interface.rows[.day] = [
+            Self.record("2026-10-30", 10), Self.record("2026-11-01", 30), Self.record("2026-11-03", 50),
+        ]
+        interface.leaveOut(.day, "2026-10-31", because: "REAL")
+        interface.rows[.month] = [Self.record("2026-10-01", 1_000_000), Self.record("2026-11-01", 80)]
+        interface.leaveOut(.month, "2026-13-01", because: "no such month")
         let (slots, problems) = interface.slots(by: calendar, at: try Self.moment(calendar, "2026-11-03", 12))
         #expect(slots.map(\.total.received).sorted() == [10, 30, 50])
         #expect(problems.count == 3 && problems.contains { $0.hasPrefix("month 2026-10-01: holds what is left out") })
@@ -173,13 +178,13 @@ struct VnStatTests {
     /// As a counter leaves it that was reset in July: month, year and total have overflowed.
     @Test func poisonOfLongPeriodsSpoilsNoShorterOne() throws {
         var interface = VnStatInterface(name: [], created: "2024-03-15", updated: "2025-09-03 12:00:00")
-        interface.months = [
+        interface.rows[.month] = [
             Self.record("2024-03-01", 100), Self.record("2025-01-01", 200), Self.record("2025-08-01", 300),
         ]
-        interface.leaveOut("month", "2025-07-01", because: "REAL")
-        interface.years = [Self.record("2024-01-01", 150)]
-        interface.leaveOut("year", "2025-01-01", because: "REAL")
-        interface.leaveOut("total", "2024-03-15", because: "REAL")
+        interface.leaveOut(.month, "2025-07-01", because: "REAL")
+        interface.rows[.year] = [Self.record("2024-01-01", 150)]
+        interface.leaveOut(.year, "2025-01-01", because: "REAL")
+        interface.leaveOut(.total, "2024-03-15", because: "REAL")
         let (slots, problems) = interface.slots(by: .utc, at: try Self.moment(.utc, "2025-09-03", 12))
         #expect(slots.reduce(into: Total.zero) { $0 += $1.total }.received == 650)
         #expect(problems.count == 3)
@@ -190,7 +195,7 @@ struct VnStatTests {
     ])
     func timesThatThereAreNotAreLeftOutAndTold(date: String) throws {
         var interface = VnStatInterface(name: [], created: "2026-11-01", updated: "2026-11-03 12:00:00")
-        interface.hours = [Self.record(date, 10), Self.record("2026-11-03 02:00:00", 5)]
+        interface.rows[.hour] = [Self.record(date, 10), Self.record("2026-11-03 02:00:00", 5)]
         let (slots, problems) = interface.slots(by: .utc, at: try Self.moment(.utc, "2026-11-03", 13))
         #expect(slots.map(\.total.received) == [5] && problems.count == 1)
     }

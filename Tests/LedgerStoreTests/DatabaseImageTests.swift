@@ -90,7 +90,7 @@ struct DatabaseImageTests {
     func aDamagedLogGivesAnEarlierCommitOrNone(part: UInt64) throws {
         for sequence: Int64 in 1...4 { try book(sequence) }
         let whole = try directory.bytes(of: "ledger.db-wal")
-        let last = try #require(WriteAheadLog(whole)?.pages?.offsets.values.max())
+        let last = try #require(WriteAheadLog(whole)?.offsets.values.max())
         let log = Array(whole[..<(last + 1024)])
         var random = SeededGenerator(seed: part)
         var seen: Set<Int> = []
@@ -99,7 +99,7 @@ struct DatabaseImageTests {
             for _ in 0..<Int.random(in: 0...2, using: &random) where !damaged.isEmpty {
                 damaged[Int.random(in: 0..<damaged.count, using: &random)] ^= UInt8.random(in: 1...255, using: &random)
             }
-            let pages = WriteAheadLog(damaged)?.pages
+            let pages = WriteAheadLog(damaged)
             seen.insert(pages?.offsets.values.max() ?? 0)
             for offset in pages?.offsets.values ?? [:].values {
                 #expect(offset + (pages?.pageBytes ?? 0) <= damaged.count)

@@ -28,8 +28,8 @@ struct ConnectionTests {
         #expect(try connection.value("SELECT value FROM number") as Int? == nil, "no row")
         #expect(try connection.value("SELECT NULL") as Int? == nil, "no value")
         #expect(try connection.value("SELECT ?1 IS NULL", nil) == 1)
-        #expect(try connection.first("SELECT 1 WHERE 0") { _ in true } == nil)
-        #expect(try connection.first("SELECT NULL, 7") { ($0[0] as Int?, $0[1] as Int?) }! == (nil, 7))
+        #expect(try connection.rows("SELECT 1 WHERE 0") { _ in true } == [])
+        #expect(try connection.rows("SELECT NULL, 7") { [$0[0] as Int?, $0[1] as Int?] } == [[nil, 7]])
     }
 
     @Test func aStatementMayBeUsedWhileItsRowsAreRead() throws {
@@ -60,7 +60,6 @@ struct ConnectionTests {
         }
         #expect(seen == [1, 2])
         #expect(throws: Stop.self) { try connection.forEach("SELECT value FROM number") { _ in throw Stop() } }
-        #expect(try connection.first("SELECT value FROM number ORDER BY value") { $0[0] } == 1)
         #expect(try connection.value("SELECT value FROM number ORDER BY value") == 1)
         // A table can't be dropped while a statement reads it.
         try connection.execute("DROP TABLE number")

@@ -52,13 +52,3 @@ package enum ImportOwner {
     /// Rows of other accounts, except the uplink, that the ledger's own bytes explained in part.
     case ownElsewhere(than: AccountID)
 }
-
-extension BookedPast {
-    /// For a class of devices: rows in other accounts that the class's own bytes explained in part.
-    func rowsExplained(by account: AccountID, in span: Range<Timestamp>) throws -> [ImportedRow] {
-        guard case .collapsed(let text)? = try key(of: account), let pattern = DevicePattern(text) else { return [] }
-        return try importedRows(.ownElsewhere(than: account), in: span).filter {
-            DeviceName(label: $0.source).map(pattern.matches) ?? false
-        }
-    }
-}

@@ -4,14 +4,14 @@ import CivilTime
 struct EarlierImports {
     /// Sorted by their starts; they may overlap.
     private var rows: [ImportedRow]
-    private var places: [Range<Timestamp>: [Int]] = [:]
+    private let places: [Range<Timestamp>: [Int]]
     /// The latest end of the rows up to each one.
     private let ends: [Timestamp]
 
     init(_ rows: [ImportedRow]) {
         let rows = rows.sorted { $0.slot.lowerBound < $1.slot.lowerBound }
         self.rows = rows
-        for (place, row) in rows.enumerated() { places[row.slot, default: []].append(place) }
+        places = Dictionary(grouping: rows.indices) { rows[$0].slot }
         var latest = Timestamp.earliest
         ends = rows.map { row in
             latest = max(latest, row.slot.upperBound)
@@ -23,7 +23,7 @@ struct EarlierImports {
     mutating func explain(_ rest: inout Total, ofSlot span: Range<Timestamp>, from source: String) {
         for place in places[span] ?? [] where rows[place].source == source {
             let isKnown = rest.without(rows[place].reported).isZero
-            use(place, for: &rest)
+            rows[place].total.explain(&rest)
             if isKnown { rest = .zero }
         }
     }
@@ -37,36 +37,15 @@ struct EarlierImports {
         while place < rows.endIndex, rows[place].slot.lowerBound < span.upperBound, !rest.isZero {
             let row = rows[place]
             let isOfSource = row.source == source || row.source.isEmpty || source.isEmpty
-            if isOfSource, row.slot.overlaps(span), !row.total.isZero, isMeant(row.slot) { use(place, for: &rest) }
+            if isOfSource, row.slot.overlaps(span), !row.total.isZero, isMeant(row.slot) {
+                rows[place].total.explain(&rest)
+            }
             place += 1
         }
     }
-
-    private mutating func use(_ place: Int, for rest: inout Total) {
-        let there = rows[place].total
-        rows[place].total = there.without(rest)
-        rest = rest.without(there)
-    }
 }
 
-/// The time that a file reports on.
-struct ReportedTime {
-    /// Ascending and disjoint.
-    private var spans: [Range<Timestamp>] = []
-
-    init(_ slots: [ImportedAccount.Slot]) {
-        for span in slots.map(\.span).sorted(by: { $0.lowerBound < $1.lowerBound }) {
-            if let last = spans.last, span.lowerBound <= last.upperBound {
-                spans[spans.count - 1] = last.lowerBound..<max(last.upperBound, span.upperBound)
-            } else {
-                spans.append(span)
-            }
-        }
-    }
-
-    func contains(_ span: Range<Timestamp>) -> Bool {
-        let place = spans.firstPlace { $0.upperBound > span.lowerBound }
-        return place < spans.endIndex && spans[place].lowerBound <= span.lowerBound
-            && spans[place].upperBound >= span.upperBound
-    }
+extension Total {
+    /// Uses up what both have of the same bytes.
+    mutating func explain(_ rest: inout Total) { (self, rest) = (without(rest), rest.without(self)) }
 }

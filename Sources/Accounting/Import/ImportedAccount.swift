@@ -77,17 +77,9 @@ package struct ImportedAccount: Codable, Sendable {
 
     /// The sources of each account; accounts keep the order in which they first appear.
     package static func byKey(_ accounts: [ImportedAccount]) -> [[ImportedAccount]] {
-        var places: [AccountKey: Int] = [:]
-        var groups: [[ImportedAccount]] = []
-        for account in accounts {
-            if let place = places[account.key] {
-                groups[place].append(account)
-            } else {
-                places[account.key] = groups.count
-                groups.append([account])
-            }
-        }
-        return groups
+        let groups = Dictionary(grouping: accounts, by: \.key)
+        var seen: Set<AccountKey> = []
+        return accounts.compactMap { seen.insert($0.key).inserted ? groups[$0.key] : nil }
     }
 
     /// Divides accounts into pieces of about `count` slots, each to be imported by itself. Pieces of one account don't
@@ -99,11 +91,8 @@ package struct ImportedAccount: Codable, Sendable {
         var piece: [ImportedAccount] = []
         var size = 0
         for sources in byKey(accounts) {
-            let none = sources.map { source -> ImportedAccount in
-                var none = source
-                none.slots = []
-                return none
-            }
+            var none = sources
+            for place in none.indices { none[place].slots = [] }
             var parts = none
             var end = Timestamp.earliest
             let slots = sources.enumerated().flatMap { number, source in source.slots.map { (number, $0) } }

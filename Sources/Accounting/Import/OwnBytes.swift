@@ -31,7 +31,7 @@ package struct OwnBytes {
         self.account = account
         self.days = days
         kept = try past.keptFrom()
-        if case .device? = try past.key(of: account) { isShared = false } else { isShared = true }
+        isShared = try past.key(of: account)?.isShared ?? true
         openUntil = end
         defer {
             if Bucket(containing: openUntil).start >= kept, openUntil > .earliest {
@@ -75,7 +75,9 @@ package struct OwnBytes {
                 rows.append((isInside ? openUntil..<span.upperBound : span, own))
             }
         }
-        for (span, own) in try ownBuckets(in: past, from: max(start, kept), before: end) {
+        let from = max(start, kept)
+        let buckets = try from < end ? past.bucketRows(of: account, from: from, before: end) : []
+        for (span, own) in try buckets.isEmpty ? [] : withoutImports(buckets, in: past, from..<end) {
             let seam =
                 edge?.start == span.lowerBound ? max(openUntil, span.lowerBound.adding(seconds: 1)) : span.lowerBound
             rows.append((seam..<span.upperBound, own))
@@ -83,9 +85,14 @@ package struct OwnBytes {
         for gap in gaps { unite(gap) }
         // Own bytes that explained another source can't explain these parts. That source may have its own account now.
         let sources = parts.map(\.source)
-        for row in try past.importedRows(.account(account), in: start..<end)
-            + past.rowsExplained(by: account, in: start..<end)
-        where !sources.contains(row.source) {
+        var explained = try past.importedRows(.account(account), in: start..<end)
+        // The own bytes of a class of devices may have explained rows in other accounts in part.
+        if case .collapsed(let text)? = try past.key(of: account), let pattern = DevicePattern(text) {
+            explained += try past.importedRows(.ownElsewhere(than: account), in: start..<end).filter {
+                DeviceName(label: $0.source).map(pattern.matches) ?? false
+            }
+        }
+        for row in explained where !sources.contains(row.source) {
             var used = row.own
             explain(&used, of: row.slot)
         }
@@ -129,13 +136,7 @@ package struct OwnBytes {
         return try withoutImports(own, in: past, first.lowerBound..<last.upperBound)
     }
 
-    /// Buckets with more bytes than were imported, and the rest.
-    private func ownBuckets(in past: some BookedPast, from start: Timestamp, before end: Timestamp) throws -> [Row] {
-        if start >= end { return [] }
-        return try withoutImports(
-            past.bucketRows(of: account, from: start, before: end), in: past, start..<end)
-    }
-
+    /// Days or buckets with more bytes than were imported, and the rest.
     private func withoutImports(_ rows: [Row], in past: some BookedPast, _ span: Range<Timestamp>) throws -> [Row] {
         var rows = rows
         for spread in try past.importedRows(.account(account), in: span).map(\.spread) {
@@ -167,9 +168,7 @@ package struct OwnBytes {
                 let isWhole = row.lowerBound >= wide.lowerBound && row.upperBound <= wide.upperBound
                 let isMeant = hull.map { row.lowerBound >= $0.lowerBound && row.upperBound <= $0.upperBound } ?? true
                 if isMeant, (isWhole ? 0 : row.lowerBound >= openUntil ? 1 : 2) == rank {
-                    let there = rows[place].total
-                    rows[place].total = there.without(rest)
-                    rest = rest.without(there)
+                    rows[place].total.explain(&rest)
                 }
                 place += 1
             }

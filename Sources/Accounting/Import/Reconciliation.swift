@@ -35,12 +35,22 @@ package struct Reconciliation {
         outcome = ImportOutcome(key)
         readUntil = try past.lastReading() ?? now
         try load(parts, of: account, isNew: isNew, in: past, openUntil: min(now, readUntil))
-        var earlier = try Self.earlierImports(parts, of: account, key, in: past)
-        let items = explained(parts, by: &earlier)
-        for item in items {
+        var imported: [ImportedRow] = []
+        if let hull = parts.flatMap(\.slots).hull {
+            imported = try past.importedRows(.account(account), in: hull)
+            // A device may have been in the account of a class when it was imported.
+            for part in parts where !isUplink && !part.source.isEmpty {
+                imported += try past.importedRows(.sourceElsewhere(part.source, than: account), in: hull)
+            }
+        }
+        var earlier = EarlierImports(imported)
+        for item in explained(parts, by: &earlier) {
             guard let row = row(for: item) else { continue }
             rows.append(row)
-            note(row)
+            if row.total.isZero { continue }
+            outcome.taken = .init(outcome.taken.total.adding(row.total))
+            outcome.from = min(outcome.from ?? .max, row.booked.lowerBound.secondsSinceEpoch)
+            outcome.until = max(outcome.until ?? .min, row.booked.upperBound.secondsSinceEpoch)
         }
         let all = parts.reduce(into: Total.zero) { sum, part in for slot in part.slots { sum += slot.total } }
         let new = outcome.taken.total.adding(outcome.late.total).adding(outcome.missed.total)
@@ -69,18 +79,6 @@ package struct Reconciliation {
         for (place, bytes) in own.enumerated() where bytes.hasOwn {
             try own[place].load(in: past, parts.filter { homes[$0.source]?.contains(place) ?? false })
         }
-    }
-
-    private static func earlierImports(
-        _ parts: [ImportedAccount], of account: AccountID, _ key: AccountKey, in past: some BookedPast
-    ) throws -> EarlierImports {
-        guard let hull = parts.flatMap(\.slots).hull else { return EarlierImports([]) }
-        var rows = try past.importedRows(.account(account), in: hull)
-        // A device may have been in the account of a class when it was imported.
-        for part in parts where key != .uplink && !part.source.isEmpty {
-            rows += try past.importedRows(.sourceElsewhere(part.source, than: account), in: hull)
-        }
-        return EarlierImports(rows)
     }
 
     /// When the account's own bytes begin; `nil` if it has none.
@@ -126,17 +124,20 @@ package struct Reconciliation {
         }
         return Seam(
             homes: homes, openUntil: first.openUntil, edge: first.edge, hasOwn: first.hasOwn,
-            earlyUntil: earlyUntil ?? first.openUntil, hull: hull.wholeBuckets)
+            earlyUntil: earlyUntil ?? first.openUntil,
+            hull: Bucket(containing: hull.lowerBound)
+                .start..<Bucket(containing: hull.upperBound.adding(seconds: -1)).end)
     }
 
     /// The parts' slots, after known bytes have explained what they can.
     private mutating func explained(_ parts: [ImportedAccount], by earlier: inout EarlierImports) -> [Item] {
         var items: [Item] = []
-        var reported: [String: ReportedTime] = [:]
+        // The time that the file reports on: ascending, disjoint spans.
+        var reported: [String: [Range<Timestamp>]] = [:]
         for part in parts {
             guard let hull = part.slots.hull else { continue }
             let seam = seam(of: part, hull)
-            reported[part.source] = ReportedTime(part.slots)
+            reported[part.source] = Array(RangeSet(part.slots.map(\.span)).ranges)
             items += part.slots.map {
                 Item(
                     span: $0.span, total: $0.total, source: part.source, day: day(of: $0.span), seam: seam,
@@ -158,16 +159,12 @@ package struct Reconciliation {
         // Meters read at different times, and files differ in grain. So a day in a file gets only bytes that it lacks.
         for place in items.indices where !items[place].rest.isZero {
             guard let day = items[place].day, let reported = reported[items[place].source] else { continue }
-            earlier.explain(&items[place].rest, of: days.span(of: day), from: items[place].source) {
-                reported.contains($0)
+            earlier.explain(&items[place].rest, of: days.span(of: day), from: items[place].source) { slot in
+                let span = reported.firstPlace { $0.upperBound > slot.lowerBound }
+                return span < reported.endIndex && slot.clamped(to: reported[span]) == slot
             }
         }
-        explainNearFirstReading(&items)
-        return items
-    }
-
-    /// Bytes that came a bucket late in one of the two meters may have used up those of the next bucket, and so on.
-    private mutating func explainNearFirstReading(_ items: inout [Item]) {
+        // Bytes that came a bucket late in one of the two meters may have used up those of the next bucket, and so on.
         for slack in [Bucket.seconds, 3 * Bucket.seconds] {
             for place in items.indices {
                 let seam = items[place].seam
@@ -176,6 +173,7 @@ package struct Reconciliation {
                 if items[place].span.upperBound > near { explain(&items[place], slack: slack) }
             }
         }
+        return items
     }
 
     /// Slots that only own bytes can explain come before slots that may be from before the first reading.
@@ -206,13 +204,6 @@ package struct Reconciliation {
             source: item.source)
     }
 
-    private mutating func note(_ row: ImportedRow) {
-        if row.total.isZero { return }
-        outcome.taken = .init(outcome.taken.total.adding(row.total))
-        outcome.from = min(outcome.from ?? .max, row.booked.lowerBound.secondsSinceEpoch)
-        outcome.until = max(outcome.until ?? .min, row.booked.upperBound.secondsSinceEpoch)
-    }
-
     /// The day that a span lies in; `nil` for a span that crosses midnight.
     private func day(of span: Range<Timestamp>) -> CivilDate? {
         let day = days.calendar.day(containing: span.lowerBound)
@@ -225,13 +216,6 @@ package struct Reconciliation {
             own[home].explain(&item.rest, of: item.span, slack: slack, within: slack == 0 ? nil : item.seam.hull)
             if own[home].isShared { item.own += before.without(item.rest) }
         }
-    }
-}
-
-extension Range<Timestamp> {
-    /// Extended to whole buckets.
-    fileprivate var wholeBuckets: Self {
-        Bucket(containing: lowerBound).start..<Bucket(containing: upperBound.adding(seconds: -1)).end
     }
 }
 

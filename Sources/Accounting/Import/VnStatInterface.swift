@@ -5,33 +5,25 @@ import CivilTime
 /// Source: the schema that vnstatd 2.10 makes (`sqlite3 vnstat.db .schema`), and its `--json` output, version 2.
 /// vnStat's tables hold the same bytes by different periods, each for as long as its configuration says.
 package struct VnStatInterface: Sendable {
-    /// A row of one of its tables.
-    package struct Record: Sendable {
-        /// As `2026-11-21` or `2026-11-21 22:30:00`.
-        package var date: String
-        package var total: Total
-
-        package init(date: String, total: Total) {
-            self.date = date
-            self.total = total
-        }
+    /// The words of its tables, from the finest to the coarsest, and of the sum of all time.
+    package enum Table: CaseIterable, Comparable, Sendable {
+        case fiveminute, hour, day, month, year, total
     }
+
+    /// A row of one of its tables. The date is like `2026-11-21` or `2026-11-21 22:30:00`.
+    package typealias Record = (date: String, total: Total)
 
     package var name: [UInt8]
     /// When it was counted first and last.
     package var created: String
     package var updated: String
-    package var fiveMinutes: [Record] = []
-    package var hours: [Record] = []
-    package var days: [Record] = []
-    package var months: [Record] = []
-    package var years: [Record] = []
+    package var rows: [Table: [Record]] = [:]
     /// The bytes of all time; `nil` if the number makes no sense.
     package var total: Total?
     /// Known problems, a line of text each.
     package private(set) var problems: [String] = []
     /// The rows that are left out because of them.
-    fileprivate var leftOut: [(table: String, date: String)] = []
+    fileprivate var leftOut: [(table: Table, date: String)] = []
 
     package init(name: [UInt8], created: String, updated: String) {
         self.name = name
@@ -39,17 +31,14 @@ package struct VnStatInterface: Sendable {
         self.updated = updated
     }
 
-    package mutating func leaveOut(_ table: String, _ date: String, because reason: String) {
+    package mutating func leaveOut(_ table: Table, _ date: String, because reason: String) {
         problems.append("\(table) \(date): \(reason)")
         leftOut.append((table, date))
     }
 
-    /// The value where SQLite's integers overflowed; the true one is lost.
-    package static let overflow = UInt64(Int64.max)
-
     /// When the wall clock shows a date and time: from the first time to the last, if it does so twice.
     package static func moment(_ text: String, by calendar: LocalCalendar) -> ClosedRange<Timestamp>? {
-        let reader = VnStatReader(calendar: calendar, now: .latest)
+        let reader = VnStatReader(calendar: calendar, now: .latest, created: .latest, end: .latest)
         return reader.moment(text).map { $0...(reader.again($0) ?? $0) }
     }
 
@@ -68,7 +57,7 @@ package struct VnStatInterface: Sendable {
     package func slots(by calendar: LocalCalendar, at now: Timestamp) -> (
         slots: [ImportedAccount.Slot], problems: [String]
     ) {
-        var reader = VnStatReader(calendar: calendar, now: now)
+        var reader = VnStatReader(calendar: calendar, now: now, created: now, end: now)
         if let updated = reader.moment(updated) { reader.end = min(now, reader.again(updated) ?? updated) }
         reader.created = min(reader.moment(created) ?? reader.end, reader.end.adding(seconds: -1))
         if reader.moment(created) == nil { reader.problems.append("created \(created): there is no such time") }
@@ -88,28 +77,20 @@ private struct VnStatReader {
     var problems: [String] = []
 
     /// The part of the total that is in no day and isn't spread yet.
-    private var unknown: Total?
+    var unknown: Total?
     /// Rows that are left out because they lie in the future.
-    private var ahead: [(table: String, start: Timestamp)] = []
+    var ahead: [LeftOut] = []
 
+    typealias LeftOut = (table: VnStatInterface.Table, start: Timestamp)
     private typealias Row = (start: Timestamp, total: Total)
     /// The bytes of a period with its parts, and when the first part begins.
     private typealias Told = (total: Total, from: Timestamp)
 
-    /// From the finest to the coarsest.
-    private static let tables = ["fiveminute", "hour", "day", "month", "year", "total"]
-
-    init(calendar: LocalCalendar, now: Timestamp) {
-        self.calendar = calendar
-        self.now = now
-        (created, end) = (now, now)
-    }
-
     mutating func read(_ interface: VnStatInterface) {
-        let hours = rows(interface.hours, "hour")
-        let fives = rows(interface.fiveMinutes, "fiveminute")
+        let hours = rows(.hour, of: interface)
+        let fives = rows(.fiveminute, of: interface)
         var days: [CivilDate: Told] = [:]
-        for row in rows(interface.days, "day") {
+        for row in rows(.day, of: interface) {
             let day = calendar.day(containing: row.start)
             days[day] = ((days[day]?.total ?? .zero).adding(row.total), calendar.start(of: day))
         }
@@ -120,19 +101,19 @@ private struct VnStatReader {
             add(day, stated.total, hoursByDay[day] ?? [], hoursFrom: hours.first?.start, fives)
         }
         let ofDays = days.values.reduce(into: Total.zero) { $0 += $1.total }
-        if let total = interface.total, !isWithin(ofDays, total) {
+        if let total = interface.total, !ofDays.without(total).isZero {
             problems.append("total: \(total.bytes) bytes, fewer than the \(ofDays.bytes) of its days, which are taken")
         }
-        let (monthRows, yearRows) = (rows(interface.months, "month"), rows(interface.years, "year"))
+        let (monthRows, yearRows) = (rows(.month, of: interface), rows(.year, of: interface))
         // A day's own row covers its left-out hours, too.
         let leftOut = (interface.leftOut.compactMap { entry in moment(entry.date).map { (entry.table, $0) } } + ahead)
-            .filter { !["hour", "fiveminute"].contains($0.0) || !dayRows.contains(calendar.day(containing: $0.1)) }
+            .filter { $0.0 > .hour || !dayRows.contains(calendar.day(containing: $0.1)) }
         let rotation = rotation(of: monthRows, leftOut, by: days)
         let rotated = monthRows.map {
             (calendar.start(of: calendar.day(containing: $0.start).adding(days: rotation - 1)), $0.total)
         }
         if let total = interface.total { unknown = total.without(ofDays) }
-        let months = addRests("month", rotated, leftOut, of: days) { day in
+        let months = addRests(.month, rotated, leftOut, of: days) { day in
             let first = day.adding(days: 1 - rotation).firstOfMonth
             return (first.adding(days: rotation - 1), first.adding(days: 31).firstOfMonth.adding(days: rotation - 1))
         }
@@ -140,17 +121,17 @@ private struct VnStatReader {
             problems.append("year: months that begin on day \(rotation) aren't parts of years, and there is no total")
         }
         // Months that cross the end of a year aren't parts of years.
-        let years = addRests("year", rotation == 1 ? yearRows : [], leftOut, of: months) {
+        let years = addRests(.year, rotation == 1 ? yearRows : [], leftOut, of: months) {
             ($0.firstOfYear, $0.firstOfYear.adding(days: 366).firstOfYear)
         }
         guard let total = interface.total else { return }
         let first = calendar.day(containing: created)
-        _ = addRests("total", [(created, total)], leftOut, of: years) { _ in (first, .latest) }
+        _ = addRests(.total, [(created, total)], leftOut, of: years) { _ in (first, .latest) }
     }
 
     /// The day on which months begin: the first by which every month with all its days kept equals their sum.
     private func rotation(
-        of months: [Row], _ leftOut: [(table: String, start: Timestamp)], by days: [CivilDate: Told]
+        of months: [Row], _ leftOut: [LeftOut], by days: [CivilDate: Told]
     ) -> Int {
         guard let firstDay = days.keys.min() else { return 1 }
         let isComplete = firstDay <= calendar.day(containing: created)
@@ -174,20 +155,20 @@ private struct VnStatReader {
     }
 
     /// In order; rows in the future, or at times that don't exist, are left out.
-    private mutating func rows(_ records: [VnStatInterface.Record], _ table: String) -> [Row] {
+    private mutating func rows(_ table: VnStatInterface.Table, of interface: VnStatInterface) -> [Row] {
         var rows: [Row] = []
         var late: [String] = []
-        for record in records {
+        for record in interface.rows[table] ?? [] {
             guard let start = moment(record.date) else {
                 problems.append("\(table) \(record.date): there is no such time")
                 continue
             }
-            if start >= now {
+            if start < now {
+                rows.append((start, record.total))
+            } else {
                 late.append(record.date)
                 ahead.append((table, start))
-                continue
             }
-            rows.append((start, record.total))
         }
         if let first = late.min(), let last = late.max() {
             let dates = first == last ? first : "\(first) to \(last)"
@@ -196,21 +177,12 @@ private struct VnStatReader {
         return rows.sorted { $0.start < $1.start }
     }
 
-    /// The place of the first row that starts at `moment` or later.
-    private func lowerBound(of moment: Timestamp, in rows: [Row]) -> Int {
-        rows.firstPlace { $0.start >= moment }
-    }
-
     private func sum(_ rows: some Sequence<Row>) -> Total { rows.reduce(into: .zero) { $0 += $1.total } }
-
-    private func isWithin(_ part: Total, _ whole: Total) -> Bool {
-        part.received <= whole.received && part.transmitted <= whole.transmitted
-    }
 
     private mutating func add(_ day: CivilDate, _ total: Total, _ hours: [Row], hoursFrom: Timestamp?, _ fives: [Row]) {
         let span = calendar.span(ofDay: day)
         let known = sum(hours)
-        guard !hours.isEmpty, isWithin(known, total) else {
+        guard !hours.isEmpty, known.without(total).isZero else {
             if !hours.isEmpty { problems.append("day \(day): its hours say more than the day, which is spread evenly") }
             return add(total, span)
         }
@@ -224,11 +196,11 @@ private struct VnStatReader {
 
     private mutating func addHour(_ hour: Row, until hourEnd: Timestamp, _ fives: [Row]) {
         let span = hour.start..<max(hour.start.adding(seconds: 1), hourEnd)
-        let parts = fives[lowerBound(of: span.lowerBound, in: fives)..<lowerBound(of: span.upperBound, in: fives)]
+        let parts = fives[fives.firstPlace { $0.start >= span.lowerBound }...].prefix { $0.start < span.upperBound }
         let known = sum(parts)
         // Five minutes that the wall clock shows twice belong to both hours.
         guard !parts.isEmpty, again(span.lowerBound) == nil else { return add(hour.total, span) }
-        guard isWithin(known, hour.total) else {
+        guard known.without(hour.total).isZero else {
             problems.append(
                 "hour \(calendar.rfc3339(hour.start)): its five minutes say more than the hour, which is spread evenly")
             return add(hour.total, span)
@@ -243,7 +215,7 @@ private struct VnStatReader {
     /// - Parameter period: The first day of the period that holds a date, and of the next one.
     /// - Returns: By each period's first day.
     private mutating func addRests(
-        _ table: String, _ rows: [Row], _ leftOut: [(table: String, start: Timestamp)], of parts: [CivilDate: Told],
+        _ table: VnStatInterface.Table, _ rows: [Row], _ leftOut: [LeftOut], of parts: [CivilDate: Told],
         period: (CivilDate) -> (first: CivilDate, next: CivilDate)
     ) -> [CivilDate: Told] {
         var known: [CivilDate: Told] = [:]
@@ -257,7 +229,7 @@ private struct VnStatReader {
             let span = calendar.start(of: first)..<calendar.start(of: next)
             let stated = known[first] ?? (.zero, span.upperBound)
             // For the total, this problem is reported before.
-            if table != "total", !isWithin(stated.total, row.total) {
+            if table != .total, !stated.total.without(row.total).isZero {
                 problems.append(
                     "\(table) \(first): \(row.total.bytes) bytes, fewer than the \(stated.total.bytes) of its parts, which are taken"
                 )
@@ -267,12 +239,11 @@ private struct VnStatReader {
             known[first] = (stated.total, min(stated.from, begin))
             if rest.isZero { continue }
             // Only left-out rows of finer tables can be part of the rest.
-            let isFiner = Self.tables.prefix { $0 != table }.contains
-            if leftOut.contains(where: { isFiner($0.table) && span.contains($0.start) }) {
+            if leftOut.contains(where: { $0.table < table && span.contains($0.start) }) {
                 problems.append(
                     "\(table) \(first): holds what is left out, and \(rest.bytes) bytes more than its parts")
             } else {
-                let isMore = table == "total" ? Total.zero : unknown.map { rest.without($0) } ?? .zero
+                let isMore = table == .total ? Total.zero : unknown.map { rest.without($0) } ?? .zero
                 if !isMore.isZero {
                     problems.append("\(table) \(first): holds \(isMore.bytes) bytes more than the total has")
                 }

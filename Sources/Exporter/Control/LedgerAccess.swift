@@ -227,7 +227,7 @@ package struct LedgerAccess: Sendable {
             var scan = HistoryScan(book, at: now)
             while !scan.isDone { scan = try file.continueScan(scan) }
             book.adopt(scan)
-            return (book, try file.lastReading())
+            return (book, try file.header()?.lastReading.timestamp)
         }
 
         func calendar(ofQuota name: String) -> LocalCalendar {

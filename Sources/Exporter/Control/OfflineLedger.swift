@@ -83,7 +83,8 @@ actor OfflineLedger: Questions, LedgerChanges {
         let window = PeriodWindow(setup.localCalendar, at: setup.now)
         let names = await meter.namesWanted
         // Without it there is only what is carried from now on.
-        let stored = try? access.openedForReading().contents(from: window.previousMonthStart, names: names)
+        let stored = try? access.openedForReading().load(
+            rezonedTo: nil, daysFrom: window.previousMonthStart, names: names)
         await meter.lookOn(from: stored)
         return meter
     }
@@ -150,7 +151,7 @@ private struct LedgerFileReader: LedgerReader {
     let collapse: [DevicePattern]
 
     func basis() throws -> ReportBasis {
-        ReportBasis(now: now, asOf: try file.lastReading(), calendar: calendar, collapse: collapse)
+        ReportBasis(now: now, asOf: try file.header()?.lastReading.timestamp, calendar: calendar, collapse: collapse)
     }
 
     func days(from first: CivilDate, everybody: Bool) throws -> DayHistory { DayHistory(try file.days(from: first)) }

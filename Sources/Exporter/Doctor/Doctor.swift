@@ -264,7 +264,7 @@ package enum Doctor {
                 let count = Set(days.days.map(\.day)).count
                 findings.append(.good("it has \(count) days since \(first), of \(days.accounts.count) accounts"))
             }
-            if let last = try file.lastReading() {
+            if let last = try file.header()?.lastReading.timestamp {
                 let age = setup.now.secondsSinceEpoch - last.secondsSinceEpoch
                 let isOld = hasDaemon && age > setup.freshSeconds
                 let text = "it was written last at \(setup.localCalendar.rfc3339(last))"

@@ -44,9 +44,8 @@ extension ImportFile {
         }
         try checkOverlaps(rows, file)
         let accounts = rows.map { key, rows in
-            let slots = rows.map(\.slot)
-            if case .device(let name) = key { return ImportedAccount(device: name, slots: slots) }
-            return ImportedAccount(key, slots: slots)
+            let source = if case .device(let name) = key { name.label { _ in false } } else { "" }
+            return ImportedAccount(key, from: source, slots: rows.map(\.slot))
         }
         let problems = ahead.map {
             "\(name(of: $0)): \($1 == 1 ? "a row that lies" : "\($1) rows that lie") ahead of the clock"

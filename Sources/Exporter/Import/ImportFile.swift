@@ -37,11 +37,7 @@ package enum ImportFile {
 
         /// Books devices as the daemon would: some aren't metered, some share an account.
         mutating func book(by rules: AccountingRules) {
-            struct Place: Hashable {
-                var key: AccountKey
-                var source: String
-            }
-            var slots: [Place: [Range<Timestamp>: Total]] = [:]
+            var slots: [AccountKey: [String: [Range<Timestamp>: Total]]] = [:]
             var clocks: [String: String] = [:]
             for account in accounts {
                 var key = account.key
@@ -58,13 +54,14 @@ package enum ImportFile {
                     key = own
                 }
                 clocks[account.source] = account.clock
-                let place = Place(key: key, source: account.source)
-                slots[place, default: [:]].merge(account.slots.map { ($0.span, $0.total) }) { $0.adding($1) }
+                slots[key, default: [:]][account.source, default: [:]]
+                    .merge(account.slots.map { ($0.span, $0.total) }) { $0.adding($1) }
             }
-            accounts = slots.map { place, slots in
-                ImportedAccount(
-                    place.key, from: place.source, slots: slots.map { .init($0.key, $0.value) },
-                    clock: clocks[place.source])
+            accounts = slots.flatMap { key, sources in
+                sources.map { source, slots in
+                    ImportedAccount(
+                        key, from: source, slots: slots.map { .init($0.key, $0.value) }, clock: clocks[source])
+                }
             }.sorted { ($0.key.kind, $0.source) < ($1.key.kind, $1.source) }
         }
     }
@@ -102,15 +99,14 @@ package enum ImportFile {
             accounts: [], problems: [], mostBytesPerSecond: ImportedAccount.mostLinkBytesPerSecond)
         for interface in interfaces {
             let (slots, problems) = interface.slots(by: calendar, at: now)
-            let name = DeviceName(bytes: interface.name).label { _ in false }
+            let device = DeviceName(bytes: interface.name)
+            let name = device.label { _ in false }
             contents.problems += problems.map { "\(name): \($0)" }
             if interface.name.count > DeviceName.maximumLength {
                 contents.problems.append("\(name)…: no device can have a name of \(interface.name.count) bytes")
                 continue
             }
-            contents.accounts.append(
-                .init(
-                    device: DeviceName(bytes: interface.name), slots: slots, clock: calendar.clockText))
+            contents.accounts.append(.init(.device(device), from: name, slots: slots, clock: calendar.clockText))
         }
         return contents
     }
@@ -215,14 +211,13 @@ package enum ImportFile {
         return file.interfaces.map { entry in
             var interface = VnStatInterface(
                 name: Array(entry.name.utf8), created: entry.created.text(), updated: entry.updated.text(second: "59"))
-            interface.fiveMinutes = records("fiveminute", entry.traffic.fiveminute, of: &interface)
-            interface.hours = records("hour", entry.traffic.hour, of: &interface)
-            interface.days = records("day", entry.traffic.day, of: &interface)
-            interface.months = records("month", entry.traffic.month, of: &interface)
-            interface.years = records("year", entry.traffic.year, of: &interface)
+            interface.rows[.fiveminute] = records(.fiveminute, entry.traffic.fiveminute, of: &interface)
+            interface.rows[.hour] = records(.hour, entry.traffic.hour, of: &interface)
+            interface.rows[.day] = records(.day, entry.traffic.day, of: &interface)
+            interface.rows[.month] = records(.month, entry.traffic.month, of: &interface)
+            interface.rows[.year] = records(.year, entry.traffic.year, of: &interface)
             if let sum = entry.traffic.total {
-                interface.total = total(sum.rx, sum.tx)
-                if interface.total == nil { interface.leaveOut("total", interface.created, because: notANumber) }
+                interface.total = total(sum.rx, sum.tx, .total, interface.created, of: &interface)
             }
             return interface
         }
@@ -280,25 +275,26 @@ package enum ImportFile {
         }
     }
 
-    private static let notANumber = "not a number of bytes, as an overflow leaves it"
-
-    private static func total(_ received: VnStatJSON.Bytes, _ transmitted: VnStatJSON.Bytes) -> Total? {
+    /// Leaves the row out if one of the two isn't a number, or is the one at which SQLite's integers overflow.
+    private static func total(
+        _ received: VnStatJSON.Bytes, _ transmitted: VnStatJSON.Bytes, _ table: VnStatInterface.Table, _ date: String,
+        of owner: inout VnStatInterface
+    ) -> Total? {
         guard let received = received.value, let transmitted = transmitted.value,
-            max(received, transmitted) < VnStatInterface.overflow
-        else { return nil }
+            max(received, transmitted) < saturationLimit
+        else {
+            owner.leaveOut(table, date, because: "not a number of bytes, as an overflow leaves it")
+            return nil
+        }
         return Total(received: received, transmitted: transmitted)
     }
 
     private static func records(
-        _ table: String, _ rows: [VnStatJSON.Row]?, of owner: inout VnStatInterface
+        _ table: VnStatInterface.Table, _ rows: [VnStatJSON.Row]?, of owner: inout VnStatInterface
     ) -> [VnStatInterface.Record] {
         (rows ?? []).compactMap { row in
             let date = VnStatJSON.Moment(date: row.date, time: row.time).text()
-            guard let total = total(row.rx, row.tx) else {
-                owner.leaveOut(table, date, because: notANumber)
-                return nil
-            }
-            return .init(date: date, total: total)
+            return total(row.rx, row.tx, table, date, of: &owner).map { (date: date, total: $0) }
         }
     }
 
@@ -331,10 +327,4 @@ package enum ImportFile {
     static func name(ofPath path: String) -> String { path == "-" ? "standard input" : path }
 
     static func name(of key: AccountKey) -> String { AccountNames([key], collapse: []).name(of: key) }
-}
-
-extension ImportedAccount {
-    init(device: DeviceName, slots: [Slot], clock: String? = nil) {
-        self.init(.device(device), from: device.label { _ in false }, slots: slots, clock: clock)
-    }
 }

@@ -12,16 +12,17 @@ package enum ImportSource: Sendable {
     /// - Parameter calendar: The ledger's calendar.
     func contents(by calendar: LocalCalendar, at now: Timestamp) throws(ImportFile.Problem) -> ImportFile.Contents {
         switch self {
-        case .vnStat(let path, nil): return try ImportFile.vnStat(path, by: calendar, at: now)
-        case .vnStat(let path, let timezone?):
-            let zone: Zone
+        case .csv(let path): return try ImportFile.csv(path, at: now)
+        case .vnStat(let path, let timezone):
+            var calendar = calendar
             do throws(ZoneError) {
-                zone = try SystemZone.load(timezone).zone
+                if let timezone {
+                    calendar = LocalCalendar(zone: try SystemZone.load(timezone).zone, weekStart: .monday)
+                }
             } catch {
                 throw ImportFile.Problem(description: "--timezone: \(error)")
             }
-            return try ImportFile.vnStat(path, by: LocalCalendar(zone: zone, weekStart: .monday), at: now)
-        case .csv(let path): return try ImportFile.csv(path, at: now)
+            return try ImportFile.vnStat(path, by: calendar, at: now)
         }
     }
 }

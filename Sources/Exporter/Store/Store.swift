@@ -100,7 +100,7 @@ actor Store {
     }
 
     private func check(_ file: LedgerFile, is look: Look) throws(StoreError) {
-        guard file.identity == look.identity, try file.sequence() == look.sequence else {
+        guard file.identity == look.identity, try (file.header()?.sequence ?? 0) == look.sequence else {
             throw StoreError(.replaced, path: path, "another netusage has written it since it was read")
         }
     }
