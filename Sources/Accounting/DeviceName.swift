@@ -58,7 +58,8 @@ package struct DeviceName: Hashable, Comparable, Sendable {
                 }
             }
         }
-        if bytes.count > Self.maximumLength { return nil }
+        // Each name has one label, or two labels could stand for one device.
+        if bytes.count > Self.maximumLength || label.hasPrefix("raw:") && rawLabel(bytes) != label { return nil }
         self.init(bytes: bytes)
     }
 }

@@ -3,7 +3,7 @@ struct KnownDevices {
     /// Devices that are booked now.
     var metered: [DeviceIndex: MeteredDevice] = [:]
     /// Devices that are there, but not ours.
-    var excluded: [DeviceIndex: DeviceName] = [:]
+    var excluded: [DeviceIndex: Device] = [:]
     var away = AwayDevices()
     /// The devices that carry the default route; several if it leads over several links.
     var uplink: Set<DeviceIndex> = []

@@ -44,9 +44,10 @@ extension Ledger {
     /// Starts to meter a device that was excluded: its next reading is the baseline.
     mutating func startMetering(_ device: Device) {
         guard let key = rules.account(for: device.name) else {
-            devices.excluded[device.index] = device.name
+            devices.excluded[device.index] = device
             return
         }
+        devices.excluded[device.index] = nil
         devices.away.remove(at: device.index)
         var metered = MeteredDevice(
             name: device.name, account: account(for: key), last: .zero, linkBytesPerSecond: device.linkBytesPerSecond,
@@ -59,7 +60,9 @@ extension Ledger {
     mutating func stopMetering(_ index: DeviceIndex) {
         settleFalls(of: index)
         guard let device = devices[index] else { return }
-        devices.excluded[index] = device.name
+        devices.excluded[index] = Device(
+            index: index, name: device.name, linkBytesPerSecond: device.linkBytesPerSecond,
+            hardwareAddress: device.hardwareAddress)
         devices.away.insert(
             .init(
                 name: device.name, counters: device.last, hardwareAddress: device.hardwareAddress, isHere: true),
@@ -111,10 +114,7 @@ extension Ledger {
     /// Applies other rules from now on. Bytes booked so far stay where they are.
     package mutating func apply(_ rules: AccountingRules) {
         self.rules = rules
-        for (index, name) in devices.excluded.sorted(by: { $0.key < $1.key }) where rules.account(for: name) != nil {
-            devices.excluded[index] = nil
-            startMetering(Device(index: index, name: name))
-        }
+        for device in devices.excluded.values.sorted(by: { $0.index < $1.index }) { startMetering(device) }
         var moves: [(index: DeviceIndex, key: AccountKey)] = []
         for (index, device) in devices.metered.sorted(by: { $0.key < $1.key }) {
             if let key = rules.account(for: device.name) {

@@ -165,7 +165,7 @@ extension Ledger {
         at now: Moment, renames: inout [(index: DeviceIndex, key: AccountKey)]
     ) {
         guard let key = rules.account(for: device.name) else {
-            devices.excluded[device.index] = device.name
+            devices.excluded[device.index] = device
             if case .unknown = past { return }
             devices.away.insert(
                 .init(name: device.name, counters: counters, hardwareAddress: device.hardwareAddress, isHere: true),

@@ -32,7 +32,7 @@ extension Ledger {
 
     /// The names whose accounts to load from the store: those of present devices, and all seen since the start.
     package var namesWanted: Set<DeviceName> {
-        var names = Set(devices.metered.values.map(\.name)).union(devices.excluded.values)
+        var names = Set(devices.metered.values.map(\.name)).union(devices.excluded.values.map(\.name))
         for case .device(let name) in origin?.claims.keys ?? [:].keys { names.insert(name) }
         return names
     }

@@ -50,7 +50,7 @@ package struct Ledger: Sendable {
             return rename([device.index: device.name])
         }
         guard let key = rules.account(for: device.name) else {
-            devices.excluded[device.index] = device.name
+            devices.excluded[device.index] = device
             // The name may have a history. If the device is metered later, its bytes until then aren't part of that.
             devices.away.insert(
                 .init(name: device.name, counters: .zero, hardwareAddress: device.hardwareAddress, isHere: true),
@@ -81,12 +81,14 @@ package struct Ledger: Sendable {
     /// The kernel's link speed of a device changed.
     package mutating func setLinkSpeed(_ bytesPerSecond: UInt64?, of index: DeviceIndex) {
         devices[index]?.linkBytesPerSecond = bytesPerSecond
+        devices.excluded[index]?.linkBytesPerSecond = bytesPerSecond
     }
 
     /// A device got another hardware address. netusage knows it by this one if it leaves and comes back.
     package mutating func setHardwareAddress(_ address: [UInt8], of index: DeviceIndex) {
         let address = Device.known(address)
         devices[index]?.hardwareAddress = address
+        devices.excluded[index]?.hardwareAddress = address
         if var entry = devices.away.entries[index], entry.isHere {
             entry.hardwareAddress = address
             devices.away.insert(entry, at: index)
@@ -101,10 +103,10 @@ package struct Ledger: Sendable {
         var changed = false
         var moves: [(index: DeviceIndex, key: AccountKey)] = []
         for (index, name) in names.sorted(by: { $0.key < $1.key }) {
-            if let previous = devices.excluded[index], previous != name {
+            if var device = devices.excluded[index], device.name != name {
                 changed = true
-                devices.excluded[index] = nil
-                startMetering(Device(index: index, name: name))
+                device.name = name
+                startMetering(device)
             }
             guard let device = devices[index], device.name != name else { continue }
             changed = true

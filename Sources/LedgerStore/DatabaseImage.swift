@@ -43,7 +43,7 @@ struct DatabaseImage: ~Copyable {
         if LedgerPlace.size(of: path + "-journal") > 0 { return false }
         let before = try Self.log(of: path, limit: WriteAheadLog.headerBytes)
         guard let file = try PlainInput(path) else {
-            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(ENOENT)))")
+            throw StoreError(.unavailable, path: path, "can't be read: \(errorText(ENOENT))")
         }
         try resize(to: file.size, path: path)
         // The file may be cut meanwhile.
@@ -100,7 +100,7 @@ private struct PlainInput: ~Copyable {
             case ENOENT: return nil
             case ELOOP: throw StoreError(.foreign, path: path, "\(PlainFile.Failure.link)")
             case let code:
-                throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(code)))")
+                throw StoreError(.unavailable, path: path, "can't be read: \(errorText(code))")
             }
         }
         var status = stat()
@@ -124,7 +124,7 @@ private struct PlainInput: ~Copyable {
             let part = pread(descriptor, buffer.baseAddress! + count, buffer.count - count, off_t(count))
             if part < 0 && errno == EINTR { continue }
             if part < 0 {
-                throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(errno)))")
+                throw StoreError(.unavailable, path: path, "can't be read: \(errorText())")
             }
             if part == 0 { break }
             count += part

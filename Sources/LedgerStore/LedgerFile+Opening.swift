@@ -14,22 +14,21 @@ extension LedgerFile {
         let path = LedgerPlace.resolved(path)
         let stamp = time.description.filter { $0 != "-" && $0 != ":" }
         let suffixes = ["", "-wal", "-shm"]
-        for number in 1... {
-            let aside = "\(path).damaged-\(stamp)" + (number == 1 ? "" : "-\(number)")
-            if suffixes.contains(where: { access(aside + $0, F_OK) == 0 }) { continue }
-            var moved: [String] = []
-            for suffix in suffixes where access(path + suffix, F_OK) == 0 {
-                if netusage_rename_new(path + suffix, aside + suffix) != 0 {
-                    let reason = String(cString: strerror(errno))
-                    // A ledger and its log stay together.
-                    for suffix in moved { _ = netusage_rename_new(aside + suffix, path + suffix) }
-                    throw StoreError(.unavailable, path: path + suffix, "can't be moved aside: \(reason)")
-                }
-                moved.append(suffix)
+        func name(_ number: Int) -> String { "\(path).damaged-\(stamp)" + (number == 1 ? "" : "-\(number)") }
+        var number = 1
+        while suffixes.contains(where: { access(name(number) + $0, F_OK) == 0 }) { number += 1 }
+        let aside = name(number)
+        var moved: [String] = []
+        for suffix in suffixes where access(path + suffix, F_OK) == 0 {
+            if netusage_rename_new(path + suffix, aside + suffix) != 0 {
+                let reason = errorText()
+                // A ledger and its log stay together.
+                for suffix in moved { _ = netusage_rename_new(aside + suffix, path + suffix) }
+                throw StoreError(.unavailable, path: path + suffix, "can't be moved aside: \(reason)")
             }
-            return aside
+            moved.append(suffix)
         }
-        return path
+        return aside
     }
 
     static func createDirectory(of path: String) throws(StoreError) {
@@ -39,7 +38,7 @@ extension LedgerFile {
         try createDirectory(of: directory)
         let code = PlainFile.makeDirectory(directory, mode: 0o750)
         if code != 0 {
-            throw StoreError(.unavailable, path: directory, "can't be created: \(String(cString: strerror(code)))")
+            throw StoreError(.unavailable, path: directory, "can't be created: \(errorText(code))")
         }
     }
 
@@ -54,7 +53,7 @@ extension LedgerFile {
                     ? "that leads nowhere" : "that isn't followed: it is another user's, or its target isn't UTF-8"
                 throw StoreError(.foreign, path: path, "it is a symbolic link \(reason)")
             }
-            throw StoreError(.unavailable, path: path, "can't be opened: \(String(cString: strerror(errno)))")
+            throw StoreError(.unavailable, path: path, "can't be opened: \(errorText())")
         }
         defer { close(descriptor) }
         var status = stat()
@@ -64,7 +63,7 @@ extension LedgerFile {
         var header = [UInt8](repeating: 0, count: 100)
         let count = read(descriptor, &header, header.count)
         if count < 0 {
-            throw StoreError(.unavailable, path: path, "can't be read: \(String(cString: strerror(errno)))")
+            throw StoreError(.unavailable, path: path, "can't be read: \(errorText())")
         }
         if count == 0 { return }
         // https://sqlite.org/fileformat2.html#the_database_header: the magic, and the application ID at 68.
@@ -112,6 +111,7 @@ extension LedgerFile {
         try translatingErrors(path: path) { opened in
             let connection = try DatabaseImage(path: path).connect()
             opened = connection
+            try connection.execute("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
             try migrate(connection, from: checkVersion(of: connection, path: path))
             return try (connection, connection.value(storedIdentity))
         }

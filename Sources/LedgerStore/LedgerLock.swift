@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Machine
 
 /// Locks the ledger for this process, so that at most one process writes it: a file beside it, and the ledger itself.
 ///
@@ -32,7 +33,7 @@ struct LedgerLock: ~Copyable {
             let reason = errno
             close(descriptor)
             if reason == EWOULDBLOCK { throw StoreError(.locked, path: path, "another netusage writes this ledger") }
-            throw StoreError(.unavailable, path: lockPath, "can't be locked: \(String(cString: strerror(reason)))")
+            throw StoreError(.unavailable, path: lockPath, "can't be locked: \(errorText(reason))")
         }
         wasUsedBefore = !isNew
         self.path = lockPath

@@ -10,10 +10,10 @@ package final class ReplacementFile {
     private var isFinished = false
 
     /// - Parameters:
-    ///   - path: A link stays: the file that it leads to is replaced.
-    ///   - permissions: Of a new file; `nil` keeps those of the file that is replaced.
+    ///   - path: A link to a file stays: that file is replaced.
+    ///   - mode: Of the new file; `nil` takes that of the file that is replaced.
     /// - Throws: `Errno` when it can't be created.
-    package init(_ path: String, permissions: FilePermissions? = nil) throws {
+    package init(_ path: String, mode: mode_t? = nil) throws {
         let old = try? Stat(FilePath(path))
         let target = old == nil ? nil : realpath(path, nil)
         defer { free(target) }
@@ -27,11 +27,9 @@ package final class ReplacementFile {
         self.partPath = partPath
         file = try FileDescriptor.open(
             FilePath(partPath), .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
-            permissions: permissions ?? FilePermissions(rawValue: 0o666))
+            permissions: FilePermissions(rawValue: mode ?? 0o666))
         // The mask of the process doesn't hold for a mode that was named, or that the file had.
-        if let exact = permissions ?? old?.permissions.intersection(FilePermissions(rawValue: 0o777)) {
-            fchmod(file.rawValue, exact.rawValue)
-        }
+        if let exact = mode ?? old.map({ $0.permissions.rawValue & 0o777 }) { fchmod(file.rawValue, exact) }
     }
 
     deinit {

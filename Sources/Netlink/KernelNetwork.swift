@@ -4,7 +4,8 @@ import Synchronization
 
 /// The kernel's view of the network: links and their counters, addresses, default routes, and events.
 ///
-/// Used by one thread at a time. No call waits longer for the kernel than ``patienceMilliseconds``.
+/// Used by one thread at a time. No call waits for a busy kernel much longer than
+/// ``patienceMilliseconds``: only a list that took long before gets three times as long, up to two seconds.
 package final class KernelNetwork {
     /// Where counters are read from.
     package enum CounterSource: Sendable {

@@ -5,7 +5,7 @@ import FoundationEssentials
 /// Takes a piece of an export.
 package typealias ExportSink = (_ bytes: [UInt8]) async throws -> Void
 
-/// Writes the history out, entry by entry. Its memory doesn't grow with the history.
+/// Writes the history out, entry by entry. Its memory grows with the days, not with the records of five minutes.
 package struct Export<Reader: LedgerReader> {
     private let reader: Reader
     private let query: ExportQuery

@@ -29,7 +29,8 @@ package struct LiveReport: Codable, Sendable {
 
         /// Whether a name or a pattern of a command line means it.
         package func isMeant(by text: String) -> Bool {
-            text == name || DevicePattern(text)?.matches(DeviceName(name)) == true
+            guard kind == "device", let device = DeviceName(label: name) else { return text == name }
+            return AccountKey.device(device).isMeant(by: text, name: name)
         }
     }
 

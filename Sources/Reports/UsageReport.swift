@@ -200,7 +200,7 @@ struct UsageBuilder {
 
 extension AccountKey {
     /// Whether a name or pattern of a query means the account.
-    fileprivate func isMeant(by text: String, name: String) -> Bool {
+    func isMeant(by text: String, name: String) -> Bool {
         guard case .device(let device) = self else { return text == name }
         return text == name || DevicePattern(text)?.matches(device) == true
     }

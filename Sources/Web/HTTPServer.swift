@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Machine
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -90,7 +91,7 @@ package final class HTTPServer {
         let cause: any Error
 
         var description: String {
-            let reason = (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
+            let reason = (cause as? IOError).map { errorText($0.errnoCode) } ?? "\(cause)"
             return switch endpoint {
             case .address(let address): "can't listen at \(address): \(reason); name another --web.listen-address"
             case .descriptor(let number): "can't listen at descriptor \(number) of the service manager: \(reason)"

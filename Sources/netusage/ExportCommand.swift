@@ -1,6 +1,7 @@
 import ArgumentParser
 import Exporter
 import Glibc
+import Machine
 import Reports
 
 /// `netusage export`.
@@ -78,21 +79,28 @@ struct ExportCommand: AsyncParsableCommand {
         let progress = ProgressBar(isShown: isatty(STDOUT_FILENO) == 0)
         let path = output == "-" ? nil : output
         if path != nil { Interruption.watch() }
-        let target = try path.map { path throws(Refusal) in try OutputFile(path) }
+        let target = try path.map { path in try Self.writing(path) { try ReplacementFile(path) } }
         let isOnTerminal = isatty(STDOUT_FILENO) == 1
         do {
             defer { progress.clear() }
             try await common.ledgerAccess.export(try query) { bytes in
-                if let target {
+                if let target, let path {
                     if Interruption.isAsked { throw Refusal("interrupted: nothing was written") }
-                    try target.write(bytes)
+                    try Self.writing(path, "free some space") { try target.write(bytes) }
                 } else if !writeAll(isOnTerminal ? Self.printable(bytes) : bytes) {
-                    throw Refusal("standard output can't be written: \(String(cString: strerror(errno)))")
+                    throw Refusal("standard output can't be written: \(errorText())")
                 }
                 progress.show(bytes: bytes.count)
             }
         }
-        try target?.finish()
+        if let target, let path { try Self.writing(path) { try target.finish() } }
+    }
+
+    /// - Throws: `Refusal` in place of any other error.
+    private static func writing<Value>(
+        _ path: String, _ remedy: String = "name another file", _ body: () throws -> Value
+    ) throws -> Value {
+        do { return try body() } catch { throw Refusal("\(path): can't be written: \(error); \(remedy)") }
     }
 
     /// Lines for people, not for programs: without characters that control the terminal.
@@ -104,50 +112,3 @@ struct ExportCommand: AsyncParsableCommand {
 }
 
 extension ExportQuery.Format: ExpressibleByArgument {}
-
-/// A file that appears only when it is complete.
-private final class OutputFile {
-    private let path: String
-    /// The path until the file is complete; `nil` if the target isn't a plain file, such as a pipe.
-    private let partPath: String?
-    private let descriptor: CInt
-    private var isFinished = false
-
-    /// - Throws: `Refusal` when it can't be created.
-    init(_ path: String) throws(Refusal) {
-        var status = stat()
-        let exists = stat(path, &status) == 0
-        let isFile = !exists || status.st_mode & S_IFMT == S_IFREG
-        // A link stays: the file that it leads to is replaced.
-        let target = exists ? realpath(path, nil) : nil
-        defer { free(target) }
-        self.path = target.map { String(cString: $0) } ?? path
-        partPath = isFile ? "\(self.path).part-\(getpid())" : nil
-        descriptor =
-            partPath.map { open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }
-            ?? open(path, O_WRONLY | O_CLOEXEC)
-        if exists, isFile, descriptor >= 0 { fchmod(descriptor, status.st_mode & 0o777) }
-        if descriptor < 0 {
-            throw Refusal("\(path): can't be written: \(String(cString: strerror(errno))); name another file")
-        }
-    }
-
-    deinit {
-        close(descriptor)
-        if !isFinished, let partPath { unlink(partPath) }
-    }
-
-    func write(_ bytes: [UInt8]) throws(Refusal) {
-        if !writeAll(bytes, to: descriptor) {
-            throw Refusal("\(path): can't be written: \(String(cString: strerror(errno))); free some space")
-        }
-    }
-
-    func finish() throws(Refusal) {
-        guard let partPath else { return }
-        guard fsync(descriptor) == 0 || errno == EINVAL, rename(partPath, path) == 0 else {
-            throw Refusal("\(path): can't be written: \(String(cString: strerror(errno))); name another file")
-        }
-        isFinished = true
-    }
-}

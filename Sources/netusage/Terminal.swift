@@ -1,6 +1,7 @@
 import Accounting
 import ArgumentParser
 import Glibc
+import Machine
 
 /// The width and the abilities of an output.
 struct Terminal {
@@ -114,7 +115,7 @@ func writeAll(_ text: String) -> Bool { writeAll(Array(text.utf8)) }
 func output(_ text: String, failure: CInt = 1) throws {
     if writeAll(Terminal.printableLines(text)) { return }
     StandardError.print(
-        "standard output can't be written: \(String(cString: strerror(errno))); write to another place")
+        "standard output can't be written: \(errorText()); write to another place")
     throw ExitCode(failure)
 }
 

@@ -497,6 +497,28 @@ struct LedgerTests {
         #expect(world.view("eth0")?.events.suspectBytes == 10_000_000_000)
     }
 
+    @Test("A device that was excluded is metered with its speed and its address")
+    func excludedDeviceKeepsWhatItIs() {
+        for byRules in [false, true] {
+            var world = World(rules: World.rules(exclude: ["lo", "usb*"]))
+            let index = world.create("usb0", hardwareAddress: [2, 0, 0, 0, 0, 9])
+            world.ledger.setLinkSpeed(1_000_000, of: index)
+            if byRules {
+                world.ledger.apply(World.rules())
+            } else {
+                world.rename(index, to: "lan0")
+            }
+            let name = byRules ? "usb0" : "lan0"
+            world.read()
+            world.pass(1)
+            world.carry(index, received: 10_000_000_000)
+            world.read()
+            #expect(world.view(name)?.events.suspectBytes == 10_000_000_000)
+            world.delete(index, movedAway: true)
+            #expect(world.ledger.devices.away.entries[index]?.hardwareAddress == [2, 0, 0, 0, 0, 9])
+        }
+    }
+
     @Test func totalsStopAtTheLargestIntegerInsteadOfWrapping() {
         var world = World()
         let eth0 = world.create("eth0")

@@ -1,5 +1,6 @@
 import Accounting
 import Glibc
+import Machine
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
@@ -130,7 +131,7 @@ struct DaemonClient: Questions, LedgerChanges {
         {
             throw unusable(status == nil ? "it ended before it answered" : "it ended in the midst of its answer")
         } catch let error as IOError {
-            throw unusable(String(cString: strerror(error.errnoCode)))
+            throw unusable(errorText(error.errnoCode))
         } catch is HTTPParserError {
             throw unusable(Self.nonsense)
         }
@@ -187,7 +188,7 @@ struct DaemonClient: Questions, LedgerChanges {
                 case EAGAIN: break  // The queue of whoever listens is full.
                 case EACCES:
                     throw unusable("only the daemon's user and group may; run it as one of them, or with sudo")
-                default: throw unusable("its socket can't be used: \(String(cString: strerror(error.errnoCode)))")
+                default: throw unusable("its socket can't be used: \(errorText(error.errnoCode))")
                 }
             }
             if ContinuousClock.now > end { throw unusable(Self.late) }

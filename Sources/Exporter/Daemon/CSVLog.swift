@@ -54,7 +54,7 @@ actor CSVLog {
             lastDay = nil
             return
         }
-        defer { (lastMinute, lastDay) = (sample.now.secondsSinceEpoch / 60, sample.today) }
+        defer { lastMinute = sample.now.secondsSinceEpoch / 60 }
         let isNewDay = lastDay != sample.today
         let result = try await onOwnThread {
             Result { () throws(Failure) in
@@ -68,6 +68,7 @@ actor CSVLog {
         }
         do throws(Failure) {
             try result.get()
+            lastDay = sample.today  // The day before has its last line.
             if lastProblem != nil { logger.notice("the CSV log can be written again") }
             lastProblem = nil
         } catch {
@@ -124,7 +125,7 @@ actor CSVLog {
         let line = Array(text.utf8)
         let count = Glibc.write(descriptor, line, line.count)
         if count != line.count {
-            let reason = count < 0 ? String(cString: strerror(errno)) : "the disk is full"
+            let reason = count < 0 ? errorText() : "the disk is full"
             if count > 0 { ftruncate(descriptor, lseek(descriptor, 0, SEEK_END) - count) }
             throw Failure(path: path, text: reason)
         }

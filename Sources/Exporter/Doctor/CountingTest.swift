@@ -71,7 +71,7 @@ enum CountingTest {
         }
         let code = netusage_send_frames(near.index, CInt(frames), CInt(frameBytes))
         if code != 0 {
-            throw Failure(text: "nothing can be sent over the cable: \(String(cString: strerror(code)))")
+            throw Failure(text: "nothing can be sent over the cable: \(errorText(code))")
         }
         // They arrive on the other side a moment later.
         for _ in 0..<100 where growth(far.index, before[0], try paths[0].read()).received < sentBytes { usleep(10_000) }

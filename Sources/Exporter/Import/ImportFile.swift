@@ -304,23 +304,11 @@ package enum ImportFile {
     static func bytes(
         of path: String, maximum maximumBytes: Int = maximumBytes, until isEnough: ([UInt8]) -> Bool = { _ in false }
     ) throws(Problem) -> [UInt8] {
-        func unreadable() -> Problem {
-            Problem(description: "\(name(ofPath: path)): can't be read: \(String(cString: strerror(errno)))")
+        do throws(WholeFile.Failure) {
+            return try WholeFile.readAnything(path, limit: maximumBytes, until: isEnough)
+        } catch {
+            throw Problem(description: "\(name(ofPath: path)): can't be read: \(error)")
         }
-        let descriptor = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
-        if descriptor < 0 { throw unreadable() }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 1 << 16)
-        while bytes.count <= maximumBytes {
-            let count = read(descriptor, &chunk, chunk.count)
-            if count < 0, errno == EINTR { continue }
-            if count < 0 { throw unreadable() }
-            bytes += chunk[..<count]
-            if count == 0 || isEnough(bytes) { return bytes }
-        }
-        throw Problem(
-            description: "\(name(ofPath: path)): larger than \(sizeText(UInt64(maximumBytes))), which is no such file")
     }
 
     /// For people.

@@ -5,7 +5,8 @@ import Netlink
 
 /// What the meter asks the kernel. `KernelNetwork` is the real one; tests pass in another.
 ///
-/// One thread uses it at a time. No call waits longer for the kernel than ``patienceMilliseconds``.
+/// One thread uses it at a time. No call waits for a busy kernel much longer than
+/// ``patienceMilliseconds``: only a list that took long before gets three times as long, up to two seconds.
 protocol Kernel: AnyObject {
     /// The network namespace that is read; see `Epoch`.
     var networkNamespace: UInt64 { get }

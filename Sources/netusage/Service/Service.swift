@@ -84,7 +84,7 @@ struct Service {
     /// The absolute path of a file, if the service can see it.
     private func wholePath(_ path: String) throws(Refusal) -> String {
         guard let resolved = realpath(path, nil) else {
-            throw Refusal("\(path) can't be read: \(String(cString: strerror(errno))); create it first")
+            throw Refusal("\(path) can't be read: \(errorText()); create it first")
         }
         defer { free(resolved) }
         let whole = String(cString: resolved)
@@ -169,6 +169,10 @@ struct Service {
         guard access(unitPath, F_OK) == 0 else {
             throw Refusal("\(unitPath) isn't there: the service isn't installed")
         }
+        if purges, isUsers, geteuid() == 0 {
+            throw Refusal(
+                "root's own service and the system's have the same ledger, so --purge would remove both: leave it out")
+        }
         let isCopied = try text(of: unitPath).contains(Self.copyMark)
         try systemd(systemctl + ["disable", "--quiet", "--now", Self.name])
         var gone = [unitPath] + (isCopied ? [binaryPath] : []) + (isUsers ? [] : [Self.sysusers])
@@ -179,13 +183,15 @@ struct Service {
         }
         for path in gone where access(path, F_OK) == 0 {
             if unlink(path) != 0 {
-                throw Refusal("\(path) can't be removed: \(String(cString: strerror(errno)))")
+                throw Refusal("\(path) can't be removed: \(errorText())")
             }
             show("removed \(path)")
         }
         if purges {
             // A directory with other files stays.
-            for path in [ledger, ConfigurationFile.defaultPath] { rmdir(Self.directory(of: path)) }
+            for path in [ledger] + (isUsers ? [] : [ConfigurationFile.defaultPath]) {
+                rmdir(Self.directory(of: path))
+            }
         } else if access(ledger, F_OK) == 0 {
             show("The ledger stays: \(ledger)")
         }
@@ -202,7 +208,7 @@ struct Service {
     func control(_ verb: String) throws(Refusal) {
         var arguments = (systemctl + [verb, Self.name]).map { strdup($0) } + [nil]
         execvp("systemctl", &arguments)
-        throw Refusal("systemctl can't be run: \(String(cString: strerror(errno))); install systemd")
+        throw Refusal("systemctl can't be run: \(errorText()); install systemd")
     }
 
     /// Runs one of systemd's programs to its end.
@@ -235,32 +241,21 @@ struct Service {
     /// Replaces a file at once: it is never half written.
     private func write(_ bytes: [UInt8], to path: String, mode: mode_t = 0o644) throws(Refusal) {
         createDirectory(Self.directory(of: path))
-        let part = "\(path).part-\(getpid())"
-        let descriptor = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
-        let isWritten =
-            descriptor >= 0 && writeAll(bytes, to: descriptor) && fchmod(descriptor, mode) == 0
-            && fsync(descriptor) == 0
-            && rename(part, path) == 0
-        let reason = String(cString: strerror(errno))
-        if descriptor >= 0 { close(descriptor) }
-        if !isWritten {
-            unlink(part)
-            throw Refusal("\(path) can't be written: \(reason)")
+        do {
+            let file = try ReplacementFile(path, mode: mode)
+            try file.write(bytes)
+            try file.finish()
+        } catch {
+            throw Refusal("\(path) can't be written: \(error)")
         }
         show("wrote \(path)")
     }
 
     private func bytes(of path: String) throws(Refusal) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        if descriptor < 0 { throw Refusal("\(path) can't be read: \(String(cString: strerror(errno)))") }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = read(descriptor, &chunk, chunk.count)
-            if count < 0 { throw Refusal("\(path) can't be read: \(String(cString: strerror(errno)))") }
-            if count == 0 { return bytes }
-            bytes += chunk[..<count]
+        do throws(WholeFile.Failure) {
+            return try WholeFile.readAnything(path, limit: 1 << 30)
+        } catch {
+            throw Refusal("\(path) can't be read: \(error)")
         }
     }
 
