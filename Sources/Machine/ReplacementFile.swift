@@ -11,14 +11,14 @@ package final class ReplacementFile {
 
     /// - Parameters:
     ///   - path: A link to a file stays: that file is replaced.
-    ///   - mode: Of the new file; `nil` takes that of the file that is replaced.
+    ///   - mode: Of the new file, which then replaces a link, too; `nil` takes that of the file that is replaced.
     /// - Throws: `Errno` when it can't be created.
     package init(_ path: String, mode: mode_t? = nil) throws {
-        let old = try? Stat(FilePath(path))
-        let target = old == nil ? nil : realpath(path, nil)
+        let old = try? Stat(FilePath(path), followTargetSymlink: mode == nil)
+        let target = old == nil || mode != nil ? nil : realpath(path, nil)
         defer { free(target) }
         self.path = target.map { String(cString: $0) } ?? path
-        guard old?.type ?? .regular == .regular else {
+        guard mode != nil || old?.type ?? .regular == .regular else {
             partPath = nil
             file = try FileDescriptor.open(FilePath(path), .writeOnly, options: .closeOnExec)
             return

@@ -229,7 +229,7 @@ package struct API: Sendable {
             case .export(let query): return try await export(query, of: questions)
             case .change(let change):
                 guard let changes else {
-                    return .problem(.forbidden, "Only the socket beside the ledger takes changes; see openapi.yaml.")
+                    return .problem(.notFound, "Only the socket beside the ledger takes changes; see openapi.yaml.")
                 }
                 switch change {
                 case .basis: return .json(json(try await changes.bookingBasis()))

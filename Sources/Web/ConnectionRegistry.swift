@@ -27,8 +27,11 @@ package final class ConnectionRegistry {
         case responding
         /// A large answer, which the client can't have at once: its progress is watched.
         case streaming
+        /// The same, of any length.
+        case exporting
 
-        var isAnswer: Bool { self == .responding || self == .streaming }
+        var isAnswer: Bool { self == .responding || isStream }
+        var isStream: Bool { self == .streaming || self == .exporting }
     }
 
     /// A class, because each request changes it four times.
@@ -46,17 +49,22 @@ package final class ConnectionRegistry {
         }
     }
 
-    private let maximumCount: Int
+    let maximumCount: Int
+    /// Whether its sockets are Unix sockets: the kernel doesn't tell what their clients have taken.
+    let isLocal: Bool
+    /// Who looks at an export page by page may take an hour for one.
+    private static let localExportSeconds: Int64 = 3600
     private var entries: [ObjectIdentifier: Entry] = [:]
 
     private let acknowledgedBytes: (any Channel) -> UInt64
 
     /// - Parameter acknowledgedBytes: How many bytes a connection's client has taken so far.
     package init(
-        maximumCount: Int,
+        maximumCount: Int, isLocal: Bool = false,
         acknowledgedBytes: @escaping (any Channel) -> UInt64 = ConnectionRegistry.acknowledgedBytes
     ) {
         self.maximumCount = maximumCount
+        self.isLocal = isLocal
         self.acknowledgedBytes = acknowledgedBytes
     }
 
@@ -89,7 +97,7 @@ package final class ConnectionRegistry {
         guard let entry = entries[ObjectIdentifier(channel)] else { return }
         entry.phase = phase
         entry.since = .now()
-        guard phase == .streaming else { return }
+        guard phase.isStream, !isLocal else { return }
         let bytes = acknowledgedBytes(channel)
         entry.acknowledged = (bytes, bytes)
     }
@@ -101,10 +109,11 @@ package final class ConnectionRegistry {
                 switch entry.phase {
                 case .idle: Self.idleSeconds
                 case .receiving: Self.requestSeconds
-                case .judging, .responding, .streaming: Self.responseSeconds
+                case .exporting where isLocal: Self.localExportSeconds
+                case .judging, .responding, .streaming, .exporting: Self.responseSeconds
                 }
             guard now - entry.since > .seconds(limit) else { continue }
-            if entry.phase == .streaming, makesProgress(entry, at: now) { continue }
+            if entry.phase.isStream, !isLocal, makesProgress(entry, at: now) { continue }
             entry.channel.close(promise: nil)
         }
     }
@@ -130,7 +139,8 @@ package final class ConnectionRegistry {
         for entry in entries.values where isMeant(entry.phase) { entry.channel.close(promise: nil) }
     }
 
-    var isAnswering: Bool { entries.values.contains { $0.phase.isAnswer } }
+    /// Whether a client waits for an answer that is made at once.
+    var isResponding: Bool { entries.values.contains { $0.phase == .responding } }
 
     /// Makes room. Connections with an answer under way stay. Of the others, it closes one of the origin that has most,
     /// so that guessers whose passwords wait to be checked don't keep out clients from elsewhere.

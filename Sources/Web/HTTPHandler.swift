@@ -252,20 +252,27 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         _ answer: HTTPAnswer, _ write: @escaping @Sendable (@escaping ExportSink) async throws -> Void,
         _ request: HTTPRequestHead, _ context: ChannelHandlerContext
     ) -> EventLoopFuture<Void> {
-        server.registry.enter(.streaming, context.channel)
+        server.registry.enter(.exporting, context.channel)
         var head = responseHead(answer, to: request)
         head.headers.add(name: "Connection", value: "close")
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
-        let (channel, isHead) = (context.channel, request.method == .HEAD)
+        let (channel, isHead, logger) = (context.channel, request.method == .HEAD, server.logger)
+        let registry = server.registry.isLocal ? NIOLoopBound(server.registry, eventLoop: context.eventLoop) : nil
         let done = context.eventLoop.makeFutureWithTask {
             if !isHead {
                 try await write { bytes in
                     try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))))
+                    if let registry { channel.eventLoop.execute { registry.value.enter(.exporting, channel) } }
                 }
             }
             try await channel.writeAndFlush(HTTPServerResponsePart.end(nil))
         }
-        done.whenComplete { _ in channel.close(promise: nil) }
+        done.whenComplete { result in
+            if case .failure(let error) = result, channel.isActive {
+                logger.error("an export was broken off", metadata: ["error": "\(error)"])
+            }
+            channel.close(promise: nil)
+        }
         return done
     }
 

@@ -28,7 +28,7 @@ package struct HTTPRouter: Sendable {
     }
 
     /// Request lines longer than this get a 414. Commands may name hundreds of devices.
-    private var maximumURIBytes: Int { takesChanges ? 65_536 : 4096 }
+    var maximumURIBytes: Int { takesChanges ? 65_536 : 4096 }
 
     /// Longer bodies are refused. An import's pieces have some 400 kB; nothing else needs a body.
     var maximumBodyBytes: Int { takesChanges ? 8 * 1024 * 1024 : 64 * 1024 }
@@ -53,9 +53,10 @@ package struct HTTPRouter: Sendable {
             return isLifecycleEnabled ? .reload : .answer(.text(.forbidden, refusal))
         }
         do {
-            if path.hasPrefix(Self.apiPath),
+            if takesChanges, path.hasPrefix(Self.apiPath),
                 let change = APIRequest(path: path.dropFirst(Self.apiPath.count), body: request.body)
             {
+                try QueryItems(query ?? "").allow([])
                 return head.method == .POST ? .api(change) : .answer(.methodNotAllowed(allow: "POST"))
             }
             guard let route = try page(path, query, head) else {
@@ -141,6 +142,7 @@ package struct HTTPRouter: Sendable {
         case _ where path.hasPrefix(Self.apiPath):
             let rest = path.dropFirst(Self.apiPath.count)
             let request = try APIRequest(path: rest, query: query, accept: Self.joined(head.headers["accept"]))
+            if case .change = request, !takesChanges { return nil }
             return request.map { .api($0) }
         default: return nil
         }

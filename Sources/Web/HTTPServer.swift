@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Logging
 import Machine
 import NIOCore
 import NIOHTTP1
@@ -17,6 +18,7 @@ package final class HTTPServer {
     private let loop: any EventLoop
     let security: WebSecurity?
     let requestReload: @Sendable () async -> String?
+    let logger: Logger
     private var underWay: [Place: Int] = [:]
     private var listeners: [any Channel] = []
 
@@ -25,7 +27,7 @@ package final class HTTPServer {
     ///   - requestReload: Reads the configuration again; returns what is wrong, or `nil`.
     package init(
         on loop: any EventLoop, router: HTTPRouter, scraper: Scraper, api: API, registry: ConnectionRegistry,
-        maximumRequests: Int, security: WebSecurity?,
+        maximumRequests: Int, security: WebSecurity?, logger: Logger,
         requestReload: @escaping @Sendable () async -> String?
     ) {
         self.loop = loop
@@ -38,6 +40,7 @@ package final class HTTPServer {
         self.maximumRequests = maximumRequests
         self.security = security
         self.requestReload = requestReload
+        self.logger = logger
         security?.startFollowing(for: registry)
     }
 
@@ -156,13 +159,14 @@ package final class HTTPServer {
         let requestGuard = RequestGuard(registry, maximumBodyBytes: router.maximumBodyBytes)
         try Self.addHandlers(
             to: channel.pipeline.syncOperations, behind: requestGuard, tls: security?.tls,
+            maximumURIBytes: router.maximumURIBytes,
             HTTPHandler(self, requestGuard))
     }
 
     /// Sets up a connection's pipeline: TLS, if configured, then HTTP, then the last handler.
     static func addHandlers(
         to pipeline: ChannelPipeline.SynchronousOperations, behind requestGuard: RequestGuard,
-        tls: TLSSetup? = nil,
+        tls: TLSSetup? = nil, maximumURIBytes: Int = 4096,
         _ last: any ChannelHandler
     ) throws {
         try pipeline.addHandler(requestGuard)
@@ -173,7 +177,7 @@ package final class HTTPServer {
         }
         // Limits far above what any scraper sends. Our own headers need no checks.
         var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderFieldSize = 32 * 1024
+        limits.maxHeaderFieldSize = 32 * 1024 + maximumURIBytes  // The first line counts as one, too.
         limits.maxHeaderListSize = 32 * 1024
         limits.maxHeaderFieldCount = 100
         let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
@@ -182,13 +186,16 @@ package final class HTTPServer {
         try pipeline.addHandler(last)
     }
 
-    /// Closes the connections whose clients take too long, every second.
+    /// Sweeps every second.
     package func startSweeping() {
         let server = NIOLoopBound(self, eventLoop: loop)
-        loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
-            server.value.registry.closeOverdue()
-            server.value.giveBackMemory()
-        }
+        loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in server.value.sweep() }
+    }
+
+    /// Closes the connections whose clients take too long, and gives back memory.
+    package func sweep() {
+        registry.closeOverdue()
+        giveBackMemory()
     }
 
     /// The bytes of large answers since memory was given back.
@@ -221,8 +228,8 @@ package final class HTTPServer {
         registry.closeAll { !$0.isAnswer }
     }
 
-    /// Whether an answer is under way.
-    package var isAnswering: Bool { registry.isAnswering }
+    /// Whether a client waits for an answer that is made at once.
+    package var isResponding: Bool { registry.isResponding }
 }
 
 extension SocketAddress {

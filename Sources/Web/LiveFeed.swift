@@ -3,8 +3,8 @@ import NIOHTTP1
 
 /// Sends watchers, once a second, what devices carry. Used on the server's event loop only.
 final class LiveFeed {
-    /// How many may watch at a time; a scrape always finds room.
-    private static let maximumWatchers = 32
+    /// How many may watch at a time; a scrape, or an order, always finds room.
+    private var maximumWatchers: Int { min(32, registry.maximumCount / 2) }
 
     private let loop: any EventLoop
     private let api: API
@@ -20,10 +20,11 @@ final class LiveFeed {
         self.registry = registry
     }
 
-    var hasRoom: Bool { watchers.count < Self.maximumWatchers }
+    var hasRoom: Bool { watchers.count < maximumWatchers }
 
     /// Sends events to a connection whose head is sent, until it is closed.
     func add(_ channel: any Channel) {
+        if !channel.isActive { return }
         let key = ObjectIdentifier(channel)
         watchers[key] = channel
         let feed = NIOLoopBound(self, eventLoop: loop)

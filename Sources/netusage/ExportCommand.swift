@@ -81,26 +81,43 @@ struct ExportCommand: AsyncParsableCommand {
         if path != nil { Interruption.watch() }
         let target = try path.map { path in try Self.writing(path) { try ReplacementFile(path) } }
         let isOnTerminal = isatty(STDOUT_FILENO) == 1
+        // The end of the last piece, which may be half a character.
+        var line: [UInt8] = []
         do {
             defer { progress.clear() }
             try await common.ledgerAccess.export(try query) { bytes in
                 if let target, let path {
                     if Interruption.isAsked { throw Refusal("interrupted: nothing was written") }
                     try Self.writing(path, "free some space") { try target.write(bytes) }
-                } else if !writeAll(isOnTerminal ? Self.printable(bytes) : bytes) {
-                    throw Refusal("standard output can't be written: \(errorText())")
+                } else if isOnTerminal {
+                    line += bytes
+                    let end = line.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+                    try Self.show(Self.printable(Array(line[..<end])))
+                    line.removeFirst(end)
+                } else {
+                    try Self.show(bytes)
                 }
                 progress.show(bytes: bytes.count)
             }
         }
+        try Self.show(Self.printable(line))
         if let target, let path { try Self.writing(path) { try target.finish() } }
+    }
+
+    private static func show(_ bytes: [UInt8]) throws {
+        if !writeAll(bytes) { throw Refusal("standard output can't be written: \(errorText())") }
     }
 
     /// - Throws: `Refusal` in place of any other error.
     private static func writing<Value>(
         _ path: String, _ remedy: String = "name another file", _ body: () throws -> Value
     ) throws -> Value {
-        do { return try body() } catch { throw Refusal("\(path): can't be written: \(error); \(remedy)") }
+        do {
+            return try body()
+        } catch {
+            if isBrokenPipe(error) { endByBrokenPipe() }
+            throw Refusal("\(path): can't be written: \(error); \(remedy)")
+        }
     }
 
     /// Lines for people, not for programs: without characters that control the terminal.

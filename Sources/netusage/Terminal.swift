@@ -135,7 +135,7 @@ func writeAll(_ bytes: [UInt8], to descriptor: CInt = STDOUT_FILENO) -> Bool {
 }
 
 /// Ends this program as the kernel ends a program whose reader has enough. Asking a daemon has SIGPIPE ignored.
-private func endByBrokenPipe() -> Never {
+func endByBrokenPipe() -> Never {
     signal(SIGPIPE, SIG_DFL)
     raise(SIGPIPE)
     exit(128 + SIGPIPE)  // It is blocked.

@@ -1,13 +1,16 @@
 """The HTTP server, with clients of every kind."""
 
 import base64
+import contextlib
 import gzip
 import http.client
 import os
 import pathlib
+import pty
 import re
 import resource
 import socket
+import subprocess
 import threading
 import time
 
@@ -15,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as classic
 
 from ledgers import Ledger
-from support import PATIENCE, eventually, reset_connection
+from support import BINARY, PATIENCE, eventually, reset_connection
 
 PROMETHEUS_2 = ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
                 "text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
@@ -345,6 +348,33 @@ def large_ledger(near, directory):
 
 
 EXPORT = "/api/v1/export?format=openmetrics&grain=5m"
+
+
+def test_who_looks_at_a_commands_export_page_by_page_gets_all_of_it(cable, exporter, tmp_path):
+    """The reader takes the first page, and the rest half a minute later; on a terminal, names stay whole."""
+    ledger = large_ledger(cable[0], tmp_path)
+    exporter(cable[0], f"--config.file={ledger.configuration}", ledger=ledger.path)
+    command = [BINARY, "export", "--format=openmetrics", "--label", "site=Zürich", f"--storage.path={ledger.path}"]
+    whole = subprocess.run(command, capture_output=True, check=True).stdout
+    assert len(whole) > 4 << 20 and whole.endswith(b"# EOF\n")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        page = process.stdout.read(4096)
+        time.sleep(33)
+        rest, errors = process.communicate(timeout=60 * PATIENCE)
+        assert (process.returncode, errors) == (0, b"")
+    # The open day grows meanwhile.
+    assert len((page + rest).splitlines()) == len(whole.splitlines()) and rest.endswith(b"# EOF\n")
+    master, slave = pty.openpty()
+    with subprocess.Popen(command, stdout=slave, stderr=subprocess.PIPE) as process:
+        os.close(slave)
+        shown = bytearray()
+        with contextlib.suppress(OSError):
+            while piece := os.read(master, 65536):
+                shown += piece
+        os.close(master)
+        assert process.wait(60 * PATIENCE) == 0
+    text = bytes(shown).decode()
+    assert "\N{REPLACEMENT CHARACTER}" not in text and text.count('site="Zürich"') > 10_000 and text.endswith("# EOF\r\n")
 
 
 def test_who_has_taken_much_may_pause(cable, exporter, tmp_path):

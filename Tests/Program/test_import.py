@@ -388,6 +388,18 @@ def test_replacing_leaves_what_was_metered(namespaces, tmp_path):
         assert day_sums() == [600, 44_500]
 
 
+def test_a_trial_in_a_ledger_that_isnt_there_forgets_nothing(tmp_path):
+    """Its rows are imported in several pieces."""
+    rows = tmp_path / "rows.csv"
+    start = datetime.datetime(2026, 9, 1, tzinfo=datetime.UTC)
+    times = [(start + datetime.timedelta(minutes=5 * number)).strftime("%Y-%m-%dT%H:%M:%SZ") for number in range(11_001)]
+    rows.write_text(rows_of(*(f"{begin},{end},eth0,device,10,1" for begin, end in zip(times, times[1:]))))
+    report = json.loads(netusage("import", "csv", rows, "--dry-run", "--replace", "--json", f"--storage.path={tmp_path}/none.db"))
+    account, = report["accounts"]
+    assert (account["taken_received_bytes"], account["forgotten_received_bytes"]) == (110_000, 0)
+    assert report["begun_ledger"] == f"{tmp_path}/none.db" and not (tmp_path / "none.db").exists()
+
+
 def test_a_wrong_uplink_is_replaced(namespaces, exporter, tmp_path):
     daemon = exporter(namespaces())
     rows = tmp_path / "rows.csv"

@@ -497,6 +497,19 @@ def test_the_csv_log_follows_no_link(cable, exporter, tmp_path, trap):
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (4321, 4322, 0o640), "root's files are the directory owner's"
 
 
+def test_a_csv_file_of_yesterday_that_cant_be_written_keeps_no_line_of_today_back(cable, exporter, tmp_path):
+    near, _ = cable
+    directory = tmp_path / "csv"
+    directory.mkdir()
+    yesterday, today = (directory / time.strftime("network_usage_%Y-%m-%d.csv", time.gmtime(time.time() + days * 86400)) for days in (-1, 0))
+    (tmp_path / "old").write_text("timestamp,sent_mb,received_mb,total_mb\r\n")
+    yesterday.symlink_to(tmp_path / "old")
+    (tmp_path / "netusage.yaml").write_text(f"timezone: UTC\ncsv_log: {{ directory: {directory}, device: wan0 }}\n")
+    daemon = exporter(near, f"--config.file={tmp_path}/netusage.yaml")
+    assert eventually(lambda: today.exists() and today.read_text().count("\n") == 2)
+    assert yesterday.name in daemon.log and "is a symbolic link" in daemon.log
+
+
 def test_a_csv_log_whose_file_system_doesnt_answer_stops_no_commit(cable, exporter, tmp_path):
     near, _ = cable
     environment = stuck(tmp_path)

@@ -806,6 +806,17 @@ def test_no_file_system_call_is_made_on_the_event_loop(cable, exporter, tmp_path
     assert files == []
 
 
+def test_a_ledger_with_a_long_name_is_used_without_a_socket(cable, exporter, tmp_path):
+    """A socket's path has room for some hundred bytes, and a name may have more."""
+    ledger = tmp_path / ("l" * 200 + ".db")
+    netusage = exporter(cable[0], ledger=ledger)
+    eventually(is_up(netusage, 1))
+    assert "commands can't reach this daemon" in netusage.log and not list(tmp_path.glob("*.control"))
+    netusage.stop()
+    done = subprocess.run([BINARY, "today", f"--storage.path={ledger}"], capture_output=True, text=True, check=True)
+    assert "no netusage serve runs" in done.stdout
+
+
 def test_the_socket_for_commands_is_made_again(cable, exporter, tmp_path):
     near, far = cable
     (tmp_path / "c.yaml").write_text("quotas: [{name: cap, count: uplink, limit: 1 GB}]\n")

@@ -153,14 +153,17 @@ struct APITests {
         guard case .reload = Self.route("/-/reload", .PUT, by: router) else { throw Unexpected() }
     }
 
-    /// Only who may use the daemon's own socket changes the ledger.
-    @Test func theLedgerIsChangedWhereChangesAreTakenOnly() async throws {
+    /// Only who may use the daemon's own socket changes the ledger; at other listeners there is nothing of it.
+    @Test func theLedgerIsChangedWhereChangesAreTakenOnly() throws {
+        var local = Self.router
+        local.takesChanges = true
         for (path, method) in [("orders", HTTPMethod.POST), ("imports", .POST), ("booking", .GET)] {
-            let request = try Self.request("/api/v1/\(path)", method)
-            let answer = await API(FakeQuestions()).answer(to: request)
-            #expect(answer.status == .forbidden && Self.text(answer).contains("socket"), "\(path)")
+            let uri = "/api/v1/\(path)"
+            #expect(try Self.refusal(Self.route(uri, method)).status == .notFound, "\(path)")
+            guard case .change = try Self.request(uri, method, by: local) else { throw Unexpected() }
+            #expect(try Self.refusal(Self.route(uri + "?dry_run=1", method, by: local)).status == .badRequest)
         }
-        #expect(try Self.refusal(Self.route("/api/v1/orders")).2["Allow"] == ["POST"])
+        #expect(try Self.refusal(Self.route("/api/v1/orders", by: local)).2["Allow"] == ["POST"])
     }
 
     /// Takes every order, and no import.

@@ -74,6 +74,21 @@ struct ConnectionTests {
         #expect(open() == [false, false, false])
     }
 
+    /// Of Unix sockets the kernel doesn't tell what a client has taken.
+    @Test func whoLooksAtAnExportPageByPageMayTakeAnHourAtTheSocketForCommands() throws {
+        let registry = ConnectionRegistry(maximumCount: 9, isLocal: true)
+        let (exporting, unread) = (try connected(), try connected())
+        for channel in [exporting, unread] { #expect(registry.admit(channel)) }
+        registry.enter(.exporting, exporting)
+        registry.enter(.streaming, unread)
+        registry.closeOverdue(at: .now() + .seconds(31))
+        #expect(exporting.isActive && !unread.isActive, "an answer that nobody reads takes no place for long")
+        registry.closeOverdue(at: .now() + .seconds(3500))
+        #expect(exporting.isActive)
+        registry.closeOverdue(at: .now() + .seconds(3601))
+        #expect(!exporting.isActive)
+    }
+
     @Test func whoTakesItsAnswerSlowlyButSurelyStays() throws {
         var acknowledged: [ObjectIdentifier: UInt64] = [:]
         let registry = ConnectionRegistry(maximumCount: 9) { acknowledged[ObjectIdentifier($0)] ?? 0 }

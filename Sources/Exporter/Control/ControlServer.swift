@@ -34,7 +34,7 @@ actor ControlServer {
         self.makeServer = makeServer
     }
 
-    /// As many commands at a time; each is answered at once.
+    /// As many commands at a time.
     static let maximumConnections = 16
 
     /// Listens from now on. To be called by the ledger's owner only: the socket of another is taken away.
@@ -76,6 +76,7 @@ actor ControlServer {
     private func keepListening() async {
         guard isStarted, !isStopped else { return }
         let found = try? await ledgersFiles { [path] in FileIdentity(path: path) }
+        if let server { try? await loop.submit { server.value.sweep() }.get() }  // It only fails where the loop has ended.
         if let socketFile, found == socketFile { return }
         logger.notice("the socket for commands was gone; it is made again", metadata: ["socket": "\(path)"])
         await stopListening()  // Nobody finds it any more.
@@ -87,8 +88,8 @@ actor ControlServer {
             let server = if let server { server } else { try await makeServer() }
             self.server = server
             let socket = try await ledgersFiles { [path] in ListeningSocket.make(at: path) }.get()
-            socketFile = socket.file
             _ = try await HTTPServer.listen(server, at: .commands(socket.descriptor), on: loop)
+            socketFile = socket.file
         } catch {
             logger.warning(
                 "commands can't reach this daemon: its socket can't be made",
@@ -122,8 +123,8 @@ actor ControlServer {
     func finish() async {
         guard let server else { return }
         for _ in 0..<50 {
-            let isAnswering = try? await loop.submit { server.value.isAnswering }.get()
-            if isAnswering != true { return }
+            let isResponding = try? await loop.submit { server.value.isResponding }.get()
+            if isResponding != true { return }
             try? await Task.sleep(for: .milliseconds(20))  // Nobody cancels it.
         }
     }
@@ -139,11 +140,12 @@ private struct ListeningSocket: Sendable {
         guard let short = ShortSocketPath(path) else { return .failure(IOError(errnoCode: errno, reason: "open")) }
         unlink(path)
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-        let code = short.withAddress { bind(descriptor, $0, $1) }
-        guard code == 0, fchmodat(AT_FDCWD, path, 0o660, AT_SYMLINK_NOFOLLOW) == 0, Glibc.listen(descriptor, 16) == 0
+        let code = descriptor < 0 ? -1 : short.withAddress { bind(descriptor, $0, $1) }
+        guard descriptor >= 0, code == 0, fchmodat(AT_FDCWD, path, 0o660, AT_SYMLINK_NOFOLLOW) == 0,
+            Glibc.listen(descriptor, 16) == 0
         else {
             let reason = errno
-            close(descriptor)
+            if descriptor >= 0 { close(descriptor) }
             return .failure(IOError(errnoCode: reason, reason: "bind"))
         }
         return .success(ListeningSocket(descriptor: descriptor, file: FileIdentity(path: path)))

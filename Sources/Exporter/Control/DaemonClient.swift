@@ -104,10 +104,14 @@ struct DaemonClient: Questions, LedgerChanges {
         var refusal: [UInt8] = []
         do {
             try await connection.executeThenClose { inbound, outbound in
-                try await outbound.write(.head(head))
-                if !body.isEmpty { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
-                try await outbound.write(.end(nil))
+                // All at once: the daemon closes the connection behind its answer, and then nothing can be written. If it
+                // has answered before it had read everything, its answer counts.
+                try? await outbound.write(contentsOf: [
+                    .head(head), .body(.byteBuffer(ByteBuffer(bytes: body))), .end(nil),
+                ])
                 for try await part in inbound {
+                    // What the sink does takes as long as it takes: somebody may look at an export page by page.
+                    if patienceIsForPieces { timer.cancel() }
                     switch part {
                     case .head(let head): status = head.status
                     case .body(let bytes) where status == .ok: try await sink(Array(bytes.readableBytesView))
@@ -116,10 +120,7 @@ struct DaemonClient: Questions, LedgerChanges {
                     // The end of a connection may be that of an answer without a length.
                     case .end: if isLate.withLockedValue({ $0 }) { throw ChannelError.eof } else { return }
                     }
-                    if patienceIsForPieces {
-                        timer.cancel()
-                        timer = newTimer()
-                    }
+                    if patienceIsForPieces { timer = newTimer() }
                 }
                 throw ChannelError.eof
             }
@@ -136,10 +137,8 @@ struct DaemonClient: Questions, LedgerChanges {
             throw unusable(Self.nonsense)
         }
         if status == .ok { return }
-        guard let text = try? decoded([String: String].self, fromJSON: refusal)["error"] else {
-            throw unusable(Self.nonsense)
-        }
-        throw Failure.refused(text)
+        if let text = try? decoded([String: String].self, fromJSON: refusal)["error"] { throw Failure.refused(text) }
+        throw unusable(status.map { "it refuses the request: \($0)" } ?? Self.nonsense)
     }
 
     private static let nonsense = "its answer makes no sense; restart it, so that both are of one version"

@@ -56,7 +56,8 @@ extension LedgerAccess {
         }
         contents.book(by: basis.rules)
         var pieces = ImportedAccount.pieces(of: contents.accounts, ofSlots: Self.slotsAtATime, by: basis.calendar)
-        if replaces {
+        let isNew = !LedgerFile.exists(at: storagePath)
+        if replaces, !isNew {
             // All is forgotten before anything is taken; nothing of that stays where everything is a trial.
             let booked = contents.accounts.filter { $0.key != .uplink }
             let toUplink = booked.count < contents.accounts.count ? [""] : booked.map(\.source).filter { !$0.isEmpty }
@@ -65,7 +66,6 @@ extension LedgerAccess {
                 + toUplink.map { ImportedAccount(.uplink, from: $0, slots: [], replaces: true) }
             pieces = isTrial ? pieces.map { all + $0 } : [all] + pieces
         }
-        let isNew = !LedgerFile.exists(at: storagePath)
         if !isNew {
             try await checkClocks(
                 of: contents.accounts, forgetting: replaces ? pieces[0].filter(\.replaces) : [], changes)

@@ -25,7 +25,7 @@ struct Answers: Sendable {
     /// For the owner's commands, which may change the ledger.
     func commandServer() async throws -> NIOLoopBound<HTTPServer> {
         try await loop.submit {
-            let registry = ConnectionRegistry(maximumCount: ControlServer.maximumConnections)
+            let registry = ConnectionRegistry(maximumCount: ControlServer.maximumConnections, isLocal: true)
             return NIOLoopBound(newServer(API(ledger, changes: ledger), registry, nil), eventLoop: loop)
         }.get()
     }
@@ -42,6 +42,6 @@ struct Answers: Sendable {
                 telemetryPath: options.telemetryPath, isLifecycleEnabled: options.isLifecycleEnabled,
                 externalHost: options.externalURL?.host),
             scraper: scraper, api: api, registry: registry, maximumRequests: options.maximumRequests,
-            security: security, requestReload: { [reloader] in await reloader.reload() })
+            security: security, logger: logger, requestReload: { [reloader] in await reloader.reload() })
     }
 }

@@ -56,19 +56,21 @@ actor CSVLog {
         }
         defer { lastMinute = sample.now.secondsSinceEpoch / 60 }
         let isNewDay = lastDay != sample.today
-        let result = try await onOwnThread {
-            Result { () throws(Failure) in
-                if isNewDay { try Self.close(sample.previousDay, sample) }
-                try Self.write(sample.total, at: sample.now, to: sample.today, sample)
-            }
+        let (closed, written) = try await onOwnThread {
+            let closed = Result { () throws(Failure) in if isNewDay { try Self.close(sample.previousDay, sample) } }
+            return (
+                closed,
+                Result { () throws(Failure) in try Self.write(sample.total, at: sample.now, to: sample.today, sample) }
+            )
         } late: { [logger] in
             logger.error(
                 "the CSV log can't be written, as its file system doesn't answer; its next lines have the whole day's values all the same",
                 metadata: ["directory": "\(sample.setting.directory)"])
         }
         do throws(Failure) {
-            try result.get()
-            lastDay = sample.today  // The day before has its last line.
+            try closed.get()
+            lastDay = sample.today
+            try written.get()
             if lastProblem != nil { logger.notice("the CSV log can be written again") }
             lastProblem = nil
         } catch {
