@@ -50,7 +50,7 @@ package final class ConnectionRegistry {
     }
 
     let maximumCount: Int
-    /// Whether its sockets are Unix sockets: the kernel doesn't tell what their clients have taken.
+    /// Whether its sockets are Unix sockets: the kernel doesn't say what their clients have taken.
     let isLocal: Bool
     /// Who looks at an export page by page may take an hour for one.
     private static let localExportSeconds: Int64 = 3600

@@ -74,7 +74,7 @@ struct ConnectionTests {
         #expect(open() == [false, false, false])
     }
 
-    /// Of Unix sockets the kernel doesn't tell what a client has taken.
+    /// Of Unix sockets the kernel doesn't say what a client has taken.
     @Test func whoLooksAtAnExportPageByPageMayTakeAnHourAtTheSocketForCommands() throws {
         let registry = ConnectionRegistry(maximumCount: 9, isLocal: true)
         let (exporting, unread) = (try connected(), try connected())

@@ -76,7 +76,8 @@ actor ControlServer {
     private func keepListening() async {
         guard isStarted, !isStopped else { return }
         let found = try? await ledgersFiles { [path] in FileIdentity(path: path) }
-        if let server { try? await loop.submit { server.value.sweep() }.get() }  // It only fails where the loop has ended.
+        // It only fails where the loop has ended.
+        if let server { try? await loop.submit { server.value.sweep() }.get() }
         if let socketFile, found == socketFile { return }
         logger.notice("the socket for commands was gone; it is made again", metadata: ["socket": "\(path)"])
         await stopListening()  // Nobody finds it any more.
