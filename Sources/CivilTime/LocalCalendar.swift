@@ -102,17 +102,16 @@ package struct LocalCalendar: Hashable, Codable, Sendable {
     }
 
     /// RFC 3339 in local time: "2026-11-20T23:42:00+01:00".
+    package func rfc3339(_ moment: Timestamp) -> String { "\(local(moment))" }
+
+    /// A moment by this calendar's clock.
     ///
-    /// In UTC if the RFC can't write the local time: offsets with seconds or over 23:59, and dates outside `CivilDate`.
-    package func rfc3339(_ moment: Timestamp) -> String {
+    /// By UTC if RFC 3339 can't write the local time: offsets with seconds or over 23:59, and dates outside `CivilDate`.
+    package func local(_ moment: Timestamp) -> LocalMoment {
         let (minutes, seconds) = zone.offsetSeconds(at: moment).quotientAndRemainder(dividingBy: 60)
-        let (date, secondsOfDay) = localTime(at: moment)
-        guard seconds == 0, minutes != 0, abs(minutes) < 24 * 60, date > .earliest, date < .latest else {
-            return moment.description
-        }
-        let (hour, minute) = Int64(abs(minutes)).flooredDivision(by: 60)
-        let offset = "\(Gregorian.padded(hour, width: 2)):\(Gregorian.padded(minute, width: 2))"
-        return "\(date)T\(Gregorian.isoTime(secondsOfDay: Int64(secondsOfDay)))\(minutes < 0 ? "-" : "+")\(offset)"
+        let date = localTime(at: moment).date
+        let isWritable = seconds == 0 && abs(minutes) < 24 * 60 && date > .earliest && date < .latest
+        return LocalMoment(moment, offsetMinutes: isWritable ? minutes : 0)
     }
 
     private func end(of date: CivilDate) -> Timestamp {

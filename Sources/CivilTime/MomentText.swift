@@ -13,7 +13,7 @@ extension LocalCalendar {
     }
 
     /// The seconds since midnight of "09:00", "09:00:30" or "09:00:30.25"; the fraction is ignored.
-    private static func secondsOfDay(_ text: String) -> Int? {
+    static func secondsOfDay(_ text: String) -> Int? {
         let fraction = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
         if fraction.count == 2,
             fraction[0].utf8.count != 8 || fraction[1].isEmpty || !fraction[1].utf8.allSatisfy(\.isASCIIDigit)
@@ -29,7 +29,7 @@ extension LocalCalendar {
     }
 
     /// The seconds of "Z" or "+05:30".
-    private static func offset(_ text: Substring) -> Int? {
+    static func offset(_ text: Substring) -> Int? {
         if text == "Z" || text == "z" { return 0 }
         return secondsOfDay(String(text.dropFirst())).map { text.first == "-" ? -$0 : $0 }
     }

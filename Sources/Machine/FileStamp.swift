@@ -1,7 +1,8 @@
 import Glibc
 import SystemPackage
 
-/// Identifies a file. Another file that takes its place at the path has another identity.
+/// Identifies a file by device and inode. Another file has another identity while the first one exists; afterwards its
+/// inode may be used again.
 package struct FileIdentity: Hashable, Sendable {
     private let device: UInt64
     private let inode: UInt64

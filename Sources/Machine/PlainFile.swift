@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 
 /// Creates files in a directory that may belong to another user. Root gives the new files to that user, and follows no
-/// link that the user made.
+/// link of that user but one to a directory of the user's own.
 package enum PlainFile {
     /// Why a file can't be opened, as the end of a sentence.
     package enum Failure: Error, CustomStringConvertible {
@@ -23,7 +23,7 @@ package enum PlainFile {
     /// Opens a plain file to write to, or creates it: only its owner and group have access.
     ///
     /// - Parameters:
-    ///   - neighbour: Its owner gets a file that root creates. If it doesn't exist, the owner of its directory does.
+    ///   - neighbour: Its owner gets a file that root creates. Without a neighbour, the owner of its directory gets it.
     ///   - directory: An open directory: the start of relative paths.
     ///   - flags: More flags of open(2), such as `O_APPEND`.
     /// - Returns: The descriptor, and whether the file is new.

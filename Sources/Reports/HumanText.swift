@@ -1,3 +1,5 @@
+import CivilTime
+
 /// Bytes for people: in powers of 1000, two decimals, as "612.40 GB".
 package func sizeText(_ bytes: UInt64) -> String {
     if bytes < 1000 { return "\(bytes) B" }
@@ -34,14 +36,20 @@ package func bitsText(_ bytesPerSecond: Double) -> String {
     return "\(decimalText(value)) Gbit/s"
 }
 
-/// The date of a time in RFC 3339.
-package func dateText(_ time: String) -> String { String(time.prefix { $0 != "T" }) }
+/// The date of a time, by its clock.
+package func dateText(_ time: LocalMoment) -> String { "\(time.date)" }
 
-/// A time in RFC 3339 to the minute.
-package func minuteText(_ time: String) -> String {
-    let parts = time.split(separator: "T")
-    return parts.count == 2 ? "\(parts[0]) \(parts[1].prefix(5))" : time
+/// A time to the second, by its clock.
+package func secondText(_ time: LocalMoment) -> String {
+    let seconds = time.secondsOfDay
+    let parts = [seconds / 3600, seconds / 60 % 60, seconds % 60].map { Gregorian.padded(Int64($0), width: 2) }
+    return "\(time.date) \(parts.joined(separator: ":"))"
 }
 
+/// A time to the minute.
+package func minuteText(_ time: LocalMoment) -> String { String(secondText(time).dropLast(3)) }
+
 /// When something begins: the time only if it isn't midnight.
-package func startText(_ time: String) -> String { time.contains("T00:00:00") ? dateText(time) : minuteText(time) }
+package func startText(_ time: LocalMoment) -> String {
+    time.secondsOfDay == 0 ? dateText(time) : minuteText(time)
+}

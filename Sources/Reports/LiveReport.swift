@@ -1,4 +1,5 @@
 import Accounting
+import CivilTime
 
 /// What devices carry now. Rates are those of the last sampling interval.
 package struct LiveReport: Codable, Sendable {
@@ -34,7 +35,7 @@ package struct LiveReport: Codable, Sendable {
         }
     }
 
-    package var asOf: String
+    package var asOf: LocalMoment
     /// Whether there is a usable default route.
     package var online: Bool
     /// The uplink, then devices by name; only those that are there.
@@ -42,7 +43,7 @@ package struct LiveReport: Codable, Sendable {
     /// Why the figures aren't from a daemon, if so.
     package var note: String?
 
-    package init(asOf: String, online: Bool, accounts: [Account]) {
+    package init(asOf: LocalMoment, online: Bool, accounts: [Account]) {
         self.asOf = asOf
         self.online = online
         self.accounts = accounts

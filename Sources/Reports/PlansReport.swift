@@ -7,7 +7,7 @@ package struct PlansReport: Codable, Sendable {
     package var rateLimits: [RateLimitReport]
     package var committedRates: [CommittedRateReport]
     /// The moment up to which everything is counted; absent if nothing ever was.
-    package var meteredUntil: String?
+    package var meteredUntil: LocalMoment?
     /// Why the figures are from the ledger's last commit and not from a daemon, if so.
     package var note: String?
     /// Whether no daemon runs, and the figures are old.
@@ -40,7 +40,7 @@ package struct PlansReport: Codable, Sendable {
         quotas = book.quotaStates(at: now).map { state in
             QuotaReport(state, calendar: calendars[state.quota.cycle.timezone] ?? .utc, at: now)
         }
-        meteredUntil = (calendars[.local] ?? .utc).rfc3339(now)
+        meteredUntil = (calendars[.local] ?? .utc).local(now)
         rateLimits = book.rateLimitStates.map { RateLimitReport($0) }
         committedRates = book.committedRateStates.map { state in
             CommittedRateReport(state, calendar: calendars[state.committedRate.cycle.timezone] ?? .utc)
@@ -74,8 +74,8 @@ package struct RateLimitReport: Codable, Sendable {
 /// The figures of a committed rate now, and of its earlier cycles.
 package struct CommittedRateReport: Codable, Sendable {
     package struct Cycle: Codable, Sendable {
-        package var cycleStart: String
-        package var cycleEnd: String
+        package var cycleStart: LocalMoment
+        package var cycleEnd: LocalMoment
         package var limitBytesPerSecond: Double
         package var p95BytesPerSecond: Double
         package var samples: Int
@@ -101,13 +101,13 @@ package struct CommittedRateReport: Codable, Sendable {
         direction = plan.direction.rawValue
         cycle = plan.cycle.text
         open = Cycle(
-            cycleStart: calendar.rfc3339(state.cycle.lowerBound), cycleEnd: calendar.rfc3339(state.cycle.upperBound),
+            cycleStart: calendar.local(state.cycle.lowerBound), cycleEnd: calendar.local(state.cycle.upperBound),
             limitBytesPerSecond: plan.limitBytesPerSecond, p95BytesPerSecond: state.percentileBytesPerSecond,
             samples: state.samples, missing: state.missing)
         burstRemainingSeconds = state.burstRemainingSeconds
         closed = state.closed.reversed().map {
             Cycle(
-                cycleStart: calendar.rfc3339($0.cycle.lowerBound), cycleEnd: calendar.rfc3339($0.cycle.upperBound),
+                cycleStart: calendar.local($0.cycle.lowerBound), cycleEnd: calendar.local($0.cycle.upperBound),
                 limitBytesPerSecond: Double($0.limitBitsPerSecond) / 8,
                 p95BytesPerSecond: $0.percentileBytesPerSecond, samples: $0.samples, missing: $0.missing)
         }
@@ -121,9 +121,9 @@ package struct AdjustmentReport: Codable, Sendable {
     /// `correction` or `top-up`.
     package var kind: String
     package var bytes: UInt64
-    package var at: String
-    package var enteredAt: String
-    package var undoneAt: String?
+    package var at: LocalMoment
+    package var enteredAt: LocalMoment
+    package var undoneAt: LocalMoment?
 
     package init(_ adjustment: Adjustment, calendar: LocalCalendar) {
         id = adjustment.id
@@ -132,8 +132,8 @@ package struct AdjustmentReport: Codable, Sendable {
         case .correction(let used): (kind, bytes) = ("correction", used)
         case .topUp(let added): (kind, bytes) = ("top-up", added)
         }
-        at = calendar.rfc3339(adjustment.at)
-        enteredAt = calendar.rfc3339(adjustment.enteredAt)
-        undoneAt = adjustment.undoneAt.map(calendar.rfc3339)
+        at = calendar.local(adjustment.at)
+        enteredAt = calendar.local(adjustment.enteredAt)
+        undoneAt = adjustment.undoneAt.map(calendar.local)
     }
 }

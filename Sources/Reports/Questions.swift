@@ -1,8 +1,8 @@
 import Accounting
 import CivilTime
 
-/// The questions about what was carried and what is agreed. Commands, page and API ask them, and don't know who answers:
-/// the running daemon, or the ledger's file alone.
+/// The questions about what was carried and what is agreed. Commands ask them, and don't know who answers: the running
+/// daemon, or the ledger's file alone. Page and API ask the daemon's own meter; see ``LiveQuestions``.
 package protocol Questions: Sendable {
     func live() async throws -> LiveReport
     func plans() async throws -> PlansReport
@@ -23,7 +23,7 @@ package protocol LiveQuestions: Questions, LedgerReader {
 /// What changes the ledger: carried out by the running daemon, or in the file alone.
 package protocol LedgerChanges: Sendable {
     /// Keeps a correction or a top-up of a quota, or takes one back.
-    func carryOut(_ order: QuotaRequest) async throws -> AdjustmentReport
+    func carryOut(_ request: QuotaRequest) async throws -> AdjustmentReport
     /// Imports what another meter has counted, or only says what that would be.
     func carryOut(_ piece: ImportPiece) async throws -> [ImportOutcome]
     /// By which calendar and rules it books.

@@ -14,8 +14,8 @@ package struct QuotaReport: Sendable {
     package struct Cycle: Codable, Sendable {
         /// As in the configuration, such as `month from 15`.
         package var text: String
-        package var start: String
-        package var end: String
+        package var start: LocalMoment
+        package var end: LocalMoment
         package var secondsLeft: Int64
         /// The time until a one-time cycle begins.
         package var secondsAhead: Int64
@@ -45,7 +45,7 @@ package struct QuotaReport: Sendable {
 
     package struct Breach: Codable, Sendable {
         package var breached: Bool?
-        package var breachedAt: String?
+        package var breachedAt: LocalMoment?
         package var breaches: UInt64
         package fileprivate(set) var condition = QuotaCondition.ok
         package var thresholds: [Threshold]
@@ -56,13 +56,13 @@ package struct QuotaReport: Sendable {
         package var threshold: Double
         package var bytes: UInt64
         package var reached: Bool
-        package var reachedAt: String?
+        package var reachedAt: LocalMoment?
     }
 
     package struct Outlook: Codable, Sendable {
         /// Absent while the daemon starts.
         package var projectedBytes: UInt64?
-        package var exhaustion: String?
+        package var exhaustion: LocalMoment?
         package var safePerDayBytes: UInt64?
         package var cost: Cost?
     }
@@ -102,8 +102,8 @@ package struct QuotaReport: Sendable {
         let quota = state.quota
         plan = Plan(name: quota.name, count: quota.count.texts, direction: quota.direction.rawValue)
         cycle = Cycle(
-            text: quota.cycle.text, start: calendar.rfc3339(state.cycle.lowerBound),
-            end: calendar.rfc3339(state.cycle.upperBound),
+            text: quota.cycle.text, start: calendar.local(state.cycle.lowerBound),
+            end: calendar.local(state.cycle.upperBound),
             secondsLeft: max(0, state.cycle.upperBound.secondsSinceEpoch - now.secondsSinceEpoch),
             secondsAhead: max(0, state.cycle.lowerBound.secondsSinceEpoch - now.secondsSinceEpoch))
         use = Use(
@@ -112,14 +112,14 @@ package struct QuotaReport: Sendable {
             driftBytes: state.driftBytes,
             adjustments: state.adjustments.map { AdjustmentReport($0, calendar: calendar) })
         breach = Breach(
-            breached: state.isBreached, breachedAt: state.breachedAt.map(calendar.rfc3339), breaches: state.breaches,
+            breached: state.isBreached, breachedAt: state.breachedAt.map(calendar.local), breaches: state.breaches,
             thresholds: state.thresholds.map {
                 Threshold(
                     threshold: Double($0.share.millionths) / 1e6, bytes: $0.share.bytes(of: state.limitBytes),
-                    reached: $0.isReached, reachedAt: $0.reachedAt.map(calendar.rfc3339))
+                    reached: $0.isReached, reachedAt: $0.reachedAt.map(calendar.local))
             })
         outlook = Outlook(
-            projectedBytes: state.projectedBytes, exhaustion: state.exhaustion.map(calendar.rfc3339),
+            projectedBytes: state.projectedBytes, exhaustion: state.exhaustion.map(calendar.local),
             safePerDayBytes: state.safeBytesPerDay(at: now))
         if let price = quota.price, let amount = state.cost {
             outlook.cost = Cost(amount: amount.text(decimals: price.currency.decimals), currency: price.currency.code)

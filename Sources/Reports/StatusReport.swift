@@ -1,9 +1,11 @@
+import CivilTime
+
 /// The state of the program.
 package struct StatusReport: Codable, Sendable {
     package struct Ledger: Codable, Sendable {
         package var up: Bool
         package var sizeBytes: Int64
-        package var lastCommit: String?
+        package var lastCommit: LocalMoment?
         package var commitFailures: UInt64
     }
 
@@ -15,22 +17,22 @@ package struct StatusReport: Codable, Sendable {
 
     package struct Configuration: Codable, Sendable {
         package var lastReloadSuccessful: Bool
-        package var lastReloadSuccess: String
+        package var lastReloadSuccess: LocalMoment
     }
 
     package var version: String
     package var revision: String
-    package var asOf: String
-    package var startedAt: String
+    package var asOf: LocalMoment
+    package var startedAt: LocalMoment
     /// Whether there is a usable default route.
     package var online: Bool
     /// The device that carries the default route; the first of several.
     package var uplinkDevice: String?
     /// All devices that carry the default route: several if it leads over several links (ECMP).
     package var uplinkDevices: [String]
-    package var dayStart: String
-    package var weekStart: String
-    package var monthStart: String
+    package var dayStart: LocalMoment
+    package var weekStart: LocalMoment
+    package var monthStart: LocalMoment
     package var ledger: Ledger
     package var kernel: Kernel
     package var configuration: Configuration
@@ -38,11 +40,12 @@ package struct StatusReport: Codable, Sendable {
 
 extension StatusReport {
     package init(
-        version: String, revision: String, asOf: String, startedAt: String, online: Bool, uplinkDevices: [String],
-        dayStart: String, weekStart: String, monthStart: String,
-        ledger: (up: Bool, sizeBytes: Int64, lastCommit: String?, commitFailures: UInt64),
+        version: String, revision: String, asOf: LocalMoment, startedAt: LocalMoment, online: Bool,
+        uplinkDevices: [String],
+        dayStart: LocalMoment, weekStart: LocalMoment, monthStart: LocalMoment,
+        ledger: (up: Bool, sizeBytes: Int64, lastCommit: LocalMoment?, commitFailures: UInt64),
         kernel: (readSuccess: Bool, netlinkOverruns: UInt64, clockSteps: UInt64),
-        configuration: (lastReloadSuccessful: Bool, lastReloadSuccess: String)
+        configuration: (lastReloadSuccessful: Bool, lastReloadSuccess: LocalMoment)
     ) {
         self.init(
             version: version, revision: revision, asOf: asOf, startedAt: startedAt, online: online,

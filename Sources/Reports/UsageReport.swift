@@ -17,8 +17,8 @@ package struct UsageReport: Codable, Sendable {
     }
 
     package struct Entry: Codable, Sendable {
-        package var start: String
-        package var end: String
+        package var start: LocalMoment
+        package var end: LocalMoment
         /// Its length so far.
         package var seconds: Int64
         package var receivedBytes: UInt64
@@ -27,10 +27,10 @@ package struct UsageReport: Codable, Sendable {
     }
 
     /// The moment up to which everything is counted; absent if nothing ever was.
-    package var asOf: String?
+    package var asOf: LocalMoment?
     /// Absent if nothing was metered yet.
-    package var since: String?
-    package var until: String
+    package var since: LocalMoment?
+    package var until: LocalMoment
     /// The length of the span so far.
     package var seconds: Int64
     /// `total`, `5m`, `hour`, `day`, `month` or `year`.
@@ -45,7 +45,10 @@ package struct UsageReport: Codable, Sendable {
 
 extension UsageReport {
     /// Without accounts.
-    package static var empty: UsageReport { UsageReport(until: "", seconds: 0, grain: "total", accounts: []) }
+    package static var empty: UsageReport {
+        UsageReport(
+            until: LocalCalendar.utc.local(Timestamp(secondsSinceEpoch: 0)), seconds: 0, grain: "total", accounts: [])
+    }
 
     /// From whole days alone.
     ///
@@ -167,8 +170,8 @@ struct UsageBuilder {
         let reached = asOf.map { min($0, span.now) } ?? span.now
         let since = span.since.map { min(max($0, toldFrom), span.until) }
         return UsageReport(
-            asOf: asOf.map(span.calendar.rfc3339), since: since.map(span.calendar.rfc3339),
-            until: span.calendar.rfc3339(span.until),
+            asOf: asOf.map(span.calendar.local), since: since.map(span.calendar.local),
+            until: span.calendar.local(span.until),
             seconds: Self.seconds(from: since ?? span.until, to: min(span.until, reached)),
             grain: span.grain.rawValue, accounts: accounts.map { report($0, reached: reached) })
     }
@@ -183,7 +186,7 @@ struct UsageBuilder {
             let start = max(start, toldFrom)
             let total = account.totals[number] ?? .zero
             return UsageReport.Entry(
-                start: span.calendar.rfc3339(start), end: span.calendar.rfc3339(end),
+                start: span.calendar.local(start), end: span.calendar.local(end),
                 seconds: Self.seconds(from: start, to: min(end, reached)), receivedBytes: total.received,
                 transmittedBytes: total.transmitted, totalBytes: total.bytes)
         }

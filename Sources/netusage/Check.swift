@@ -32,7 +32,9 @@ struct Check: AsyncParsableCommand {
         // A breached quota stays breached. Nobody knows whether another quota is breached by now.
         if report.isStale, state != .critical { state = .unknown }
         var texts = worstFirst.map(Self.text).joined(separator: ", ")
-        if report.isStale { texts = "nothing metered since \(report.meteredUntil ?? "the beginning"), " + texts }
+        if report.isStale {
+            texts = "nothing metered since \(report.meteredUntil.map { "\($0)" } ?? "the beginning"), " + texts
+        }
         try end(state, "\(texts) | \(quotas.map(Self.performance).joined(separator: " "))")
     }
 

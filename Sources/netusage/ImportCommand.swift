@@ -146,7 +146,7 @@ private func table(_ report: ImportReport, _ terminal: Terminal) -> [String] {
         let known = sum(account.knownReceivedBytes, account.knownTransmittedBytes)
         let values = [account.takenReceivedBytes, account.takenTransmittedBytes, known]
         let line = padded(name, to: longest + 2) + values.map { aligned(sizeText($0), to: 11) }.joined(separator: "  ")
-        let time = account.from.map { "\(startText($0)) to \(startText(account.until ?? ""))" } ?? "nothing new"
+        let time = account.from.map { "\(startText($0)) to \(startText(account.until ?? $0))" } ?? "nothing new"
         lines += isWide ? [line + "  " + time] : [line, "  " + terminal.dim(time)]
     }
     return lines

@@ -47,7 +47,7 @@ struct LiveTable {
         let device = report.accounts.first { $0.uplink && $0.kind != "uplink" }.map { Terminal.printable($0.name) }
         let (word, colour): (String, Terminal.Colour) = report.online ? ("online", .green) : ("offline", .red)
         let rest = report.online ? device.map { " by \($0)" } ?? "" : ""
-        var time = report.asOf.split(separator: "T").joined(separator: " ").prefix(19)
+        var time = secondText(report.asOf)[...]
         let room = terminal.columns - 8 - 2 - width(word + rest)
         if room < time.count + 2 { time = time.suffix(8) }  // Without the date.
         if room < time.count + 2 { time = "" }

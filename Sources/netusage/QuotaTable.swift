@@ -21,7 +21,7 @@ struct QuotaTable {
 
     private func headline(_ quota: QuotaReport) -> String {
         let isAhead = quota.cycle.secondsAhead > 0
-        let left = isAhead ? "begins \(dateText(quota.cycle.start))" : timeLeft(quota.cycle.secondsLeft)
+        let left = isAhead ? "begins \(quota.cycle.start.date)" : timeLeft(quota.cycle.secondsLeft)
         let when = "\(quota.cycle.text), \(left)"
         let isTooLong = width(when) + width(quota.name) + 2 > terminal.columns
         return headline(quota.name, quota.plan.count, quota.plan.direction, when: isTooLong ? left : when)

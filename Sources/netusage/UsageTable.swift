@@ -28,8 +28,8 @@ struct UsageTable {
 
     private func sums(_ report: UsageReport, _ title: String) -> [String] {
         let isOpen = report.asOf.map { $0 < report.until } ?? true
-        var span = "\(title), since \(startText(report.since ?? report.until))"
-        if !isOpen { span = "\(title) from \(startText(report.since ?? "")) to \(lastText(report.until))" }
+        let start = startText(report.since ?? report.until)
+        let span = isOpen ? "\(title), since \(start)" : "\(title) from \(start) to \(lastText(report.until))"
         let largest = report.accounts.map(\.totalBytes).max() ?? 0
         // The uplink first, then the accounts with the most bytes.
         let sorted = report.accounts.enumerated().sorted { a, b in
@@ -45,9 +45,8 @@ struct UsageTable {
     }
 
     /// The end of a span, for people. If it ends at midnight, its last day.
-    private func lastText(_ time: String) -> String {
-        guard time.contains("T00:00:00"), let date = CivilDate(dateText(time)) else { return minuteText(time) }
-        return "\(date.adding(days: -1))"
+    private func lastText(_ time: LocalMoment) -> String {
+        time.secondsOfDay == 0 ? "\(time.date.adding(days: -1))" : minuteText(time)
     }
 
     // MARK: - Entries
@@ -77,12 +76,13 @@ struct UsageTable {
         guard let (length, beginning) = ["year": (4, "01-01"), "month": (7, "01"), "day": (10, "00:00")][grain] else {
             return minuteText(entry.start)
         }
-        let period = entry.start.prefix(length)
+        let (startDate, endDate) = ("\(entry.start.date)", "\(entry.end.date)")
+        let period = startDate.prefix(length)
         let isDay = grain == "day"
-        let first = (isDay ? minuteText(entry.start) : dateText(entry.start)).dropFirst(length + 1)
+        let first = (isDay ? minuteText(entry.start) : startDate).dropFirst(length + 1)
         let last = (isDay ? minuteText(entry.end) : String(lastText(entry.end).prefix(10))).dropFirst(length + 1)
         let isBegun = first == beginning
-        let isEnded = entry.end.prefix(length) != period
+        let isEnded = endDate.prefix(length) != period
         return period + (isBegun ? "" : " from " + first) + (isEnded ? "" : " to " + last)
     }
 

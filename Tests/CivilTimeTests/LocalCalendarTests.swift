@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import CivilTime
@@ -199,6 +200,37 @@ import Testing
             #expect(calendar.day(containing: calendar.start(of: .latest)) == .latest)
             #expect(calendar.day(containing: calendar.start(of: .latest).adding(seconds: -1)) < .latest)
         }
+    }
+
+    /// What is written is read again, with its clock, over all years and offsets.
+    @Test func aLocalMomentSurvivesItsText() {
+        var random = SeededGenerator(seed: testSeed)
+        let others = (0..<3000).map { _ in
+            Int64.random(in: .min ... .max, using: &random) >> Int64.random(in: 0...40, using: &random)
+        }
+        for second in [.min, .max] + others {
+            let offset = Int.random(in: -1440...1440, using: &random) * 60
+            let calendar = LocalCalendar(zone: Zone(fixedOffsetSeconds: offset), weekStart: .monday)
+            let moment = calendar.local(Timestamp(secondsSinceEpoch: second))
+            #expect(LocalMoment("\(moment)") == moment, "\(second) \(offset)")
+            if second.magnitude < 1 << 40, abs(offset) < 86_400 {
+                let (date, seconds) = calendar.localTime(at: Timestamp(secondsSinceEpoch: second))
+                #expect(moment.date == date && moment.secondsOfDay == seconds)
+            }
+        }
+        for text in [
+            "", "T", "2026-11-20", "2026-11-20T09:00:00", "2026-13-20T09:00:00Z", "2026-11-31T09:00:00Z",
+            "x-1-1T00:00:00Z",
+        ] {
+            #expect(LocalMoment(text) == nil, "\(text)")
+        }
+    }
+
+    /// An hour comes twice: the later moment is later, though its clock shows less.
+    @Test func localMomentsAreInTheOrderOfTime() throws {
+        let first = try #require(LocalMoment("2026-10-25T02:50:00+02:00"))
+        let second = try #require(LocalMoment("2026-10-25T02:10:00+01:00"))
+        #expect(first < second && first.moment.adding(seconds: 1200) == second.moment)
     }
 
     // MARK: - Moments as people write them

@@ -231,7 +231,7 @@ def test_no_number_of_a_stranger_ends_a_command_by_a_signal(cable, exporter, tmp
 def test_an_export_that_takes_long_shows_how_much_it_has(tmp_path):
     def slow(request):
         if b"/live" in request:
-            yield http_answer(json.dumps({"as_of": "", "online": True, "accounts": []}).encode())
+            yield http_answer(json.dumps({"as_of": "2026-11-21T12:00:00Z", "online": True, "accounts": []}).encode())
             return
         yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         for _ in range(3):

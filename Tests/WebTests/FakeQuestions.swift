@@ -20,7 +20,7 @@ struct FakeQuestions: LiveQuestions {
 
     private var now: Timestamp { Self.noon.adding(seconds: later) }
     private var today: CivilDate { Self.calendar.day(containing: now) }
-    private var moment: String { Self.calendar.rfc3339(now) }
+    private var moment: LocalMoment { Self.calendar.local(now) }
     private var keys: [AccountKey] { [.uplink, .device(DeviceName(device))] }
 
     func status() -> StatusReport {

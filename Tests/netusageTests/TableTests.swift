@@ -134,7 +134,7 @@ struct TableTests {
 struct LiveTableTests {
     private static func report(_ names: [String], rate: Double, online: Bool = true) -> LiveReport {
         LiveReport(
-            asOf: "2026-11-21T12:00:00Z", online: online,
+            asOf: LocalCalendar.utc.local(Timestamp(secondsSinceEpoch: 1_795_262_400)), online: online,
             accounts: names.map {
                 LiveReport.Account(
                     name: $0, kind: "device", link: "physical", up: true, uplink: $0 == names.first, addresses: [],

@@ -21,7 +21,7 @@ package struct QuotaEvent: Hashable, Sendable {
     package var limitBytes: UInt64
     /// Whether it isn't announced yet. Not kept.
     package var isNews: Bool
-    /// Whether it is the first of its kind in its cycle. Not kept.
+    /// Whether the quota's program runs for it: for each warning and a cycle's first breach, never for a lift. Not kept.
     package var isFirst: Bool
     /// Whether a program must still be started for it.
     package var awaitsProgram: Bool

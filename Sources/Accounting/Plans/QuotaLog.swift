@@ -60,7 +60,6 @@ struct QuotaLog: Sendable {
     ) -> [QuotaEvent] {
         let log = cycles[key(of: span)]
         func event(_ kind: QuotaEvent.Kind, _ share: Share) -> QuotaEvent {
-            // The program of the quota runs for the first of its kind in a cycle.
             let isFirst =
                 switch kind {
                 case .warning: true

@@ -72,14 +72,14 @@ actor ControlServer {
         for await _ in looks.wakeups { await inOrder { await $0.keepListening() } }
     }
 
-    /// Makes the socket again if somebody has taken it away.
+    /// Makes the socket again if it isn't there. Also sweeps the server, because nothing else does.
     private func keepListening() async {
         guard isStarted, !isStopped else { return }
         let found = try? await ledgersFiles { [path] in FileIdentity(path: path) }
-        // It only fails where the loop has ended.
+        // This only fails where the loop has ended.
         if let server { try? await loop.submit { server.value.sweep() }.get() }
         if let socketFile, found == socketFile { return }
-        logger.notice("the socket for commands was gone; it is made again", metadata: ["socket": "\(path)"])
+        logger.notice("the socket for commands isn't there; it is made again", metadata: ["socket": "\(path)"])
         await stopListening()  // Nobody finds it any more.
         await listen()
     }

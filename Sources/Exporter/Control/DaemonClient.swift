@@ -24,7 +24,7 @@ struct DaemonClient: Questions, LedgerChanges {
     /// How long an answer, or a piece of an export, may take; a slow disk takes some time to keep a correction.
     private static let patience = TimeAmount.seconds(30)
     private static let late = "it doesn't answer within 30 s"
-    /// The longest answer there is: a report of a hundred thousand entries.
+    /// Far more than any answer has: a report has at most 20,000 entries.
     private static let maximumAnswerBytes = 64 * 1024 * 1024
 
     // MARK: - Questions and changes
@@ -61,7 +61,7 @@ struct DaemonClient: Questions, LedgerChanges {
         do {
             try await exchange(body == nil ? .GET : .POST, name, parameters, body: body ?? []) { piece in
                 answer += piece
-                if answer.count > Self.maximumAnswerBytes { throw unusable("its answer has no end") }
+                if answer.count > Self.maximumAnswerBytes { throw unusable("its answer is longer than 64 MiB") }
             }
             return try decoded(Answer.self, fromJSON: answer)
         } catch Failure.daemon(let problem) {
@@ -186,7 +186,8 @@ struct DaemonClient: Questions, LedgerChanges {
                 case ENOENT, ECONNREFUSED: return nil
                 case EAGAIN: break  // The queue of whoever listens is full.
                 case EACCES:
-                    throw unusable("only the daemon's user and group may; run it as one of them, or with sudo")
+                    throw unusable(
+                        "only the daemon's user and group may ask it; run this command as that user, or with sudo")
                 default: throw unusable("its socket can't be used: \(errorText(error.errnoCode))")
                 }
             }

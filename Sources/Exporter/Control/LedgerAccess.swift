@@ -58,8 +58,8 @@ package struct LedgerAccess: Sendable {
 
     /// The answer to a question: the daemon's if one runs, otherwise of the ledger's last commit.
     ///
-    /// - Parameter question: Asked a second time if the daemon that runs can't answer: who may not ask it may be allowed
-    ///   to look at the ledger.
+    /// - Parameter question: Put to the file, too, if the daemon that runs can't be asked: a user without access to the
+    ///   socket may be able to read the ledger.
     /// - Throws: `Failure`.
     package func answer<Answer>(_ question: (any Questions) async throws -> Answer) async throws(Failure) -> Answer {
         try checkDirectory()
@@ -75,7 +75,8 @@ package struct LedgerAccess: Sendable {
         }
     }
 
-    /// Who answers questions that aren't asked again: the daemon if it answers now, otherwise the ledger's last commit.
+    /// Chooses once who answers, for what can't be asked again, such as an export: the daemon if it answers now, otherwise
+    /// the ledger's file.
     ///
     /// - Throws: `Failure`.
     package func questions() async throws(Failure) -> any Questions {

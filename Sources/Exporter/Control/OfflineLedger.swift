@@ -40,7 +40,7 @@ actor OfflineLedger: Questions, LedgerChanges {
         }
         let remark = setup.plans.rateLimits.isEmpty ? "" : ", and only that knows of rate limits"
         report.note = problem ?? Self.noDaemon + remark
-        report.meteredUntil = lastReading.map(setup.localCalendar.rfc3339)
+        report.meteredUntil = lastReading.map(setup.localCalendar.local)
         report.isStale = setup.isStale(lastReading)
         return report
     }
@@ -107,7 +107,7 @@ actor OfflineLedger: Questions, LedgerChanges {
     // MARK: - Changes
 
     nonisolated func carryOut(_ request: QuotaRequest) throws -> AdjustmentReport {
-        // A new one would be nobody's: who may not see the daemon's has named none, and means that.
+        // No new ledger is made here: a user who can't see the daemon's, and names no other, means the daemon's.
         guard LedgerFile.exists(at: access.storagePath) else { throw access.noLedger }
         let setup = try access.setup()
         let order = try request.order(

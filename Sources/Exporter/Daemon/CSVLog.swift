@@ -86,8 +86,8 @@ actor CSVLog {
         }
     }
 
-    /// Writes the final bytes of the day before, with the moment that ended it, unless that line is there. It works
-    /// even if netusage was off at that moment.
+    /// Adds the final bytes of the day before to that day's file, with the moment that ended it, if the file can be read
+    /// and has no such line. It works even if netusage was off at that moment.
     private static func close(_ day: CivilDate, _ sample: Sample) throws(Failure) {
         let midnight = sample.calendar.start(of: sample.today)
         // A day has 1500 lines at most, of about 60 bytes.
@@ -121,7 +121,7 @@ actor CSVLog {
             return try PlainFile.open(name, beside: name, in: directory, flags: O_APPEND).descriptor
         }
         defer { Glibc.close(descriptor) }
-        var text = isEmptyOrMended(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
+        var text = isEmptyAfterMending(descriptor) ? "timestamp,sent_mb,received_mb,total_mb\r\n" : ""
         text += "\(sample.calendar.rfc3339(moment)),\(megabytes(total.transmitted)),"
         text += "\(megabytes(total.received)),\(megabytes(total.bytes))\r\n"
         let line = Array(text.utf8)
@@ -151,7 +151,7 @@ actor CSVLog {
     /// Cuts off a partial last line.
     ///
     /// - Returns: Whether the file is empty now.
-    private static func isEmptyOrMended(_ descriptor: CInt) -> Bool {
+    private static func isEmptyAfterMending(_ descriptor: CInt) -> Bool {
         var end = lseek(descriptor, 0, SEEK_END)
         // A line has about 60 bytes; a power cut may leave a page of zeros.
         var byte: UInt8 = 0

@@ -19,7 +19,7 @@ struct RunningDaemon: Sendable {
     private let children = Children()
     private let manager = SystemdNotifier()
     private let meter: Meter
-    private let answers: Answers
+    private let servers: ServerFactory
     private let control: ControlServer
     private let writer: LedgerWriter
     private let reloader: Reloader
@@ -63,11 +63,11 @@ struct RunningDaemon: Sendable {
         let reloader = Reloader(
             path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
             zones: zones, meter: meter, manager: manager, logger: logger)
-        let answers = Answers(
+        let servers = ServerFactory(
             options: options, meter: meter, ledger: ledger, reloader: reloader, loop: loop, logger: logger)
         let control = ControlServer(
             path: DaemonClient.socketPath(ofLedger: options.storagePath), on: loop, logger: logger,
-            makeServer: { try await answers.commandServer() })
+            makeServer: { try await servers.commandServer() })
         writer = LedgerWriter(store: store, meter: meter, logger: logger, opened: { await control.start() })
         watch = Watch(
             on: threads.next(), signals: signals, eventDescriptors: eventDescriptors,
@@ -75,7 +75,7 @@ struct RunningDaemon: Sendable {
         csvLog = CSVLog(meter: meter, logger: logger)
         self.meter = meter
         self.reloader = reloader
-        self.answers = answers
+        self.servers = servers
         self.control = control
     }
 
@@ -143,7 +143,7 @@ struct RunningDaemon: Sendable {
         }
         await meter.refuseStarts()
         await control.stop()
-        await meter.refuseOrders(.ending)
+        await meter.refuseWaiting(.ending)
         try await loop.submit { server.value.close() }.get()
     }
 
@@ -152,7 +152,7 @@ struct RunningDaemon: Sendable {
     private static let longestStop = TimeAmount.seconds(60)
 
     private func startServer(_ web: WebSecurity.Start) async throws -> NIOLoopBound<HTTPServer> {
-        let server = try await answers.server(web)
+        let server = try await servers.server(web)
         let endpoints: [HTTPServer.Endpoint] =
             manager.listeners.isEmpty
             ? options.listenAddresses.map { .address($0) } : manager.listeners.map { .descriptor($0) }

@@ -34,8 +34,8 @@ package struct ImportReport: Codable, Sendable {
         package var name: String
         package var kind: String
         /// Absent if nothing was new.
-        package var from: String?
-        package var until: String?
+        package var from: LocalMoment?
+        package var until: LocalMoment?
         package var takenReceivedBytes: UInt64
         package var takenTransmittedBytes: UInt64
         /// Bytes that the ledger already had, metered by netusage itself or imported before.
@@ -65,8 +65,8 @@ package struct ImportReport: Codable, Sendable {
         accounts = outcomes.map { outcome in
             Account(
                 name: names.name(of: outcome.key), kind: outcome.key.kind,
-                from: outcome.from.map { calendar.rfc3339(Timestamp(secondsSinceEpoch: $0)) },
-                until: outcome.until.map { calendar.rfc3339(Timestamp(secondsSinceEpoch: $0)) },
+                from: outcome.from.map { calendar.local(Timestamp(secondsSinceEpoch: $0)) },
+                until: outcome.until.map { calendar.local(Timestamp(secondsSinceEpoch: $0)) },
                 takenReceivedBytes: outcome.taken.received, takenTransmittedBytes: outcome.taken.transmitted,
                 knownReceivedBytes: outcome.known.received, knownTransmittedBytes: outcome.known.transmitted,
                 missedReceivedBytes: outcome.missed.received, missedTransmittedBytes: outcome.missed.transmitted,

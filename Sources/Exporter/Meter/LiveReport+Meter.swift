@@ -22,7 +22,7 @@ extension LiveReport {
                 addresses: key.isOneLink
                     ? Set(devices.flatMap { addresses[$0] ?? [] }.map(\.text)).sorted() : [])
         }.sorted { ($0.kind == "uplink" ? 0 : 1, $0.name) < ($1.kind == "uplink" ? 0 : 1, $1.name) }
-        self.init(asOf: ledger.calendar.rfc3339(now), online: isOnline, accounts: accounts)
+        self.init(asOf: ledger.calendar.local(now), online: isOnline, accounts: accounts)
     }
 }
 

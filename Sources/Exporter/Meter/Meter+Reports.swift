@@ -56,22 +56,22 @@ extension Meter {
 
     func statusReport() -> StatusReport {
         read(endsInterval: false)
-        func text(_ seconds: Double) -> String {
-            ledger.calendar.rfc3339(Timestamp(secondsSinceEpoch: Int64(seconds)))
+        func local(_ seconds: Double) -> LocalMoment {
+            ledger.calendar.local(Timestamp(secondsSinceEpoch: Int64(seconds)))
         }
         let uplink = ledger.currentUplink.sorted().compactMap {
             links.table[$0.rawValue]?.deviceName.label { _ in false }
         }
         return StatusReport(
             version: Version.number, revision: Version.revision,
-            asOf: ledger.calendar.rfc3339(clock().timestamp), startedAt: text(process.startTime),
+            asOf: ledger.calendar.local(clock().timestamp), startedAt: local(process.startTime),
             online: self.uplink.route != nil, uplinkDevices: uplink,
-            dayStart: ledger.calendar.rfc3339(ledger.window.daySpan.lowerBound),
-            weekStart: ledger.calendar.rfc3339(ledger.window.weekStartTime),
-            monthStart: ledger.calendar.rfc3339(ledger.window.monthStartTime),
+            dayStart: ledger.calendar.local(ledger.window.daySpan.lowerBound),
+            weekStart: ledger.calendar.local(ledger.window.weekStartTime),
+            monthStart: ledger.calendar.local(ledger.window.monthStartTime),
             ledger: (
                 up: queue.status.isUp, sizeBytes: queue.status.sizeBytes,
-                lastCommit: queue.status.lastCommitSeconds.map(text), commitFailures: queue.status.commitFailures
+                lastCommit: queue.status.lastCommitSeconds.map(local), commitFailures: queue.status.commitFailures
             ),
             kernel: (
                 readSuccess: health.status.readSuccess, netlinkOverruns: health.status.overruns,
@@ -79,7 +79,7 @@ extension Meter {
             ),
             configuration: (
                 lastReloadSuccessful: configurationStatus.lastReloadSuccessful,
-                lastReloadSuccess: text(configurationStatus.lastReloadSuccessSeconds)
+                lastReloadSuccess: local(configurationStatus.lastReloadSuccessSeconds)
             ))
     }
 }

@@ -136,7 +136,7 @@ extension Meter {
         }
     }
 
-    func refuseOrders(_ error: OrderError) { queue.refuseOrders(error) }
+    func refuseWaiting(_ error: OrderError) { queue.refuseWaiting(error) }
 
     /// The program ends; see ``StoreQueue/end(_:)``.
     func refuseStarts() { queue.end(&ledger) }

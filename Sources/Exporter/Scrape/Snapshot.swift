@@ -5,7 +5,8 @@ import Machine
 struct Snapshot {
     /// The labels of the devices.
     var series: Series
-    /// All devices in the order of their labels; of gone ones the periods only.
+    /// The devices that are shown, in the order of their labels. Of gone ones the periods and the lifetime are shown;
+    /// those beyond the fifty largest are one row.
     var devices: [DeviceSnapshot]
     var uplink: AccountView
     var plans: PlansSnapshot

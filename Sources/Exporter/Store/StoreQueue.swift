@@ -142,8 +142,8 @@ struct StoreQueue {
         starts.append(answer)
     }
 
-    /// The store can do nothing for those who wait, but for the work that is under way.
-    mutating func refuseOrders(_ error: OrderError) {
+    /// Refuses the orders and the import that wait. Work under way gets its own outcome.
+    mutating func refuseWaiting(_ error: OrderError) {
         for waiting in orders { waiting.answer(.failure(error)) }
         orders = []
         waitingImport?.answer(.failure(error))
@@ -356,7 +356,7 @@ struct StoreQueue {
         order.enteredAt = max(order.enteredAt, ledger.lastReading.timestamp)
         ledger.cut(at: order.enteredAt)
         orders.insert(Waiting(work: order, answer: waiting.answer), at: 0)
-        if isEnding { refuseOrders(.ending) }
+        if isEnding { refuseWaiting(.ending) }
         return events
     }
 
@@ -369,7 +369,7 @@ struct StoreQueue {
         failedAt = now.sinceBoot
         let settingsWait = areSettingsNew && settings.differ(from: ledger)
         areSettingsNew = false
-        refuseOrders(.store(failure.error))
+        refuseWaiting(.store(failure.error))
         let events = imported(.failure(.store(failure.error)), &ledger)
         if isEnding { refuseStartsUnderWay(&ledger) }
         return [.failed(failure)] + (settingsWait ? [.settingsWait] : []) + events

@@ -66,7 +66,7 @@ struct Page {
     private var header: HTML {
         let (word, live) = (content.live.online ? "online" : "offline", content.live)
         let device = live.accounts.first { $0.uplink && $0.kind == "device" }?.name
-        let asOf = live.asOf.prefix(19).split(separator: "T").joined(separator: " ")
+        let asOf = secondText(live.asOf)
         let by: HTML = device.map { " by \($0)" } ?? ""
         return """
             <header>

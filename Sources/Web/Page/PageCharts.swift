@@ -1,3 +1,4 @@
+import CivilTime
 import Reports
 
 /// The last days as bars, received bytes below transmitted ones.
@@ -26,10 +27,7 @@ func daysChart(_ report: UsageReport?) -> HTML {
 }
 
 /// The day of the month, without a leading zero.
-private func dayText(_ time: String) -> String {
-    let day = dateText(time).suffix(2)
-    return String(day.first == "0" ? day.dropFirst() : day)
-}
+private func dayText(_ time: LocalMoment) -> String { "\(time.date.day)" }
 
 private func daysTable(_ entries: [UsageReport.Entry]) -> HTML {
     let rows = entries.reversed().map { entry -> HTML in
@@ -60,8 +58,8 @@ func hoursChart(_ report: UsageReport?) -> HTML {
     let intervals = min(6, entries.count)
     let labels = (0...intervals).map { number -> HTML in
         let place = number * entries.count / intervals
-        let time = place < entries.count ? entries[place].start : report?.asOf ?? ""
-        return "<span>\(minuteText(time).suffix(5))</span>"
+        let time = place < entries.count ? entries[place].start : report?.asOf
+        return "<span>\(time.map { minuteText($0) }?.suffix(5) ?? "")</span>"
     }
     let highest = zip(entries, received).max { $0.1 < $1.1 }
     let summary =

@@ -121,7 +121,7 @@ actor MeteredHousehold {
             await work()
             await Task.yield()
         }
-        await meter.refuseOrders(.busy)  // A store that never comes to it must not hold up the test.
+        await meter.refuseWaiting(.busy)  // A store that never comes to it must not hold up the test.
         return await value
     }
 

@@ -2,8 +2,8 @@ import Logging
 import NIOCore
 import Web
 
-/// Makes the servers of a daemon. All give the same answers.
-struct Answers: Sendable {
+/// Makes the daemon's two servers: for everybody, and for commands. Only the latter takes changes.
+struct ServerFactory: Sendable {
     let options: Daemon.Options
     let meter: Meter
     let ledger: LiveLedger
