@@ -78,4 +78,39 @@ struct PlainFileTests {
         #expect(FileIdentity(path: file) != identity && FileStamp(path: path("other")) == nil)
         #expect(FileIdentity(path: path("other")) == nil)
     }
+
+    /// Whoever reads the path sees the old file or the new one.
+    @Test func aFileIsReplacedWhenItIsComplete() throws {
+        let target = path("report")
+        _ = try write("report", 3)
+        chmod(target, 0o640)
+        do {
+            let file = try ReplacementFile(target)
+            try file.write([1, 2, 3, 4, 5])
+            #expect(try WholeFile.read(target, limit: 100).count == 3)
+        }
+        #expect(try WholeFile.read(target, limit: 100).count == 3, "nothing is left of a file that wasn't finished")
+        let file = try ReplacementFile(target)
+        try file.write([1, 2])
+        try file.write([3, 4, 5])
+        try file.finish()
+        var status = stat()
+        #expect(try WholeFile.read(target, limit: 100) == [1, 2, 3, 4, 5])
+        #expect(stat(target, &status) == 0 && status.st_mode & 0o777 == 0o640, "the mode stays")
+    }
+
+    @Test func aLinkStaysUnlessTheNewFileHasItsOwnMode() throws {
+        let (target, link) = (try write("target", 3), path("link"))
+        for (mode, isLink) in [(mode_t?.none, true), (0o600, false)] {
+            unlink(link)
+            #expect(symlink(target, link) == 0)
+            let file = try ReplacementFile(link, mode: mode)
+            try file.write([7])
+            try file.finish()
+            var status = stat()
+            #expect(lstat(link, &status) == 0 && (status.st_mode & S_IFMT == S_IFLNK) == isLink)
+            #expect(try WholeFile.read(link, limit: 100) == [7])
+        }
+        #expect(throws: (any Error).self) { try ReplacementFile(path("nowhere/file")) }
+    }
 }
