@@ -10,7 +10,7 @@ PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libc6-dev libcrypt-dev libisal-dev libsqlite3-dev libyaml-dev tzdata
 DEB_PACKAGES := build-essential debhelper python3
-TEST_PACKAGES := $(DEB_PACKAGES) chromium debootstrap iproute2 lintian man-db mandoc openssl procps prometheus \
+TEST_PACKAGES := $(DEB_PACKAGES) chromium curl debootstrap iproute2 lintian man-db mandoc openssl procps prometheus \
 	prometheus-alertmanager python3-venv shellcheck sqlite3 strace systemd systemd-container util-linux vnstat
 BENCH_PACKAGES := prometheus-node-exporter vnstat wrk
 

@@ -1,7 +1,7 @@
 import Glibc
 import SystemPackage
 
-/// A file that takes its place at a path when it is complete: whoever reads the path sees the old one or the new one.
+/// A file that takes its place at a path when it is complete. A reader sees the old file or the new one, never a part.
 package final class ReplacementFile {
     private let path: String
     /// The path until the file is complete; `nil` if the target isn't a plain file, such as a pipe.

@@ -305,13 +305,13 @@ struct KernelNetworkTests {
             ] { try ip(command) }
             let network = try KernelNetwork()
             try ip("nexthop del id 2")
-            #expect(Told(try drain(network)).routes > 0)
+            #expect(Drained(try drain(network)).routes > 0)
             #expect(try uplink(network) == ["up0"])
             try ip("nexthop del id 1")
-            #expect(Told(try drain(network)).routes > 0)
+            #expect(Drained(try drain(network)).routes > 0)
             #expect(try uplink(network) == [])
             try ip("rule add lookup 100 pref 1000")
-            #expect(Told(try drain(network)).routes > 0)
+            #expect(Drained(try drain(network)).routes > 0)
         }
     }
 
@@ -552,7 +552,7 @@ struct KernelNetworkTests {
     }
 
     /// What events tell of addresses and routes.
-    private struct Told {
+    private struct Drained {
         var added: [String] = []
         var removed: [String] = []
         var routes = 0
@@ -578,26 +578,26 @@ struct KernelNetworkTests {
                 try ip("link set \(name) up")
             }
             let network = try KernelNetwork()
-            func told() throws -> Told { Told(try drain(network)) }
+            func drained() throws -> Drained { Drained(try drain(network)) }
             try ip("addr add 192.0.2.7/24 dev veth0")
             try ip("addr add 2001:db8::7/64 dev veth0 nodad")
-            var first = try told()
+            var first = try drained()
             // The kernel tells of an IPv6 address from a queue of its own.
             var descriptor = pollfd(fd: network.eventDescriptors[0], events: Int16(POLLIN), revents: 0)
             while !first.added.contains("2001:db8::7"), poll(&descriptor, 1, 5000) == 1 {
-                first.added += try told().added
+                first.added += try drained().added
             }
             #expect(first.added.first == "192.0.2.7" && Set(first.added) == ["192.0.2.7", "2001:db8::7"])
             #expect(first.removed.isEmpty && first.routes == 0)
             try ip("route add 10.0.0.0/8 via 192.0.2.1")
-            #expect(try told().routes == 0, "not a default route")
+            #expect(try drained().routes == 0, "not a default route")
             try ip("route add default via 192.0.2.1")
-            #expect(try told().routes == 1)
+            #expect(try drained().routes == 1)
             try ip("-6 route add default via 2001:db8::1 dev veth0")
-            #expect(try told().routes == 1)
+            #expect(try drained().routes == 1)
             try ip("route del default")
             try ip("addr del 192.0.2.7/24 dev veth0")
-            let last = try told()
+            let last = try drained()
             #expect(last.removed == ["192.0.2.7"] && last.routes == 1)
         }
     }

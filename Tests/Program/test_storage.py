@@ -812,6 +812,8 @@ def test_a_ledger_with_a_long_name_is_used_without_a_socket(cable, exporter, tmp
     netusage = exporter(cable[0], ledger=ledger)
     eventually(is_up(netusage, 1))
     assert "commands can't reach this daemon" in netusage.log and not list(tmp_path.glob("*.control"))
+    time.sleep(16)  # It is tried again every fifteen seconds.
+    assert netusage.log.count("ledger.control") + netusage.log.count(".db.control") == 1, "once in the log"
     netusage.stop()
     done = subprocess.run([BINARY, "today", f"--storage.path={ledger}"], capture_output=True, text=True, check=True)
     assert "no netusage serve runs" in done.stdout

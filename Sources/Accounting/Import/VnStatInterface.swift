@@ -84,12 +84,12 @@ private struct VnStatReader {
     typealias LeftOut = (table: VnStatInterface.Table, start: Timestamp)
     private typealias Row = (start: Timestamp, total: Total)
     /// The bytes of a period with its parts, and when the first part begins.
-    private typealias Told = (total: Total, from: Timestamp)
+    private typealias Stated = (total: Total, from: Timestamp)
 
     mutating func read(_ interface: VnStatInterface) {
         let hours = rows(.hour, of: interface)
         let fives = rows(.fiveminute, of: interface)
-        var days: [CivilDate: Told] = [:]
+        var days: [CivilDate: Stated] = [:]
         for row in rows(.day, of: interface) {
             let day = calendar.day(containing: row.start)
             days[day] = ((days[day]?.total ?? .zero).adding(row.total), calendar.start(of: day))
@@ -131,7 +131,7 @@ private struct VnStatReader {
 
     /// The day on which months begin: the first by which every month with all its days kept equals their sum.
     private func rotation(
-        of months: [Row], _ leftOut: [LeftOut], by days: [CivilDate: Told]
+        of months: [Row], _ leftOut: [LeftOut], by days: [CivilDate: Stated]
     ) -> Int {
         guard let firstDay = days.keys.min() else { return 1 }
         let isComplete = firstDay <= calendar.day(containing: created)
@@ -215,10 +215,10 @@ private struct VnStatReader {
     /// - Parameter period: The first day of the period that holds a date, and of the next one.
     /// - Returns: By each period's first day.
     private mutating func addRests(
-        _ table: VnStatInterface.Table, _ rows: [Row], _ leftOut: [LeftOut], of parts: [CivilDate: Told],
+        _ table: VnStatInterface.Table, _ rows: [Row], _ leftOut: [LeftOut], of parts: [CivilDate: Stated],
         period: (CivilDate) -> (first: CivilDate, next: CivilDate)
-    ) -> [CivilDate: Told] {
-        var known: [CivilDate: Told] = [:]
+    ) -> [CivilDate: Stated] {
+        var known: [CivilDate: Stated] = [:]
         for (day, part) in parts {
             let first = period(day).first
             let sum = known[first] ?? (.zero, part.from)

@@ -9,8 +9,8 @@ import Web
 
 /// The socket beside the ledger, at which the daemon answers commands.
 ///
-/// It serves the same HTTP as the other listeners, and what changes the ledger besides. Whoever may use it, by its file's
-/// permissions, may do what the daemon's owner may.
+/// It serves the same HTTP as the other listeners. Changes of the ledger are taken here only. Who may use it, by the
+/// permissions of its file, may do what the daemon's owner may.
 actor ControlServer {
     private let path: String
     private let logger: Logger
@@ -18,6 +18,8 @@ actor ControlServer {
     private let loop: any EventLoop
     private var server: NIOLoopBound<HTTPServer>?
     private var socketFile: FileIdentity?
+    /// Why the socket can't be made now. It is logged once.
+    private var problem: String?
     private var isStarted = false
     private var isStopped = false
     /// Makes the socket, or takes it away. Both wait for the event loop, and one must end before the other begins.
@@ -79,7 +81,9 @@ actor ControlServer {
         // This only fails where the loop has ended.
         if let server { try? await loop.submit { server.value.sweep() }.get() }
         if let socketFile, found == socketFile { return }
-        logger.notice("the socket for commands isn't there; it is made again", metadata: ["socket": "\(path)"])
+        if socketFile != nil {
+            logger.notice("the socket for commands isn't there; it is made again", metadata: ["socket": "\(path)"])
+        }
         await stopListening()  // Nobody finds it any more.
         await listen()
     }
@@ -91,10 +95,16 @@ actor ControlServer {
             let socket = try await ledgersFiles { [path] in ListeningSocket.make(at: path) }.get()
             _ = try await HTTPServer.listen(server, at: .commands(socket.descriptor), on: loop)
             socketFile = socket.file
+            if problem != nil { logger.notice("commands reach this daemon again", metadata: ["socket": "\(path)"]) }
+            problem = nil
         } catch {
-            logger.warning(
-                "commands can't reach this daemon: its socket can't be made",
-                metadata: ["socket": "\(path)", "error": "\(error)"])
+            socketFile = nil
+            if problem != "\(error)" {
+                logger.warning(
+                    "commands can't reach this daemon: its socket can't be made",
+                    metadata: ["socket": "\(path)", "error": "\(error)"])
+            }
+            problem = "\(error)"
         }
     }
 

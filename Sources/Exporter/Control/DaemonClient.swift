@@ -184,7 +184,7 @@ struct DaemonClient: Questions, LedgerChanges {
             } catch let error as IOError {
                 switch error.errnoCode {
                 case ENOENT, ECONNREFUSED: return nil
-                case EAGAIN: break  // The queue of whoever listens is full.
+                case EAGAIN: break  // The listener's queue is full.
                 case EACCES:
                     throw unusable(
                         "only the daemon's user and group may ask it; run this command as that user, or with sudo")
