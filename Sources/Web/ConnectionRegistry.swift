@@ -102,7 +102,14 @@ package final class ConnectionRegistry {
         entry.acknowledged = (bytes, bytes)
     }
 
-    /// Closes the connections whose clients take too long. Call it every second or so.
+    /// When to call ``closeOverdue(at:)`` next; `nil` while there are no connections. The shortest time that a client has
+    /// is twice the longer interval, so no connection stays open for more than a second too long, idle ones aside.
+    var sweepInterval: TimeAmount? {
+        if entries.isEmpty { return nil }
+        return entries.values.allSatisfy { $0.phase == .idle } ? .seconds(5) : .seconds(1)
+    }
+
+    /// Closes the connections whose clients take too long.
     func closeOverdue(at now: NIODeadline = .now()) {
         for entry in entries.values {
             let limit =

@@ -156,6 +156,7 @@ package final class HTTPServer {
 
     private func configure(_ channel: any Channel) throws {
         guard registry.admit(channel) else { return }
+        scheduleSweep()
         let requestGuard = RequestGuard(registry, maximumBodyBytes: router.maximumBodyBytes)
         try Self.addHandlers(
             to: channel.pipeline.syncOperations, behind: requestGuard, tls: security?.tls,
@@ -186,16 +187,22 @@ package final class HTTPServer {
         try pipeline.addHandler(last)
     }
 
-    /// Sweeps every second.
-    package func startSweeping() {
+    private var isSweepScheduled = false
+
+    /// Sweeps as long as there are connections: to wake up for nothing would cost more than to read counters.
+    private func scheduleSweep() {
+        guard !isSweepScheduled, let interval = registry.sweepInterval else { return }
+        isSweepScheduled = true
         let server = NIOLoopBound(self, eventLoop: loop)
-        loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in server.value.sweep() }
+        loop.scheduleTask(in: interval) { server.value.sweep() }
     }
 
     /// Closes the connections whose clients take too long, and gives back memory.
-    package func sweep() {
+    private func sweep() {
+        isSweepScheduled = false
         registry.closeOverdue()
         giveBackMemory()
+        scheduleSweep()
     }
 
     /// The bytes of large answers since memory was given back.

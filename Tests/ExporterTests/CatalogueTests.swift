@@ -159,6 +159,11 @@ extension ProcessStatus {
             maximumDescriptors: 1024), startTime: 1_795_262_399.5, bootTime: 1_795_261_400)
 }
 
+/// Test logs show the arguments of a test; a whole ledger has a hundred kilobytes.
+extension Scenario: CustomTestStringConvertible {
+    var testDescription: String { "…" }
+}
+
 @Suite("The catalogue")
 struct CatalogueTests {
     private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

@@ -55,6 +55,18 @@ struct ConnectionTests {
         #expect(channels.map(\.isActive) == [true, false, true])
     }
 
+    @Test func nobodyWakesUpForConnectionsThatArentThere() throws {
+        let registry = ConnectionRegistry(maximumCount: 2)
+        let channel = try connected()
+        #expect(registry.sweepInterval == nil)
+        #expect(registry.admit(channel))
+        #expect(registry.sweepInterval == .seconds(5))
+        registry.enter(.receiving, channel)
+        #expect(registry.sweepInterval == .seconds(1))
+        _ = try channel.finish()
+        #expect(registry.sweepInterval == nil)
+    }
+
     @Test func eachPhaseHasItsDeadline() throws {
         let registry = ConnectionRegistry(maximumCount: 9)
         let idle = try connected()

@@ -74,12 +74,10 @@ actor ControlServer {
         for await _ in looks.wakeups { await inOrder { await $0.keepListening() } }
     }
 
-    /// Makes the socket again if it isn't there. Also sweeps the server, because nothing else does.
+    /// Makes the socket again if it isn't there.
     private func keepListening() async {
         guard isStarted, !isStopped else { return }
         let found = try? await ledgersFiles { [path] in FileIdentity(path: path) }
-        // This only fails where the loop has ended.
-        if let server { try? await loop.submit { server.value.sweep() }.get() }
         if let socketFile, found == socketFile { return }
         if socketFile != nil {
             logger.notice("the socket for commands isn't there; it is made again", metadata: ["socket": "\(path)"])

@@ -17,7 +17,6 @@ struct ServerFactory: Sendable {
             let server = newServer(
                 API(ledger), ConnectionRegistry(maximumCount: Daemon.maximumConnections()),
                 WebSecurity(web, on: loop, logger: logger))
-            server.startSweeping()
             return NIOLoopBound(server, eventLoop: loop)
         }.get()
     }

@@ -116,7 +116,8 @@ actor Meter {
             ledger.advance(to: now.timestamp)
         }
         if links.wantsList(at: now.sinceBoot) { refreshLinks() }
-        if uplink.isDue(at: now.sinceBoot) { refreshUplink() }
+        let wait = endsInterval ? settings.samplingInterval : .zero
+        if uplink.isDue(at: now.sinceBoot, untilNextReading: wait) { refreshUplink() }
         health.status.overruns = kernel.overruns
         // A scrape doesn't wait for forecasts.
         queue.note(isUrgent: ledger.notePlanEvents(at: now.timestamp, makesForecasts: endsInterval))

@@ -45,17 +45,22 @@ struct Uplink {
     /// A large router's list of routes takes long to read; that gets at most a twentieth of the time.
     private var pause: Span { max(Self.interval, took.times(20)) }
 
-    /// Whether to ask the kernel now.
-    func isDue(at now: BootTime) -> Bool {
+    /// Whether to ask the kernel now, at a reading: if it is time, or would be before the next reading. A question of its
+    /// own would wake the program once more.
+    func isDue(at now: BootTime, untilNextReading wait: Span = .zero) -> Bool {
         let elapsed = now.elapsed(since: readAt)
-        return (isOutdated || elapsed >= Self.interval) && elapsed >= took.times(20)
+        return (isOutdated || elapsed >= Self.interval || isLate(elapsed, wait)) && elapsed >= took.times(20)
     }
 
     /// When to ask between two readings; `nil` if the next reading, which asks by itself, comes soon enough.
     func untilDue(at now: BootTime, untilNextReading wait: Span) -> Span? {
-        let elapsed = now.elapsed(since: readAt).nanoseconds
-        let until = max(1_000_000, pause.nanoseconds - elapsed)
-        let isLate = elapsed + wait.nanoseconds > max(Self.latest, pause).nanoseconds
-        return isLate && until < wait.nanoseconds ? Span(nanoseconds: until) : nil
+        let elapsed = now.elapsed(since: readAt)
+        let until = max(1_000_000, pause.nanoseconds - elapsed.nanoseconds)
+        return isLate(elapsed, wait) && until < wait.nanoseconds ? Span(nanoseconds: until) : nil
+    }
+
+    /// Whether the next reading comes too late to ask.
+    private func isLate(_ elapsed: Span, _ wait: Span) -> Bool {
+        elapsed.nanoseconds + wait.nanoseconds > max(Self.latest, pause).nanoseconds
     }
 }

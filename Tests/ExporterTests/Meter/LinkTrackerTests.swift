@@ -197,6 +197,13 @@ struct UplinkTests {
         #expect(soon == nil && late == Span(nanoseconds: 1_400_000_000))
     }
 
+    @Test func aQuestionThatWouldBeDueBetweenTwoReadingsIsAskedWithTheFirst() {
+        let uplink = Self.asked(at: 1300)
+        #expect(!uplink.isDue(at: Self.at(milliseconds: 2000), untilNextReading: Span(seconds: 1)))
+        #expect(uplink.isDue(at: Self.at(milliseconds: 3000), untilNextReading: Span(seconds: 1)))
+        #expect(!Self.asked(at: 2000).isDue(at: Self.at(milliseconds: 3000), untilNextReading: Span(seconds: 1)))
+    }
+
     @Test func onlyOtherLinksMakeItAnotherUplink() {
         var uplink = Self.asked(at: 1000)
         let routes = [
