@@ -18,13 +18,19 @@ package enum AccountKey: Hashable, Codable, Sendable {
     case collapsed(String)
     /// The devices that carry the default route.
     case uplink
+    /// What an application carried, by where the other ends are.
+    case application(ApplicationName, TrafficScope)
 
-    /// Whether it may stand for several devices.
+    /// Whether it may stand for several devices, or for none.
     var isShared: Bool {
         switch self {
         case .device: false
-        case .collapsed, .uplink: true
+        case .collapsed, .uplink, .application: true
         }
+    }
+
+    package var isApplication: Bool {
+        if case .application = self { true } else { false }
     }
 }
 

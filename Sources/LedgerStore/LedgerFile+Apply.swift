@@ -54,6 +54,7 @@ extension LedgerFile {
                     try clipUnread(at: commit.header.lastReading.timestamp)
                 }
                 try apply(commit.header)
+                if let changes = commit.applications { try apply(changes) }
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
                 for event in commit.bookings.events { try add(event, forgettingBefore: horizon) }
                 for event in commit.bookings.starts { try setAwaitsProgram(as: event) }
@@ -137,9 +138,11 @@ extension LedgerFile {
 
     /// - Returns: The history of another account that had this one's name, if there was one.
     func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
-        let (kind, name) = record.key.columns
+        let (kind, name, scope) = record.key.columns
         let namesake = try connection.rows(
-            "SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2", kind, name
+            """
+            SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2 AND scope = ?3
+            """, kind, name, scope
         ) { (id: $0[0] as AccountID, events: $0.events(from: 1)) }.first
         var adopted: AdoptedHistory?
         var record = record
@@ -150,11 +153,11 @@ extension LedgerFile {
         try connection.run(
             """
             INSERT INTO account
-                (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes, scope)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
             """, record.id, kind, name, Int64(bitPattern: record.counterOffset.received),
             Int64(bitPattern: record.counterOffset.transmitted), record.offsetBoot, record.events.resets,
-            record.events.gapBytes, record.events.suspectBytes)
+            record.events.gapBytes, record.events.suspectBytes, scope)
         return adopted
     }
 

@@ -19,6 +19,7 @@ struct MeterSettings: Sendable {
     var showsRates: Bool
     var showsAddresses: Bool
     let csvLog: Configuration.CSVLog?
+    let applications: Configuration.Applications
     var isOnBattery = false
 
     init(_ configuration: Configuration, _ zones: Zones) {
@@ -33,6 +34,7 @@ struct MeterSettings: Sendable {
         exclude = configuration.devices.exclude
         collapse = configuration.devices.collapse
         csvLog = configuration.csvLog
+        applications = configuration.applications
         showsRates = configuration.metrics.rates
         showsAddresses = configuration.metrics.addresses
     }
@@ -41,7 +43,8 @@ struct MeterSettings: Sendable {
 
     var rules: AccountingRules {
         AccountingRules(
-            exclude: exclude, collapse: collapse, counted: counted, samplingInterval: samplingInterval)
+            exclude: exclude, collapse: collapse, counted: counted, samplingInterval: samplingInterval,
+            shownApplications: applications.series)
     }
 
     /// The calendar that a quota's cycles go by; local time for one that the configuration has no more.
