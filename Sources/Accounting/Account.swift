@@ -18,19 +18,13 @@ package enum AccountKey: Hashable, Codable, Sendable {
     case collapsed(String)
     /// The devices that carry the default route.
     case uplink
-    /// What an application carried, by where the other ends are.
-    case application(ApplicationName, TrafficScope)
 
-    /// Whether it may stand for several devices, or for none.
+    /// Whether it may stand for several devices.
     var isShared: Bool {
         switch self {
         case .device: false
-        case .collapsed, .uplink, .application: true
+        case .collapsed, .uplink: true
         }
-    }
-
-    package var isApplication: Bool {
-        if case .application = self { true } else { false }
     }
 }
 

@@ -106,7 +106,7 @@ extension Ledger {
     /// Every account's days from ``daysInMemoryFrom`` on, with the sums of ``view(at:)``. Evicted accounts are missing.
     package func history() -> DayHistory {
         DayHistory(
-            entries: allViews.map { index, key, view in
+            entries: views.map { index, key, view in
                 var totals = accounts[index].days
                 if !devices.falls.isEmpty {
                     for entry in heldDays(at: index).entries { totals.add(entry.total, on: entry.day) }

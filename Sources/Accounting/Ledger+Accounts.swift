@@ -148,8 +148,6 @@ extension Ledger {
             if index == accounts.uplink || account.memberCount > 0 || busy.contains(account.id) { return true }
             if account.isFolded { return false }
             if case .collapsed = account.key { return true }
-            // Its counter goes on even if it has no bytes of its own.
-            if case .application(.other, _) = account.key { return true }
             if account.lifetime.isZero, !account.key.isShared { return false }
             return !isPersistent || window.totals(of: account.days) != PeriodTotals()
         }

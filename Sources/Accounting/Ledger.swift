@@ -11,7 +11,6 @@ package struct Ledger: Sendable {
     package internal(set) var lastReading: Moment
     var accounts: AccountTable
     var devices = KnownDevices()
-    var applications = ApplicationBook()
     var outbox: Outbox
     var epoch: Epoch
     var boot: Int64
@@ -279,7 +278,7 @@ package struct Ledger: Sendable {
         }
     }
 
-    mutating func book(_ delta: Delta, to index: Int, over span: BookingSpan) {
+    private mutating func book(_ delta: Delta, to index: Int, over span: BookingSpan) {
         accounts[index].countUp(delta)
         accounts[index].lifetime += delta
         let id = accounts[index].id

@@ -25,8 +25,7 @@ struct FilePast: BookedPast {
     }
 
     func key(of account: AccountID) throws -> AccountKey? {
-        try connection.rows("SELECT kind, name, scope FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) }
-            .first
+        try connection.rows("SELECT kind, name FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) }.first
             ?? nil
     }
 

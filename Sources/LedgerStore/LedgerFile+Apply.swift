@@ -54,7 +54,6 @@ extension LedgerFile {
                     try clipUnread(at: commit.header.lastReading.timestamp)
                 }
                 try apply(commit.header)
-                if let changes = commit.applications { try apply(changes) }
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
                 for event in commit.bookings.events { try add(event, forgettingBefore: horizon) }
                 for event in commit.bookings.starts { try setAwaitsProgram(as: event) }
@@ -138,11 +137,9 @@ extension LedgerFile {
 
     /// - Returns: The history of another account that had this one's name, if there was one.
     func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
-        let (kind, name, scope) = record.key.columns
+        let (kind, name) = record.key.columns
         let namesake = try connection.rows(
-            """
-            SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2 AND scope = ?3
-            """, kind, name, scope
+            "SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2", kind, name
         ) { (id: $0[0] as AccountID, events: $0.events(from: 1)) }.first
         var adopted: AdoptedHistory?
         var record = record
@@ -153,11 +150,11 @@ extension LedgerFile {
         try connection.run(
             """
             INSERT INTO account
-                (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes, scope)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
             """, record.id, kind, name, Int64(bitPattern: record.counterOffset.received),
             Int64(bitPattern: record.counterOffset.transmitted), record.offsetBoot, record.events.resets,
-            record.events.gapBytes, record.events.suspectBytes, scope)
+            record.events.gapBytes, record.events.suspectBytes)
         return adopted
     }
 

@@ -25,7 +25,6 @@ package struct AccountNames {
         case .uplink: "uplink"
         case .collapsed(let pattern): pattern
         case .device(let name): name.label { $0 == Self.otherLabel || $0 == "uplink" || patterns.contains($0) }
-        case .application(let name, _): name.text
         }
     }
 }
@@ -37,7 +36,6 @@ extension AccountKey {
         case .uplink: "uplink"
         case .collapsed: "collapsed"
         case .device: "device"
-        case .application: "application"
         }
     }
 }

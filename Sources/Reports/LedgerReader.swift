@@ -95,8 +95,8 @@ extension LedgerReader {
         let history = try await days(from: first, everybody: query.period == .all)
         do {
             return try UsageBuilder(query, span, history, collapse: basis.collapse)
-        } catch let error where error.isOfUnknownName {
-            // What is named may have carried nothing for long.
+        } catch UsageError.unknownDevice {
+            // The named device may have carried nothing for long.
             let everybody = try await days(from: first, everybody: true)
             return try UsageBuilder(query, span, everybody, collapse: basis.collapse)
         }

@@ -8,7 +8,7 @@ package enum Selection: Hashable, Sendable {
     package func includes(_ key: AccountKey) -> Bool {
         switch (self, key) {
         case (.uplink, .uplink): true
-        case (.uplink, _), (.devices, .uplink), (.devices, .application): false
+        case (.uplink, _), (.devices, .uplink): false
         case (.devices(let patterns), .device(let name)): patterns.contains { $0.matches(name) }
         case (.devices(let patterns), .collapsed(let text)):
             DevicePattern(text).map { members in patterns.contains { $0.covers(members) } } ?? false

@@ -88,7 +88,7 @@ package enum Doctor {
         case .collapsed(let pattern):
             return .good("\(about) is metered with all others that fit \(pattern), as one series")
         case .device: return .good("\(about) is metered by itself")
-        case .uplink, .application, nil:
+        case .uplink, nil:
             let pattern = rules.exclude.first { $0.matches(link.deviceName) }?.text ?? ""
             return .good("\(about) isn't metered: devices.exclude has \(pattern)")
         }
@@ -226,16 +226,6 @@ package enum Doctor {
 
     // MARK: - Ledger
 
-    /// Whether a daemon meters other devices or counts other plans than the configuration says, or by another clock.
-    private static func hasOtherSettings(_ daemon: DaemonClient, _ setup: LedgerAccess.Setup) async throws -> Bool {
-        let basis = try await daemon.bookingBasis()
-        let plans = try await daemon.plans()
-        let (rules, ours) = (basis.rules, setup.rules)
-        return rules.exclude != ours.exclude || rules.collapse != ours.collapse || rules.counted != ours.counted
-            || basis.calendar != setup.localCalendar
-            || Set(plans.quotas.map(\.plan.name)) != Set(setup.plans.quotas.map(\.name))
-    }
-
     private static func ledger(_ setup: LedgerAccess.Setup, _ access: LedgerAccess) async -> [Finding] {
         do throws(LedgerAccess.Failure) {
             try access.checkDirectory()
@@ -245,14 +235,7 @@ package enum Doctor {
         var findings: [Finding] = []
         var hasDaemon = false
         do {
-            let daemon = try await access.daemon()
-            hasDaemon = try await daemon?.live() != nil
-            if let daemon, try await hasOtherSettings(daemon, setup) {
-                findings.append(
-                    .problem(
-                        "the daemon goes by another configuration than \(access.configurationName), which is judged here: name the daemon's with --config.file"
-                    ))
-            }
+            hasDaemon = try await access.daemon()?.live() != nil
             findings.append(
                 hasDaemon
                     ? .good("a daemon runs on it, and answers this user")
@@ -279,7 +262,7 @@ package enum Doctor {
             let days = try file.days(from: .earliest)
             if let first = days.days.first?.day {
                 let count = Set(days.days.map(\.day)).count
-                findings.append(.good("it has \(count) \(count == 1 ? "day" : "days") since \(first), of \(days.accounts.count) accounts"))
+                findings.append(.good("it has \(count) days since \(first), of \(days.accounts.count) accounts"))
             }
             if let last = try file.header()?.lastReading.timestamp {
                 let age = setup.now.secondsSinceEpoch - last.secondsSinceEpoch

@@ -1,7 +1,5 @@
 import Accounting
-import Applications
 import CivilTime
-import Exposition
 import LedgerStore
 import Logging
 import Machine
@@ -29,7 +27,6 @@ actor Meter {
     private(set) var links: LinkTracker
     private(set) var uplink = Uplink()
     private var counters: [LinkCounters] = []
-    private var applications: ApplicationReader?
     private(set) var health: KernelHealth
     var queue: StoreQueue
     var announcements: HeldAnnouncements
@@ -40,8 +37,10 @@ actor Meter {
     private let scrapedAt = Atomic(-Meter.attention.nanoseconds)
     /// The moment of the last reading, to notice that the clock was set.
     private var previousMoment: Moment?
-    /// Links that went away while the first lists were read; `nil` once anything was shown or booked.
-    private var departed: [Link]?
+    /// Whether anything was shown or booked yet.
+    var hasBegun = false
+    /// Links that went away while the first lists were read.
+    private let departed: [Link]
 
     /// Takes stock of the kernel's links. It books nothing before ``begin()``, or before the store is read.
     ///
@@ -81,8 +80,8 @@ actor Meter {
 
     /// Meters from here on, if it doesn't yet, whether or not the store can be read.
     func begin() {
-        guard let departed else { return }
-        self.departed = nil
+        if hasBegun { return }
+        hasBegun = true
         previousMoment = ledger.lastReading
         for link in departed {
             ledger.depart(link.deviceIndex, final: nil, movedAway: link.movedAway, at: ledger.lastReading)
@@ -92,9 +91,6 @@ actor Meter {
         queue.note(isUrgent: true)
         read(endsInterval: false)
     }
-
-    /// Whether anything was shown or booked yet.
-    var hasBegun: Bool { departed == nil }
 
     // MARK: - Reading
 
@@ -114,7 +110,6 @@ actor Meter {
             takeEvents()
             now = clock()
             book(at: now, endsInterval: endsInterval)
-            if endsInterval { readApplications(at: now) }
         } catch {
             health.note(.counters, error)
             now = clock()
@@ -141,22 +136,6 @@ actor Meter {
         previousMoment = now
         let readings = links.sure(counters, at: now.sinceBoot)
         queue.note(isUrgent: ledger.record(readings, at: now, endsInterval: endsInterval))
-    }
-
-    /// Meters applications, too, from here on.
-    ///
-    /// - Parameters:
-    ///   - programs: At least one attachment; the later ones come last.
-    ///   - drop: Called with each attachment that isn't needed.
-    func take(_ programs: [KernelPrograms], drop: @escaping @Sendable (UInt64) -> Void = { _ in }) {
-        applications = ApplicationReader(
-            programs.map { KernelCounts($0) }, machine: machineName(), logger: logger, drop: drop)
-        logger.notice("applications are metered")
-        readApplications(at: clock())
-    }
-
-    func readApplications(at now: Moment) {
-        applications?.read(into: &ledger, settings.applications, links.table, uplinks: Set(uplink.links), at: now)
     }
 
     private func takeEvents() {
@@ -268,8 +247,6 @@ actor Meter {
         scrapedAt.store(now.sinceBoot.nanoseconds, ordering: .relaxed)
         return Snapshot(
             series: shown.devices, devices: shown.devices.snapshots(of: ledger), uplink: ledger.uplinkView,
-            applicationLabels: shown.applications?.labels ?? LabelColumn([]),
-            applications: shown.applications?.snapshots(of: ledger) ?? [], applicationCounters: applications?.status,
             plans: shown.plans.snapshot(
                 of: ledger.planBook, countingNothing: shown.countingNothing, at: now.timestamp),
             isOnline: uplink.route != nil, window: ledger.window, store: queue.status, kernel: health.status,
@@ -346,10 +323,6 @@ actor Meter {
     func apply(_ settings: MeterSettings) {
         read(endsInterval: false)
         let isOnBattery = self.settings.isOnBattery
-        if settings.applications.mode != self.settings.applications.mode {
-            logger.notice(
-                "applications: \(settings.applications.mode.rawValue) takes effect when netusage starts again")
-        }
         self.settings = settings
         self.settings.isOnBattery = isOnBattery
         ledger.apply(self.settings.rules)

@@ -19,7 +19,6 @@ struct MeterSettings: Sendable {
     var showsRates: Bool
     var showsAddresses: Bool
     let csvLog: Configuration.CSVLog?
-    let applications: Configuration.Applications
     var isOnBattery = false
 
     init(_ configuration: Configuration, _ zones: Zones) {
@@ -34,7 +33,6 @@ struct MeterSettings: Sendable {
         exclude = configuration.devices.exclude
         collapse = configuration.devices.collapse
         csvLog = configuration.csvLog
-        applications = configuration.applications
         showsRates = configuration.metrics.rates
         showsAddresses = configuration.metrics.addresses
     }
@@ -43,8 +41,7 @@ struct MeterSettings: Sendable {
 
     var rules: AccountingRules {
         AccountingRules(
-            exclude: exclude, collapse: collapse, counted: counted, samplingInterval: samplingInterval,
-            shownApplications: applications.series)
+            exclude: exclude, collapse: collapse, counted: counted, samplingInterval: samplingInterval)
     }
 
     /// The calendar that a quota's cycles go by; local time for one that the configuration has no more.

@@ -86,7 +86,7 @@ struct PlanCheck {
             switch key {
             case .device(let device): device.label { _ in false } == name
             case .collapsed(let pattern): pattern == name
-            case .uplink, .application: false
+            case .uplink: false
             }
         }
         return isKnown

@@ -1,5 +1,4 @@
 import Accounting
-import Exposition
 import Machine
 
 /// Everything that a scrape shows, at one moment.
@@ -10,12 +9,6 @@ struct Snapshot {
     /// those beyond the fifty largest are one row.
     var devices: [DeviceSnapshot]
     var uplink: AccountView
-    /// `application` and `scope` of each row.
-    var applicationLabels = LabelColumn([])
-    /// One for each row; none if no application was ever metered.
-    var applications: [ApplicationSnapshot] = []
-    /// `nil` while the kernel's programs aren't attached.
-    var applicationCounters: ApplicationCounterStatus?
     var plans: PlansSnapshot
     var isOnline: Bool
     var window: PeriodWindow
@@ -55,13 +48,6 @@ struct StoreStatus: Sendable {
     var lastCommitSeconds: Double?
     var commitFailures: UInt64 = 0
     var sizeBytes: Int64 = 0
-}
-
-/// How full the kernel programs' map of counters is.
-struct ApplicationCounterStatus: Sendable {
-    var keys: UInt64 = 0
-    /// Packets that had no room for a counter of their own.
-    var overflows: UInt64 = 0
 }
 
 /// How reading the kernel goes.

@@ -1,5 +1,5 @@
 import Accounting
-import Machine
+import Glibc
 import Reports
 
 /// The content of the page at `/`, of one moment.
@@ -24,7 +24,9 @@ struct PageContent: Sendable {
     /// - Parameter device: The device that the page is about; `nil` for the uplink.
     init(of device: String?, _ questions: any LiveQuestions, telemetryPath: String) async {
         self.telemetryPath = telemetryPath
-        host = machineName()
+        var name = utsname()
+        uname(&name)
+        host = withUnsafeBytes(of: &name.nodename) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
         live = await questions.live()
         plans = await questions.plans()
         let status = await questions.status()

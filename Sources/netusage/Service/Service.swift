@@ -48,15 +48,8 @@ struct Service {
 
     // MARK: - Installing
 
-    /// - Parameter withApplications: Whether a step before each start has applications metered. To the package's service
-    ///   only this step is added.
     /// - Throws: `Refusal`. Then the files written so far stay, and the next try goes on from there.
-    func install(configurationFile: String?, withApplications: Bool) throws(Refusal) {
-        if withApplications, packagedUnit != nil, configurationFile == nil {
-            try checkRoot()
-            try write(PackageResources.applications_conf, to: applicationsPath)
-            return try restart()
-        }
+    func install(configurationFile: String?) throws(Refusal) {
         try checkRights()
         let configurationFile = try configurationFile.map(wholePath)
         let (program, isCopied) = try placeProgram()
@@ -69,18 +62,6 @@ struct Service {
         }
         let unit = self.unit(program: program, isCopied: isCopied, configurationFile: configurationFile)
         try write(Array(unit.utf8), to: unitPath)
-        if withApplications {
-            let step = String(decoding: PackageResources.applications_conf, as: UTF8.self)
-                .replacing("/usr/bin/netusage", with: "\"\(Self.escaped(program))\"")
-            try write(Array(step.utf8), to: applicationsPath)
-        }
-        try restart()
-    }
-
-    /// Where a step before each start is added to the unit.
-    private var applicationsPath: String { "/etc/systemd/system/\(Self.name).d/applications.conf" }
-
-    private func restart() throws(Refusal) {
         try systemd(systemctl + ["daemon-reload"])
         try systemd(systemctl + ["enable", "--quiet", Self.name])
         try systemd(systemctl + ["restart", Self.name])
@@ -88,18 +69,12 @@ struct Service {
             "The service runs: http://127.0.0.1:10073/. Look with: netusage service status\(isUsers ? " --user" : "")")
     }
 
-    private var packagedUnit: String? { Self.packagedUnits.first { access($0, F_OK) == 0 } }
-
-    private func checkRoot() throws(Refusal) {
+    private func checkRights() throws(Refusal) {
+        if isUsers { return }
         if geteuid() != 0 {
             throw Refusal("the system's service needs root: use sudo, or --user for a service of your own")
         }
-    }
-
-    private func checkRights() throws(Refusal) {
-        if isUsers { return }
-        try checkRoot()
-        if let packaged = packagedUnit {
+        if let packaged = Self.packagedUnits.first(where: { access($0, F_OK) == 0 }) {
             throw Refusal(
                 "\(packaged) comes from the package: use systemctl, and apt-get to install, upgrade and remove it"
             )
@@ -206,14 +181,12 @@ struct Service {
             let suffixes = ["", "-wal", "-shm", ".lock", ".control"]
             gone += suffixes.map { ledger + $0 } + (isUsers ? [] : [ConfigurationFile.defaultPath])
         }
-        if !isUsers { gone.append(applicationsPath) }
         for path in gone where access(path, F_OK) == 0 {
             if unlink(path) != 0 {
                 throw Refusal("\(path) can't be removed: \(errorText())")
             }
             show("removed \(path)")
         }
-        if !isUsers { rmdir(Self.directory(of: applicationsPath)) }
         if purges {
             // A directory with other files stays.
             for path in [ledger] + (isUsers ? [] : [ConfigurationFile.defaultPath]) {
