@@ -79,7 +79,7 @@ struct PlainFileTests {
         #expect(FileIdentity(path: path("other")) == nil)
     }
 
-    /// Whoever reads the path sees the old file or the new one.
+    /// A reader sees the old file or the new one, never a part.
     @Test func aFileIsReplacedWhenItIsComplete() throws {
         let target = path("report")
         _ = try write("report", 3)

@@ -551,7 +551,7 @@ struct KernelNetworkTests {
         }
     }
 
-    /// What events tell of addresses and routes.
+    /// What events say about addresses and routes.
     private struct Drained {
         var added: [String] = []
         var removed: [String] = []
@@ -582,7 +582,7 @@ struct KernelNetworkTests {
             try ip("addr add 192.0.2.7/24 dev veth0")
             try ip("addr add 2001:db8::7/64 dev veth0 nodad")
             var first = try drained()
-            // The kernel tells of an IPv6 address from a queue of its own.
+            // The kernel reports an IPv6 address from a queue of its own.
             var descriptor = pollfd(fd: network.eventDescriptors[0], events: Int16(POLLIN), revents: 0)
             while !first.added.contains("2001:db8::7"), poll(&descriptor, 1, 5000) == 1 {
                 first.added += try drained().added

@@ -9,8 +9,8 @@ import Web
 
 /// The socket beside the ledger, at which the daemon answers commands.
 ///
-/// It serves the same HTTP as the other listeners. Changes of the ledger are taken here only. Who may use it, by the
-/// permissions of its file, may do what the daemon's owner may.
+/// It serves the same HTTP as the other listeners, and it alone takes changes of the ledger. The permissions of its file
+/// say which users may connect; they may do what the daemon's owner may.
 actor ControlServer {
     private let path: String
     private let logger: Logger
