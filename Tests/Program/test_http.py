@@ -358,7 +358,8 @@ def test_who_looks_at_a_commands_export_page_by_page_gets_all_of_it(cable, expor
     whole = subprocess.run(command, capture_output=True, check=True).stdout
     assert len(whole) > 4 << 20 and whole.endswith(b"# EOF\n")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        page = process.stdout.read(4096)
+        # Without a buffer: `communicate` doesn't look into one.
+        page = os.read(process.stdout.fileno(), 4096)
         time.sleep(33)
         rest, errors = process.communicate(timeout=60 * PATIENCE)
         assert (process.returncode, errors) == (0, b"")
