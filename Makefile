@@ -8,7 +8,7 @@ BINARY := .build/release/netusage
 RELEASE := -c release --product netusage --manifest-cache none --disable-build-manifest-caching --static-swift-stdlib -Xlinker --no-export-dynamic
 PYTHON := .build/python/bin/python
 
-BUILD_PACKAGES := libc6-dev libcrypt-dev libisal-dev libsqlite3-dev libyaml-dev tzdata
+BUILD_PACKAGES := libbpf-dev libc6-dev libcrypt-dev libisal-dev libsqlite3-dev libyaml-dev tzdata
 DEB_PACKAGES := build-essential debhelper python3
 TEST_PACKAGES := $(DEB_PACKAGES) chromium curl debootstrap iproute2 lintian man-db mandoc openssl procps prometheus \
 	prometheus-alertmanager python3-venv shellcheck sqlite3 strace systemd systemd-container util-linux vnstat

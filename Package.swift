@@ -34,6 +34,7 @@ let package = Package(
         .target(
             name: "CLinux", cSettings: [.define("NETUSAGE_REVISION", to: "\"\(revision)\"")],
             linkerSettings: [.linkedLibrary("crypt")]),
+        .target(name: "CBPF", linkerSettings: [.linkedLibrary("bpf")]),
         .systemLibrary(name: "CSQLite"),
         .systemLibrary(name: "CYAML"),
         .systemLibrary(name: "CISAL"),
@@ -47,6 +48,14 @@ let package = Package(
         // The edges: the kernel, the disk, files.
         target("Netlink", ["CLinux"]),
         target("Machine", ["CLinux", .product(name: "SystemPackage", package: "swift-system")]),
+        .target(
+            name: "Applications", dependencies: ["Accounting", "CLinux", "CBPF", "Machine"], swiftSettings: strict,
+            plugins: ["CompileKernelPrograms"]),
+        .plugin(
+            name: "CompileKernelPrograms", capability: .buildTool(), dependencies: ["EmbedKernelPrograms"],
+            path: "Sources/KernelPrograms/Plugin"),
+        .executableTarget(
+            name: "EmbedKernelPrograms", path: "Sources/KernelPrograms/Embed", swiftSettings: strict),
         target("SQLite", ["CSQLite"]),
         target("LedgerStore", ["Accounting", "CivilTime", "Machine", "SQLite", "CLinux"]),
         target("Configuration", ["Accounting", "CivilTime", "CYAML"]),
@@ -66,7 +75,7 @@ let package = Package(
         target(
             "Exporter",
             [
-                "CivilTime", "Accounting", "Exposition", "Reports", "Machine", "Netlink", "LedgerStore",
+                "CivilTime", "Accounting", "Applications", "Exposition", "Reports", "Machine", "Netlink", "LedgerStore",
                 "Configuration", "Web", "CLinux",
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -77,13 +86,14 @@ let package = Package(
         .executableTarget(
             name: "netusage",
             dependencies: [
-                "Exporter", "Web", "Reports", "Machine", "Configuration", "Accounting", "CivilTime",
+                "Exporter", "Web", "Reports", "Machine", "Configuration", "Accounting", "CivilTime", "Applications",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             // Files that `netusage service install` writes. They are links to the files in deploy/.
             resources: [
-                .embedInCode("Service/netusage.service"), .embedInCode("Service/netusage.sysusers"),
+                .embedInCode("Service/netusage.service"), .embedInCode("Service/applications.conf"),
+                .embedInCode("Service/netusage.sysusers"),
                 .embedInCode("Service/netusage.yaml"),
             ],
             swiftSettings: strict),
@@ -129,6 +139,7 @@ let package = Package(
         tests("netusageTests", ["netusage", "Reports", "Accounting", "CivilTime", "TestSupport"]),
         tests("ReportsTests", ["Reports", "Accounting", "CivilTime", "TestSupport"]),
         tests("MachineTests", ["Machine"]),
+        tests("ApplicationsTests", ["Applications", "Accounting", "CBPF", "CTestLinux"]),
         tests("SQLiteTests", ["SQLite"]),
         tests("NetlinkTests", ["Netlink", "CLinux", "CTestLinux", "TestSupport"]),
         tests("ExpositionTests", ["Exposition", "TestSupport"]),

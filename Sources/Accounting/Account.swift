@@ -18,12 +18,28 @@ package enum AccountKey: Hashable, Codable, Sendable {
     case collapsed(String)
     /// The devices that carry the default route.
     case uplink
+    /// What an application carried, by where the other ends are.
+    case application(ApplicationName, TrafficScope)
+    /// What passed the uplink, by where the other ends are.
+    case uplinkScope(UplinkScope)
 
-    /// Whether it may stand for several devices.
+    /// Whether it may stand for several devices, or for none.
     var isShared: Bool {
         switch self {
         case .device: false
-        case .collapsed, .uplink: true
+        case .collapsed, .uplink, .application, .uplinkScope: true
+        }
+    }
+
+    package var isApplication: Bool {
+        if case .application = self { true } else { false }
+    }
+
+    /// Whether it gets the bytes of devices' own counters.
+    package var isOfDevices: Bool {
+        switch self {
+        case .device, .collapsed, .uplink: true
+        case .application, .uplinkScope: false
         }
     }
 }

@@ -21,8 +21,11 @@ extension Ledger {
     /// The account at a place, or `nil` if it has become part of another.
     package func view(at place: Int) -> AccountView? { accounts[place].isFolded ? nil : view(of: place) }
 
-    /// All accounts with their keys, but those that have become part of another.
-    package var views: [(place: Int, key: AccountKey, view: AccountView)] {
+    /// All accounts of devices with their keys, but those that have become part of another.
+    package var views: [(place: Int, key: AccountKey, view: AccountView)] { allViews.filter(\.key.isOfDevices) }
+
+    /// The same with what the kernel programs count.
+    var allViews: [(place: Int, key: AccountKey, view: AccountView)] {
         places.compactMap { place in key(at: place).map { (place, $0, view(of: place)) } }
     }
 
@@ -74,6 +77,7 @@ extension Account {
         case .device: memberCount > 0
         case .collapsed: hadMembers || !periods.month.isZero
         case .uplink: true
+        case .application, .uplinkScope: !periods.month.isZero
         }
     }
 }

@@ -8,10 +8,14 @@ package struct AccountingRules: Codable, Hashable, Sendable {
     package var counted: [DevicePattern]
     /// How often readings are taken.
     package var samplingInterval: Span
+    /// How many applications metrics show by name.
+    package var shownApplications: Int
 
     package init(
-        exclude: [DevicePattern], collapse: [DevicePattern], counted: [DevicePattern] = [], samplingInterval: Span
+        exclude: [DevicePattern], collapse: [DevicePattern], counted: [DevicePattern] = [], samplingInterval: Span,
+        shownApplications: Int = 50
     ) {
+        self.shownApplications = shownApplications
         self.counted = counted
         self.exclude = exclude
         self.collapse = collapse

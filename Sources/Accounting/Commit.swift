@@ -96,6 +96,8 @@ package struct StoredLedger: Sendable {
     /// The bytes of the days from `daysFrom` on.
     package var days: [StoredDay] = []
     package var daysFrom: CivilDate
+    /// The counters of applications; `nil` if there never were any.
+    package var applications: StoredApplications?
     /// The highest account number ever given.
     package var lastAccountID = AccountID(rawValue: 0)
 
@@ -112,6 +114,8 @@ package struct Commit: Sendable {
     package var accounts: [AccountRecord] = []
     package var devices: [DeviceRecord] = []
     package var removedDevices: [DeviceIndex] = []
+    /// What has changed about the counters of applications.
+    package var applications: ApplicationChanges?
 
     package init(header: LedgerHeader) {
         self.header = header

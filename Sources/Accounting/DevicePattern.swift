@@ -62,7 +62,10 @@ package struct DevicePattern: Codable, Hashable, Sendable {
     }
 
     /// Whether the whole name matches. Takes at most (length of the name) × (length of the pattern) steps.
-    package func matches(_ name: DeviceName) -> Bool { matches(name.bytes) { Self.fits($0, $1) } }
+    package func matches(_ name: DeviceName) -> Bool { matches(bytes: name.bytes) }
+
+    /// Whether all of a name matches that isn't a device's.
+    package func matches(bytes: [UInt8]) -> Bool { matches(bytes) { Self.fits($0, $1) } }
 
     /// Whether every name that matches `other` matches this one. It may say no in complicated cases.
     package func covers(_ other: DevicePattern) -> Bool {

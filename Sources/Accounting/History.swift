@@ -51,6 +51,8 @@ package struct StoredBuckets: Sendable {
     package var until: Timestamp
     /// Some or all earlier buckets are deleted.
     package var keptFrom: Timestamp
+    /// The same for buckets of applications.
+    package var applicationsKeptFrom: Timestamp
     /// The start of the oldest bucket; for earlier days only sums are known.
     package var first: Timestamp
 
@@ -60,6 +62,7 @@ package struct StoredBuckets: Sendable {
         self.from = from
         self.until = until
         self.keptFrom = keptFrom
+        applicationsKeptFrom = keptFrom
         self.first = first
     }
 }
@@ -106,7 +109,7 @@ extension Ledger {
     /// Every account's days from ``daysInMemoryFrom`` on, with the sums of ``view(at:)``. Evicted accounts are missing.
     package func history() -> DayHistory {
         DayHistory(
-            entries: views.map { index, key, view in
+            entries: allViews.map { index, key, view in
                 var totals = accounts[index].days
                 if !devices.falls.isEmpty {
                     for entry in heldDays(at: index).entries { totals.add(entry.total, on: entry.day) }

@@ -148,6 +148,11 @@ extension Ledger {
             if index == accounts.uplink || account.memberCount > 0 || busy.contains(account.id) { return true }
             if account.isFolded { return false }
             if case .collapsed = account.key { return true }
+            switch account.key {
+            // Their counters go on even without bytes of their own.
+            case .application(.other, _), .uplinkScope: return true
+            default: break
+            }
             if account.lifetime.isZero, !account.key.isShared { return false }
             return !isPersistent || window.totals(of: account.days) != PeriodTotals()
         }

@@ -20,6 +20,7 @@ extension Ledger {
         commit.accounts = changedAccounts()
         commit.devices = records.values.filter { outbox.storedDevices[$0.index] != $0 }.sorted { $0.index < $1.index }
         commit.removedDevices = outbox.storedDevices.keys.filter { records[$0] == nil }.sorted()
+        commit.applications = applications.takeChanges()
         outbox.pending = Bookings()
         accounts.hiddenInFlight = accounts.hidden
         accounts.hidden = [:]
@@ -65,6 +66,7 @@ extension Ledger {
         accounts.hidden.merge(accounts.hiddenInFlight) { $0.adding($1) }
         accounts.hiddenInFlight = [:]
         outbox.storedDevices = [:]
+        applications.recommit()
         outbox.pending = Bookings()
         outbox.pending.isWhole = true
         outbox.pending.starts = starts

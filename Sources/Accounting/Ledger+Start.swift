@@ -30,6 +30,11 @@ extension Ledger {
         lastReading = now
         previousSample = now.sinceBoot
         load(stored)
+        if let known = stored.applications {
+            applications = ApplicationBook(
+                known, readAt: sameBoot ? stored.header?.lastReading : nil,
+                isUnclean: sameBoot && stored.header?.isClean == false)
+        }
         begin(planBook)
         accounts.uplink = account(for: .uplink)
         refreshCuts(at: now.timestamp)

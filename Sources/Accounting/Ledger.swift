@@ -11,6 +11,7 @@ package struct Ledger: Sendable {
     package internal(set) var lastReading: Moment
     var accounts: AccountTable
     var devices = KnownDevices()
+    var applications = ApplicationBook()
     var outbox: Outbox
     var epoch: Epoch
     var boot: Int64
@@ -278,7 +279,7 @@ package struct Ledger: Sendable {
         }
     }
 
-    private mutating func book(_ delta: Delta, to index: Int, over span: BookingSpan) {
+    mutating func book(_ delta: Delta, to index: Int, over span: BookingSpan) {
         accounts[index].countUp(delta)
         accounts[index].lifetime += delta
         let id = accounts[index].id

@@ -117,6 +117,65 @@ pid_t netusage_spawn(char *const arguments[], char *const environment[]) {
     return code == 0 ? process : -code;
 }
 
+pid_t netusage_spawn_with(char *const arguments[], char *const environment[], int descriptor) {
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, descriptor, STDERR_FILENO + 1);
+    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 2);
+    pid_t process = 0;
+    int code = posix_spawn(&process, arguments[0], &actions, NULL, arguments, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    return code == 0 ? process : -code;
+}
+
+enum { descriptors_at_most = 32 };
+
+int netusage_send_descriptors(int socket, const void *bytes, size_t length, const int *descriptors, int count) {
+    if (count > descriptors_at_most) return E2BIG;
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = length};
+    union {
+        char bytes[CMSG_SPACE(descriptors_at_most * sizeof(int))];
+        struct cmsghdr header;
+    } control = {{0}};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (count > 0) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(header), descriptors, count * sizeof(int));
+    }
+    while (sendmsg(socket, &message, MSG_NOSIGNAL) < 0) {
+        if (errno != EINTR) return errno;
+    }
+    return 0;
+}
+
+ssize_t netusage_receive_descriptors(int socket, void *bytes, size_t length, int *descriptors, int *count) {
+    struct iovec part = {.iov_base = bytes, .iov_len = length};
+    union {
+        char bytes[CMSG_SPACE(descriptors_at_most * sizeof(int))];
+        struct cmsghdr header;
+    } control;
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    *count = 0;
+    ssize_t received;
+    while ((received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0) {
+        if (errno != EINTR) return -errno;
+    }
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        *count = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(descriptors, CMSG_DATA(header), *count * sizeof(int));
+    }
+    return received;
+}
+
 int netusage_enter_new_network(void) { return unshare(CLONE_NEWNET) == 0 ? 0 : errno; }
 
 int netusage_enter_network(int descriptor) { return setns(descriptor, CLONE_NEWNET) == 0 ? 0 : errno; }

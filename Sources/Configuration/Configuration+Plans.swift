@@ -64,7 +64,7 @@ private func planName(_ node: YAMLNode) throws(Complaint) -> String {
 extension Quota {
     fileprivate init(_ reader: inout MappingReader, name: String, _ context: PlanContext) {
         self.init(
-            name: name, count: Selection(&reader, context), direction: reader.direction(default: .total),
+            name: name, count: Selection(ofQuota: &reader, context), direction: reader.direction(default: .total),
             limitBytes: reader.required("limit", size, remedy: "write one such as limit: 1 TB", default: 1),
             cycle: Cycle(&reader, context))
         warnAt = reader.list("warn_at", share, limit: 20, default: []).sorted()
@@ -184,6 +184,34 @@ where Choice: RawRepresentable & CaseIterable, Choice.RawValue == String {
 extension Selection {
     private static let patternLimit = 1000
 
+    /// Quotas may count applications, and leave out some bytes of the uplink.
+    fileprivate init(ofQuota reader: inout MappingReader, _ context: PlanContext) {
+        let scope = reader.value(
+            "scope", { node throws(Complaint) in try choice(node, "a scope") }, default: QuotaScope.all)
+        let excepted = reader.optionalMapping("except", example: applicationsExample) { Self.applications(&$0) }
+        if reader.isMapping("count") {
+            self = .applications(reader.mapping("count", example: applicationsExample) { Self.applications(&$0) })
+        } else {
+            self.init(&reader, context)
+        }
+        if self == .uplink {
+            let exception = Exception(lan: scope == .internet, applications: excepted ?? [])
+            if exception.lan || !exception.applications.isEmpty { self = .uplinkWithout(exception) }
+            return
+        }
+        let remedy = "write count: uplink, or remove it"
+        if scope == .internet { reader.complain(about: "scope", "goes with count: uplink only", remedy: remedy) }
+        if excepted != nil { reader.complain(about: "except", "goes with count: uplink only", remedy: remedy) }
+    }
+
+    private static func applications(_ reader: inout MappingReader) -> [DevicePattern] {
+        let patterns = reader.list("applications", applicationPattern, limit: patternLimit, default: [])
+        if patterns.isEmpty, reader.findings.isEmpty {
+            reader.complain(about: "applications", "names no application", remedy: "write \(applicationsExample)")
+        }
+        return patterns
+    }
+
     fileprivate init(_ reader: inout MappingReader, _ context: PlanContext) {
         switch reader.value("count", uplinkOrList, default: .uplink) {
         case .uplink: self = .uplink
@@ -206,6 +234,20 @@ extension Selection {
     }
 
     fileprivate enum Form { case uplink, list }
+}
+
+/// Which of the uplink's bytes a quota counts.
+private enum QuotaScope: String, CaseIterable {
+    case all, internet
+}
+
+private let applicationsExample = "{ applications: [steam, \"*.exe\"] }"
+
+/// Decodes a name of an application, or a pattern of names.
+private func applicationPattern(_ node: YAMLNode) throws(Complaint) -> DevicePattern {
+    try node.parsed("an application", remedy: "write a name that netusage apps shows, or a pattern such as \"*.exe\"") {
+        $0.unicodeScalars.contains(where: \.isInvisible) ? nil : DevicePattern($0)
+    }
 }
 
 private func uplinkOrList(_ node: YAMLNode) throws(Complaint) -> Selection.Form {

@@ -33,6 +33,7 @@ extension Configuration {
         csvLog = reader.optionalMapping("csv_log", example: "{ directory: /var/lib/netusage/csv }") {
             Configuration.CSVLog(&$0)
         }
+        applications = Configuration.Applications(&reader, defaults: defaults.applications)
         plans = Plans(
             &reader,
             PlanContext(

@@ -39,6 +39,32 @@ package struct Configuration: Hashable, Sendable {
         package var device: String
     }
 
+    /// How applications are metered.
+    package struct Applications: Hashable, Sendable {
+        package enum Mode: String, CaseIterable, Sendable {
+            /// Where that is possible.
+            case auto
+            /// The same, and the log warns where it isn't.
+            case on
+            case off
+        }
+
+        /// The owner's own name for what runs in some cgroups.
+        package struct Name: Hashable, Sendable {
+            package var pattern: DevicePattern
+            package var name: String
+        }
+
+        package var mode: Mode
+        /// How many `/metrics` shows by name.
+        package var series: Int
+        /// Prefixes that count as the local network, too.
+        package var lan: [AddressPrefix]
+        package var names: [Name]
+        /// How long the 5-minute buckets of applications are kept.
+        package var keepBuckets: Span
+    }
+
     package var timezone: TimeZoneSetting
     package var weekStarts: Weekday
     package var sampling: Sampling
@@ -46,6 +72,7 @@ package struct Configuration: Hashable, Sendable {
     package var devices: Devices
     package var metrics: Metrics
     package var csvLog: CSVLog?
+    package var applications: Applications
     package var plans: Plans
     /// Settings that are allowed but may be mistakes, each with its place.
     package var notes: [ConfigurationErrors.Entry]
@@ -61,6 +88,8 @@ package struct Configuration: Hashable, Sendable {
             collapse: ["veth*", "cali*", "tap*", "vnet*"].compactMap { DevicePattern($0) }),
         metrics: Metrics(rates: true, addresses: true),
         csvLog: nil,
+        applications: Applications(
+            mode: .auto, series: 50, lan: [], names: [], keepBuckets: Span(seconds: 14 * 86400)),
         plans: .none,
         notes: [])
 }

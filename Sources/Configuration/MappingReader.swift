@@ -68,6 +68,11 @@ struct MappingReader {
     /// Whether the mapping has a key without a value.
     mutating func isNull(_ key: String) -> Bool { node(of: key)?.isNull ?? false }
 
+    /// Whether a key has a mapping. This makes the key known.
+    mutating func isMapping(_ key: String) -> Bool {
+        if case .mapping? = node(of: key)?.content { true } else { false }
+    }
+
     /// Complains about a key's value, or about the mapping if the key is missing.
     mutating func complain(about key: String, _ problem: String, remedy: String) {
         let complaint = Complaint(problem: problem, remedy: remedy)

@@ -1,7 +1,7 @@
 /// The name that was probably meant by a mistyped one; nil when no name is near.
 ///
 /// Near means at most one slip for each three letters, but one is always allowed. Case, hyphens and `_` don't count.
-func nearestName(to typed: String, among names: [String]) -> String? {
+package func nearestName(to typed: String, among names: [String]) -> String? {
     guard typed.utf8.count <= 60 else { return nil }
     let letters = comparableLetters(typed)
     let nearest =

@@ -29,25 +29,43 @@ extension DeviceName: SQLConvertible {
 }
 
 extension AccountKey {
-    /// The columns `kind` and `name` of the table `account`.
-    var columns: (kind: String, name: any SQLBindable) {
+    /// The columns `kind`, `name` and `scope` of the table `account`.
+    var columns: (kind: String, name: any SQLBindable, scope: String) {
         switch self {
-        case .device(let name): ("device", name)
-        case .collapsed(let pattern): ("collapsed", pattern)
-        case .uplink: ("uplink", "")
+        case .device(let name): ("device", name, "")
+        case .collapsed(let pattern): ("collapsed", pattern, "")
+        case .uplink: ("uplink", "", "")
+        case .application(let name, let scope): ("application", name, scope.rawValue)
+        case .uplinkScope(let scope): ("uplink_scope", "", scope.rawValue)
         }
     }
 
-    /// - Parameter column: The column of `kind`; `name` follows.
-    /// - Returns: `nil` for an unknown kind.
+    /// - Parameter column: The column of `kind`; `name` and `scope` follow.
+    /// - Returns: `nil` for an unknown kind or scope.
     init?(_ row: Row, from column: Int) {
         switch row[column] as String {
         case "device": self = .device(row[column + 1])
         case "collapsed": self = .collapsed(row[column + 1])
         case "uplink": self = .uplink
+        case "application":
+            guard let scope = TrafficScope(rawValue: row[column + 2]) else { return nil }
+            self = .application(row[column + 1], scope)
+        case "uplink_scope":
+            guard let scope = UplinkScope(rawValue: row[column + 2]) else { return nil }
+            self = .uplinkScope(scope)
         default: return nil
         }
     }
+}
+
+extension ApplicationName: SQLConvertible {
+    package var sqlValue: SQLValue { .text(text) }
+    package init(_ row: Row, column: Int) { self.init(row[column] as String) }
+}
+
+extension ProcessName: SQLConvertible {
+    package var sqlValue: SQLValue { .blob(bytes) }
+    package init(_ row: Row, column: Int) { self.init(bytes: row[column] as [UInt8]) }
 }
 
 extension Row {

@@ -14,6 +14,13 @@ struct FilePast: BookedPast {
         try connection.value("SELECT buckets_from FROM ledger") ?? .earliest
     }
 
+    /// The same for buckets of applications.
+    func applicationsKeptFrom() throws -> Timestamp {
+        max(
+            try keptFrom(),
+            try connection.value("SELECT application_buckets_from FROM ledger") ?? .earliest)
+    }
+
     func firstBucket(of account: AccountID, from start: Timestamp) throws -> Bucket? {
         let first: Timestamp? = try connection.value(
             "SELECT start FROM bucket WHERE start >= ?1 AND account = ?2 ORDER BY start LIMIT 1", start, account)
@@ -25,7 +32,8 @@ struct FilePast: BookedPast {
     }
 
     func key(of account: AccountID) throws -> AccountKey? {
-        try connection.rows("SELECT kind, name FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) }.first
+        try connection.rows("SELECT kind, name, scope FROM account WHERE id = ?1", account) { AccountKey($0, from: 0) }
+            .first
             ?? nil
     }
 

@@ -11,13 +11,14 @@ extension LedgerFile {
     /// - Parameters:
     ///   - calendar: For the beginnings of days.
     ///   - horizon: Buckets that end before it may be removed, a few with each commit.
+    ///   - applicationHorizon: The same for buckets of applications.
     /// - Returns: Histories that the file has under the names of accounts that are new to it.
     /// - Throws: `StoreError`. Then the file is unchanged, unless the disk failed at the very end: then it may have the
     ///   whole commit, and the next try finds it.
     @discardableResult
-    package func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) throws(StoreError)
-        -> [AdoptedHistory]
-    {
+    package func apply(
+        _ commit: Commit, calendar: LocalCalendar, horizon: Timestamp, applicationHorizon: Timestamp = .earliest
+    ) throws(StoreError) -> [AdoptedHistory] {
         try checkIsInPlace()
         copyLongLog()
         let adopted = try translatingErrors {
@@ -54,6 +55,7 @@ extension LedgerFile {
                     try clipUnread(at: commit.header.lastReading.timestamp)
                 }
                 try apply(commit.header)
+                if let changes = commit.applications { try apply(changes) }
                 try applyBookings(commit, calendar: calendar, horizon: horizon)
                 for event in commit.bookings.events { try add(event, forgettingBefore: horizon) }
                 for event in commit.bookings.starts { try setAwaitsProgram(as: event) }
@@ -61,6 +63,7 @@ extension LedgerFile {
                 for cycle in commit.bookings.committedCycles { try put(cycle) }
                 for span in commit.bookings.unread { try addUnread(span, forgettingBefore: horizon) }
                 try prune(commit, before: horizon)
+                try pruneApplications(commit, before: applicationHorizon)
                 return adopted
             }
         }
@@ -137,9 +140,11 @@ extension LedgerFile {
 
     /// - Returns: The history of another account that had this one's name, if there was one.
     func apply(_ record: AccountRecord) throws -> AdoptedHistory? {
-        let (kind, name) = record.key.columns
+        let (kind, name, scope) = record.key.columns
         let namesake = try connection.rows(
-            "SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2", kind, name
+            """
+            SELECT id, resets, gap_bytes, suspect_bytes FROM account WHERE kind = ?1 AND name = ?2 AND scope = ?3
+            """, kind, name, scope
         ) { (id: $0[0] as AccountID, events: $0.events(from: 1)) }.first
         var adopted: AdoptedHistory?
         var record = record
@@ -150,11 +155,11 @@ extension LedgerFile {
         try connection.run(
             """
             INSERT INTO account
-                (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                (id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes, scope)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
             """, record.id, kind, name, Int64(bitPattern: record.counterOffset.received),
             Int64(bitPattern: record.counterOffset.transmitted), record.offsetBoot, record.events.resets,
-            record.events.gapBytes, record.events.suspectBytes)
+            record.events.gapBytes, record.events.suspectBytes, scope)
         return adopted
     }
 
@@ -275,6 +280,23 @@ extension LedgerFile {
             if oldest.end > horizon { return }
             try connection.run("DELETE FROM bucket WHERE start = ?1", oldest.start)
             try omitBuckets(before: oldest.end)
+        }
+    }
+
+    /// Removes buckets of applications, as many as ``prune(_:before:)`` does of all.
+    private func pruneApplications(_ commit: Commit, before horizon: Timestamp) throws {
+        var from: Timestamp = try connection.value("SELECT application_buckets_from FROM ledger") ?? .earliest
+        let added = Set(commit.bookings.buckets.keys.map(\.bucket))
+        // Of a time that was removed already, by a clock that was set back.
+        from = min(from, added.map(\.start).min() ?? from)
+        for _ in 0..<added.count + Self.bucketsPrunedPerCommit {
+            let start: Timestamp? = try connection.value("SELECT min(start) FROM bucket WHERE start >= ?1", from)
+            guard let oldest = start.map({ Bucket(start: $0) }), oldest.end <= horizon else { return }
+            try connection.run(
+                "DELETE FROM bucket WHERE start = ?1 AND account IN (SELECT id FROM account WHERE kind = 'application')",
+                oldest.start)
+            from = oldest.end
+            try connection.run("UPDATE ledger SET application_buckets_from = max(application_buckets_from, ?1)", from)
         }
     }
 

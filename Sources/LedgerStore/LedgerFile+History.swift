@@ -41,6 +41,7 @@ extension LedgerFile {
             var page = StoredBuckets(
                 sequence: try storedSequence(), from: start, until: end, keptFrom: kept,
                 first: try oldestBucket()?.start ?? kept)
+            page.applicationsKeptFrom = try past.applicationsKeptFrom()
             for record in try loadAccounts() { page.accounts[record.id] = record.key }
             var filter = ""
             if let only {

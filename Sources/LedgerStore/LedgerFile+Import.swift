@@ -64,8 +64,9 @@ extension LedgerFile {
     }
 
     func number(of key: AccountKey) throws -> AccountID? {
-        let (kind, name) = key.columns
-        return try connection.value("SELECT id FROM account WHERE kind = ?1 AND name = ?2", kind, name)
+        let (kind, name, scope) = key.columns
+        return try connection.value(
+            "SELECT id FROM account WHERE kind = ?1 AND name = ?2 AND scope = ?3", kind, name, scope)
     }
 
     /// Creates an account. The program counts its numbers up from 1, so a random number far above can't be the one that

@@ -25,13 +25,17 @@ extension LedgerFile {
         var ledger = StoredLedger.empty(daysFrom: daysFrom)
         ledger.header = try loadHeader()
         ledger.devices = try loadDevices()
+        ledger.applications = try loadApplications()
         var lifetimes: [AccountID: Total] = [:]
         try connection.forEach("SELECT day, account, received, transmitted FROM day") { row in
             let entry = try day(in: row)
             lifetimes[entry.account, default: .zero] += entry.total
             if entry.day >= daysFrom { ledger.days.append(entry) }
         }
-        let named = Set(names.map { AccountKey.device($0) } + [.uplink])
+        // Counters that go on even without any bytes of their own.
+        let others = TrafficScope.allCases.map { AccountKey.application(.other, $0) }
+        let scopes = UplinkScope.allCases.map { AccountKey.uplinkScope($0) }
+        let named = Set(names.map { AccountKey.device($0) } + [.uplink] + others + scopes)
         let wanted = Set(ledger.days.map(\.account)).union(ledger.devices.compactMap(\.account))
         for record in try loadAccounts() {
             ledger.lastAccountID = max(ledger.lastAccountID, record.id)
@@ -99,7 +103,8 @@ extension LedgerFile {
         var keys: Set<AccountKey> = []
         return try connection.rows(
             """
-            SELECT id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes FROM account
+            SELECT id, kind, name, scope, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes
+            FROM account
             """
         ) { row in
             let id: AccountID = row[0]
@@ -107,7 +112,7 @@ extension LedgerFile {
                 keys.insert(key).inserted, ids.insert(id).inserted
             else { throw damaged("it has an impossible account") }
             return AccountRecord(
-                id: id, key: key, counterOffset: row.counters(from: 3), offsetBoot: row[5], events: row.events(from: 6))
+                id: id, key: key, counterOffset: row.counters(from: 4), offsetBoot: row[6], events: row.events(from: 7))
         }
     }
 

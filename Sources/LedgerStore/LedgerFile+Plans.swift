@@ -46,13 +46,19 @@ extension LedgerFile {
         }
         let source = PlanRestore(days, for: book, at: now)
         let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
-        var kept: [AccountID: Total] = [:]
+        // Of applications fewer buckets are kept.
+        struct DayOfAccount: Hashable {
+            let place: Int
+            let account: AccountID
+        }
+        var kept: [DayOfAccount: Total] = [:]
+        func isPartial(_ place: Int, _ key: AccountKey) -> Bool { place == partial || key.isApplication }
         for span in source.bucketSpans {
             var place = source.days.firstIndex { $0.span.contains(span.lowerBound) } ?? 0
             try forEachBucket(from: max(span.lowerBound, complete), before: span.upperBound) { start, account, total in
                 guard let key = keys[account] else { return }
                 while place + 1 < source.days.count, source.days[place + 1].span.lowerBound <= start { place += 1 }
-                if place == partial { kept[account, default: .zero] += total }
+                if isPartial(place, key) { kept[DayOfAccount(place: place, account: account), default: .zero] += total }
                 book.restore(total, of: key, at: start, onDay: place, source)
             }
         }
@@ -65,7 +71,8 @@ extension LedgerFile {
             let entry = try day(in: row)
             guard let key = keys[entry.account], let place = places[entry.day] else { return }
             // The bytes of a day that are in no kept bucket were carried before the kept buckets.
-            let rest = place == partial ? entry.total.without(kept[entry.account] ?? .zero) : .zero
+            let known = kept[DayOfAccount(place: place, account: entry.account)] ?? .zero
+            let rest = isPartial(place, key) ? entry.total.without(known) : .zero
             book.restore(entry.total, withoutBuckets: rest, of: key, onDay: place, source)
         }
     }

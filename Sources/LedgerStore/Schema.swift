@@ -13,7 +13,7 @@ enum Schema {
     static let tables = [
         "ledger", "account", "device", "bucket", "day", "day_start", "adjustment", "quota_event", "committed_cycle",
         "unread", "taken", "import",
-        "fall",
+        "fall", "application_counter", "uplink_counter",
     ]
 
     /// Step `n` brings a file of version `n` to version `n + 1`; a released step never changes.
@@ -160,6 +160,68 @@ enum Schema {
             held         INTEGER NOT NULL,   -- bytes that are booked if it has restarted
             held_uplink  INTEGER NOT NULL,   -- how many of these are the uplink's, too
             PRIMARY KEY (ifindex, direction)
+        ) STRICT, WITHOUT ROWID;
+        """,
+        """
+        -- Applications are accounts, too. SQLite can't change a CHECK, so the table is made again.
+        DROP VIEW days;
+        DROP VIEW buckets;
+        DROP INDEX account_name;
+        ALTER TABLE account RENAME TO account_of_version_5;
+        CREATE TABLE account (               -- what bytes are booked to
+            id                 INTEGER PRIMARY KEY,
+            kind               TEXT    NOT NULL CHECK (kind IN ('device', 'collapsed', 'uplink', 'application', 'uplink_scope')),
+            name               ANY     NOT NULL,  -- the device's or application's name, the pattern of the class, or ''
+            received_offset    INTEGER NOT NULL,  -- the open counter minus its devices' kernel counters, in `boot`
+            transmitted_offset INTEGER NOT NULL,
+            boot               INTEGER NOT NULL,
+            resets             INTEGER NOT NULL,
+            gap_bytes          INTEGER NOT NULL,
+            suspect_bytes      INTEGER NOT NULL,
+            scope              TEXT    NOT NULL DEFAULT ''  -- of applications and the uplink: where the other ends are
+                CHECK (scope IN ('', 'internet', 'lan', 'tunnel', 'other'))
+        ) STRICT;
+        INSERT INTO account
+            SELECT id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes, ''
+            FROM account_of_version_5;
+        DROP TABLE account_of_version_5;
+        CREATE UNIQUE INDEX account_name ON account (kind, name, scope);
+        CREATE VIEW days AS
+            SELECT date(day * 86400, 'unixepoch') AS date, kind, name, received, transmitted, scope
+            FROM day JOIN account ON account.id = day.account;
+        CREATE VIEW buckets AS
+            SELECT datetime(start, 'unixepoch') AS start_utc, kind, name, received, transmitted, scope
+            FROM bucket JOIN account ON account.id = bucket.account;
+        -- Which attachment of the kernel programs the counters of applications belong to; NULL before the first.
+        ALTER TABLE ledger ADD COLUMN attachment INTEGER;
+        -- Applications' buckets that start before may have been removed.
+        ALTER TABLE ledger ADD COLUMN application_buckets_from INTEGER NOT NULL DEFAULT -9223372036854775808;
+        CREATE TABLE application_counter (   -- up to where the kernel programs' counters are booked
+            cgroup            INTEGER NOT NULL,  -- its number
+            process           BLOB    NOT NULL,  -- the name of the main thread
+            scope             TEXT    NOT NULL CHECK (scope IN ('internet', 'lan', 'tunnel')),
+            transport         INTEGER NOT NULL,  -- 0 another, 1 TCP, 2 UDP, 3 UDP at port 443, 4 ICMP
+            passage           TEXT    NOT NULL   -- where they leave the machine, if its sockets are in this network namespace
+                CHECK (passage IN ('uplink', 'other_device', 'other_namespace')),
+            application       TEXT    NOT NULL,  -- the name of the account
+            received          INTEGER NOT NULL,  -- as on the cable, each packet with its headers
+            transmitted       INTEGER NOT NULL,
+            saved_received    INTEGER NOT NULL,  -- how many of these bytes a device doesn't see if it gets merged packets
+            saved_transmitted INTEGER NOT NULL,
+            withheld_received INTEGER NOT NULL,  -- how many of those aren't booked yet
+            withheld_transmitted INTEGER NOT NULL,
+            PRIMARY KEY (cgroup, process, scope, transport, passage)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE uplink_counter (        -- the same for what passes uplinks
+            ifindex           INTEGER NOT NULL,
+            scope             TEXT    NOT NULL CHECK (scope IN ('internet', 'lan', 'other')),
+            received          INTEGER NOT NULL,
+            transmitted       INTEGER NOT NULL,
+            saved_received    INTEGER NOT NULL,
+            saved_transmitted INTEGER NOT NULL,
+            withheld_received INTEGER NOT NULL,
+            withheld_transmitted INTEGER NOT NULL,
+            PRIMARY KEY (ifindex, scope)
         ) STRICT, WITHOUT ROWID;
         """,
     ]

@@ -25,6 +25,8 @@ package struct AccountNames {
         case .uplink: "uplink"
         case .collapsed(let pattern): pattern
         case .device(let name): name.label { $0 == Self.otherLabel || $0 == "uplink" || patterns.contains($0) }
+        case .application(let name, _): name.text
+        case .uplinkScope(let scope): scope.rawValue
         }
     }
 }
@@ -36,6 +38,8 @@ extension AccountKey {
         case .uplink: "uplink"
         case .collapsed: "collapsed"
         case .device: "device"
+        case .application: "application"
+        case .uplinkScope: "uplink_scope"
         }
     }
 }

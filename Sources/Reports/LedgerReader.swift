@@ -42,6 +42,8 @@ package struct BucketPage: Sendable {
     package var until: Timestamp
     /// Some or all earlier buckets are deleted.
     package var keptFrom: Timestamp
+    /// The same for buckets of applications; `nil` if it is the same moment.
+    package var applicationsKeptFrom: Timestamp?
     /// The start of the oldest bucket; for earlier days only sums are known.
     package var first: Timestamp
 
@@ -51,7 +53,9 @@ package struct BucketPage: Sendable {
 
 extension BucketPage {
     package init(_ page: StoredBuckets, rows: [BucketRow]) {
-        self.init(rows: rows, until: page.until, keptFrom: page.keptFrom, first: page.first)
+        self.init(
+            rows: rows, until: page.until, keptFrom: page.keptFrom, applicationsKeptFrom: page.applicationsKeptFrom,
+            first: page.first)
     }
 }
 
@@ -67,8 +71,10 @@ extension LedgerReader {
             while start < edge.upperBound {
                 let page = try await buckets(from: start, before: edge.upperBound, only: builder.only)
                 let isKnownByDays = builder.firstDay.map { $0 < basis.calendar.day(containing: page.first) } ?? false
-                if page.keptFrom > edge.lowerBound || isKnownByDays && page.first > edge.lowerBound {
-                    let kept = max(page.keptFrom, page.first)
+                let keptFrom =
+                    query.subject == .application ? page.applicationsKeptFrom ?? page.keptFrom : page.keptFrom
+                if keptFrom > edge.lowerBound || isKnownByDays && page.first > edge.lowerBound {
+                    let kept = max(keptFrom, page.first)
                     builder.leaveOut(before: kept)
                     note = "there are no records of five minutes before \(basis.calendar.rfc3339(kept)), only days"
                 }
@@ -95,8 +101,8 @@ extension LedgerReader {
         let history = try await days(from: first, everybody: query.period == .all)
         do {
             return try UsageBuilder(query, span, history, collapse: basis.collapse)
-        } catch UsageError.unknownDevice {
-            // The named device may have carried nothing for long.
+        } catch let error where error.isOfUnknownName {
+            // What is named may have carried nothing for long.
             let everybody = try await days(from: first, everybody: true)
             return try UsageBuilder(query, span, everybody, collapse: basis.collapse)
         }

@@ -36,6 +36,7 @@ package struct StatusReport: Codable, Sendable {
     package var ledger: Ledger
     package var kernel: Kernel
     package var configuration: Configuration
+    package var applications: Applications?
 }
 
 extension StatusReport {
@@ -45,7 +46,7 @@ extension StatusReport {
         dayStart: LocalMoment, weekStart: LocalMoment, monthStart: LocalMoment,
         ledger: (up: Bool, sizeBytes: Int64, lastCommit: LocalMoment?, commitFailures: UInt64),
         kernel: (readSuccess: Bool, netlinkOverruns: UInt64, clockSteps: UInt64),
-        configuration: (lastReloadSuccessful: Bool, lastReloadSuccess: LocalMoment)
+        configuration: (lastReloadSuccessful: Bool, lastReloadSuccess: LocalMoment), applications: Applications
     ) {
         self.init(
             version: version, revision: revision, asOf: asOf, startedAt: startedAt, online: online,
@@ -59,6 +60,7 @@ extension StatusReport {
                 clockSteps: kernel.clockSteps),
             configuration: Configuration(
                 lastReloadSuccessful: configuration.lastReloadSuccessful,
-                lastReloadSuccess: configuration.lastReloadSuccess))
+                lastReloadSuccess: configuration.lastReloadSuccess),
+            applications: applications)
     }
 }

@@ -21,8 +21,14 @@ package struct UsageQuery: Hashable, Sendable {
         var isFine: Bool { self == .fiveMinutes || self == .hour }
     }
 
+    /// What each line of a report is about.
+    package enum Subject: String, CaseIterable, Sendable {
+        case device, application
+    }
+
     package var period: Period?
     package var grain = Grain.total
+    package var subject = Subject.device
     /// A date, which stands for its beginning, or a moment; see ``LocalCalendar/moment(_:at:)``.
     package var since: String?
     /// A date, which stands for its end, or a moment.
@@ -31,12 +37,17 @@ package struct UsageQuery: Hashable, Sendable {
     package var last: Int?
     /// Names or patterns; all if there are none.
     package var devices: [String] = []
+    /// The same for applications.
+    package var applications: [String] = []
+    /// Only what applications carried to and from there; everywhere if there are none.
+    package var scopes: [TrafficScope] = []
     /// Whether an empty span is an error: people don't mean it.
     package var refusesNoTime = false
     /// Whether to report the uplink alone, if no devices are named and it has bytes.
     package var prefersUplink = false
 
-    package init(_ period: Period? = nil, grain: Grain = .total) {
+    package init(_ period: Period? = nil, grain: Grain = .total, by subject: Subject = .device) {
+        self.subject = subject
         self.period = period
         self.grain = grain
     }
@@ -56,13 +67,17 @@ package struct UsageQuery: Hashable, Sendable {
         if let last { parameters.append(("last", String(last))) }
         if refusesNoTime { parameters.append(("strict", "true")) }
         if prefersUplink { parameters.append(("prefer", "uplink")) }
-        return parameters + devices.map { ("device", $0) }
+        if subject != .device { parameters.append(("by", subject.rawValue)) }
+        return parameters + devices.map { ("device", $0) } + applications.map { ("application", $0) }
+            + scopes.map { ("scope", $0.rawValue) }
     }
 
     /// Checks what can be checked without the ledger.
     ///
     /// - Throws: `UsageError`.
     package func check() throws(UsageError) {
+        if subject == .device, !scopes.isEmpty || !applications.isEmpty { throw .needsApplications }
+        if subject == .application, !devices.isEmpty { throw .needsDevices }
         // Neither the zone nor the moment matters.
         var query = self
         query.refusesNoTime = false
@@ -132,6 +147,7 @@ package struct UsageQuery: Hashable, Sendable {
             case "yesterday": window.previousDay
             default: CivilDate(text)
             }
+        if text == "now" { return now }
         if let date { return isEnd ? calendar.span(ofDay: date).upperBound : calendar.start(of: date) }
         guard let moment = calendar.moment(text, at: now) else { throw .notATime(text) }
         return moment
@@ -234,8 +250,21 @@ package enum UsageError: Error, Sendable, CustomStringConvertible {
     case isEmpty(since: String, until: String?)
     case tooLong(entries: Int)
     case unknownDevice(String, known: [String])
+    case unknownApplication(String)
+    /// What only applications have is asked of devices.
+    case needsApplications
+    /// What only devices have is asked of applications.
+    case needsDevices
     /// There are no 5-minute records, because there is no store.
     case noLedger
+
+    /// Whether there is nothing of a name, as far as was looked.
+    var isOfUnknownName: Bool {
+        switch self {
+        case .unknownDevice, .unknownApplication: true
+        case .notACount, .notATime, .isEmpty, .tooLong, .needsApplications, .needsDevices, .noLedger: false
+        }
+    }
 
     package var description: String {
         switch self {
@@ -250,6 +279,10 @@ package enum UsageError: Error, Sendable, CustomStringConvertible {
             known.isEmpty
                 ? "nothing was metered yet, so there is no \(name)"
                 : "nothing called \(name) was metered; there is \(known.joined(separator: ", "))"
+        case .unknownApplication(let name):
+            "no application called \(name) was metered; see those of the month with netusage month --by application"
+        case .needsApplications: "only applications have scopes; ask by application"
+        case .needsDevices: "applications aren't metered by device; leave the device out"
         case .noLedger:
             "there is no ledger, so only days since the daemon's start are known; see what its log says about the file"
         }

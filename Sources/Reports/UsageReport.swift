@@ -7,13 +7,23 @@ package struct UsageReport: Codable, Sendable {
     package struct Account: Codable, Sendable {
         /// What `/metrics` shows as `device`; `uplink` for the uplink.
         package var name: String
-        /// `uplink`, `device`, or `collapsed` for a class of devices.
+        /// `uplink`, `device`, `application`, or `collapsed` for a class of devices.
         package var kind: String
+        /// Of applications: `internet`, `lan` or `tunnel`.
+        package var scope: String?
         package var receivedBytes: UInt64
         package var transmittedBytes: UInt64
         package var totalBytes: UInt64
         /// All entries of the known part of the span, in order, even those without bytes; absent in a report of sums.
         package var entries: [Entry]?
+    }
+
+    /// Bytes of the uplink that belong to no application: forwarded, not IP, taken by no program, or from a time in which
+    /// applications weren't metered. Below 0 where programs sent what no device carried.
+    package struct Unattributed: Codable, Sendable {
+        package var receivedBytes: Int64
+        package var transmittedBytes: Int64
+        package var totalBytes: Int64
     }
 
     package struct Entry: Codable, Sendable {
@@ -37,6 +47,8 @@ package struct UsageReport: Codable, Sendable {
     package var grain: String
     /// The uplink, then devices by name.
     package var accounts: [Account]
+    /// In a report by application on all scopes: what is missing from the applications' internet and LAN to the uplink.
+    package var unattributed: Unattributed?
     /// For people: why the figures are from the ledger's last commit and not from a daemon, or what isn't kept.
     package var note: String?
     /// Whether no daemon runs, and the figures are old.
@@ -61,6 +73,7 @@ extension UsageReport {
 
 /// Makes a report from days and buckets.
 struct UsageBuilder {
+    private let query: UsageQuery
     private let span: UsageSpan
     private let starts: [Timestamp]
     private var accounts: [Account] = []
@@ -82,6 +95,7 @@ struct UsageBuilder {
     ///   - collapse: `devices.collapse` of the configuration.
     /// - Throws: `UsageError` when there is no such device, or there are too many entries.
     init(_ query: UsageQuery, _ span: UsageSpan, _ history: DayHistory, collapse: [DevicePattern]) throws(UsageError) {
+        self.query = query
         var span = span
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: collapse)
         let chosen = try Self.chosen(of: history, for: query, span, names)
@@ -109,9 +123,9 @@ struct UsageBuilder {
     static func chosen(
         of history: DayHistory, for query: UsageQuery, _ span: UsageSpan, _ names: AccountNames
     ) throws(UsageError) -> [Chosen] {
-        let sorted = history.entries.map { (entry: $0, name: names.name(of: $0.key)) }.sorted {
-            ($0.entry.key == .uplink ? 0 : 1, $0.name) < ($1.entry.key == .uplink ? 0 : 1, $1.name)
-        }
+        if query.subject == .application { return try applications(of: history, for: query, span) }
+        let sorted = history.entries.filter(\.key.isOfDevices).map { (entry: $0, name: names.name(of: $0.key)) }
+            .sorted { ($0.entry.key == .uplink ? 0 : 1, $0.name) < ($1.entry.key == .uplink ? 0 : 1, $1.name) }
         if query.devices.isEmpty {
             let uplink = sorted.filter { $0.entry.key == .uplink && !$0.entry.lifetime.isZero }
             if query.prefersUplink, !uplink.isEmpty { return uplink }
@@ -124,6 +138,30 @@ struct UsageBuilder {
             throw .unknownDevice(text, known: sorted.prefix(20).map(\.name) + (sorted.count > 20 ? ["…"] : []))
         }
         return sorted.filter { each in query.devices.contains { each.entry.key.isMeant(by: $0, name: each.name) } }
+    }
+
+    /// The requested applications by name and scope, after the uplink, which their sums are compared with.
+    private static func applications(
+        of history: DayHistory, for query: UsageQuery, _ span: UsageSpan
+    ) throws(UsageError) -> [Chosen] {
+        var chosen: [(entry: DayHistory.Entry, name: String, scope: TrafficScope)] = []
+        var unknown = Set(query.applications)
+        for entry in history.entries {
+            guard case .application(let name, let scope) = entry.key else { continue }
+            let wanted = query.applications.filter { text in
+                text == name.text || DevicePattern(text)?.matches(bytes: Array(name.text.utf8)) == true
+            }
+            unknown.subtract(wanted)
+            guard query.applications.isEmpty || !wanted.isEmpty, query.scopes.isEmpty || query.scopes.contains(scope),
+                query.period == .all && !entry.lifetime.isZero
+                    || entry.days.contains(where: { $0.day >= span.firstDay && $0.day <= span.lastDay })
+            else { continue }
+            chosen.append((entry, name.text, scope))
+        }
+        if let name = unknown.min() { throw .unknownApplication(name) }
+        chosen.sort { ($0.name, $0.scope.rawValue) < ($1.name, $1.scope.rawValue) }
+        let uplink = history.entries.filter { $0.key == .uplink && query.isOfAllApplications }
+        return uplink.map { ($0, "uplink") } + chosen.map { ($0.entry, $0.name) }
     }
 
     private static func starts(of span: UsageSpan, accounts: Int) throws(UsageError) -> [Timestamp] {
@@ -173,7 +211,21 @@ struct UsageBuilder {
             asOf: asOf.map(span.calendar.local), since: since.map(span.calendar.local),
             until: span.calendar.local(span.until),
             seconds: Self.seconds(from: since ?? span.until, to: min(span.until, reached)),
-            grain: span.grain.rawValue, accounts: accounts.map { report($0, reached: reached) })
+            grain: span.grain.rawValue, accounts: accounts.map { report($0, reached: reached) },
+            unattributed: unattributed)
+    }
+
+    private var unattributed: UsageReport.Unattributed? {
+        guard query.isOfAllApplications, let uplink = accounts.first, uplink.key == .uplink else { return nil }
+        var (received, transmitted) = (Int64(clamping: uplink.sum.received), Int64(clamping: uplink.sum.transmitted))
+        for account in accounts {
+            guard case .application(_, let scope) = account.key, scope != .tunnel else { continue }
+            received = received.addingReportingOverflow(-Int64(clamping: account.sum.received)).partialValue
+            transmitted = transmitted.addingReportingOverflow(-Int64(clamping: account.sum.transmitted)).partialValue
+        }
+        return UsageReport.Unattributed(
+            receivedBytes: received, transmittedBytes: transmitted,
+            totalBytes: received.addingReportingOverflow(transmitted).partialValue)
     }
 
     private func report(_ account: Account, reached: Timestamp) -> UsageReport.Account {
@@ -191,7 +243,8 @@ struct UsageBuilder {
                 transmittedBytes: total.transmitted, totalBytes: total.bytes)
         }
         return UsageReport.Account(
-            name: account.name, kind: account.key.kind, receivedBytes: account.sum.received,
+            name: account.name, kind: account.key.kind, scope: account.key.scope?.rawValue,
+            receivedBytes: account.sum.received,
             transmittedBytes: account.sum.transmitted, totalBytes: account.sum.bytes,
             entries: span.grain == .total ? nil : entries)
     }
@@ -201,7 +254,17 @@ struct UsageBuilder {
     }
 }
 
+extension UsageQuery {
+    /// Whether the applications of the report and ``UsageReport/unattributed`` are all of the uplink.
+    var isOfAllApplications: Bool { subject == .application && applications.isEmpty && scopes.isEmpty }
+}
+
 extension AccountKey {
+    /// Where an application's other ends are.
+    fileprivate var scope: TrafficScope? {
+        if case .application(_, let scope) = self { scope } else { nil }
+    }
+
     /// Whether a name or pattern of a query means the account.
     func isMeant(by text: String, name: String) -> Bool {
         guard case .device(let device) = self else { return text == name }

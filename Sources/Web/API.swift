@@ -63,8 +63,13 @@ enum APIRequest: Sendable {
 
     private static func usageQuery(_ items: QueryItems) throws -> UsageQuery {
         try items.allow(
-            ["period", "grain", "since", "until", "last", "device", "strict", "prefer"], repeatable: ["device"])
+            [
+                "period", "grain", "since", "until", "last", "by", "device", "application", "scope", "strict", "prefer",
+            ], repeatable: ["device", "application", "scope"])
         var query = UsageQuery(try items.choice("period"), grain: try items.choice("grain") ?? .total)
+        query.subject = try items.choice("by") ?? .device
+        query.applications = items.all("application")
+        query.scopes = try items.choices("scope")
         query.since = items.time("since")
         query.until = items.time("until")
         if let text = items["last"] {
@@ -156,7 +161,23 @@ struct QueryItems {
     func choice<Value: RawRepresentable<String> & CaseIterable>(
         _ name: String, among values: [Value] = Array(Value.allCases)
     ) throws(APIRequest.Problem) -> Value? {
-        guard let text = self[name] else { return nil }
+        try self[name].map { text throws(APIRequest.Problem) in try Self.value(text, of: name, among: values) }
+    }
+
+    /// Any number of some words.
+    ///
+    /// - Throws: `APIRequest.Problem` if one is another word.
+    func choices<Value: RawRepresentable<String> & CaseIterable>(
+        _ name: String
+    ) throws(APIRequest.Problem) -> [Value] {
+        try all(name).map { text throws(APIRequest.Problem) in
+            try Self.value(text, of: name, among: Array(Value.allCases))
+        }
+    }
+
+    private static func value<Value: RawRepresentable<String>>(
+        _ text: String, of name: String, among values: [Value]
+    ) throws(APIRequest.Problem) -> Value {
         if let value = values.first(where: { $0.rawValue == text }) { return value }
         let known = values.map(\.rawValue).joined(separator: ", ")
         throw APIRequest.Problem(description: "\(name): \(text) is none of \(known)")

@@ -61,10 +61,12 @@ struct HTTPAnswer: Sendable {
         let status: HTTPResponseStatus =
             switch error {
             case is APIRequest.Problem: .badRequest
-            case UsageError.unknownDevice: .notFound
+            case UsageError.unknownDevice, UsageError.unknownApplication: .notFound
             case UsageError.notACount, UsageError.notATime, UsageError.tooLong: .badRequest
             // It is empty by the clock or the zone of this machine.
             case UsageError.isEmpty: .conflict
+            // Each parameter is good by itself.
+            case UsageError.needsApplications, UsageError.needsDevices: .conflict
             case let refusal as ChangeRefusal where !refusal.isTemporary: .conflict
             default: .serviceUnavailable
             }

@@ -132,11 +132,11 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         switch server.router.route(request, isLoopback: context.channel.localAddress?.isLoopback ?? false) {
         case .answer(let answer): send(answer, request.head, context)
         case .metrics(let variant): scrape(variant, request.head, context)
-        case .page(let device):
+        case .page(let subject):
             let full = HTTPAnswer.text(.serviceUnavailable, "Too many requests at once, try again later.\n")
             send(at: .question, else: full, request.head, context) {
                 [questions = server.api.questions, path = server.router.telemetryPath] in
-                await Page.answer(of: device, questions, telemetryPath: path)
+                await Page.answer(of: subject, questions, telemetryPath: path)
             }
         case .api(let question):
             let (place, what): (HTTPServer.Place, String) =

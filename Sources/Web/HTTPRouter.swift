@@ -4,8 +4,8 @@ import NIOHTTP1
 /// Who answers a request.
 enum HTTPRoute {
     case metrics(Scraper.Variant)
-    /// The page for people, about a device or, if none is named, the uplink.
-    case page(device: String?)
+    /// The page for people.
+    case page(PageSubject)
     case api(APIRequest)
     case reload
     /// It is answered already.
@@ -52,23 +52,27 @@ package struct HTTPRouter: Sendable {
             let refusal = "Reloading over HTTP is off; start netusage with --web.enable-lifecycle.\n"
             return isLifecycleEnabled ? .reload : .answer(.text(.forbidden, refusal))
         }
-        do {
-            if takesChanges, path.hasPrefix(Self.apiPath),
-                let change = APIRequest(path: path.dropFirst(Self.apiPath.count), body: request.body)
-            {
+        if takesChanges, path.hasPrefix(Self.apiPath),
+            let change = APIRequest(path: path.dropFirst(Self.apiPath.count), body: request.body)
+        {
+            if head.method != .POST { return .answer(.methodNotAllowed(allow: "POST")) }
+            do {
                 try QueryItems(query ?? "").allow([])
-                return head.method == .POST ? .api(change) : .answer(.methodNotAllowed(allow: "POST"))
+                return .api(change)
+            } catch {
+                return .answer(.problem(error))
             }
-            guard let route = try page(path, query, head) else {
-                return .answer(
-                    path.hasPrefix(Self.apiPath)
-                        ? .problem(.notFound, "There is nothing at this address; see openapi.yaml.")
-                        : .text(.notFound, "There is nothing at this address; see /.\n"))
-            }
-            return head.method == .GET || head.method == .HEAD ? route : .answer(.methodNotAllowed(allow: "GET, HEAD"))
-        } catch {
-            return .answer(.problem(error))
         }
+        let route: HTTPRoute?
+        do { route = try page(path, query, head) } catch { route = .answer(.problem(error)) }
+        guard let route else {
+            return .answer(
+                path.hasPrefix(Self.apiPath)
+                    ? .problem(.notFound, "There is nothing at this address; see openapi.yaml.")
+                    : .text(.notFound, "There is nothing at this address; see /.\n"))
+        }
+        // What is wrong with the parameters matters only if the method is right.
+        return head.method == .GET || head.method == .HEAD ? route : .answer(.methodNotAllowed(allow: "GET, HEAD"))
     }
 
     // MARK: - Other people's web pages
@@ -138,7 +142,9 @@ package struct HTTPRouter: Sendable {
         case "/-/ready": return .answer(.text(.ok, "netusage is ready.\n"))
         case "/":
             // People get the page, whatever else the address has.
-            return .page(device: (try? QueryItems(query ?? ""))?["device"])
+            let items = try? QueryItems(query ?? "")
+            if let name = items?["application"] { return .page(.application(name)) }
+            return .page(items?["device"].map { .device($0) } ?? .uplink)
         case _ where path.hasPrefix(Self.apiPath):
             let rest = path.dropFirst(Self.apiPath.count)
             let request = try APIRequest(path: rest, query: query, accept: Self.joined(head.headers["accept"]))

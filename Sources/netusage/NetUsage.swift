@@ -14,13 +14,15 @@ struct NetUsage: AsyncParsableCommand {
             ledger in SQLite. Without a configuration file it meters every device but lo.
             """,
         version: "netusage, version \(Version.number) (revision: \(Version.revision))",
-        subcommands: [Serve.self, ServiceCommand.self, DoctorCommand.self, Config.self],
+        subcommands: [
+            Serve.self, ServiceCommand.self, DoctorCommand.self, Config.self, ApplicationsCommand.self,
+        ],
         groupedSubcommands: [
             CommandGroup(
                 name: "History",
                 subcommands: [
-                    Today.self, Week.self, Month.self, Year.self, Summary.self, Days.self, Months.self, Recent.self,
-                    Live.self, ExportCommand.self, ImportCommand.self,
+                    Today.self, Apps.self, Week.self, Month.self, Year.self, Summary.self, Days.self, Months.self,
+                    Recent.self, Live.self, ExportCommand.self, ImportCommand.self,
                 ]),
             CommandGroup(name: "Quotas", subcommands: [QuotaCommand.self, Check.self]),
         ])
@@ -72,7 +74,9 @@ struct NetUsage: AsyncParsableCommand {
         guard let name = words.first, !name.hasPrefix("-"), name != "help" else { return nil }
         let commands = configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands)
         guard let command = commands.first(where: { $0._commandName == name }) else {
-            return "there is no command \(Terminal.printable(name)); netusage --help lists all commands"
+            let nearest = nearestName(to: name, among: commands.map { $0._commandName })
+            let guess = nearest.map { "did you mean \($0)? " } ?? ""
+            return "there is no command \(Terminal.printable(name)); \(guess)netusage --help lists all commands"
         }
         guard command == ImportCommand.self, let kind = words.dropFirst().first, !kind.hasPrefix("-"), kind != "help",
             !["vnstat", "csv"].contains(kind)

@@ -1,3 +1,4 @@
+import Accounting
 import ArgumentParser
 import Exporter
 import Reports
@@ -18,6 +19,25 @@ struct UsageOptions: ParsableArguments {
     var bits = false
 }
 
+/// Applications instead of devices.
+struct ApplicationOptions: ParsableArguments {
+    @Option(help: "What each line is about: device or application.")
+    var by = UsageQuery.Subject.device
+
+    @Option(
+        name: .customLong("application"), parsing: .singleValue,
+        help: "Only this application, or those that match a pattern; may be repeated.")
+    var applications: [String] = []
+
+    @Option(
+        name: .customLong("scope"), parsing: .singleValue,
+        help: "Only what applications carried to and from there: internet, lan or tunnel; may be repeated.")
+    var scopes: [TrafficScope] = []
+
+    /// Whether any option is about applications.
+    var areMeant: Bool { by == .application || !applications.isEmpty || !scopes.isEmpty }
+}
+
 /// A span of time, for commands that aren't about the open period.
 struct SpanOptions: ParsableArguments {
     @Option(help: "The start: 2026-11-20, \"2026-11-20 09:00\", today, yesterday, or RFC 3339.")
@@ -32,15 +52,26 @@ struct SpanOptions: ParsableArguments {
 /// A command that shows traffic.
 protocol UsageCommand: AsyncParsableCommand {
     var options: UsageOptions { get }
+    var subjectOptions: ApplicationOptions { get }
     var query: UsageQuery { get }
     /// The title of the table. The table's start follows it.
     var title: String { get }
+    /// What each line is about, if no option says it.
+    var subject: UsageQuery.Subject { get }
 }
 
+extension UsageQuery.Subject: ExpressibleByArgument {}
+extension TrafficScope: ExpressibleByArgument {}
+
 extension UsageCommand {
+    var subject: UsageQuery.Subject { .device }
+
     private var wholeQuery: UsageQuery {
         var query = query
+        query.subject = subjectOptions.areMeant ? .application : subject
         query.devices = options.devices
+        query.applications = subjectOptions.applications
+        query.scopes = subjectOptions.scopes
         query.refusesNoTime = true
         return query
     }
@@ -50,8 +81,12 @@ extension UsageCommand {
     mutating func run() async throws {
         let query = wholeQuery
         let report = try await options.common.ledgerAccess.answer { try await $0.usage(query) }
+        if options.json { return try output(jsonText(report)) }
+        if query.subject == .application, query.grain == .total {
+            return try output(ApplicationTable(terminal: .standardOutput).text(report, title: title))
+        }
         let table = UsageTable(terminal: .standardOutput, inBits: options.bits)
-        try output(options.json ? jsonText(report) : table.text(report, title: title))
+        try output(table.text(report, title: title))
     }
 }
 
@@ -60,8 +95,24 @@ struct Today: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since local midnight.")
     @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
     var query: UsageQuery { UsageQuery(.day) }
     var title: String { "Today" }
+}
+
+/// `netusage apps`.
+struct Apps: UsageCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what each application has carried since local midnight.",
+        discussion: """
+            The same as netusage today --by application. Every command for a span of time takes --by application. What \
+            belongs to no application is in the line unattributed: with it, internet and LAN add up to the uplink.
+            """)
+    @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
+    var query: UsageQuery { UsageQuery(.day) }
+    var title: String { "Today" }
+    var subject: UsageQuery.Subject { .application }
 }
 
 /// `netusage week`.
@@ -70,6 +121,7 @@ struct Week: UsageCommand {
         abstract: "Show what each device has carried in this week.",
         discussion: "It begins on Monday, or on the day that week_starts of the configuration names.")
     @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
     var query: UsageQuery { UsageQuery(.week) }
     var title: String { "This week" }
 }
@@ -80,6 +132,7 @@ struct Month: UsageCommand {
         abstract: "Show what each device has carried since the 1st.",
         discussion: "For the cycle that a provider bills, see netusage quota.")
     @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
     var query: UsageQuery { UsageQuery(.month) }
     var title: String { "This month" }
 }
@@ -89,6 +142,7 @@ struct Year: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since January 1st.")
     @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
     var query: UsageQuery { UsageQuery(.year) }
     var title: String { "This year" }
 }
@@ -98,6 +152,7 @@ struct Summary: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what each device has carried since metering began, or in any span of time.")
     @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
     @OptionGroup var span: SpanOptions
     var query: UsageQuery { UsageQuery(span.isGiven ? nil : .all, span: span) }
     var title: String { "Metered" }
@@ -108,6 +163,7 @@ struct Days: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the last days, one by one.", discussion: "Shows the uplink, unless you name devices.")
     @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
     @OptionGroup var span: SpanOptions
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 30, or all of a span)")
     var count: Int?
@@ -120,6 +176,7 @@ struct Months: UsageCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the last months, one by one.", discussion: "Shows the uplink, unless you name devices.")
     @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
     @OptionGroup var span: SpanOptions
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 12, or all of a span)")
     var count: Int?
@@ -134,6 +191,7 @@ struct Recent: UsageCommand {
         discussion:
             "Shows the uplink, unless you name devices. Records are kept for keep_buckets of the configuration.")
     @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
     @OptionGroup var span: SpanOptions
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many. (default: 5, or all of a span)")
     var count: Int?

@@ -66,8 +66,10 @@ struct UsageTable {
                     label: "sum", received: account.receivedBytes, transmitted: account.transmittedBytes,
                     total: account.totalBytes, seconds: report.seconds, hasBar: false))
         }
+        let scope = account.scope.map { ", \($0 == "lan" ? "LAN" : $0)" } ?? ""
         let head =
-            terminal.bold(terminal.clipped(Terminal.printable(account.name), to: terminal.columns / 2)) + ", " + title
+            terminal.bold(terminal.clipped(Terminal.printable(account.name), to: terminal.columns / 2)) + scope + ", "
+            + title
         return [head] + lines(rows, labelled: report.grain == "5m" ? "from" : report.grain, largest: largest)
     }
 

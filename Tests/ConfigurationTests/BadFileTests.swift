@@ -64,7 +64,7 @@ struct BadFile: CustomTestStringConvertible {
             netusage.yaml:7:25: sampling.on_battery: "5" has no unit; add ms, s, m, h, d or w
             netusage.yaml:7:42: sampling.interval: is already set at line 7, column 28; remove one of the two
             netusage.yaml:8:1: limits: is not a known key; \#
-            known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, \#
+            known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, \#
             committed_rates
             netusage.yaml:9:10: storage: this is a list, not a mapping; \#
             write a name, a colon, a space and the value
@@ -252,22 +252,22 @@ private let wrongKeys: [BadFile] = [
         "1:49: storage.size: is not a known key; known here are flush_interval, keep_buckets"),
     BadFile(
         "limits:\n  - name: x\n",
-        "1:1: limits: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, committed_rates"
+        "1:1: limits: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, committed_rates"
     ),
     BadFile(
         "\"a.b\\nc\": 1",
-        #"1:1: "a.b\nc": is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, committed_rates"#
+        #"1:1: "a.b\nc": is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, committed_rates"#
     ),
     BadFile(
         "é: 1",
-        #"1:1: "é": is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, committed_rates"#
+        #"1:1: "é": is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, committed_rates"#
     ),
     BadFile(
         "timezone: UTC\nweek_starts: monday\ntimezone: local\n",
         "3:1: timezone: is already set at line 1, column 1; remove one of the two"),
     BadFile(
         "foo: 1\nfoo: 2",
-        "1:1: foo: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, committed_rates",
+        "1:1: foo: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, committed_rates",
         "2:1: foo: is already set at line 1, column 1; remove one of the two"),
     BadFile(
         "sampling: { interval: 1s, interval: 2s }",
@@ -277,8 +277,8 @@ private let wrongKeys: [BadFile] = [
         #"1:13: sampling."\u{202E}b": is not a known key; known here are interval, on_battery"#),
     BadFile(
         "? a\n? b",
-        "1:3: a: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, committed_rates",
-        "2:3: b: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, committed_rates"
+        "1:3: a: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, committed_rates",
+        "2:3: b: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, committed_rates"
     ),
 ]
 
@@ -299,11 +299,11 @@ private let unsupportedYAML: [BadFile] = [
         "2:1: a second YAML document begins here; write everything in one and remove the line ---"),
     BadFile(
         "a: b\n...\n---\n",
-        "1:1: a: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, committed_rates",
+        "1:1: a: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, committed_rates",
         "3:1: a second YAML document begins here; write everything in one and remove the line ---"),
     BadFile(
         "x: &a { interval: 1s }\nsampling: *a\n",
-        "1:1: x: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, quotas, rate_limits, committed_rates",
+        "1:1: x: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, committed_rates",
         "1:4: x: a value that begins with & has a YAML anchor, and none is known here; remove the anchor, or put the value in quotes",
         #"2:11: sampling: *a without quotes is a YAML alias, and none is known here; put a pattern in quotes, as "*a", or write out the value that is meant"#
     ),

@@ -229,7 +229,7 @@ struct CatalogueTests {
             let short = name.dropFirst("netusage_".count)
             // "transmit_…" and "week_…" stand for the families that differ in that word only.
             let stem = short.replacing("transmit_", with: "receive_").replacing(
-                /^(week|month|previous_month|previous_day|lifetime)_.*/
+                /^((application_)?(week|month|previous_month|previous_day|lifetime))_.*/
             ) { "\($0.output.1)_…" }
             .replacing(/^(week|month)_start_.*/) { "\($0.output.1)_start_…" }
             #expect(

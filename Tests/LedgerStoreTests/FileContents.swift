@@ -12,10 +12,12 @@ struct FileContents: Equatable {
 
     private static let columns = [
         "ledger": "ledger_id, sequence, boot_id, netns, boot, read_at_ns, read_boot_ns, clean, buckets_from",
-        "account": "id, kind, name, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes",
+        "account": "id, kind, name, scope, received_offset, transmitted_offset, boot, resets, gap_bytes, suspect_bytes",
         "device": "ifindex, name, account, received, transmitted, state, uplink",
         "bucket": "start, account, received, transmitted", "day": "day, account, received, transmitted",
         "day_start": "day, start",
+        "application_counter":
+            "cgroup, process, scope, transport, passage, application, received, transmitted, saved_received, saved_transmitted, withheld_received, withheld_transmitted",
     ]
 
     init(_ directory: TemporaryDirectory) throws {

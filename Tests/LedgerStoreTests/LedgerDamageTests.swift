@@ -120,11 +120,19 @@ struct LedgerDamageTests {
 
     /// Every column that is read, with its table and that table's key.
     private static let columns: [(table: String, key: String, name: String)] = [
-        ("ledger", "id", "ledger_id sequence boot_id netns boot read_at_ns read_boot_ns clean buckets_from"),
-        ("account", "id", "id kind name received_offset transmitted_offset boot resets gap_bytes suspect_bytes"),
+        ("ledger", "id", "ledger_id sequence boot_id netns boot read_at_ns read_boot_ns clean buckets_from attachment"),
+        ("account", "id", "id kind name scope received_offset transmitted_offset boot resets gap_bytes suspect_bytes"),
         ("device", "ifindex", "ifindex name account received transmitted state uplink"),
         ("bucket", "start, account", "start account received transmitted"),
         ("day", "day, account", "day account received transmitted"), ("day_start", "day", "day start"),
+        (
+            "application_counter", "cgroup, process",
+            "cgroup transport received transmitted saved_received saved_transmitted withheld_received withheld_transmitted"
+        ),
+        (
+            "uplink_counter", "ifindex, scope",
+            "ifindex received transmitted saved_received saved_transmitted withheld_received withheld_transmitted"
+        ),
     ].flatMap { table, key, names in names.split(separator: " ").map { (table, key, String($0)) } }
 
     /// Pages that SQLite finds in order, with numbers in them that the program would never write.
@@ -159,7 +167,7 @@ struct LedgerDamageTests {
         try Connection(path: directory.ledger).execute(
             """
             DROP INDEX account_name;
-            INSERT INTO account SELECT 9, kind, name, 0, 0, 0, 0, 0, 0 FROM account WHERE id = 2
+            INSERT INTO account SELECT 9, kind, name, 0, 0, 0, 0, 0, 0, scope FROM account WHERE id = 2
             """)
         let file = try LedgerFile(path: directory.ledger)
         let error = #expect(throws: StoreError.self) { try file.loadAll() }

@@ -1,6 +1,9 @@
 """Three machines with a history: it is replayed through the real program into a real Prometheus, which then scrapes the machines."""
 
+import ctypes
 import math
+import pathlib
+import socket
 import time
 
 from history import History
@@ -23,6 +26,10 @@ rate_limits:
 committed_rates:
   - { name: transit, count: [wan0], direction: greater, limit: TRANSIT kbit/s, cycle: { every: month }, missing: skip }
 """
+# Programs on the NAS: where they send to, and how much of what it receives.
+PROGRAMS = [("restic", "203.0.113.5", 8), ("firefox", "203.0.113.9", 25), ("syncthing", "203.0.113.7", 40), ("jellyfin", "10.0.0.2", 12)]
+PR_SET_NAME = 15
+
 SHARED = "timezone: Europe/Berlin\nquotas: [{ name: family, limit: FAMILY GB, cycle: { every: month } }]\n"
 
 
@@ -31,6 +38,11 @@ def appetite(moment):
     hour, day = moment / 3600 % 24, moment // DAY % 7
     evening = 0.3 + 1.7 * math.exp(-((hour - 19) / 3.5) ** 2) + 0.5 * math.exp(-((hour - 12) / 2) ** 2)
     return evening * (1.5 if day in (2, 3) else 0.8) * (1 + 0.35 * math.sin(moment / 1700) + 0.3 * math.sin(moment / 71000))
+
+
+def split(size, most):
+    """Sizes of at most so many bytes that add up."""
+    return [most] * (size // most) + [max(1, size % most)]
 
 
 class Household:
@@ -47,7 +59,7 @@ class Household:
         self.near.bridge("guest0", 2)
         self.now = time.time()
         self.history = History(directory)
-        self.machines, self.closed = {}, False
+        self.machines, self.programs, self.closed = {}, [], False
         try:
             self._replay(days, months, forecasts)
         except BaseException:
@@ -62,17 +74,35 @@ class Household:
         (directory / "netusage.yaml").write_text(plans)
         self.machines[name] = Exporter(
             self.near, directory, f"--config.file={directory}/netusage.yaml",
-            environment=self.history.clock.environment, port=port)
+            environment=self.history.clock.environment, port=port, sees_cgroups=name == "nas")
+        if name == "nas":
+            eventually(lambda: self.machines[name].metrics().get("netusage_applications_attached") == 1)
+            self.programs = [(self._program(program, address), share) for program, address, share in PROGRAMS]
+
+    def _program(self, name, address):
+        """A socket of a program of this name: it belongs to whoever connects it."""
+        libc = ctypes.CDLL(None)
+        own = pathlib.Path("/proc/self/comm").read_bytes().strip()
+        libc.prctl(PR_SET_NAME, name.encode())
+        try:
+            program = self.near.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            program.connect((address, 9))
+        finally:
+            libc.prctl(PR_SET_NAME, own)
+        return program
 
     def _carry(self, moment, seconds):
         received = int(appetite(moment) * seconds * 900 * self.scale)
         for namespace, address, size in (
                 (self.far, "10.0.0.1", received), (self.near, "10.0.0.2", received // 6), (self.near, "10.1.0.9", received // 9),
                 (self.near, "10.2.0.9", received // 40)):
-            whole, rest = divmod(size, 60000)
+            *whole, rest = split(size, 60000)
             if whole:
-                namespace.send(address, packets=whole, size=60000)
-            namespace.send(address, packets=1, size=max(rest, 1))
+                namespace.send(address, packets=len(whole), size=60000)
+            namespace.send(address, packets=1, size=rest)
+        for program, share in self.programs:
+            for size in split(received // share, 60000):
+                program.send(bytes(size))
 
     def _replay(self, days, months, forecasts):
         moment = self.now - max(months * 30, days) * DAY
@@ -122,5 +152,7 @@ class Household:
 
     def close(self):
         self.closed = True
+        for program, _ in self.programs:
+            program.close()
         for machine in self.machines.values():
             machine.close()

@@ -30,7 +30,7 @@ class Ledger:
         known = self.database.execute("SELECT id FROM account WHERE kind = ? AND name = ?", (kind, name)).fetchone()
         if known:
             return known[0]
-        self.database.execute("INSERT INTO account VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0)", (self.next, kind, name))
+        self.database.execute("INSERT INTO account VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0, '')", (self.next, kind, name))
         self.next += 1
         return self.next - 1
 

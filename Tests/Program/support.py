@@ -170,12 +170,14 @@ class Exporter:
     """The running program in a namespace."""
 
     def __init__(self, namespace, directory, *flags, ledger=None, environment=None, prefix=(), wait=True, port=10073,
-                 stderr=None, binary=BINARY, host="127.0.0.1"):
+                 stderr=None, binary=BINARY, host="127.0.0.1", sees_cgroups=False):
         self.namespace = namespace
         self.ledger = pathlib.Path(ledger or directory / "ledger.db")
         self.port = port
         self.log_path = directory / f"log-{next(_numbers)}"
-        command = ["ip", "netns", "exec", namespace.name, *prefix, str(binary), "serve",
+        # `ip netns exec` hides the machine's /sys, so that there are no cgroups.
+        enter = ["nsenter", f"--net={namespace.path}"] if sees_cgroups else ["ip", "netns", "exec", namespace.name]
+        command = [*enter, *prefix, str(binary), "serve",
                    f"--storage.path={self.ledger}", f"--web.listen-address={host}:{port}", *flags]
         with open(self.log_path, "w") as log:
             self.process = subprocess.Popen(command, stderr=stderr or log, stdin=subprocess.DEVNULL,

@@ -72,7 +72,7 @@ def test_a_dashboard_keeps_the_rules(path):
     dashboard = load(path)
     assert dashboard["uid"] == path.stem and 39 <= dashboard["schemaVersion"] <= 41 and dashboard["editable"] is False
     variables = {each["name"]: each for each in dashboard["templating"]["list"]}
-    assert list(variables)[:3] == ["datasource", "job", "instance"] and "quota" in variables
+    assert list(variables)[:3] == ["datasource", "job", "instance"] and {"quota", "application"} & set(variables)
     text = json.dumps([each for each in dashboard["panels"]] + [each.get("query") for each in variables.values()])
     for name in variables:
         assert f"${name}" in text or f"${{{name}}}" in text, f"nothing uses the variable {name}"

@@ -63,7 +63,8 @@ def test_what_is_counted_twice_and_why_something_is_the_uplink(machine, tmp_path
         quotas: [{ name: lan, count: [br0, "port*"], limit: 1 GB }]
         """)
     code, said = doctor(near, daemon.ledger, f"--config.file={tmp_path}/netusage.yaml")
-    assert code == 1 and "One thing isn't as it should be." in said
+    assert code == 1 and "2 things aren't as they should be." in said
+    assert any(line.startswith("!!  the daemon goes by another configuration than ") for line in said["Ledger"])
     twice = said["Bytes that are counted twice"]
     assert any("vpn0 is a tunnel (vxlan)" in line for line in twice)
     assert any("port0 is a part of br0 (bridge): a sum over both counts most bytes twice" in line for line in twice)

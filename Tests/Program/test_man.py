@@ -93,7 +93,7 @@ def test_a_page_has_every_option_of_its_commands_with_its_default(manual, root):
         options = [each for command in runnable for each in command["arguments"] if each["kind"] != "positional"]
         assert len(options) > 1
         for option in options:
-            for name in option["names"]:
+            for name in option["names"] if option["shouldDisplay"] else ():
                 typed = ("--" if name["kind"] == "long" else "-") + name["name"]
                 assert re.search(rf"(?<!\S){re.escape(typed)}(?![\w-])", text), f"the page of {top['commandName']} has no {typed}"
             if "defaultValue" in option:
@@ -121,13 +121,14 @@ def test_the_page_of_the_configuration_names_every_key_that_netusage_knows(manua
         devices: { x: 1 }
         metrics: { x: 1 }
         csv_log: { x: 1 }
-        quotas: [{ x: 1, cycle: { x: 1 }, rollover: { x: 1 }, price: { x: 1, over_limit: { x: 1 } } }]
+        applications: { x: 1 }
+        quotas: [{ x: 1, count: { x: 1 }, except: { x: 1 }, cycle: { x: 1 }, rollover: { x: 1 }, price: { x: 1, over_limit: { x: 1 } } }]
         rate_limits: [{ x: 1 }]
         committed_rates: [{ x: 1 }]
         """)
     errors = subprocess.run([BINARY, "config", "check", file], capture_output=True, text=True).stderr
     known = [keys.split(", ") for keys in re.findall(r"x: is not a known key; known here are (.*)", errors)]
-    assert len(known) == 13
+    assert len(known) == 16
     text = page(manual, "netusage.yaml")
     for key in sum(known, []):
         assert re.search(rf"(?<!\w){key}:", text), f"netusage.yaml(5) doesn't have {key}"
@@ -135,9 +136,11 @@ def test_the_page_of_the_configuration_names_every_key_that_netusage_knows(manua
 
 def test_the_examples_of_the_configuration_are_good_as_the_page_breaks_their_lines(manual, tmp_path):
     found = [textwrap.dedent(block) for block in re.findall(r"^ {9}\S.*\n(?:^ {9,}.*\n)+", page(manual, "netusage.yaml"), re.MULTILINE)]
-    assert [block.count("timezone: local") + block.count("committed_rates:") for block in found] == [1, 2]
-    (tmp_path / "netusage.yaml").write_text("".join(found))
-    run(BINARY, "config", "check", tmp_path / "netusage.yaml")
+    assert [block.count("timezone: local") + block.count("committed_rates:") for block in found] == [1, 2, 0, 0]
+    # The first two are one file.
+    for text in ["".join(found[:2]), *found[2:]]:
+        (tmp_path / "netusage.yaml").write_text(text)
+        run(BINARY, "config", "check", tmp_path / "netusage.yaml")
 
 
 def test_what_roff_would_take_for_a_request_is_text(tmp_path):

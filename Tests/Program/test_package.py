@@ -36,7 +36,7 @@ def base(tmp_path_factory):
     """Debian's smallest system, with the package's dependencies, but without systemd."""
     directory = tmp_path_factory.mktemp("base")
     suite = re.search(r"^VERSION_CODENAME=(\w+)$", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE)[1]
-    depends = "libisal2,libsqlite3-0,libyaml-0-2,systemd-standalone-sysusers,systemd-standalone-tmpfiles,tzdata"
+    depends = "libbpf1,libisal2,libsqlite3-0,libyaml-0-2,systemd-standalone-sysusers,systemd-standalone-tmpfiles,tzdata"
     run("debootstrap", "--variant=minbase", f"--include={depends}", suite, directory)
     yield directory
     shutil.rmtree(directory)

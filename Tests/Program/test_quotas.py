@@ -296,7 +296,7 @@ def test_what_cannot_be_known_of_a_quota_is_left_out(home):
         assert "there is no device wwan9" in out and " 0 B" not in out.split("never")[1], out
     # Only the ledger knows a device that existed long ago.
     with sqlite3.connect(home.ledger) as database:
-        database.execute("INSERT INTO account SELECT max(id) + 1, 'device', 'wwan9', 0, 0, 0, 0, 0, 0 FROM account")
+        database.execute("INSERT INTO account SELECT max(id) + 1, 'device', 'wwan9', 0, 0, 0, 0, 0, 0, '' FROM account")
     home.start()
     assert quota(home.daemon.metrics(), "used_bytes", "never") == 0
 

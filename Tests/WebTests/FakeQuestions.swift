@@ -21,7 +21,9 @@ struct FakeQuestions: LiveQuestions {
     private var now: Timestamp { Self.noon.adding(seconds: later) }
     private var today: CivilDate { Self.calendar.day(containing: now) }
     private var moment: LocalMoment { Self.calendar.local(now) }
-    private var keys: [AccountKey] { [.uplink, .device(DeviceName(device))] }
+    private var keys: [AccountKey] {
+        [.uplink, .device(DeviceName(device))] + [.internet, .lan].map { .application(ApplicationName(device), $0) }
+    }
 
     func status() -> StatusReport {
         StatusReport(

@@ -5,8 +5,8 @@ import Testing
 
 @Suite("The page")
 struct PageTests {
-    private static func page(_ questions: FakeQuestions, of device: String? = nil) async -> String {
-        let content = await PageContent(of: device, questions, telemetryPath: "/metrics")
+    private static func page(_ questions: FakeQuestions, of subject: PageSubject = .uplink) async -> String {
+        let content = await PageContent(of: subject, questions, telemetryPath: "/metrics")
         return Page(content: content, nonce: "0123").html.markup
     }
 
@@ -60,10 +60,23 @@ struct PageTests {
     }
 
     @Test func aDeviceHasAPageOfItsOwn() async {
-        let page = await Self.page(FakeQuestions(), of: "eth0")
+        let page = await Self.page(FakeQuestions(), of: .device("eth0"))
         #expect(page.contains("data-watched=\"device:eth0\""))
-        let unknown = await Self.page(FakeQuestions(), of: "wlan9")
+        let unknown = await Self.page(FakeQuestions(), of: .device("wlan9"))
         #expect(unknown.contains("Nothing called wlan9 was metered in this month."))
         #expect(unknown.contains("data-watched=\"uplink:uplink\""))
+    }
+
+    @Test func anApplicationHasAPageOfItsOwnWithTheSumOfItsScopes() async {
+        let uplink = await Self.page(FakeQuestions(device: "x y"))
+        // 11 bytes of the internet, and 11 of the local network.
+        #expect(uplink.contains("<a href=\"?application=x%20y\">x y</a>"))
+        #expect(uplink.contains("<title>11 B internet, 11 B local network</title>"))
+        let page = await Self.page(FakeQuestions(device: "x y"), of: .application("x y"))
+        #expect(page.contains("data-watched=\"application:x y\"") && !page.contains("Receiving</h2>"))
+        #expect(page.contains("<h2>In all</h2><strong><data value=\"22\""))
+        #expect(page.contains(": 20 B received, 2 B transmitted"))
+        let unknown = await Self.page(FakeQuestions(), of: .application("nobody"))
+        #expect(unknown.contains("No application called nobody carried anything in this month."))
     }
 }

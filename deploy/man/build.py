@@ -49,8 +49,9 @@ class Page:
 PAGES = (
     Page(("serve",), (Excerpt("configuration.md", "TLS and users"), Excerpt("configuration.md", "Who gets an answer")),
          ("netusage-service(1)",)),
-    Page(("today", "week", "month", "year", "summary", "days", "months", "recent"),
-         (Excerpt("commands.md", "Times and figures"),), ("netusage-live(1)", "netusage-export(1)", "netusage-quota(1)"),
+    Page(("today", "apps", "week", "month", "year", "summary", "days", "months", "recent"),
+         (Excerpt("commands.md", "Times and figures"), Excerpt("applications.md", "Names", "Names of applications")),
+         ("netusage-live(1)", "netusage-export(1)", "netusage-quota(1)"),
          "Show what network interfaces carried."),
     Page(("live",), (), ("netusage-today(1)",)),
     Page(("quota",), (Excerpt("plans.md", "If the provider's figure is another one"), Excerpt("plans.md", "How a quota is")),
@@ -60,12 +61,15 @@ PAGES = (
     Page(("import",), (Excerpt("history.md", "Import", "What is imported"),), ("netusage-export(1)",)),
     Page(("doctor",), (Excerpt("commands.md", "Is it right?", "Findings"),)),
     Page(("config",), (), ("netusage-serve(1)",)),
+    Page(("applications",), (Excerpt("applications.md", "Switching it on"), Excerpt("applications.md", "What isn't seen")),
+         ("netusage-today(1)", "netusage-service(1)")),
     Page(("service",), (Excerpt("../INSTALL.md", "What the service may do"),), ("netusage-serve(1)", "systemctl(1)")),
 )
 OVERVIEW_EXCERPTS = tuple(Excerpt("commands.md", heading) for heading in ("Rights", "Exit status", "Environment", "Files"))
 CONFIGURATION_EXCERPTS = (
     Excerpt("configuration.md", "The file", "Description"), Excerpt("plans.md", None, "Plans"),
-    *(Excerpt("plans.md", heading) for heading in ("Cycles", "Quotas", "Rate limits", "Committed rates")))
+    *(Excerpt("plans.md", heading) for heading in ("Cycles", "Quotas", "Rate limits", "Committed rates")),
+    Excerpt("applications.md", "Switching it on", "Applications"))
 
 
 # The manual.

@@ -4,6 +4,7 @@ import json
 import pathlib
 import sys
 
+import applications
 import fleet
 import overview
 import quotas
@@ -11,7 +12,7 @@ import quotas
 
 def main():
     directory = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parents[1] / "dashboards"
-    for dashboard in (overview.DASHBOARD, quotas.DASHBOARD, fleet.DASHBOARD):
+    for dashboard in (overview.DASHBOARD, quotas.DASHBOARD, applications.DASHBOARD, fleet.DASHBOARD):
         (directory / f"{dashboard['uid']}.json").write_text(json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n")
 
 

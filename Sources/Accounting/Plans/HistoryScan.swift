@@ -23,11 +23,11 @@ package struct HistoryScan: Sendable {
     /// The quotas that count an account; `nil` if none does.
     package mutating func counting(_ key: AccountKey) -> PlanBook.Counting? {
         let counting = book.counting(key)
-        return counting.quotas.isEmpty ? nil : counting
+        return counting.shares.isEmpty ? nil : counting
     }
 
     package mutating func add(_ total: Total, for counting: PlanBook.Counting, at slot: Timestamp) {
-        for place in counting.quotas { book.quotas[place].rememberOnly(total, at: slot) }
+        for (place, sign) in counting.shares { book.quotas[place].rememberOnly(total, sign, at: slot) }
     }
 
     package mutating func advance(to moment: Timestamp) { next = min(moment, end) }

@@ -74,11 +74,18 @@ package struct PlanBook: Sendable {
     /// The places of the plans that count an account.
     package struct Counting: Hashable, Sendable {
         var quotas: [Int] = []
+        /// Quotas from whose use its bytes are subtracted.
+        var quotasWithout: [Int] = []
         var rateLimits: [Int] = []
         var committedRates: [Int] = []
 
         /// Whether no plan counts bytes.
-        var isEmpty: Bool { quotas.isEmpty && committedRates.isEmpty }
+        var isEmpty: Bool { quotas.isEmpty && quotasWithout.isEmpty && committedRates.isEmpty }
+
+        /// The quotas that an account's bytes matter to, and how.
+        var shares: [(quota: Int, sign: Selection.Sign)] {
+            quotas.map { ($0, .adds) } + quotasWithout.map { ($0, .subtracts) }
+        }
     }
 
     /// More names than any machine has at a time.
@@ -87,9 +94,11 @@ package struct PlanBook: Sendable {
     mutating func counting(_ key: AccountKey) -> Counting {
         if let known = countings[key] { return known }
         if countings.count >= Self.maximumCountings { countings = [:] }
+        let quotas = selections.quotas.places(for: key)
         let counting = Counting(
-            quotas: selections.quotas.places(for: key), rateLimits: selections.rateLimits.places(for: key),
-            committedRates: selections.committedRates.places(for: key))
+            quotas: quotas.adding, quotasWithout: quotas.subtracting,
+            rateLimits: selections.rateLimits.places(for: key).adding,
+            committedRates: selections.committedRates.places(for: key).adding)
         countings[key] = counting
         return counting
     }
@@ -98,6 +107,7 @@ package struct PlanBook: Sendable {
 
     mutating func book(_ total: Total, at slot: Timestamp, for counting: Counting) {
         for place in counting.quotas { quotas[place].add(total, at: slot) }
+        for place in counting.quotasWithout { quotas[place].add(total, .subtracts, at: slot) }
         for place in counting.committedRates { committedRates[place].add(total, at: slot) }
     }
 
@@ -120,7 +130,7 @@ package struct PlanBook: Sendable {
     /// Counts one of the store's bookings, without events.
     package mutating func restore(_ total: Total, of key: AccountKey, at slot: Timestamp) {
         let counting = counting(key)
-        for place in counting.quotas { quotas[place].restore(total, at: slot) }
+        for (place, sign) in counting.shares { quotas[place].restore(total, sign, at: slot) }
         for place in counting.committedRates { committedRates[place].add(total, at: slot) }
     }
 
@@ -225,6 +235,12 @@ package struct PlanBook: Sendable {
         for place in quotas.indices where !quotas[place].forecast.knowsPast {
             quotas[place].forecast.prepend(found[place].forecast, before: scan.end)
         }
+    }
+
+    /// The first moment whose buckets of applications the store must keep.
+    package func applicationBucketsNeededFrom(at now: Timestamp) -> Timestamp {
+        quotas.filter(\.quota.count.needsApplications)
+            .map { $0.bucketsNeededFrom(at: now, local: calendars[.local]) }.min() ?? .latest
     }
 
     /// The first moment whose buckets the store must keep, because days don't give the use of a cycle.

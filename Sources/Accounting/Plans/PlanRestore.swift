@@ -77,9 +77,9 @@ extension PlanBook {
         _ total: Total, withoutBuckets rest: Total, of key: AccountKey, onDay place: Int, _ source: PlanRestore
     ) {
         let start = source.days[place].span.lowerBound
-        for quota in counting(key).quotas {
+        for (quota, sign) in counting(key).shares {
             guard let isWhole = source.isWhole(place, forQuota: quota) else { continue }
-            quotas[quota].restore(isWhole ? total : rest, at: start)
+            quotas[quota].restore(isWhole ? total : rest, sign, at: start)
         }
     }
 
@@ -88,8 +88,8 @@ extension PlanBook {
         _ total: Total, of key: AccountKey, at slot: Timestamp, onDay place: Int, _ source: PlanRestore
     ) {
         let counting = counting(key)
-        for quota in counting.quotas where source.isWhole(place, forQuota: quota) == false {
-            quotas[quota].restore(total, at: slot)
+        for (quota, sign) in counting.shares where source.isWhole(place, forQuota: quota) == false {
+            quotas[quota].restore(total, sign, at: slot)
         }
         if slot < source.committedFrom { return }
         for place in counting.committedRates { committedRates[place].add(total, at: slot) }

@@ -9,16 +9,31 @@ struct QuotaBook: Sendable {
     struct CycleUse: Sendable {
         let span: Range<Timestamp>
         /// Ascending; the first begins with the cycle.
-        var segments: [(start: Timestamp, total: Total)]
+        var segments: [Segment]
 
-        mutating func add(_ total: Total, at slot: Timestamp) {
+        struct Segment {
+            let start: Timestamp
+            var total = Total.zero
+            /// Bytes of ``total`` that don't count. They may come first.
+            var exceptions = Total.zero
+        }
+
+        mutating func add(_ total: Total, _ sign: Selection.Sign, at slot: Timestamp) {
             let index = segments.lastIndex { $0.start <= slot } ?? 0
-            segments[index].total += total
+            switch sign {
+            case .adds: segments[index].total += total
+            case .subtracts: segments[index].exceptions += total
+            }
         }
 
         /// The bytes before a moment, which is a correction or the end of the cycle.
         func total(before end: Timestamp = .latest) -> Total {
-            segments.reduce(into: .zero) { if $1.start < end { $0 += $1.total } }
+            var (total, exceptions) = (Total.zero, Total.zero)
+            for segment in segments where segment.start < end {
+                total += segment.total
+                exceptions += segment.exceptions
+            }
+            return total.without(exceptions)
         }
     }
 
@@ -112,19 +127,19 @@ struct QuotaBook: Sendable {
 
     // MARK: - Booking
 
-    mutating func add(_ total: Total, at slot: Timestamp) {
-        if count(total, at: slot) { forecast.remember(total, at: slot) }
+    mutating func add(_ total: Total, _ sign: Selection.Sign = .adds, at slot: Timestamp) {
+        if count(total, sign, at: slot) { forecast.remember(total, sign, at: slot) }
     }
 
     /// Counts stored bytes, but doesn't remember them by the hour.
-    mutating func restore(_ total: Total, at slot: Timestamp) {
-        _ = count(total, at: slot)
+    mutating func restore(_ total: Total, _ sign: Selection.Sign = .adds, at slot: Timestamp) {
+        _ = count(total, sign, at: slot)
         lateCycles = []  // Events from before the start are no news.
     }
 
     /// Remembers bytes by the hour that are counted already.
-    mutating func rememberOnly(_ total: Total, at slot: Timestamp) {
-        if quota.free.isEmpty || place(of: slot) != nil { forecast.remember(total, at: slot) }
+    mutating func rememberOnly(_ total: Total, _ sign: Selection.Sign = .adds, at slot: Timestamp) {
+        if quota.free.isEmpty || place(of: slot) != nil { forecast.remember(total, sign, at: slot) }
     }
 
     /// Whether both books remember the same bytes by the hour.
@@ -148,13 +163,13 @@ struct QuotaBook: Sendable {
     }
 
     /// - Returns: Whether the bytes count.
-    private mutating func count(_ total: Total, at slot: Timestamp) -> Bool {
+    private mutating func count(_ total: Total, _ sign: Selection.Sign, at slot: Timestamp) -> Bool {
         if total.isZero { return false }
         guard let place = place(of: slot) else { return false }
         if divisions.isEmpty {
-            cycles[place].add(total, at: slot)
+            cycles[place].add(total, sign, at: slot)
         } else {
-            for (start, part) in parts(of: total, at: slot) { cycles[place].add(part, at: start) }
+            for (start, part) in parts(of: total, at: slot) { cycles[place].add(part, sign, at: start) }
         }
         let span = cycles[place].span
         if span == current { return true }
@@ -191,7 +206,7 @@ struct QuotaBook: Sendable {
             cycles.removeFirst()
             index -= 1
         }
-        cycles.insert(CycleUse(span: span, segments: starts.map { ($0, .zero) }), at: index + 1)
+        cycles.insert(CycleUse(span: span, segments: starts.map { .init(start: $0) }), at: index + 1)
         return index + 1
     }
 
@@ -203,7 +218,8 @@ struct QuotaBook: Sendable {
     /// is that of the whole cycle, so it may change.
     func usedBytes(in span: Range<Timestamp>) -> UInt64 {
         guard let (stated, metered, _) = correction(of: span) else { return measuredBytes(in: span) }
-        return saturatingSum(stated, measuredBytes(in: span) - metered)
+        let measured = measuredBytes(in: span)
+        return measured > metered ? saturatingSum(stated, measured - metered) : stated
     }
 
     /// The last correction of a cycle, the bytes metered before it, and its moment.

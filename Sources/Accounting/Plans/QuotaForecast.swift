@@ -19,8 +19,10 @@ struct QuotaForecast: Sendable {
         histories = Array(repeating: UseHistory(), count: direction.seriesCount)
     }
 
-    mutating func remember(_ total: Total, at slot: Timestamp) {
-        for (number, bytes) in direction.series(of: total).enumerated() { histories[number].add(bytes, at: slot) }
+    mutating func remember(_ total: Total, _ sign: Selection.Sign, at slot: Timestamp) {
+        for (number, bytes) in direction.series(of: total).enumerated() {
+            histories[number].add(sign == .adds ? Float(bytes) : -Float(bytes), at: slot)
+        }
     }
 
     /// Takes the hourly past from a book that remembers the same bytes.

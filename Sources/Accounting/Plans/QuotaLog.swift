@@ -72,7 +72,8 @@ struct QuotaLog: Sendable {
         }
         var events = quota.warnAt.filter { log?.reached[$0] == nil && $0.isReached(by: used, of: limit) }
             .map { event(.warning, $0) }
-        let isBreached = used >= limit
+        let isBreached =
+            used >= limit || log?.isBreached == true && saturatingSum(used, quota.count.slackBytes(of: limit)) >= limit
         if isBreached != log?.isBreached ?? false { events.append(event(isBreached ? .breach : .lift, .whole)) }
         if isBreached, log?.isBreached != true { breaches = saturatingSum(breaches, 1) }
         for event in events { note(event) }

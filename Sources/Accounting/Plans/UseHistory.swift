@@ -14,16 +14,17 @@ struct UseHistory: Sendable {
         return remainder < 0 ? quotient - 1 : quotient
     }
 
-    mutating func add(_ bytes: UInt64, at moment: Timestamp) {
+    /// - Parameter bytes: Negative for those that don't count after all.
+    mutating func add(_ bytes: Float, at moment: Timestamp) {
         let hour = Self.hour(of: moment)
         if values.isEmpty { end = hour }
         if hour >= end { extend(to: hour + 1) }
         let place = values.count - Int(min(end - hour, Int64(Self.hours) + 1))
         if place >= 0 {
-            values[place] += Float(bytes)
+            values[place] += bytes
         } else if values.count < Self.hours, end - hour <= Self.hours {
             values.insert(contentsOf: repeatElement(0, count: Int(end - hour) - values.count), at: 0)
-            values[0] = Float(bytes)
+            values[0] = bytes
         }
     }
 
@@ -45,7 +46,7 @@ struct UseHistory: Sendable {
         for (place, value) in values.enumerated() where value != 0 {
             let hour = end - Int64(values.count - place)
             if hour < Self.hour(of: moment) { continue }
-            sum.add(UInt64(min(value, Float(saturationLimit / 2))), at: Timestamp(secondsSinceEpoch: hour * 3600))
+            sum.add(value, at: Timestamp(secondsSinceEpoch: hour * 3600))
         }
         self = sum
     }
@@ -56,6 +57,6 @@ struct UseHistory: Sendable {
         var copy = self
         if hour > copy.end { copy.extend(to: hour) }
         let known = copy.values.dropLast(Int(max(0, min(copy.end - hour, Int64(copy.values.count)))))
-        return (min(hour, copy.end) - Int64(known.count), Array(known))
+        return (min(hour, copy.end) - Int64(known.count), known.map { max(0, $0) })
     }
 }

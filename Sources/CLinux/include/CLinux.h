@@ -30,6 +30,7 @@
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,6 +111,18 @@ int netusage_link_index(int descriptor, const unsigned char *name, size_t length
 /// Starts a program in a process group of its own, without input, output or open files, and with no signal ignored or
 /// blocked. Returns its number, or -errno.
 pid_t netusage_spawn(char *const arguments[], char *const environment[]);
+
+/// Starts a program as the calling one was started, but with one open file more: `descriptor`, as number 3. Standard input
+/// and output are /dev/null; standard error is the caller's. Returns its number, or -errno.
+pid_t netusage_spawn_with(char *const arguments[], char *const environment[], int descriptor);
+
+/// Sends bytes with descriptors (SCM_RIGHTS of unix(7), 32 at most) over a connected Unix socket. Returns 0 or an `errno`.
+int netusage_send_descriptors(int socket, const void *bytes, size_t length, const int *descriptors, int count);
+
+/// Receives bytes and up to 32 descriptors, which are closed when a program is started.
+///
+/// `count` is how many came. Returns the number of bytes, 0 at the end, or -errno.
+ssize_t netusage_receive_descriptors(int socket, void *bytes, size_t length, int *descriptors, int *count);
 
 /// The commit that the program was built from, as the package manager saw it.
 const char *netusage_revision(void);

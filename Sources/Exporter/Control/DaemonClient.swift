@@ -31,6 +31,8 @@ struct DaemonClient: Questions, LedgerChanges {
 
     func live() async throws -> LiveReport { try await ask("live") }
 
+    func status() async throws -> StatusReport { try await ask("status") }
+
     func plans() async throws -> PlansReport { try await ask("quotas") }
 
     func usage(_ query: UsageQuery) async throws -> UsageReport { try await ask("usage", query.parameters) }

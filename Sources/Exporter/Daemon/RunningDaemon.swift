@@ -1,4 +1,5 @@
 import Accounting
+import Applications
 import CLinux
 import Configuration
 import Glibc
@@ -17,7 +18,7 @@ struct RunningDaemon: Sendable {
     /// The event loop of the meter and the server.
     private let loop: any EventLoop
     private let children = Children()
-    private let manager = SystemdNotifier()
+    private let manager = SystemdNotifier(storedPrefix: Handover.storedPrefix)
     private let meter: Meter
     private let servers: ServerFactory
     private let control: ControlServer
@@ -25,6 +26,7 @@ struct RunningDaemon: Sendable {
     private let reloader: Reloader
     private let watch: Watch
     private let csvLog: CSVLog
+    private let applicationMode: Configuration.Applications.Mode
     private let statisticsSeconds = PeriodicWakeup()
     private let storeWakeups: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
     private let announcements: (stream: AsyncStream<Announcement>, continuation: AsyncStream<Announcement>.Continuation)
@@ -72,6 +74,7 @@ struct RunningDaemon: Sendable {
         watch = Watch(
             on: threads.next(), signals: signals, eventDescriptors: eventDescriptors,
             longestWaitMicroseconds: manager.watchdogMicroseconds.map { $0 / 2 })
+        applicationMode = configuration.applications.mode
         csvLog = CSVLog(meter: meter, logger: logger)
         self.meter = meter
         self.reloader = reloader
@@ -106,6 +109,9 @@ struct RunningDaemon: Sendable {
             }
             if let error = await openings.first(where: { _ in true }) ?? nil, error.code == .locked { throw error }
             await meter.begin()
+            tasks.addTask {
+                await ApplicationStart(mode: applicationMode, meter: meter, manager: manager, logger: logger).run()
+            }
             let server = try await startServer(web)
             manager.ready()
             await meter.startAnnouncing()

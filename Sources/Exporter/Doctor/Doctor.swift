@@ -47,6 +47,7 @@ package enum Doctor {
         let notes = setup.configuration.notes.map { Finding.advice("\($0)") }
         var sections = [Section(title: "Configuration", findings: [Finding.good(configuration)] + notes)]
         sections += devices(setup, access)
+        sections.append(Section(title: "Applications", findings: await applications(setup, access)))
         sections.append(Section(title: "Clock", findings: clock(setup)))
         sections.append(Section(title: "Ledger", findings: await ledger(setup, access)))
         sections.append(Section(title: "Counting", findings: CountingTest.findings()))
@@ -71,7 +72,9 @@ package enum Doctor {
             links: links, uplink: best?.links ?? [], rules: setup.rules, accounts: access.storedAccounts())
         let devices = links.sorted { $0.deviceName < $1.deviceName }.map { device($0, setup.rules) }
         let twice = check.countingTwice(setup.plans).map(Finding.problem)
-        let nothing = check.countingNothing(setup.plans, csvLog: setup.configuration.csvLog).map(Finding.problem)
+        let nothing =
+            (check.countingNothing(setup.plans, csvLog: setup.configuration.csvLog)
+            + check.leavingNothingOut(setup.plans)).map(Finding.problem)
         return [
             Section(title: "Devices", findings: devices),
             Section(title: "Uplink", findings: uplink(links, routes, best, setup.rules)),
@@ -88,7 +91,7 @@ package enum Doctor {
         case .collapsed(let pattern):
             return .good("\(about) is metered with all others that fit \(pattern), as one series")
         case .device: return .good("\(about) is metered by itself")
-        case .uplink, nil:
+        case .uplink, .application, .uplinkScope, nil:
             let pattern = rules.exclude.first { $0.matches(link.deviceName) }?.text ?? ""
             return .good("\(about) isn't metered: devices.exclude has \(pattern)")
         }
@@ -226,6 +229,16 @@ package enum Doctor {
 
     // MARK: - Ledger
 
+    /// Whether a daemon meters other devices or counts other plans than the configuration says, or by another clock.
+    private static func hasOtherSettings(_ daemon: DaemonClient, _ setup: LedgerAccess.Setup) async throws -> Bool {
+        let basis = try await daemon.bookingBasis()
+        let plans = try await daemon.plans()
+        let (rules, ours) = (basis.rules, setup.rules)
+        return rules.exclude != ours.exclude || rules.collapse != ours.collapse || rules.counted != ours.counted
+            || basis.calendar != setup.localCalendar
+            || Set(plans.quotas.map(\.plan.name)) != Set(setup.plans.quotas.map(\.name))
+    }
+
     private static func ledger(_ setup: LedgerAccess.Setup, _ access: LedgerAccess) async -> [Finding] {
         do throws(LedgerAccess.Failure) {
             try access.checkDirectory()
@@ -235,7 +248,14 @@ package enum Doctor {
         var findings: [Finding] = []
         var hasDaemon = false
         do {
-            hasDaemon = try await access.daemon()?.live() != nil
+            let daemon = try await access.daemon()
+            hasDaemon = try await daemon?.live() != nil
+            if let daemon, try await hasOtherSettings(daemon, setup) {
+                findings.append(
+                    .problem(
+                        "the daemon goes by another configuration than \(access.configurationName), which is judged here: name the daemon's with --config.file"
+                    ))
+            }
             findings.append(
                 hasDaemon
                     ? .good("a daemon runs on it, and answers this user")
@@ -262,7 +282,8 @@ package enum Doctor {
             let days = try file.days(from: .earliest)
             if let first = days.days.first?.day {
                 let count = Set(days.days.map(\.day)).count
-                findings.append(.good("it has \(count) days since \(first), of \(days.accounts.count) accounts"))
+                let unit = count == 1 ? "day" : "days"
+                findings.append(.good("it has \(count) \(unit) since \(first), of \(days.accounts.count) accounts"))
             }
             if let last = try file.header()?.lastReading.timestamp {
                 let age = setup.now.secondsSinceEpoch - last.secondsSinceEpoch

@@ -31,7 +31,7 @@ extension AccountKey {
     fileprivate var isOneLink: Bool {
         switch self {
         case .device, .uplink: true
-        case .collapsed: false
+        case .collapsed, .application, .uplinkScope: false
         }
     }
 }

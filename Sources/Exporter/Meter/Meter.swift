@@ -1,5 +1,7 @@
 import Accounting
+import Applications
 import CivilTime
+import Exposition
 import LedgerStore
 import Logging
 import Machine
@@ -27,6 +29,7 @@ actor Meter {
     private(set) var links: LinkTracker
     private(set) var uplink = Uplink()
     private var counters: [LinkCounters] = []
+    private(set) var applications = MeteredApplications()
     private(set) var health: KernelHealth
     var queue: StoreQueue
     var announcements: HeldAnnouncements
@@ -37,10 +40,8 @@ actor Meter {
     private let scrapedAt = Atomic(-Meter.attention.nanoseconds)
     /// The moment of the last reading, to notice that the clock was set.
     private var previousMoment: Moment?
-    /// Whether anything was shown or booked yet.
-    var hasBegun = false
-    /// Links that went away while the first lists were read.
-    private let departed: [Link]
+    /// Links that went away while the first lists were read; `nil` once anything was shown or booked.
+    private var departed: [Link]?
 
     /// Takes stock of the kernel's links. It books nothing before ``begin()``, or before the store is read.
     ///
@@ -80,8 +81,8 @@ actor Meter {
 
     /// Meters from here on, if it doesn't yet, whether or not the store can be read.
     func begin() {
-        if hasBegun { return }
-        hasBegun = true
+        guard let departed else { return }
+        self.departed = nil
         previousMoment = ledger.lastReading
         for link in departed {
             ledger.depart(link.deviceIndex, final: nil, movedAway: link.movedAway, at: ledger.lastReading)
@@ -91,6 +92,9 @@ actor Meter {
         queue.note(isUrgent: true)
         read(endsInterval: false)
     }
+
+    /// Whether anything was shown or booked yet.
+    var hasBegun: Bool { departed == nil }
 
     // MARK: - Reading
 
@@ -110,6 +114,8 @@ actor Meter {
             takeEvents()
             now = clock()
             book(at: now, endsInterval: endsInterval)
+            // What a quota leaves out must be as new as what it counts.
+            if endsInterval || settings.plansNeedApplications { readApplications(at: now) }
         } catch {
             health.note(.counters, error)
             now = clock()
@@ -136,6 +142,27 @@ actor Meter {
         previousMoment = now
         let readings = links.sure(counters, at: now.sinceBoot)
         queue.note(isUrgent: ledger.record(readings, at: now, endsInterval: endsInterval))
+    }
+
+    /// Meters applications, too, from here on.
+    ///
+    /// - Parameters:
+    ///   - programs: At least one attachment; the later ones come last.
+    ///   - drop: Called with each attachment that isn't needed; `nil` if nobody keeps them but this process.
+    func take(_ programs: [KernelPrograms], drop: (@Sendable (UInt64) -> Void)? = nil) {
+        let sources = programs.map { KernelCounts($0) }
+        applications.reader = ApplicationReader(sources, machine: machineName(), logger: logger, drop: drop)
+        applications.problem = nil
+        logger.notice("applications are metered")
+        readApplications(at: clock())
+    }
+
+    func cantMeterApplications(_ reason: String) { applications.problem = reason }
+
+    func readApplications(at now: Moment) {
+        let isUrgent = applications.reader?.read(
+            into: &ledger, settings.applications, links.table, uplinks: Set(uplink.links), at: now)
+        queue.note(isUrgent: isUrgent ?? false)
     }
 
     private func takeEvents() {
@@ -247,6 +274,10 @@ actor Meter {
         scrapedAt.store(now.sinceBoot.nanoseconds, ordering: .relaxed)
         return Snapshot(
             series: shown.devices, devices: shown.devices.snapshots(of: ledger), uplink: ledger.uplinkView,
+            applicationLabels: shown.applications?.labels ?? LabelColumn([]),
+            applications: shown.applications?.snapshots(of: ledger) ?? [],
+            uplinkScopes: applications.reader?.status.countsLanes == true ? ledger.uplinkScopes : [],
+            applicationCounters: applications.reader?.status,
             plans: shown.plans.snapshot(
                 of: ledger.planBook, countingNothing: shown.countingNothing, at: now.timestamp),
             isOnline: uplink.route != nil, window: ledger.window, store: queue.status, kernel: health.status,
@@ -323,6 +354,10 @@ actor Meter {
     func apply(_ settings: MeterSettings) {
         read(endsInterval: false)
         let isOnBattery = self.settings.isOnBattery
+        if settings.applications.mode != self.settings.applications.mode {
+            logger.notice(
+                "applications: \(settings.applications.mode.rawValue) takes effect when netusage starts again")
+        }
         self.settings = settings
         self.settings.isOnBattery = isOnBattery
         ledger.apply(self.settings.rules)

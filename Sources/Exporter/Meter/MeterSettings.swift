@@ -19,6 +19,9 @@ struct MeterSettings: Sendable {
     var showsRates: Bool
     var showsAddresses: Bool
     let csvLog: Configuration.CSVLog?
+    let applications: Configuration.Applications
+    /// Whether a quota needs what applications carried at every reading.
+    let plansNeedApplications: Bool
     var isOnBattery = false
 
     init(_ configuration: Configuration, _ zones: Zones) {
@@ -33,6 +36,8 @@ struct MeterSettings: Sendable {
         exclude = configuration.devices.exclude
         collapse = configuration.devices.collapse
         csvLog = configuration.csvLog
+        applications = configuration.applications
+        plansNeedApplications = configuration.plans.quotas.contains(where: \.count.needsApplications)
         showsRates = configuration.metrics.rates
         showsAddresses = configuration.metrics.addresses
     }
@@ -41,7 +46,8 @@ struct MeterSettings: Sendable {
 
     var rules: AccountingRules {
         AccountingRules(
-            exclude: exclude, collapse: collapse, counted: counted, samplingInterval: samplingInterval)
+            exclude: exclude, collapse: collapse, counted: counted, samplingInterval: samplingInterval,
+            shownApplications: applications.series)
     }
 
     /// The calendar that a quota's cycles go by; local time for one that the configuration has no more.
@@ -66,6 +72,13 @@ struct MeterSettings: Sendable {
     /// Buckets that end before it may be deleted.
     func horizon(for ledger: Ledger, at now: Moment) -> Timestamp {
         min(now.timestamp(before: keepBuckets), ledger.planBook.bucketsNeededFrom(at: now.timestamp))
+    }
+
+    /// The same for buckets of applications.
+    func applicationHorizon(for ledger: Ledger, at now: Moment) -> Timestamp {
+        min(
+            now.timestamp(before: applications.keepBuckets),
+            ledger.planBook.applicationBucketsNeededFrom(at: now.timestamp))
     }
 
     func status(readAt now: Moment) -> ConfigurationStatus {

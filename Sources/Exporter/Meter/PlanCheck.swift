@@ -2,7 +2,7 @@ import Accounting
 import Configuration
 import Netlink
 
-/// Finds plans that count what their owner doesn't expect: nothing at all, or some bytes twice.
+/// Finds plans that count what their owner doesn't expect: nothing at all, too much, or some bytes twice.
 struct PlanCheck {
     private let links: [Link]
     private let uplink: [UInt32]
@@ -62,10 +62,13 @@ struct PlanCheck {
     /// Why a plan counts nothing, and what to do about it; `nil` if it counts something.
     func problem(with count: Selection) -> String? {
         switch count {
-        case .uplink:
+        case .uplink, .uplinkWithout:
             if excludedUplink.isEmpty { return nil }
             return
                 "it counts nothing: the uplink is \(names(excludedUplink)), which isn't metered; take it out of devices.exclude"
+        case .applications:
+            return knowsApplications
+                ? nil : "it counts nothing: applications aren't metered; netusage doctor says what helps"
         case .devices(let patterns):
             guard let known, !Self.isAny(of: known, includedBy: patterns) else { return nil }
             let excluded = links(fitting: patterns).filter { accounts[$0.deviceName] == nil }
@@ -86,7 +89,7 @@ struct PlanCheck {
             switch key {
             case .device(let device): device.label { _ in false } == name
             case .collapsed(let pattern): pattern == name
-            case .uplink: false
+            case .uplink, .application, .uplinkScope: false
             }
         }
         return isKnown
@@ -118,7 +121,7 @@ struct PlanCheck {
     /// The links that a plan counts one by one.
     private func counted(by count: Selection) -> [Link] {
         switch count {
-        case .uplink: []
+        case .uplink, .uplinkWithout, .applications: []
         case .devices(let patterns): links(fitting: patterns).filter { isCounted($0, by: count) }
         }
     }
@@ -155,7 +158,20 @@ struct PlanCheck {
 
     /// What is wrong with the plans of a configuration, a sentence each.
     func findings(_ plans: Plans, csvLog: Configuration.CSVLog?) -> [String] {
-        countingNothing(plans, csvLog: csvLog) + countingTwice(plans)
+        countingNothing(plans, csvLog: csvLog) + countingTwice(plans) + leavingNothingOut(plans)
+    }
+
+    /// Whether applications are metered or were; also if nobody knows.
+    private var knowsApplications: Bool {
+        known?.contains(where: \.isApplication) ?? true
+    }
+
+    func leavingNothingOut(_ plans: Plans) -> [String] {
+        if knowsApplications { return [] }
+        return Self.counts(of: plans).compactMap { plan, count in
+            guard case .uplinkWithout = count else { return nil }
+            return "\(plan): it leaves nothing out: applications aren't metered; netusage doctor says what helps"
+        }
     }
 
     func countingNothing(_ plans: Plans, csvLog: Configuration.CSVLog?) -> [String] {

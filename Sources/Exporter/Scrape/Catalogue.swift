@@ -111,7 +111,8 @@ struct Catalogue: Sendable {
     init(version: String, revision: String) {
         let build = [LabelSet([("version", version), ("revision", revision)])]
         metrics =
-            (Self.traffic + Self.devices + Self.periods + Self.quotas + Self.rates + Self.program + Self.process + [
+            (Self.traffic + Self.devices + Self.applications + Self.periods + Self.quotas + Self.rates + Self.program
+            + Self.process + [
                 .info("netusage_build_info", "The version that runs here.") { _ in build }
             ]).sorted { $0.family.name < $1.family.name }
     }

@@ -51,7 +51,7 @@ struct Series {
         let members = ledger.membersByPlace
         let addresses = Dictionary(grouping: links.addresses) { DeviceIndex(rawValue: $0.index) }
         var accounts = [Account(entry: Entry(place: nil), labels: LabelSet([("device", AccountNames.otherLabel)]))]
-        for (place, key) in keys where place != ledger.uplinkPlace {
+        for (place, key) in keys where place != ledger.uplinkPlace && key.isOfDevices {
             let members = members[place] ?? []
             let entry = Entry(
                 place: place, isUp: members.contains { links[$0.rawValue]?.isUp == true },
@@ -89,7 +89,7 @@ struct Series {
                 .sorted { $0.lexicographicallyPrecedes($1) }
                 .map { LabelSet([("device", label), ("family", $0[0]), ("address", $0[1])]) }
         case .collapsed(let pattern): label = pattern
-        case .uplink: label = ""
+        case .uplink, .application, .uplinkScope: label = ""
         }
         return Account(
             entry: entry, labels: LabelSet([("device", label)]),

@@ -1,4 +1,5 @@
 import Accounting
+import Exposition
 import Machine
 
 /// Everything that a scrape shows, at one moment.
@@ -9,6 +10,14 @@ struct Snapshot {
     /// those beyond the fifty largest are one row.
     var devices: [DeviceSnapshot]
     var uplink: AccountView
+    /// `application` and `scope` of each row.
+    var applicationLabels = LabelColumn([])
+    /// One for each row; none if no application was ever metered.
+    var applications: [ApplicationSnapshot] = []
+    /// What passed the uplink by scope; empty where that isn't counted.
+    var uplinkScopes: [(scope: UplinkScope, view: AccountView)] = []
+    /// `nil` while the kernel's programs aren't attached.
+    var applicationCounters: ApplicationCounterStatus?
     var plans: PlansSnapshot
     var isOnline: Bool
     var window: PeriodWindow
@@ -48,6 +57,15 @@ struct StoreStatus: Sendable {
     var lastCommitSeconds: Double?
     var commitFailures: UInt64 = 0
     var sizeBytes: Int64 = 0
+}
+
+/// How full the kernel programs' map of counters is.
+struct ApplicationCounterStatus: Sendable {
+    var keys: UInt64 = 0
+    /// Packets that had no room for a counter of their own.
+    var overflows: UInt64 = 0
+    /// Whether it is counted what passes the uplink, by scope.
+    var countsLanes = false
 }
 
 /// How reading the kernel goes.

@@ -36,7 +36,8 @@ actor Store {
     func perform(_ work: StoreWork) -> StoreOutcome {
         switch work {
         case .open(let request): open(request)
-        case .commit(let commit, let calendar, let horizon): apply(commit, calendar: calendar, horizon: horizon)
+        case .commit(let commit, let calendar, let horizon, let applicationHorizon):
+            apply(commit, calendar: calendar, horizon, applicationHorizon)
         case .history(let request): history(request)
         case .scan(let scan): self.scan(scan)
         case .importPiece(let piece, let calendar, let now, let horizon):
@@ -116,9 +117,12 @@ actor Store {
         return image
     }
 
-    private func apply(_ commit: Commit, calendar: LocalCalendar, horizon: Timestamp) -> StoreOutcome {
+    private func apply(
+        _ commit: Commit, calendar: LocalCalendar, _ horizon: Timestamp, _ applicationHorizon: Timestamp
+    ) -> StoreOutcome {
         withFile(calendar) { file throws(StoreError) in
-            let adopted = try file.apply(commit, calendar: calendar, horizon: horizon)
+            let adopted = try file.apply(
+                commit, calendar: calendar, horizon: horizon, applicationHorizon: applicationHorizon)
             return .committed(adopted, sizeBytes: file.sizeBytes)
         }
     }

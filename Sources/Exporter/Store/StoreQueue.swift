@@ -214,7 +214,9 @@ struct StoreQueue {
         // What came after the commit that is tried again waits as urgently as before.
         isUrgent = isRetry
         isOthersTurn = othersWait || scans && ledger.planBook.needsHistories
-        return .commit(commit, ledger.calendar, horizon: settings.horizon(for: ledger, at: now))
+        return .commit(
+            commit, ledger.calendar, horizon: settings.horizon(for: ledger, at: now),
+            applicationHorizon: settings.applicationHorizon(for: ledger, at: now))
     }
 
     private mutating func nextOrder(_ ledger: Ledger, _ settings: MeterSettings, at now: Moment) -> StoreWork? {

@@ -10,7 +10,7 @@ import Reports
 enum StoreWork: Sendable {
     /// Open the file and read what the program needs to go on.
     case open(LedgerRequest)
-    case commit(Commit, LocalCalendar, horizon: Timestamp)
+    case commit(Commit, LocalCalendar, horizon: Timestamp, applicationHorizon: Timestamp)
     /// Read the history again.
     case history(LedgerRequest)
     /// Go on with reading what quotas carried in the last weeks.

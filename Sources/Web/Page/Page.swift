@@ -11,11 +11,12 @@ struct Page {
     private static let maximumDevices = 24
     private static let maximumQuotas = 12
 
-    /// The page about a device or, if none is named, the uplink.
-    static func answer(of device: String?, _ questions: any LiveQuestions, telemetryPath: String) async -> HTTPAnswer {
+    static func answer(of subject: PageSubject, _ questions: any LiveQuestions, telemetryPath: String) async
+        -> HTTPAnswer
+    {
         let nonce =
             String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
-        let page = Page(content: await PageContent(of: device, questions, telemetryPath: telemetryPath), nonce: nonce)
+        let page = Page(content: await PageContent(of: subject, questions, telemetryPath: telemetryPath), nonce: nonce)
         let headers = [
             ("Cache-Control", "no-store"), ("Content-Security-Policy", securityPolicy(nonce: nonce)),
             ("Referrer-Policy", "no-referrer"), ("X-Frame-Options", "DENY"), ("Vary", "Accept-Encoding"),
@@ -48,6 +49,7 @@ struct Page {
         \(problems)\(navigation)
         \(tiles)
         \(quotas)
+        \(applicationSection(content))
         \(daysChart(content.days))
         \(hoursChart(content.hours))
         \(devices)
@@ -88,7 +90,13 @@ struct Page {
             let current: HTML = account.key == content.watched?.key ? " aria-current=\"page\"" : ""
             return "<a href=\"\(address)\"\(current)>\(account.name)</a>"
         }
-        return "<nav aria-label=\"Devices\">\(links.joined(separator: "\n"))</nav>"
+        let application = content.watched.flatMap { watched -> HTML? in
+            watched.kind == "application"
+                ? "<a href=\"?application=\(percentEncoded(watched.name))\" aria-current=\"page\">\(watched.name)</a>"
+                : nil
+        }
+        let all = links + [application].compactMap { $0 }
+        return "<nav aria-label=\"Devices\">\(all.joined(separator: "\n"))</nav>"
     }
 
     private var footer: HTML {
@@ -116,12 +124,19 @@ struct Page {
             <svg class="spark" data-spark="\(field)" viewBox="0 0 59 20" preserveAspectRatio="none" aria-hidden="true"><polyline class="curve \(colour)" points=""/></svg></div>
             """
         }
-        let today = content.today.accounts.first { $0.key == key }
-        return """
-            <section class="tiles" aria-label="Now">
+        let today = content.watchedToday
+        // Of an application only sums are known.
+        let rates: HTML =
+            watched.kind == "application"
+            ? ""
+            : """
             \(rateTile("Receiving", "received", "receive", live?.receiveBytesPerSecond, live?.receivePeakBytesPerSecond))
             \(rateTile("Transmitting", "transmitted", "transmit", live?.transmitBytesPerSecond, live?.transmitPeakBytesPerSecond))
-            <div class="tile">\(sumBody("Today", "today", key, today?.receivedBytes ?? 0, today?.transmittedBytes ?? 0, today?.totalBytes ?? 0))</div>
+
+            """
+        return """
+            <section class="tiles" aria-label="Now">
+            \(rates)<div class="tile" data-part="today">\(sumBody("Today", "today", key, today?.receivedBytes ?? 0, today?.transmittedBytes ?? 0, today?.totalBytes ?? 0))</div>
             <div class="tile" data-part="month">\(sumBody("This month", nil, key, watched.receivedBytes, watched.transmittedBytes, watched.totalBytes))</div>
             <div class="tile" data-part="lifetime">\(sumBody("In all", nil, key, content.lifetime?.received ?? 0, content.lifetime?.transmitted ?? 0, content.lifetime?.bytes ?? 0))</div>
             </section>
@@ -270,7 +285,7 @@ extension LiveReport.Account {
 }
 
 /// A text as a value in an address.
-private func percentEncoded(_ text: String) -> String {
+func percentEncoded(_ text: String) -> String {
     text.utf8.map { byte in
         let isPlain = (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7A || (0x30...0x39).contains(byte) || byte == 0x2D
         if isPlain { return String(Unicode.Scalar(byte)) }

@@ -1,5 +1,5 @@
 import Accounting
-import Glibc
+import Machine
 import Reports
 
 /// The content of the page at `/`, of one moment.
@@ -7,10 +7,15 @@ struct PageContent: Sendable {
     /// The machine's name.
     var host: String
     var live: LiveReport
-    /// The account that the page is about: the uplink, or one device.
+    /// The account that the page is about: the uplink, one device, or one application.
     var watched: UsageReport.Account?
+    /// The same today.
+    var watchedToday: UsageReport.Account?
     var today: UsageReport
     var month: UsageReport
+    /// By application; without any if none was metered.
+    var applicationsToday: UsageReport
+    var applicationsOfMonth: UsageReport
     var lifetime: Total?
     /// The last 31 days of this account, and its last 24 hours by five minutes.
     var days: UsageReport?
@@ -21,12 +26,9 @@ struct PageContent: Sendable {
     var telemetryPath: String
     var version: String
 
-    /// - Parameter device: The device that the page is about; `nil` for the uplink.
-    init(of device: String?, _ questions: any LiveQuestions, telemetryPath: String) async {
+    init(of subject: PageSubject, _ questions: any LiveQuestions, telemetryPath: String) async {
         self.telemetryPath = telemetryPath
-        var name = utsname()
-        uname(&name)
-        host = withUnsafeBytes(of: &name.nodename) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        host = machineName()
         live = await questions.live()
         plans = await questions.plans()
         let status = await questions.status()
@@ -43,23 +45,39 @@ struct PageContent: Sendable {
         do throws(UsageError) {
             today = try UsageReport(UsageQuery(.day), of: history, basis)
             month = try UsageReport(UsageQuery(.month), of: history, basis)
+            applicationsToday = try UsageReport(UsageQuery(.day, by: .application), of: history, basis)
+            applicationsOfMonth = try UsageReport(UsageQuery(.month, by: .application), of: history, basis)
         } catch {
             problems.append("\(error)")
-            (today, month) = (.empty, .empty)
+            (today, month, applicationsToday, applicationsOfMonth) = (.empty, .empty, .empty, .empty)
         }
-        let wanted = device ?? "uplink"
-        watched = month.accounts.first { $0.name == wanted }
-        if watched == nil {
-            if device != nil { problems.append("Nothing called \(wanted) was metered in this month.") }
-            watched = month.accounts.first
+        switch subject {
+        case .uplink: break
+        case .device(let name):
+            watched = month.accounts.first { $0.name == name }
+            if watched == nil { problems.append("Nothing called \(name) was metered in this month.") }
+        case .application(let name):
+            watched = applicationsOfMonth.application(name)
+            watchedToday = applicationsToday.application(name)
+            if watched == nil { problems.append("No application called \(name) carried anything in this month.") }
         }
+        watched = watched ?? month.accounts.first { $0.name == "uplink" } ?? month.accounts.first
         guard let watched else { return }
+        if watched.kind != "application" {
+            watchedToday = today.accounts.first { $0.kind == watched.kind && $0.name == watched.name }
+        }
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
-        lifetime =
-            history.entries.first { $0.key.kind == watched.kind && names.name(of: $0.key) == watched.name }?.lifetime
+        lifetime = history.entries.filter { $0.key.kind == watched.kind && names.name(of: $0.key) == watched.name }
+            .reduce(into: Total.zero) { $0 += $1.lifetime }
         func last(_ count: Int, _ grain: UsageQuery.Grain) async throws -> UsageReport {
             var query = UsageQuery(grain: grain)
             query.last = count
+            if watched.kind == "application" {
+                (query.subject, query.applications) = (.application, [watched.name])
+                var report = try await questions.usage(query)
+                report.accounts = [report.application(watched.name)].compactMap { $0 }
+                return report
+            }
             query.devices = [watched.name]
             var report = try await questions.usage(query)
             report.accounts.removeAll { $0.name != watched.name || $0.kind != watched.kind }
@@ -72,4 +90,11 @@ struct PageContent: Sendable {
             problems.append("\(error)")
         }
     }
+}
+
+/// What the page is about.
+enum PageSubject: Equatable, Sendable {
+    case uplink
+    case device(String)
+    case application(String)
 }

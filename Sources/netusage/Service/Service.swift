@@ -48,8 +48,15 @@ struct Service {
 
     // MARK: - Installing
 
+    /// - Parameter withApplications: Whether a step before each start has applications metered. To the package's service
+    ///   only this step is added.
     /// - Throws: `Refusal`. Then the files written so far stay, and the next try goes on from there.
-    func install(configurationFile: String?) throws(Refusal) {
+    func install(configurationFile: String?, withApplications: Bool) throws(Refusal) {
+        if withApplications, packagedUnit != nil, configurationFile == nil {
+            try checkRoot()
+            try write(PackageResources.applications_conf, to: applicationsPath)
+            return try restart()
+        }
         try checkRights()
         let configurationFile = try configurationFile.map(wholePath)
         let (program, isCopied) = try placeProgram()
@@ -62,6 +69,18 @@ struct Service {
         }
         let unit = self.unit(program: program, isCopied: isCopied, configurationFile: configurationFile)
         try write(Array(unit.utf8), to: unitPath)
+        if withApplications {
+            let step = String(decoding: PackageResources.applications_conf, as: UTF8.self)
+                .replacing("/usr/bin/netusage", with: "\"\(Self.escaped(program))\"")
+            try write(Array(step.utf8), to: applicationsPath)
+        }
+        try restart()
+    }
+
+    /// Where a step before each start is added to the unit.
+    private var applicationsPath: String { "/etc/systemd/system/\(Self.name).d/applications.conf" }
+
+    private func restart() throws(Refusal) {
         try systemd(systemctl + ["daemon-reload"])
         try systemd(systemctl + ["enable", "--quiet", Self.name])
         try systemd(systemctl + ["restart", Self.name])
@@ -69,12 +88,18 @@ struct Service {
             "The service runs: http://127.0.0.1:10073/. Look with: netusage service status\(isUsers ? " --user" : "")")
     }
 
-    private func checkRights() throws(Refusal) {
-        if isUsers { return }
+    private var packagedUnit: String? { Self.packagedUnits.first { access($0, F_OK) == 0 } }
+
+    private func checkRoot() throws(Refusal) {
         if geteuid() != 0 {
             throw Refusal("the system's service needs root: use sudo, or --user for a service of your own")
         }
-        if let packaged = Self.packagedUnits.first(where: { access($0, F_OK) == 0 }) {
+    }
+
+    private func checkRights() throws(Refusal) {
+        if isUsers { return }
+        try checkRoot()
+        if let packaged = packagedUnit {
             throw Refusal(
                 "\(packaged) comes from the package: use systemctl, and apt-get to install, upgrade and remove it"
             )
@@ -181,12 +206,14 @@ struct Service {
             let suffixes = ["", "-wal", "-shm", ".lock", ".control"]
             gone += suffixes.map { ledger + $0 } + (isUsers ? [] : [ConfigurationFile.defaultPath])
         }
+        if !isUsers { gone.append(applicationsPath) }
         for path in gone where access(path, F_OK) == 0 {
             if unlink(path) != 0 {
                 throw Refusal("\(path) can't be removed: \(errorText())")
             }
             show("removed \(path)")
         }
+        if !isUsers { rmdir(Self.directory(of: applicationsPath)) }
         if purges {
             // A directory with other files stays.
             for path in [ledger] + (isUsers ? [] : [ConfigurationFile.defaultPath]) {

@@ -29,7 +29,23 @@ struct ServiceCommand: ParsableCommand {
             help: "The configuration that it reads. (default: \(ConfigurationFile.defaultPath))")
         var configurationFile: String?
 
-        mutating func run() throws { try Service(isUsers: options.user).install(configurationFile: configurationFile) }
+        @Flag(
+            help: """
+                Meter applications, too: a step before each start attaches programs to the kernel. With the Debian package's \
+                service, only this is added.
+                """)
+        var applications = false
+
+        mutating func validate() throws {
+            if applications, options.user {
+                throw ValidationError("--applications needs the system's service: leave --user out")
+            }
+        }
+
+        mutating func run() throws {
+            try Service(isUsers: options.user).install(
+                configurationFile: configurationFile, withApplications: applications)
+        }
     }
 
     struct Uninstall: ParsableCommand {

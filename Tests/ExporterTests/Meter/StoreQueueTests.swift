@@ -152,7 +152,7 @@ struct StoreQueueTests {
         var desk = try Desk()
         desk.work()
         desk.pass(seconds: 60)
-        guard case .commit(let commit, _, _) = desk.next() else { throw Desk.Unexpected() }
+        guard case .commit(let commit, _, _, _) = desk.next() else { throw Desk.Unexpected() }
         let failure = StoreFailure(error: StoreError(.full, path: "ledger.db", "no space"), isNews: true)
         let events = desk.take(.failed(failure))
         #expect(events.count == 1 && !desk.queue.status.isUp && desk.queue.status.commitFailures == 1)
@@ -160,7 +160,7 @@ struct StoreQueueTests {
         #expect(desk.next() == nil && desk.queue.untilDue(desk.settings, at: desk.now.sinceBoot) == Span(seconds: 1))
         desk.queue.note(isUrgent: true)
         desk.pass(seconds: 1)
-        guard case .commit(let again, _, _) = desk.next() else { throw Desk.Unexpected() }
+        guard case .commit(let again, _, _, _) = desk.next() else { throw Desk.Unexpected() }
         #expect(again.header.sequence == commit.header.sequence)
         let recovered = desk.take(.committed([], sizeBytes: 3))
         #expect(recovered.contains { if case .recovered = $0 { true } else { false } })
@@ -231,7 +231,7 @@ struct StoreQueueTests {
         desk.take(.committed([], sizeBytes: 2))
         #expect(desk.next().map { Kind($0) } == .adjust)
         desk.take(.begunAnew)
-        guard case .commit(let commit, _, _) = desk.next() else { throw Desk.Unexpected() }
+        guard case .commit(let commit, _, _, _) = desk.next() else { throw Desk.Unexpected() }
         #expect(commit.bookings.isWhole && answers.all.isEmpty)
         desk.take(.committed([], sizeBytes: 2))
         #expect(desk.work().first == .adjust && answers.all == [true])
@@ -308,7 +308,7 @@ struct StoreQueueTests {
         desk.work()
         desk.queue.enter(Self.topUp, at: desk.now.timestamp) { _ in }
         desk.pass(seconds: 1)
-        guard case .commit(let commit, _, _) = desk.next(isFinal: true) else { throw Desk.Unexpected() }
+        guard case .commit(let commit, _, _, _) = desk.next(isFinal: true) else { throw Desk.Unexpected() }
         #expect(commit.header.isClean)
         desk.take(.committed([], sizeBytes: 2))
         #expect(desk.ledger.isClosed)

@@ -12,6 +12,7 @@ package struct ModelStore {
     package var adjustments: [Adjustment] = []
     package var committedCycles: [CommittedCycle] = []
     package var unread: [Range<Timestamp>] = []
+    package var applications: StoredApplications?
     package var imported: [(account: AccountID, row: ImportedRow)] = []
     /// For each account with imported bytes: when its own bytes begin, if it has any.
     package var ownBeginnings: [AccountID: Timestamp?] = [:]
@@ -29,6 +30,14 @@ package struct ModelStore {
         let adopted = commit.accounts.compactMap { put($0) }
         for index in commit.removedDevices { devices[index] = nil }
         for record in commit.devices { devices[record.index] = record }
+        if let changes = commit.applications {
+            if applications?.attachment != changes.attachment {
+                applications = StoredApplications(attachment: changes.attachment)
+            }
+            for key in changes.retired { applications?.baselines[key] = nil }
+            applications?.baselines.merge(changes.baselines) { $1 }
+            applications?.lanes.merge(changes.lanes) { $1 }
+        }
         buckets.merge(commit.bookings.buckets) { $0.adding($1) }
         for gap in commit.bookings.spreads {
             let made = min(Bucket(containing: horizon).start, Bucket(containing: gap.spread.end).end)
@@ -114,6 +123,7 @@ package struct ModelStore {
         var stored = StoredLedger.empty(daysFrom: daysFrom)
         stored.header = header
         stored.devices = Array(devices.values)
+        stored.applications = applications
         stored.days = days.filter { $0.key.day >= daysFrom }
             .map { (account: $0.key.account, day: $0.key.day, total: $0.value) }
         stored.lastAccountID = accounts.keys.max() ?? AccountID(rawValue: 0)
@@ -121,7 +131,8 @@ package struct ModelStore {
         stored.accounts = accounts.values.filter { record in
             switch record.key {
             case .uplink: true
-            case .collapsed: recent.contains(record.id)
+            case .application(.other, _), .uplinkScope: true
+            case .collapsed, .application: recent.contains(record.id)
             case .device(let name): recent.contains(record.id) || names.contains(name)
             }
         }.map { (record: $0, lifetime: total(of: $0.id)) }

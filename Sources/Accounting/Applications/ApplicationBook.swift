@@ -1,0 +1,191 @@
+/// How far the counters of the kernel programs are booked, and for which applications.
+struct ApplicationBook: Sendable {
+    /// Which attachment the baselines belong to; `nil` before the first reading.
+    private(set) var attachment: UInt64?
+    /// By the kernel's key.
+    private(set) var baselines: [ApplicationCounterKey: ApplicationBaseline] = [:]
+    private(set) var laneBaselines: [LaneKey: PacketBaseline] = [:]
+    /// Baselines that no commit has taken yet.
+    private var changed: Set<ApplicationCounterKey> = []
+    private var changedLanes: Set<LaneKey> = []
+    /// Counters that are gone from the kernel, and no commit has that yet.
+    private var retired: Set<ApplicationCounterKey> = []
+    /// When each counter was seen to grow, in this run of the program.
+    private var grownAt: [ApplicationCounterKey: BootTime] = [:]
+    /// When the counters were read last; `nil` before the first reading of this boot.
+    var readAt: Moment?
+    /// Whether the counters were read since the program started: until then more may have been exposed than is known.
+    var isRead = false
+    /// Whether the last run of the program in this boot ended without its last commit.
+    private let isUnclean: Bool
+    /// The applications that metrics show by name.
+    var shown: Set<ApplicationName> = [] {
+        didSet { shownVersion &+= 1 }
+    }
+    /// Changes with ``shown``.
+    private(set) var shownVersion: UInt64 = 0
+    /// When they were chosen.
+    var chosenAt = BootTime(nanoseconds: .min / 2)
+
+    init() {
+        isUnclean = false
+    }
+
+    /// What the store has.
+    ///
+    /// - Parameters:
+    ///   - readAt: The last reading, if that was in this boot.
+    ///   - isUnclean: Whether the last run of the program in this boot ended without its last commit.
+    init(_ stored: StoredApplications, readAt: Moment?, isUnclean: Bool) {
+        attachment = stored.attachment
+        baselines = stored.baselines
+        laneBaselines = stored.lanes
+        self.readAt = readAt
+        self.isUnclean = isUnclean
+    }
+
+    /// Every counter of another attachment began at 0.
+    ///
+    /// - Returns: What was exposed and may not be counted again.
+    mutating func begin(_ attachment: UInt64) -> Loss {
+        let isUncertain = isUnclean && !isRead
+        if self.attachment == attachment { return isUncertain ? .ofOthers : .none }
+        (baselines, laneBaselines, changed, changedLanes) = ([:], [:], [], [])
+        (retired, grownAt) = ([], [:])
+        self.attachment = attachment
+        return isUncertain ? .ofAll : .none
+    }
+
+    /// Which open counters may have shown more than they will be counted up to.
+    enum Loss {
+        case none
+        /// What the last run booked after its last commit is booked again, but other applications may be shown by name.
+        case ofOthers
+        /// What the last run booked after its last commit is lost.
+        case ofAll
+    }
+
+    mutating func set(_ baseline: ApplicationBaseline, for key: ApplicationCounterKey) {
+        baselines[key] = baseline
+        changed.insert(key)
+        retired.remove(key)
+    }
+
+    mutating func noteGrowth(of key: ApplicationCounterKey, at now: BootTime) { grownAt[key] = now }
+
+    /// Forgets a counter that is gone from the kernel.
+    mutating func retire(_ key: ApplicationCounterKey) {
+        if baselines.removeValue(forKey: key) != nil { retired.insert(key) }
+        changed.remove(key)
+        grownAt[key] = nil
+    }
+
+    /// Counters that didn't grow for so long, and that the store knows as they are.
+    mutating func idle(for span: Span, at now: BootTime) -> [ApplicationCounterKey] {
+        baselines.compactMap { key, baseline in
+            // Nobody knows when a counter grew that was loaded.
+            let grown = grownAt[key, default: now]
+            if grownAt[key] == nil { grownAt[key] = now }
+            let isWaiting = changed.contains(key) || baseline.booked.withheld != .zero
+            return isWaiting || now.elapsed(since: grown) < span ? nil : key
+        }
+    }
+
+    mutating func set(_ baseline: PacketBaseline, for key: LaneKey) {
+        laneBaselines[key] = baseline
+        changedLanes.insert(key)
+    }
+
+    /// What the store lacks; `nil` if that is nothing.
+    mutating func takeChanges() -> ApplicationChanges? {
+        guard let attachment, !changed.isEmpty || !changedLanes.isEmpty || !retired.isEmpty else { return nil }
+        defer { (changed, changedLanes, retired) = ([], [], []) }
+        return ApplicationChanges(
+            attachment: attachment, baselines: baselines.filter { changed.contains($0.key) },
+            lanes: laneBaselines.filter { changedLanes.contains($0.key) }, retired: retired)
+    }
+
+    /// A new file has none of the baselines.
+    mutating func recommit() {
+        (changed, changedLanes, retired) = (Set(baselines.keys), Set(laneBaselines.keys), [])
+    }
+
+    // MARK: - Basis
+
+    /// By what the counters of each uplink go whose lanes are counted.
+    private var learners: [DeviceIndex: BasisLearner] = [:]
+    /// By what those of the uplink as a whole go. It is learnt from the applications, if there are no lanes.
+    private var ofUplink = BasisLearner()
+    private var uplink: Set<DeviceIndex> = []
+
+    /// Whether what passes the uplink is counted by scope.
+    private(set) var countsLanes = false
+    /// The basis of the uplink's counters, as far as it is learnt.
+    private(set) var basis = LinkBasis()
+
+    /// - Parameter uplink: What the counters of its devices show.
+    mutating func learn(_ reading: ApplicationReading, _ uplink: [DeviceIndex: Counters]) {
+        countsLanes = reading.countsLanes
+        let devices = Set(uplink.keys)
+        if devices != self.uplink { ofUplink = BasisLearner() }
+        self.uplink = devices
+        var lanes: [DeviceIndex: PacketCounter] = [:]
+        for (key, counter) in reading.lanes { lanes[key.device, default: PacketCounter()].add(counter) }
+        learners = learners.filter { devices.contains($0.key) }
+        for (device, counters) in uplink where reading.countsLanes {
+            // What hasn't carried anything has no lane yet.
+            learners[device, default: BasisLearner()].take(counters, lanes[device] ?? PacketCounter())
+        }
+        if learners.isEmpty, !uplink.isEmpty {
+            var (device, packets) = (Counters.zero, PacketCounter())
+            for counters in uplink.values { device.add(counters) }
+            for (key, counter) in reading.counters where key.scope != .tunnel && key.passage != .otherDevice {
+                packets.add(counter)
+            }
+            ofUplink.take(device, packets)
+            basis = ofUplink.basis
+        } else {
+            basis = learners.min { $0.key < $1.key }?.value.basis ?? LinkBasis()
+        }
+    }
+
+    /// The basis of one uplink's counters, as far as it is learnt.
+    func basis(of device: DeviceIndex) -> LinkBasis { learners[device]?.basis ?? basis }
+}
+
+/// Up to where a counter is booked, and for which application.
+package struct ApplicationBaseline: Hashable, Sendable {
+    package var booked: PacketBaseline
+    package var application: ApplicationName
+
+    package init(booked: PacketBaseline, application: ApplicationName) {
+        self.booked = booked
+        self.application = application
+    }
+}
+
+/// The store's record of the kernel programs' counters.
+package struct StoredApplications: Sendable {
+    package var attachment: UInt64
+    package var baselines: [ApplicationCounterKey: ApplicationBaseline]
+    package var lanes: [LaneKey: PacketBaseline]
+
+    package init(
+        attachment: UInt64, baselines: [ApplicationCounterKey: ApplicationBaseline] = [:],
+        lanes: [LaneKey: PacketBaseline] = [:]
+    ) {
+        self.attachment = attachment
+        self.baselines = baselines
+        self.lanes = lanes
+    }
+}
+
+/// What a commit changes about the kernel programs' counters.
+package struct ApplicationChanges: Sendable {
+    /// Baselines of any other attachment are forgotten.
+    package var attachment: UInt64
+    package var baselines: [ApplicationCounterKey: ApplicationBaseline]
+    package var lanes: [LaneKey: PacketBaseline]
+    /// Baselines of counters that are gone.
+    package var retired: Set<ApplicationCounterKey>
+}

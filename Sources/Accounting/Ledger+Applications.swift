@@ -1,0 +1,234 @@
+/// How the bytes of applications are counted.
+extension Ledger {
+    /// The most applications that have accounts of their own in a month; the others share one.
+    private static let maximumApplications = 1000
+
+    /// Books what the kernel programs have counted.
+    ///
+    /// The bytes belong to the time since the counters were read before, as those of devices do. Counters of an attachment
+    /// that the ledger doesn't know began at 0. Bytes are those that the uplink's counters show; headers of merged packets
+    /// wait until it is learnt whether these have them.
+    ///
+    /// - Parameter name: The application of a counter that wasn't seen before; `nil` if it can be said only later. Its
+    ///   bytes wait.
+    /// - Precondition: The store is read, or there is none: it knows what is booked already.
+    package mutating func record(
+        _ reading: ApplicationReading, at now: Moment, name: (ApplicationCounterKey) -> ApplicationName?
+    ) {
+        precondition(!isAwaitingStore, "the store knows what is booked already")
+        restartCounters(applications.begin(reading.attachment))
+        chooseShown(at: now.sinceBoot)
+        let uplink = devices.uplink.compactMap { index in devices[index].map { (index, $0.last) } }
+        applications.learn(reading, Dictionary(uniqueKeysWithValues: uplink))
+        let span = bookingSpan(from: applications.readAt ?? now, until: now)
+        // Counters that were retired right before a crash.
+        if !applications.isRead {
+            for key in applications.baselines.keys where reading.counters[key] == nil { applications.retire(key) }
+        }
+        record(reading, over: span, at: now, name)
+        for (key, counter) in reading.lanes {
+            var baseline = applications.laneBaselines[key] ?? PacketBaseline()
+            let basis = applications.basis(of: key.device)
+            if baseline.isBooked(counter, on: basis) { continue }
+            let delta = baseline.advance(to: counter, on: basis)
+            applications.set(baseline, for: key)
+            if !delta.isZero { bookAlone(delta, to: account(for: .uplinkScope(key.scope)), over: span) }
+        }
+        applications.readAt = now
+        applications.isRead = true
+    }
+
+    private mutating func record(
+        _ reading: ApplicationReading, over span: BookingSpan, at now: Moment,
+        _ name: (ApplicationCounterKey) -> ApplicationName?
+    ) {
+        let basis = applications.basis
+        var known = KnownNames()
+        var deltas: [AccountKey: Delta] = [:]
+        var lan = Delta.zero
+        for (key, counter) in reading.counters {
+            let baseline = applications.baselines[key]
+            if let baseline, baseline.booked.isBooked(counter, on: basis) { continue }
+            guard let application = baseline?.application ?? name(key).map({ known.account(for: $0, in: self) }) else {
+                continue
+            }
+            var booked = baseline?.booked ?? PacketBaseline()
+            let delta = booked.advance(to: counter, on: basis)
+            applications.set(ApplicationBaseline(booked: booked, application: application), for: key)
+            applications.noteGrowth(of: key, at: now.sinceBoot)
+            deltas[.application(application, key.scope), default: .zero].add(delta)
+            if key.isKnownLAN { lan.add(delta) }
+        }
+        for (key, delta) in deltas where !delta.isZero { book(delta, to: key, over: span) }
+        bookLAN(lan, over: span)
+    }
+
+    /// Where lanes aren't counted, only applications are known to have used the uplink for the local network.
+    private mutating func bookLAN(_ delta: Delta, over span: BookingSpan) {
+        if applications.countsLanes || delta.isZero { return }
+        bookAlone(delta, to: account(for: .uplinkScope(.lan)), over: span)
+    }
+
+    /// Counters that can be removed from the kernel: what they show is in the store, and they didn't grow for so long.
+    package mutating func idleCounters(for span: Span, at now: Moment) -> [ApplicationCounterKey] {
+        hasCommitUnderWay || !applications.isRead ? [] : applications.idle(for: span, at: now.sinceBoot)
+    }
+
+    /// A counter was removed from the kernel. If it comes again, it begins at 0. Commit at once: after a crash it can't be
+    /// read again, and nobody could say whether a counter that comes again is the same.
+    ///
+    /// - Parameter last: What it showed at that moment.
+    package mutating func retire(_ key: ApplicationCounterKey, last: PacketCounter, at now: Moment) {
+        guard var baseline = applications.baselines[key] else { return }
+        let delta = baseline.booked.advance(to: last, on: applications.basis)
+        applications.retire(key)
+        if delta.isZero { return }
+        let span = bookingSpan(from: applications.readAt ?? now, until: now)
+        book(delta, to: .application(baseline.application, key.scope), over: span)
+        if key.isKnownLAN { bookLAN(delta, over: span) }
+    }
+
+    /// Names all counters again, because the owner's names have changed. What is booked stays where it is.
+    package mutating func renameApplications(_ name: (ApplicationCounterKey) -> ApplicationName?) {
+        var known = KnownNames()
+        for (key, baseline) in applications.baselines {
+            guard let application = name(key).map({ known.account(for: $0, in: self) }),
+                application != baseline.application
+            else { continue }
+            applications.set(ApplicationBaseline(booked: baseline.booked, application: application), for: key)
+        }
+    }
+
+    private mutating func book(_ delta: Delta, to key: AccountKey, over span: BookingSpan) {
+        guard case .application(let application, let scope) = key else { preconditionFailure("only of applications") }
+        let isHidden = application != .other && !applications.shown.contains(application)
+        if isHidden, applications.shown.count < rules.shownApplications {
+            applications.shown.insert(application)
+        } else if isHidden {
+            // What metrics don't show by name counts up the series of all others, which must never fall.
+            let other = account(for: .application(.other, scope))
+            accounts[other].isFresh = false
+            accounts[other].countUp(delta)
+        }
+        bookAlone(delta, to: account(for: key), over: span)
+    }
+
+    /// Books to one account, whose counter begins with its first bytes.
+    private mutating func bookAlone(_ delta: Delta, to place: Int, over span: BookingSpan) {
+        accounts[place].isFresh = false
+        if span.isGap { accounts[place].events.add(AccountEvents(gapBytes: delta.bytes)) }
+        book(delta, to: place, over: span)
+    }
+
+    /// After a kill, a counter that went on from the store could step back a little, and Prometheus would add all of it. So it
+    /// restarts.
+    private mutating func restartCounters(_ loss: ApplicationBook.Loss) {
+        if loss == .none { return }
+        for place in accounts.indices {
+            switch accounts[place].key {
+            case .application(.other, _): accounts[place].counter = .zero
+            case .application, .uplinkScope: if loss == .ofAll { accounts[place].counter = .zero }
+            case .device, .collapsed, .uplink: break
+            }
+        }
+    }
+
+    /// The attachment whose counters are booked up to some point; `nil` before the first reading.
+    package var applicationAttachment: UInt64? { applications.attachment }
+
+    /// Finds the accounts' names of new applications.
+    private struct KnownNames {
+        /// Those with bytes in the open month.
+        private var ofMonth: Set<ApplicationName>?
+
+        /// The name of an application's account: its own, unless there are too many already.
+        mutating func account(for application: ApplicationName, in ledger: Ledger) -> ApplicationName {
+            if TrafficScope.allCases.contains(where: { ledger.accounts.places[.application(application, $0)] != nil }) {
+                return application
+            }
+            var names = ofMonth ?? ledger.applicationsOfMonth
+            if names.count < Ledger.maximumApplications { names.insert(application) }
+            ofMonth = names
+            return names.contains(application) ? application : .other
+        }
+    }
+
+    private var applicationsOfMonth: Set<ApplicationName> {
+        var names: Set<ApplicationName> = []
+        for account in accounts {
+            if case .application(let name, _) = account.key, !account.periods.month.isZero { names.insert(name) }
+        }
+        return names
+    }
+
+    // MARK: - Metrics
+
+    /// Whether any application was ever metered.
+    package var hasApplications: Bool { applications.attachment != nil }
+
+    /// Whether the counters are at least what was exposed before.
+    package var areApplicationCountersKnown: Bool { applications.isRead }
+
+    /// What passed the uplink by scope, as far as there was any.
+    package var uplinkScopes: [(scope: UplinkScope, view: AccountView)] {
+        UplinkScope.allCases.compactMap { scope in
+            accounts.places[.uplinkScope(scope)].flatMap { view(at: $0) }.map { (scope, $0) }
+        }
+    }
+
+    /// By what the uplink's counters go, as far as it is learnt.
+    package var uplinkBasis: LinkBasis { applications.basis }
+
+    /// Headers of merged packets since the programs were attached: of all that passed uplinks or, where that isn't counted,
+    /// of applications.
+    package var mergedHeaders: Counters {
+        var (lanes, own) = (Counters.zero, Counters.zero)
+        for baseline in applications.laneBaselines.values { lanes.add(baseline.counter.saved) }
+        if !applications.laneBaselines.isEmpty { return lanes }
+        for (key, baseline) in applications.baselines where key.passage == .uplink {
+            own.add(baseline.booked.counter.saved)
+        }
+        return own
+    }
+
+    /// The applications that metrics show by name.
+    package var shownApplications: Set<ApplicationName> { applications.shown }
+
+    /// Changes with ``shownApplications``.
+    package var shownApplicationsVersion: UInt64 { applications.shownVersion }
+
+    private static let choiceInterval = Span(seconds: 60)
+
+    /// Chooses the applications with most bytes in the open month, once a minute. Early in a month, the previous one counts.
+    private mutating func chooseShown(at now: BootTime) {
+        if now.elapsed(since: applications.chosenAt) < Self.choiceInterval { return }
+        applications.chosenAt = now
+        var totals: [ApplicationName: (month: UInt64, previous: UInt64)] = [:]
+        for account in accounts {
+            guard case .application(let name, _) = account.key, name != .other else { continue }
+            var total = totals[name] ?? (0, 0)
+            total.month = saturatingSum(total.month, account.periods.month.bytes)
+            total.previous = saturatingSum(total.previous, account.periods.previousMonth.bytes)
+            totals[name] = total
+        }
+        let largest = totals.sorted { a, b in
+            if a.value.month != b.value.month { return a.value.month > b.value.month }
+            if a.value.previous != b.value.previous { return a.value.previous > b.value.previous }
+            return a.key < b.key
+        }
+        let shown = Set(largest.prefix(rules.shownApplications).map(\.key))
+        if shown != applications.shown { applications.shown = shown }
+    }
+}
+
+extension ApplicationCounterKey {
+    /// Whether the bytes certainly passed the uplink to or from the local network.
+    fileprivate var isKnownLAN: Bool { scope == .lan && passage == .uplink }
+}
+
+extension Delta {
+    fileprivate mutating func add(_ other: Delta) {
+        received = saturatingSum(received, other.received)
+        transmitted = saturatingSum(transmitted, other.transmitted)
+    }
+}

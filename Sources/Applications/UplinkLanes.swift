@@ -1,0 +1,93 @@
+import Accounting
+import CBPF
+import Glibc
+import Machine
+
+/// Counts all that passes the uplinks, by scope, with the programs that are made for devices (tcx, Linux 6.6 or later).
+/// Used by one thread at a time.
+package final class UplinkLanes {  // A class: it closes the links at its end.
+    private let programs: KernelPrograms
+    /// The links of each device, which keep the programs attached to it.
+    private var links: [UInt32: [CInt]] = [:]
+    private let processorCount: Int
+    private var keys = [netusage_lane_key](repeating: netusage_lane_key(), count: UplinkLanes.maximumEntries)
+    private var values: [netusage_lane]
+
+    /// As many as the map has.
+    private static let maximumEntries = 256
+
+    init(_ programs: KernelPrograms, processorCount: Int) {
+        self.programs = programs
+        self.processorCount = processorCount
+        values = [netusage_lane](repeating: netusage_lane(), count: Self.maximumEntries * max(0, processorCount))
+    }
+
+    deinit {
+        for link in links.values.joined() { close(link) }
+    }
+
+    /// Attaches the programs to these devices, and to no others.
+    ///
+    /// - Throws: `KernelCounts.Failure` if a device can't have them.
+    package func follow(_ uplinks: Set<UInt32>) throws(KernelCounts.Failure) {
+        for (device, descriptors) in links where !uplinks.contains(device) {
+            for descriptor in descriptors { close(descriptor) }
+            links[device] = nil
+        }
+        for device in uplinks where links[device] == nil {
+            var made: [CInt] = []
+            for (part, type) in [(KernelPart.arrive, netusage_tcx_ingress), (.leave, netusage_tcx_egress)] {
+                let link = netusage_attach(programs[part], CInt(bitPattern: device), CInt(type))
+                if link < 0 {
+                    let problem = errorText()
+                    for descriptor in made { close(descriptor) }
+                    throw KernelCounts.Failure(description: "attaching to a device: \(problem)")
+                }
+                made.append(link)
+            }
+            links[device] = made
+        }
+    }
+
+    /// What has passed each device.
+    ///
+    /// - Throws: `KernelCounts.Failure`.
+    package func read() throws(KernelCounts.Failure) -> [LaneKey: PacketCounter] {
+        if links.isEmpty || processorCount <= 0 { return [:] }
+        var count = UInt32(Self.maximumEntries)
+        var next: UInt32 = 0
+        let code = bpf_map_lookup_batch(programs[.lanes], nil, &next, &keys, &values, &count, nil)
+        guard code == 0 || code == -ENOENT else {
+            throw KernelCounts.Failure(description: "the counts of the uplink can't be read: \(errorText(-code))")
+        }
+        var lanes: [LaneKey: PacketCounter] = [:]
+        for index in 0..<Int(count) {
+            var counter = PacketCounter()
+            for value in values[(index * processorCount)..<((index + 1) * processorCount)] {
+                let saved = value.wire - min(value.merged, value.wire)
+                counter.add(
+                    keys[index].transmitted == 0
+                        ? PacketCounter(
+                            wire: Counters(received: value.wire, transmitted: 0),
+                            saved: Counters(received: saved, transmitted: 0))
+                        : PacketCounter(
+                            wire: Counters(received: 0, transmitted: value.wire),
+                            saved: Counters(received: 0, transmitted: saved)))
+            }
+            lanes[LaneKey(keys[index]), default: PacketCounter()].add(counter)
+        }
+        return lanes
+    }
+}
+
+extension LaneKey {
+    fileprivate init(_ key: netusage_lane_key) {
+        let scope: UplinkScope =
+            switch netusage_scope(UInt32(key.scope)) {
+            case NETUSAGE_LAN: .lan
+            case NETUSAGE_NOT_IP: .other
+            default: .internet
+            }
+        self.init(device: DeviceIndex(rawValue: key.device), scope: scope)
+    }
+}

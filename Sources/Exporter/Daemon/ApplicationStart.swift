@@ -1,0 +1,47 @@
+import Applications
+import Configuration
+import Logging
+import Machine
+
+/// Has the kernel's programs attached at the start, where that is allowed.
+struct ApplicationStart: Sendable {
+    let mode: Configuration.Applications.Mode
+    let meter: Meter
+    let manager: SystemdNotifier
+    let logger: Logger
+
+    /// Takes some tenths of a second, on a thread of its own. Metering of devices doesn't wait for it.
+    func run() async {
+        let (kept, problem) = Handover.kept(by: manager)
+        if mode == .off {
+            for programs in kept { Handover.forget(programs.attachment, keptBy: manager) }
+            return await meter.cantMeterApplications("the configuration says applications: off")
+        }
+        if let problem { await report(problem, .warning) }
+        if !kept.isEmpty { return await meter.take(kept) { [manager] in Handover.forget($0, keptBy: manager) } }
+        guard Attaching.isAllowed else {
+            let remedy = "that needs root, or once for a service: sudo netusage service install --applications"
+            await meter.cantMeterApplications(remedy)
+            logger.log(level: mode == .on ? .warning : .info, "applications aren't metered: \(remedy)")
+            return
+        }
+        let result = try? await onOwnThread {
+            Result { () throws(Handover.Failure) in
+                try Handover.attachInChild(["applications", "attach", "--to-parent"])
+            }
+        } late: {
+            logger.warning("the kernel takes long to load the programs that meter applications")
+        }
+        switch result {
+        case .success(let programs)?: await meter.take([programs])
+        // Nobody asked for them.
+        case .failure(let error)?: await report(error, mode == .auto ? .info : .warning)
+        case nil: break  // The daemon ends.
+        }
+    }
+
+    private func report(_ problem: Handover.Failure, _ level: Logger.Level) async {
+        await meter.cantMeterApplications("\(problem)")
+        logger.log(level: level, "applications aren't metered", metadata: ["reason": "\(problem)"])
+    }
+}

@@ -1,0 +1,207 @@
+import Accounting
+import Applications
+import Configuration
+import Logging
+
+/// What counts the bytes of applications. `KernelCounts` is the real one; tests pass in another.
+protocol ApplicationSource: AnyObject {
+    /// Which attachment it is; see `Ledger`.
+    var attachment: UInt64 { get }
+
+    func read(into counters: inout [ApplicationCounterKey: PacketCounter]) throws(KernelCounts.Failure)
+    var attachedAt: BootTime { get }
+    /// How many counters the last reading found.
+    var keyCount: Int { get }
+    /// How many packets had no room for a counter of their own.
+    var overflows: UInt64 { get }
+    func place(ofCgroup cgroup: UInt64) -> Place.Answer
+    /// Removes a counter.
+    ///
+    /// - Returns: What it showed last.
+    func remove(_ key: ApplicationCounterKey) throws(KernelCounts.Failure) -> PacketCounter
+    /// The cgroups that there are; `nil` if nobody knows.
+    func livingCgroups() -> Set<UInt64>?
+    /// Forgets where a cgroup was.
+    func forgetPlace(ofCgroup cgroup: UInt64)
+    /// What has passed these uplinks while it was counted, and that of others; counts it from here on.
+    func lanes(of uplinks: Set<UInt32>) throws(KernelCounts.Failure) -> [LaneKey: PacketCounter]
+    /// What to know of the network from here on.
+    func update(_ scopes: ScopeTable) throws(KernelCounts.Failure)
+}
+
+extension KernelCounts: ApplicationSource {
+    func lanes(of uplinks: Set<UInt32>) throws(KernelCounts.Failure) -> [LaneKey: PacketCounter] {
+        try lanes.follow(uplinks)
+        return try lanes.read()
+    }
+}
+
+/// Whether applications are metered.
+struct MeteredApplications {
+    /// `nil` while they aren't.
+    var reader: ApplicationReader?
+    /// Why not, and what helps; `nil` while they are, or before that is clear.
+    var problem: String?
+}
+
+/// Reads the counters of applications into the ledger.
+struct ApplicationReader {
+    /// One, except before the ledger has said which attachment it knows: after a restart there may be two.
+    private var sources: [any ApplicationSource]
+    /// Called with each attachment that isn't read; `nil` if nobody keeps them but this process.
+    private let drop: ((UInt64) -> Void)?
+    private let machine: String
+    private let logger: Logger
+    /// Used again for each reading.
+    private var reading = ApplicationReading(attachment: 0)
+    /// Uplinks of which can't be counted what passes them.
+    private var uncountable: Set<UInt32>?
+    private var failures: [Part: String] = [:]
+    /// How full the map of counters is, at the last reading.
+    private(set) var status = ApplicationCounterStatus()
+    private var scopeBasis: ScopeBasis?
+    /// When idle counters were looked for.
+    private var retiredAt: BootTime?
+    private var names: [Configuration.Applications.Name]?
+
+    private enum Part {
+        case counts, scopes
+    }
+
+    /// What the scopes that the kernel has were made of.
+    private struct ScopeBasis: Equatable {
+        let links: UInt64
+        let uplinks: Set<UInt32>
+        let lan: [AddressPrefix]
+    }
+
+    /// - Parameters:
+    ///   - sources: At least one, by the time at which they were attached.
+    ///   - machine: The machine's node name.
+    ///   - drop: Called with each attachment that isn't read.
+    init(
+        _ sources: [any ApplicationSource], machine: String, logger: Logger, drop: ((UInt64) -> Void)? = nil
+    ) {
+        precondition(!sources.isEmpty, "nothing to read")
+        self.sources = sources
+        self.machine = machine
+        self.drop = drop
+        self.logger = logger
+    }
+
+    /// When the programs were attached, and whether somebody keeps them when the daemon ends.
+    var attached: (at: BootTime, isKept: Bool) { (sources[sources.count - 1].attachedAt, drop != nil) }
+
+    /// Books what was counted since the last reading. Until the store is read, nobody knows what is booked already; the
+    /// counters wait in the kernel.
+    ///
+    /// - Returns: Whether to commit at once.
+    mutating func read(
+        into ledger: inout Ledger, _ settings: Configuration.Applications, _ links: LinkTable, uplinks: Set<UInt32>,
+        at now: Moment
+    ) -> Bool {
+        if ledger.isAwaitingStore { return false }
+        var isUrgent = false
+        if sources.count > 1 { choose(for: ledger) }
+        let source = sources[0]
+        do {
+            try source.read(into: &reading.counters)
+            note(.counts, nil)
+            readLanes(source, uplinks)
+            book(source, into: &ledger, settings, at: now)
+            isUrgent = retire(source, in: &ledger, at: now)
+        } catch {
+            note(.counts, error)
+        }
+        // What was carried until now was judged by the scopes until now.
+        let basis = ScopeBasis(links: links.version, uplinks: uplinks, lan: settings.lan)
+        if scopeBasis == basis { return isUrgent }
+        do {
+            try source.update(ScopeTable(links, uplinks: uplinks, lan: settings.lan))
+            scopeBasis = basis
+            note(.scopes, nil)
+        } catch {
+            note(.scopes, error)
+        }
+        return isUrgent
+    }
+
+    private static let idleSpan = Span(seconds: 600)
+    private static let retirementInterval = Span(seconds: 60)
+    /// Removing a counter takes a few microseconds; a reading doesn't take longer than some milliseconds for it.
+    private static let retirementsPerReading = 1000
+
+    /// Removes idle counters of cgroups that are gone, and others once the kernel's map is half full.
+    ///
+    /// - Returns: Whether to commit at once.
+    private mutating func retire(_ source: any ApplicationSource, in ledger: inout Ledger, at now: Moment) -> Bool {
+        if let retiredAt, now.sinceBoot.elapsed(since: retiredAt) < Self.retirementInterval { return false }
+        retiredAt = now.sinceBoot
+        let idle = ledger.idleCounters(for: Self.idleSpan, at: now)
+        if idle.isEmpty { return false }
+        let isFull = source.keyCount > KernelCounts.maximumKeys / 2
+        let living = source.livingCgroups()
+        func isGone(_ cgroup: UInt64) -> Bool { living.map { cgroup != 0 && !$0.contains(cgroup) } ?? false }
+        var hasRetired = false
+        for key in idle.filter({ isFull || isGone($0.cgroup) }).prefix(Self.retirementsPerReading) {
+            guard let last = try? source.remove(key) else { break }  // It stays, and does no harm.
+            ledger.retire(key, last: last, at: now)
+            hasRetired = true
+            if isGone(key.cgroup) { source.forgetPlace(ofCgroup: key.cgroup) }
+        }
+        return hasRetired
+    }
+
+    /// Older kernels can't count what passes a device, and some devices can't be had.
+    private mutating func readLanes(_ source: any ApplicationSource, _ uplinks: Set<UInt32>) {
+        (reading.lanes, reading.countsLanes) = ([:], false)
+        if uncountable == uplinks || uplinks.isEmpty { return }
+        do {
+            reading.lanes = try source.lanes(of: uplinks)
+            (uncountable, reading.countsLanes) = (nil, true)
+        } catch {
+            uncountable = uplinks
+            logger.notice(
+                "what passes the uplink isn't counted by scope: that needs Linux 6.6 or later",
+                metadata: ["reason": "\(error.description)"])
+        }
+    }
+
+    /// Keeps the attachment whose counters are booked in part, or else the last one: it has the least that is old.
+    private mutating func choose(for ledger: Ledger) {
+        let known = sources.firstIndex { $0.attachment == ledger.applicationAttachment } ?? sources.count - 1
+        for (place, source) in sources.enumerated() where place != known { drop?(source.attachment) }
+        sources = [sources[known]]
+    }
+
+    private mutating func book(
+        _ source: any ApplicationSource, into ledger: inout Ledger, _ settings: Configuration.Applications,
+        at now: Moment
+    ) {
+        status.countsLanes = reading.countsLanes
+        (status.keys, status.overflows) = (UInt64(source.keyCount), source.overflows)
+        let naming = ApplicationNaming(machine: machine, names: settings.names.map { ($0.pattern, $0.name) })
+        func name(_ key: ApplicationCounterKey) -> ApplicationName? {
+            switch source.place(ofCgroup: key.cgroup) {
+            case .found(let place): naming.name(of: key, at: place)
+            case .unknown: naming.name(of: key, at: nil)
+            case .beingWritten: nil
+            }
+        }
+        reading.attachment = source.attachment
+        ledger.record(reading, at: now, name: name)
+        // Also at the start: the configuration may have changed meanwhile.
+        if names != settings.names { ledger.renameApplications(name) }
+        names = settings.names
+    }
+
+    private mutating func note(_ part: Part, _ failure: KernelCounts.Failure?) {
+        if failures[part] == failure?.description { return }
+        failures[part] = failure?.description
+        if let failure {
+            logger.error("\(failure.description); it is tried again, and nothing is lost meanwhile")
+        } else {
+            logger.notice("the kernel's counts of applications can be used again")
+        }
+    }
+}

@@ -1,0 +1,46 @@
+import Accounting
+import Applications
+import CLinux
+import Netlink
+
+extension ScopeTable {
+    /// - Parameters:
+    ///   - uplinks: The devices that carry the default route.
+    ///   - lan: Prefixes that the owner counts as the local network.
+    init(_ links: LinkTable, uplinks: Set<UInt32>, lan: [AddressPrefix] = []) {
+        self.init()
+        for link in links.links.values.sorted(by: { $0.index < $1.index }).prefix(Self.maximumEntries) {
+            devices[link.index] = Device(
+                kind: link.isTunnel ? .tunnel : .normal, linkHeaderBytes: link.linkHeaderBytes,
+                isUplink: uplinks.contains(link.index))
+        }
+        for prefix in lan { insert(prefix, .lan) }
+        // Devices that lead out of this machine, and bridges that such a device is part of.
+        let leading = Set(links.links.values.filter(\.leadsOut).map(\.index)).union(uplinks)
+        let outside = leading.union(links.links.values.filter { leading.contains($0.index) }.compactMap(\.master))
+        for address in links.addresses.sorted(by: { ($0.index, $0.text) < ($1.index, $1.text) }) {
+            guard let link = links[address.index],
+                let prefix = AddressPrefix(address.peer, bits: Int(address.prefixLength))
+            else { continue }
+            if outside.contains(link.index) {
+                // Neighbours use global addresses, too. Of IPv4 ones hosters bill them.
+                if address.family == .ipv6 { insert(prefix, .lan) }
+            } else if link.kind == "bridge" {
+                insert(prefix, .inside)
+            }
+        }
+    }
+}
+
+extension Link {
+    /// Whether packets leave the machine through it, not inside those of another device.
+    fileprivate var leadsOut: Bool { ["physical", "bond", "team", "vlan", "ppp", "wwan"].contains(kind) }
+
+    /// Packets of other types of links have none, or the kernel doesn't count it.
+    fileprivate var linkHeaderBytes: UInt8 {
+        switch Int32(hardwareType) {
+        case ARPHRD_ETHER, ARPHRD_LOOPBACK: 14
+        default: 0
+        }
+    }
+}

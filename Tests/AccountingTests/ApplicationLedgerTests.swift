@@ -1,0 +1,426 @@
+import CivilTime
+import TestSupport
+import Testing
+
+@testable import Accounting
+
+@Suite("The counting of applications")
+struct ApplicationLedgerTests {
+    /// A machine whose kernel counts by application, and the program that reads it.
+    private struct Machine {
+        var world = World()
+        var attachment: UInt64 = 1
+        var counters: [ApplicationCounterKey: PacketCounter] = [:]
+        var lanes: [LaneKey: PacketCounter] = [:]
+        var countsLanes = false
+        /// What the programs have counted in all attachments, by application and scope.
+        var carried: [AccountKey: Total] = [:]
+
+        /// Two counters of one application differ by their cgroup.
+        mutating func carry(
+            _ name: String, _ scope: TrafficScope = .internet, cgroup: UInt64 = 1, received: UInt64 = 0,
+            transmitted: UInt64 = 0
+        ) {
+            let key = ApplicationCounterKey(
+                cgroup: cgroup, process: ProcessName(bytes: Array(name.utf8)), scope: scope, transport: 1)
+            counters[key, default: PacketCounter()].wire.received += received
+            counters[key, default: PacketCounter()].wire.transmitted += transmitted
+            let total = Total(received: received, transmitted: transmitted)
+            carried[.application(ApplicationName(name), scope), default: .zero] += total
+            if scope == .lan { carried[.uplinkScope(.lan), default: .zero] += total }
+        }
+
+        /// The application and the uplink carry merged packets.
+        ///
+        /// - Parameter isMerged: Whether the device's counters show their headers once.
+        mutating func carry(_ name: String, merged: PacketCounter, _ device: DeviceIndex, isMerged: Bool) {
+            let key = ApplicationCounterKey(
+                cgroup: 1, process: ProcessName(bytes: Array(name.utf8)), scope: .internet, transport: 1)
+            counters[key, default: PacketCounter()].add(merged)
+            lanes[LaneKey(device: device, scope: .internet), default: PacketCounter()].add(merged)
+            let shown = isMerged ? merged.wire.growth(since: merged.saved) : Delta(sinceCreation: merged.wire)
+            world.carry(device, received: shown.received, transmitted: shown.transmitted)
+        }
+
+        var reading: ApplicationReading {
+            var reading = ApplicationReading(attachment: attachment)
+            (reading.counters, reading.lanes) = (counters, countsLanes ? lanes : [:])
+            reading.countsLanes = countsLanes
+            return reading
+        }
+
+        mutating func read() {
+            world.read()
+            world.ledger.record(reading, at: world.now) {
+                ApplicationName(String(decoding: $0.process.bytes, as: UTF8.self))
+            }
+        }
+
+        mutating func run(seconds: Int = 1) {
+            for _ in 0..<seconds {
+                world.pass(1)
+                read()
+            }
+        }
+
+        /// Idle counters are removed from the kernel, though one may have grown since it was read.
+        mutating func retire(idleFor seconds: Int, using random: inout SeededGenerator) {
+            read()
+            for key in world.ledger.idleCounters(for: Span(seconds: Int64(seconds)), at: world.now) {
+                if Bool.random(using: &random) {
+                    carry(
+                        String(decoding: key.process.bytes, as: UTF8.self), key.scope, cgroup: key.cgroup, received: 77)
+                }
+                world.ledger.retire(key, last: counters.removeValue(forKey: key) ?? PacketCounter(), at: world.now)
+            }
+            world.commit()
+        }
+
+        /// The programs are attached again: every counter begins at 0.
+        mutating func attach() {
+            attachment += 1
+            (counters, lanes) = ([:], [:])
+        }
+
+        func lifetime(_ name: String, _ scope: TrafficScope = .internet) -> Total {
+            world.view(.application(ApplicationName(name), scope))?.lifetime ?? .zero
+        }
+    }
+
+    private func total(_ received: UInt64, _ transmitted: UInt64 = 0) -> Total {
+        Total(received: received, transmitted: transmitted)
+    }
+
+    @Test func allThatAnUnknownAttachmentShowsIsBooked() {
+        var machine = Machine()
+        machine.carry("curl", received: 100, transmitted: 10)
+        machine.carry("curl", cgroup: 2, received: 1)
+        machine.carry("curl", .lan, received: 7)
+        machine.run()
+        #expect(machine.lifetime("curl") == total(101, 10))
+        #expect(machine.lifetime("curl", .lan) == total(7))
+        machine.attach()
+        machine.carry("curl", received: 50)
+        machine.run()
+        #expect(machine.lifetime("curl") == total(151, 10))
+    }
+
+    @Test func aKillLosesAndDoublesNothing() {
+        var machine = Machine()
+        machine.carry("curl", received: 100)
+        machine.run()
+        machine.world.commit()
+        machine.carry("curl", received: 20)
+        machine.run()
+        // What was read since the last commit is read again.
+        machine.world.start()
+        machine.carry("curl", received: 3)
+        machine.run()
+        #expect(machine.lifetime("curl") == total(123))
+    }
+
+    @Test func aTimeWithoutTheProgramIsAGap() {
+        var machine = Machine()
+        machine.carry("curl", received: 100)
+        machine.run()
+        machine.world.stop()
+        machine.carry("curl", received: 50)
+        machine.world.pass(3600)
+        machine.world.start()
+        machine.run()
+        #expect(machine.lifetime("curl") == total(150))
+        #expect(machine.world.view(.application(ApplicationName("curl"), .internet))?.events.gapBytes == 50)
+    }
+
+    @Test func aCounterGoesOnOverStartsAndBeginsAgainWithABoot() {
+        var machine = Machine()
+        machine.carry("curl", received: 100)
+        machine.run()
+        machine.world.stop()
+        machine.world.start()
+        machine.attach()
+        machine.carry("curl", received: 5)
+        machine.run()
+        #expect(machine.world.view(.application(ApplicationName("curl"), .internet))?.counter.received == 105)
+        machine.world.stop()
+        machine.world.reboot("boot-2")
+        machine.world.start()
+        machine.attach()
+        machine.carry("curl", received: 2)
+        machine.run()
+        #expect(machine.world.view(.application(ApplicationName("curl"), .internet))?.counter.received == 2)
+        #expect(machine.lifetime("curl") == total(107))
+    }
+
+    @Test func applicationsAreNoDevices() {
+        var machine = Machine()
+        let eth0 = machine.world.create("eth0")
+        machine.world.uplink = eth0
+        machine.world.carry(eth0, received: 1000)
+        machine.carry("eth0", received: 900)
+        machine.run()
+        #expect(machine.world.view("eth0")?.lifetime == total(1000))
+        #expect(machine.world.ledger.views.count == 2)
+        #expect(machine.lifetime("eth0") == total(900))
+    }
+
+    @Test func moreThanAThousandOfAMonthShareOneAccount() {
+        var machine = Machine()
+        for number in 0..<1100 { machine.carry("program \(number)", received: 10) }
+        machine.run()
+        machine.carry("late", received: 1)
+        machine.run()
+        let accounts = machine.world.ledger.history().entries.filter { !$0.key.isOfDevices }
+        #expect(accounts.reduce(0) { $0 + $1.lifetime.bytes } == 11_001)
+        #expect(machine.lifetime("(other)").bytes >= 1001)
+        #expect(machine.lifetime("late") == .zero)
+    }
+
+    /// What metrics show: counters only grow, over restarts and kills, too, while the programs stay attached.
+    @Test(arguments: 0..<30 as Range<UInt64>)
+    func shownCountersNeverFall(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var machine = Machine()
+        machine.world.rules.shownApplications = 3
+        machine.world.ledger.apply(machine.world.rules)
+        var previous: [ApplicationName: UInt64] = [:]
+        for _ in 0..<300 {
+            for _ in 0..<Int.random(in: 0...4, using: &random) {
+                machine.carry(
+                    "program \(Int.random(in: 0..<8, using: &random))",
+                    received: UInt64.random(in: 0...99, using: &random))
+            }
+            switch Int.random(in: 0..<40, using: &random) {
+            case 0: machine.world.commit()
+            case 1:
+                machine.world.start()
+                // Which applications were among the others is forgotten with a kill: this one begins again.
+                previous[.other] = nil
+            case 2:
+                machine.read()
+                machine.world.stop()
+                machine.world.start()
+            default: break
+            }
+            machine.world.pass(Double(Int.random(in: 1...30, using: &random)))
+            machine.read()
+            let ledger = machine.world.ledger
+            #expect(ledger.areApplicationCountersKnown && ledger.shownApplications.count <= 3)
+            for name in ledger.shownApplications.union([.other]) {
+                guard let value = machine.world.view(.application(name, .internet))?.counter.received else { continue }
+                #expect(value >= previous[name] ?? 0, "\(name.text)")
+                previous[name] = value
+            }
+        }
+        #expect(previous[.other] ?? 0 > 0)
+    }
+
+    @Test func aCounterWhoseLastBytesAreLostBeginsAgain() {
+        var machine = Machine()
+        machine.carry("curl", received: 100)
+        machine.run()
+        machine.world.commit()
+        machine.carry("curl", received: 20)
+        machine.run()
+        // The program is killed, and its kernel programs end with it.
+        machine.world.start()
+        machine.attach()
+        machine.carry("curl", received: 3)
+        machine.run()
+        #expect(machine.world.view(.application(ApplicationName("curl"), .internet))?.counter.received == 3)
+        #expect(machine.lifetime("curl") == total(103))
+    }
+
+    @Test func whatHasNoNameYetWaits() {
+        var machine = Machine()
+        machine.carry("curl", received: 100)
+        machine.world.read()
+        machine.world.ledger.record(machine.reading, at: machine.world.now) { _ in nil }
+        #expect(machine.lifetime("curl") == .zero)
+        machine.run()
+        #expect(machine.lifetime("curl") == total(100))
+    }
+
+    @Test func anotherNameHoldsFromThenOn() {
+        var machine = Machine()
+        machine.carry("curl", received: 100)
+        machine.run()
+        machine.world.ledger.renameApplications { _ in ApplicationName("web") }
+        machine.carry("curl", received: 20)
+        machine.run()
+        #expect(machine.lifetime("curl") == total(100) && machine.lifetime("web") == total(20))
+    }
+
+    /// Drivers differ in what they count of packets that the kernel has merged.
+    @Test(arguments: [true, false], [true, false])
+    func applicationsAddUpToWhatTheUplinkCounts(isMerged: Bool, countsLanes: Bool) {
+        var machine = Machine()
+        machine.countsLanes = countsLanes
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run()
+        for second in 0..<60 as Range<UInt64> {
+            // In the first seconds too little is carried to see by what the device counts.
+            let bytes: UInt64 = second < 10 ? 10_000 : 3_000_000
+            machine.carry(
+                second % 2 == 0 ? "curl" : "restic",
+                merged: PacketCounter(
+                    wire: Counters(received: bytes, transmitted: 2 * bytes),
+                    saved: Counters(received: bytes / 25, transmitted: bytes / 18)), device, isMerged: isMerged)
+            machine.run()
+            // Killed, and begun again, with what the last commit has.
+            if second % 20 == 19 {
+                machine.world.commit()
+                machine.world.start()
+            }
+        }
+        let booked = machine.lifetime("curl").adding(machine.lifetime("restic"))
+        #expect(booked == machine.world.view(.uplink)?.lifetime)
+        #expect(machine.world.view(.uplinkScope(.internet))?.lifetime == (countsLanes ? booked : nil))
+    }
+
+    @Test(arguments: [nil, .wire, .merged] as [CountingBasis?], 0..<20 as Range<UInt64>)
+    func headersOfMergedPacketsAreBookedOnceOrNever(basis: CountingBasis?, seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var baseline = PacketBaseline()
+        var shown = PacketCounter()
+        var booked = Total.zero
+        for step in 0..<200 {
+            let bytes = UInt64.random(in: 0...5000, using: &random)
+            shown.wire.received += bytes
+            // Headers may be read with a later reading than their packet.
+            shown.saved.received += min(UInt64.random(in: 0...200, using: &random), bytes)
+            let known = step > 100 ? basis : nil
+            booked += baseline.advance(to: shown, on: LinkBasis(received: known, transmitted: known))
+        }
+        let expected = basis == .wire ? shown.wire.received : shown.wire.received - shown.saved.received
+        #expect(booked == Total(received: expected, transmitted: 0))
+        #expect(baseline.withheld.received == (basis == nil ? shown.saved.received : 0))
+    }
+
+    // MARK: - Quotas
+
+    private static func quota(_ count: Selection, _ rule: CycleRule = .init(.day)) -> Plans {
+        Plans(
+            quotas: [
+                Quota(name: "q", count: count, direction: .total, limitBytes: 1_000_000, cycle: Cycle(rule))
+            ], rateLimits: [], committedRates: [])
+    }
+
+    private static let backups = ["restic", "borg*"].compactMap { DevicePattern($0) }
+
+    /// What is left out of the uplink is left out at any time, and after any start.
+    @Test(
+        arguments: [
+            .uplinkWithout(.init(lan: true, applications: [])),
+            .uplinkWithout(.init(lan: false, applications: backups)),
+            .uplinkWithout(.init(lan: true, applications: backups)), .applications(backups),
+        ] as [Selection], 0..<8 as Range<UInt64>)
+    func aQuotaCountsWhatItIsMeantTo(count: Selection, seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var machine = Machine()
+        machine.world = World(plans: Self.quota(count))
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run()
+        var used: UInt64 = 0
+        var day = machine.world.ledger.window.today
+        for _ in 0..<200 {
+            let bytes = UInt64.random(in: 0...4000, using: &random)
+            let name = ["curl", "restic", "borgmatic"].randomElement(using: &random) ?? ""
+            let scope = [TrafficScope.internet, .lan].randomElement(using: &random) ?? .lan
+            machine.world.pass(Double.random(in: 1...1500, using: &random))
+            machine.read()
+            if machine.world.ledger.window.today != day { (day, used) = (machine.world.ledger.window.today, 0) }
+            machine.world.pass(0.1)
+            machine.world.carry(device, transmitted: bytes)
+            machine.carry(name, scope, transmitted: bytes)
+            let isExcepted = name != "curl"
+            let counts =
+                switch count {
+                case .uplinkWithout(let exception):
+                    !(exception.lan && scope == .lan) && !(isExcepted && !exception.applications.isEmpty)
+                default: isExcepted
+                }
+            if counts { used += bytes }
+            machine.read()
+            switch Int.random(in: 0..<20, using: &random) {
+            case 0:
+                machine.world.commit()
+                machine.world.start()
+            case 1: machine.world.renewPlanBook()
+            default: break
+            }
+            let state = machine.world.quota("q")
+            #expect(state?.usedBytes == used && state?.isBreached == (used >= 1_000_000))
+        }
+    }
+
+    @Test func aBreachIsntLiftedBecauseWhatIsLeftOutWasReadLater() {
+        var machine = Machine()
+        machine.world = World(plans: Self.quota(.uplinkWithout(.init(lan: true, applications: []))))
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run()
+        machine.world.carry(device, received: 1_000_100)
+        machine.run()
+        #expect(machine.world.quota("q")?.isBreached == true)
+        machine.carry("curl", .lan, received: 200)
+        machine.run(seconds: 3)
+        #expect(machine.world.quota("q")?.usedBytes == 999_900)
+        #expect(machine.world.store.events.map(\.kind) == [.breach])
+        machine.carry("curl", .lan, received: 100_000)
+        machine.run(seconds: 3)
+        #expect(machine.world.store.events.map(\.kind) == [.breach, .lift])
+    }
+
+    @Test(arguments: 0..<12 as Range<UInt64>)
+    func everyByteIsBookedOnceWhateverHappens(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var machine = Machine()
+        for _ in 0..<200 {
+            for _ in 0..<Int.random(in: 0...5, using: &random) {
+                machine.carry(
+                    "program \(Int.random(in: 0..<6, using: &random))",
+                    TrafficScope.allCases.randomElement(using: &random) ?? .lan,
+                    cgroup: UInt64.random(in: 1...3, using: &random),
+                    received: UInt64.random(in: 0...9999, using: &random),
+                    transmitted: UInt64.random(in: 0...9999, using: &random))
+            }
+            switch Int.random(in: 0..<14, using: &random) {
+            case 0: machine.world.commit()
+            case 1: machine.world.start()
+            case 2:
+                machine.read()
+                machine.world.stop()
+                machine.world.pass(Double.random(in: 0...20_000, using: &random))
+                machine.world.start()
+            case 3:
+                // Whoever detaches reads the counters for the last time, and commits.
+                machine.read()
+                machine.world.commit()
+                machine.attach()
+            case 4:
+                machine.read()
+                machine.world.commit()
+                machine.world.reboot("boot-\(seed)-\(machine.attachment)")
+                machine.attach()
+                machine.world.start()
+            case 5: machine.world.pass(Double.random(in: 0...7200, using: &random))
+            case 7: machine.retire(idleFor: Int.random(in: 0...20, using: &random), using: &random)
+            case 6: machine.world.wallSeconds += Double.random(in: -4000...4000, using: &random)
+            default: machine.run()
+            }
+        }
+        machine.read()
+        machine.world.commit()
+        // Accounts that are evicted from memory are in the store.
+        var stored: [AccountKey: Total] = [:]
+        for record in machine.world.store.accounts.values where !record.key.isOfDevices {
+            let booked = machine.world.store.total(of: record.id)
+            #expect(booked == machine.world.store.bucketTotal(of: record.id))
+            if !booked.isZero { stored[record.key] = booked }
+        }
+        #expect(stored == machine.carried.filter { !$0.value.isZero })
+    }
+}

@@ -1,0 +1,390 @@
+"""Applications: whose bytes they are, and that they add up to the uplink's."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import textwrap
+import threading
+import time
+
+import pytest
+
+from support import BINARY, PATIENCE, eventually, run
+
+CGROUPS = next((line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+                if " - cgroup2 " in line), None)
+
+# A client that takes and gives so many bytes, in a process with a name and a cgroup of its own.
+CLIENT = textwrap.dedent("""
+    import ctypes, os, socket, sys
+    name, cgroup, address, received, transmitted = sys.argv[1:]
+    if cgroup:
+        os.makedirs(cgroup, exist_ok=True)
+        open(cgroup + "/cgroup.procs", "w").write(str(os.getpid()))
+    ctypes.CDLL(None).prctl(15, name.encode()[:15])  # PR_SET_NAME
+    with socket.create_connection((address, 8000)) as connection:
+        connection.sendall(f"{received} {transmitted}\\n".encode())
+        left = int(received)
+        while left:
+            left -= len(connection.recv(min(left, 1 << 16)))
+        connection.sendall(bytes(int(transmitted)))
+        connection.recv(1)  # The other side closes first.
+""")
+
+
+class Peer:
+    """Answers the clients at 10.0.0.2 and elsewhere, and closes each connection first."""
+
+    def __init__(self, namespace):
+        self.listener = namespace.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("", 8000))
+        self.listener.listen(64)
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                threading.Thread(target=self.answer, args=[connection], daemon=True).start()
+
+    @staticmethod
+    def answer(connection):
+        with connection, contextlib.suppress(ConnectionError):
+            head = b""
+            while not head.endswith(b"\n"):
+                head += connection.recv(1)
+            received, transmitted = map(int, head.split())
+            connection.sendall(bytes(received))
+            while transmitted:
+                transmitted -= len(connection.recv(min(transmitted, 1 << 16)))
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.fixture
+def world(cable):
+    """A machine whose uplink leads to a peer, and how to run a client in it."""
+    near, far = cable
+    far.ip("address", "add", "203.0.113.5/32", "dev", "far0")
+    # Every packet is one on the cable, so that the device counts what is on the cable.
+    near.ip("link", "set", "wan0", "gso_max_segs", "1")
+    far.ip("link", "set", "far0", "gso_max_segs", "1")
+    peer = Peer(far)
+    made = []
+
+    def client(name, received, transmitted, address="203.0.113.5", cgroup=None):
+        path = f"{CGROUPS}/{cgroup}" if cgroup else ""
+        if path:
+            made.append(path)
+        subprocess.run(["nsenter", f"--net={near.path}", "python3", "-c", CLIENT, name, path, address, str(received),
+                        str(transmitted)], check=True, timeout=60 * PATIENCE)
+
+    yield near, client
+    peer.close()
+    for path in made:
+        while path != CGROUPS:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+            path = os.path.dirname(path)
+
+
+def apps(netusage, *arguments):
+    return json.loads(run(BINARY, "apps", "--json", f"--storage.path={netusage.ledger}", *arguments))
+
+
+def bytes_of(report, name, scope="internet"):
+    for account in report["accounts"]:
+        if account["name"] == name and account.get("scope") == scope:
+            return account["received_bytes"], account["transmitted_bytes"]
+    return None
+
+
+def attached(netusage):
+    return eventually(lambda: netusage.metrics().get("netusage_applications_attached") == 1)
+
+
+# The other end of the cable is a program of this machine, too: a container, as far as netusage knows.
+PEER = pathlib.Path("/proc/self/comm").read_text().strip()
+
+
+def assert_adds_up(report):
+    """Nothing else sends here: all that the uplink carried is some application's."""
+    peer = [account for account in report["accounts"] if account["name"] == PEER]
+    uplink = next(account for account in report["accounts"] if account["kind"] == "uplink")
+    for direction in ("received_bytes", "transmitted_bytes", "total_bytes"):
+        known = sum(account[direction] for account in report["accounts"] if account.get("scope") in ("internet", "lan"))
+        assert known + report["unattributed"][direction] == uplink[direction], report
+        assert abs(report["unattributed"][direction] + sum(account[direction] for account in peer)) < 400, report
+
+
+def test_each_program_has_its_bytes_and_they_add_up_to_the_uplink(world, exporter):
+    near, client = world
+    netusage = exporter(near, sees_cgroups=True)
+    attached(netusage)
+    client("backup", 300_000, 100_000)
+    client("firefox", 50_000, 1_000, cgroup="netusage-test.slice/nginx.service")
+    client("backup", 20_000, 5_000, address="10.0.0.2")
+    report = settled(netusage, "backup", "lan")
+    received, transmitted = bytes_of(report, "backup")
+    assert 300_000 < received < 320_000 and 100_000 < transmitted < 120_000
+    received, transmitted = bytes_of(report, "nginx.service")
+    assert 50_000 < received < 56_000
+    received, transmitted = bytes_of(report, "backup", "lan")
+    assert 20_000 < received < 23_000
+    assert_adds_up(report)
+    metrics = netusage.metrics()
+    assert metrics['netusage_application_day_receive_bytes{application="backup",scope="internet"}'] > 300_000
+    for direction in ("receive", "transmit"):
+        known = sum(value for series, value in metrics.items()
+                    if series.startswith(f"netusage_application_day_{direction}_bytes") and 'scope="tunnel"' not in series)
+        assert known == metrics[f"netusage_uplink_day_{direction}_bytes"]
+
+
+def settled(netusage, name, scope="internet"):
+    """A report that has all that was carried until now: the counters are read once a second."""
+    before = time.monotonic()
+    return eventually(lambda: time.monotonic() > before + 2 and bytes_of(apps(netusage), name, scope)
+                      and apps(netusage))
+
+
+def test_a_kill_loses_nothing_that_was_committed_and_leaves_no_program(world, exporter):
+    near, client = world
+    netusage = exporter(near, sees_cgroups=True)
+    attached(netusage)
+    client("backup", 300_000, 100_000)
+    first = bytes_of(settled(netusage, "backup"), "backup")
+    before = programs()
+    assert before
+    netusage.stop()
+    eventually(lambda: not programs())
+    again = exporter(near, sees_cgroups=True)
+    attached(again)
+    client("backup", 1000, 1000)
+    report = settled(again, "backup")
+    second = bytes_of(report, "backup")
+    # Headers and payload of one connection more.
+    assert 1_000 < second[0] - first[0] < 2_500 and 1_000 < second[1] - first[1] < 2_500
+    assert_adds_up(report)
+    again.kill()
+    eventually(lambda: not programs())
+    assert bytes_of(apps(again), "backup")[0] >= first[0]
+
+
+def programs():
+    """The kernel programs of netusage that are loaded now."""
+    code = """if True:
+        import ctypes, os, struct
+        libbpf = ctypes.CDLL("libbpf.so.1")
+        names, number, following = [], ctypes.c_uint(0), ctypes.c_uint(0)
+        while libbpf.bpf_prog_get_next_id(number, ctypes.byref(following)) == 0:
+            number = ctypes.c_uint(following.value)
+            program = libbpf.bpf_prog_get_fd_by_id(number)
+            if program < 0: continue
+            info, size = ctypes.create_string_buffer(256), ctypes.c_uint(256)
+            libbpf.bpf_obj_get_info_by_fd(program, info, ctypes.byref(size))
+            names.append(info.raw[64:80].split(bytes(1))[0].decode())
+            os.close(program)
+        print(" ".join(name for name in names if name.startswith("netusage")))
+    """
+    return run("python3", "-c", code).split()
+
+
+def test_switched_off_there_are_none(cable, exporter, tmp_path):
+    near, _ = cable
+    configuration = tmp_path / "netusage.yaml"
+    configuration.write_text("applications: off\n")
+    netusage = exporter(near, f"--config.file={configuration}", sees_cgroups=True)
+    assert netusage.metrics()["netusage_applications_attached"] == 0
+    assert not programs()
+
+
+def test_without_cgroups_the_rest_works(cable, exporter):
+    near, _ = cable
+    netusage = exporter(near)
+    assert "there is no cgroup2 file system" in eventually(lambda: "aren't metered" in netusage.log and netusage.log)
+    assert netusage.metrics()["netusage_applications_attached"] == 0
+
+
+def test_with_merged_packets_applications_still_add_up(cable, exporter):
+    """The cable's devices count what they are given: headers once for many packets."""
+    near, far = cable
+    far.ip("address", "add", "203.0.113.5/32", "dev", "far0")
+    peer = Peer(far)
+    try:
+        netusage = exporter(near, sees_cgroups=True)
+        attached(netusage)
+        for _ in range(4):
+            subprocess.run(["nsenter", f"--net={near.path}", "python3", "-c", CLIENT, "backup", "", "203.0.113.5", "30000000",
+                            "30000000"], check=True, timeout=60 * PATIENCE)
+        report = settled(netusage, "backup")
+        doctor = subprocess.run(["nsenter", f"--net={near.path}", BINARY, "doctor", f"--storage.path={netusage.ledger}"],
+                                capture_output=True, text=True, timeout=60 * PATIENCE).stdout
+        doctor = " ".join(doctor.split())
+    finally:
+        peer.close()
+    assert "they are metered since" in doctor and "what passes the uplink is counted by scope" in doctor
+    for direction in ("receive", "transmit"):
+        assert re.search(rf"{direction} counter has the headers of merged packets once: [0-9.]+ MB of headers", doctor), doctor
+    received, transmitted = bytes_of(report, "backup")
+    assert received > 120_000_000 and transmitted > 120_000_000
+    assert_adds_up(report)
+    metrics = netusage.metrics()
+    for direction in ("receive", "transmit"):
+        scopes = sum(metrics.get(f'netusage_uplink_scope_day_{direction}_bytes{{scope="{scope}"}}', 0)
+                     for scope in ("internet", "lan", "other"))
+        # What passed before the programs were attached to the device, such as the discovery of neighbours.
+        assert 0 <= metrics[f"netusage_uplink_day_{direction}_bytes"] - scopes < 400
+
+
+def test_quotas_of_the_internet_and_of_applications(world, exporter, tmp_path):
+    near, client = world
+    configuration = tmp_path / "netusage.yaml"
+    configuration.write_text(textwrap.dedent("""
+        quotas:
+          - { name: all, limit: 1 TB }
+          - { name: home, limit: 1 TB, scope: internet }
+          - { name: metered, limit: 1 TB, scope: internet, except: { applications: ["back*"] } }
+          - { name: games, limit: 1 MB, count: { applications: [steam] } }
+        """))
+    netusage = exporter(near, f"--config.file={configuration}", sees_cgroups=True)
+    attached(netusage)
+    client("backup", 300_000, 1_000)
+    client("steam", 1_200_000, 1_000)
+    client("curl", 100_000, 1_000)
+    client("curl", 500_000, 1_000, address="10.0.0.2")
+
+    def used():
+        metrics = netusage.metrics()
+        return {name: metrics[f'netusage_quota_used_bytes{{quota="{name}"}}'] for name in ("all", "home", "metered", "games")}
+
+    settled(netusage, "curl", "lan")
+    before = used()
+    assert 2_100_000 < before["all"] < 2_300_000
+    assert 500_000 < before["all"] - before["home"] < 560_000
+    assert 300_000 < before["home"] - before["metered"] < 340_000
+    assert 1_200_000 < before["games"] < 1_300_000
+    assert netusage.metrics()['netusage_quota_breached{quota="games"}'] == 1
+    netusage.stop()
+    again = exporter(near, f"--config.file={configuration}", sees_cgroups=True)
+    attached(again)
+    netusage = again
+    after = used()
+    for name, bytes_ in before.items():
+        assert 0 <= after[name] - bytes_ < 2_000, name
+
+
+# A program whose parts run when they are told to, a line each; it answers with a line.
+PUPPET = textwrap.dedent("""
+    import ctypes, os, socket, sys
+    libc = ctypes.CDLL(None)
+    def call(name): libc.prctl(15, name.encode()[:15])
+    def udp(address):
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.connect((address, 9))
+        return made
+    for line in sys.stdin:
+        exec(line)
+        print("done", flush=True)
+""")
+
+
+class Puppet:
+    """A process in the namespace, and its name."""
+
+    def __init__(self, namespace, name):
+        self.process = subprocess.Popen(["nsenter", f"--net={namespace.path}", "python3", "-c", PUPPET], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.do(f"call({name!r})")
+
+    def do(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@pytest.fixture
+def puppet():
+    made = []
+
+    def start(namespace, name):
+        made.append(Puppet(namespace, name))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
+
+
+FRAME = 14 + 20 + 8  # Ethernet, IPv4, UDP.
+
+
+def test_sockets_that_are_older_than_the_programs_have_their_owners(world, exporter, puppet):
+    near, _ = world
+    old = puppet(near, "old")
+    old.do("made = udp('203.0.113.5')")
+    old.do("made.send(bytes(100))")
+    netusage = exporter(near, sees_cgroups=True)
+    attached(netusage)
+    old.do("for _ in range(100): made.send(bytes(1000))")
+    assert bytes_of(settled(netusage, "old"), "old") == (0, 100 * (1000 + FRAME))
+
+
+def test_an_accepted_connection_is_the_listeners(world, cable, exporter, puppet):
+    near, far = cable
+    netusage = exporter(near, sees_cgroups=True)
+    attached(netusage)
+    server = puppet(near, "server")
+    server.do("listener = socket.create_server(('10.0.0.1', 8001))")
+    with far.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+        client.connect(("10.0.0.1", 8001))
+        # Whoever takes it, even under another name.
+        server.do("call('accepted')")
+        server.do("connection, _ = listener.accept()")
+        server.do("connection.sendall(bytes(50_000))")
+        left = 50_000
+        while left:
+            left -= len(client.recv(min(left, 1 << 16)))
+    report = settled(netusage, "server", "lan")
+    assert bytes_of(report, "server", "lan")[1] > 50_000
+    assert bytes_of(report, "accepted", "lan") is None
+
+
+def test_a_socket_belongs_to_who_connects_it(world, exporter, puppet):
+    near, _ = world
+    netusage = exporter(near, sees_cgroups=True)
+    attached(netusage)
+    shell = puppet(near, "shell")
+    shell.do("made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    shell.do("call('program')")
+    shell.do("made.connect(('203.0.113.5', 9))")
+    shell.do("for _ in range(10): made.send(bytes(1000))")
+    report = settled(netusage, "program")
+    assert bytes_of(report, "program") == (0, 10 * (1000 + FRAME)) and bytes_of(report, "shell") is None
+
+
+def test_more_names_than_there_is_room_for_lose_no_byte(world, exporter, puppet):
+    near, _ = world
+    netusage = exporter(near, sees_cgroups=True)
+    attached(netusage)
+    many = puppet(near, "many")
+    before = near.kernel("wan0")[1]
+    many.do("for number in range(20_000): call(f'n{number}'); udp('203.0.113.5').send(bytes(100))")
+    metrics = eventually(lambda: netusage.metrics()["netusage_application_overflows_total"] > 0 and netusage.metrics())
+    assert metrics["netusage_application_keys"] <= 16_384
+    report = settled(netusage, "(other)")
+    sent = sum(account["transmitted_bytes"] for account in report["accounts"] if account["kind"] == "application")
+    assert near.kernel("wan0")[1] - before >= 20_000 * (100 + FRAME)
+    assert 20_000 * (100 + FRAME) <= sent < 20_000 * (100 + FRAME) + 2_000
+    # The ledger keeps a thousand names a month.
+    assert len({account["name"] for account in report["accounts"]}) < 1_010
