@@ -27,7 +27,10 @@ private func list(_ title: String, _ uses: [ApplicationUse], _ report: UsageRepo
     var notes: [HTML] = []
     if uses.count > shown.count { notes.append("and \(uses.count - shown.count) more: see netusage \(command)") }
     if let rest = report.unattributed?.totalBytes, rest != 0 {
-        notes.append("\(rest < 0 ? "−" : "")\(sizeText(rest.magnitude)) of the uplink belong to no application here")
+        notes.append(
+            rest < 0
+                ? "\(sizeText(rest.magnitude)) more than the uplink carried: over other devices"
+                : "\(sizeText(rest.magnitude)) of the uplink belong to no application here")
     }
     let note: HTML = notes.isEmpty ? "" : "<p class=\"quiet\">\(notes.joined(separator: "; "))</p>"
     let body: HTML =
