@@ -188,7 +188,7 @@ enum Capability: String, CaseIterable {
 extension KernelPart {
     fileprivate static let maps: [KernelPart] = [.counts, .places, .devices, .prefixes, .lanes, .state, .version]
     fileprivate static let uplinkPrograms: [KernelPart] = [.leave, .arrive]
-    /// In this order: whoever makes a socket is known before it carries anything.
+    /// In this order, so that a new socket has its owner before it carries anything.
     fileprivate static let links: [(part: KernelPart, type: bpf_attach_type)] = [
         (.create, BPF_CGROUP_INET_SOCK_CREATE), (.conn4, BPF_CGROUP_INET4_CONNECT), (.conn6, BPF_CGROUP_INET6_CONNECT),
         (.send, BPF_CGROUP_INET_EGRESS), (.recv, BPF_CGROUP_INET_INGRESS),

@@ -396,7 +396,7 @@ struct ApplicationLedgerTests {
                 machine.world.pass(Double.random(in: 0...20_000, using: &random))
                 machine.world.start()
             case 3:
-                // Whoever detaches reads the counters for the last time, and commits.
+                // Before the programs are detached, their counters are read and stored.
                 machine.read()
                 machine.world.commit()
                 machine.attach()

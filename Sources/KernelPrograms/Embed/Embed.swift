@@ -16,7 +16,9 @@ struct Embed {
             + (try systemHeaders() + [includes]).flatMap { ["-I", $0] } + ["-c", source, "-o", object]
         try compiler.run()
         compiler.waitUntilExit()
-        guard compiler.terminationStatus == 0 else { throw Failure("clang can't compile the kernel programs") }
+        guard compiler.terminationStatus == 0 else {
+            throw Failure("clang can't compile the kernel programs, see above; make build installs libbpf-dev")
+        }
         let bytes = try Data(contentsOf: URL(fileURLWithPath: object)).map { String($0) }
         let text = "enum KernelObject { static let bytes: [UInt8] = [\(bytes.joined(separator: ","))] }\n"
         try text.write(toFile: output, atomically: true, encoding: .utf8)
