@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 BINARY := .build/release/netusage
 # Package.swift puts the commit into the binary, so its result must not be cached from one build to the next.
-RELEASE := -c release --product netusage --manifest-cache none --disable-build-manifest-caching --static-swift-stdlib -Xlinker --no-export-dynamic
+RELEASE := -c release --manifest-cache none --disable-build-manifest-caching --static-swift-stdlib -Xlinker --no-export-dynamic
 PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libbpf-dev libc6-dev libcrypt-dev libisal-dev libsqlite3-dev libyaml-dev tzdata
@@ -34,7 +34,7 @@ packages:
 
 .PHONY: build
 build: packages ## Build the release binary.
-	swift build $(RELEASE)
+	swift build $(RELEASE) --product netusage
 
 .PHONY: run
 run: build ## Build and start the exporter on the loopback address.
@@ -50,8 +50,8 @@ demo: build ## Run netusage, Prometheus and Alertmanager on the loopback address
 test: build test-units test-program ## Run all tests.
 
 .PHONY: quick
-quick: packages ## Run the quick tests, which need no root: less than a minute after a build.
-	swift test --skip '^LedgerStoreTests\.' --skip KernelNetworkTests --skip ZoneDatabaseTests
+quick: packages ## Run the quick tests, with fewer random cases and without root: less than a minute after a build.
+	NETUSAGE_TEST_QUICK=1 swift test --skip '^LedgerStoreTests\.' --skip KernelNetworkTests --skip ZoneDatabaseTests
 
 # All tests check for memory errors. Tests of code with threads run again, to check for data races. XCTest itself leaks a few bytes, so
 # leaks are not checked.
@@ -85,7 +85,7 @@ dashboards: ## Write the JSON of Grafana's dashboards from its source.
 
 .PHONY: bench
 bench: build ## Measure netusage beside node_exporter and vnstat.
-	swift build -c release --product backtest
+	swift build $(RELEASE) --product backtest
 	@$(call install,$(BENCH_PACKAGES) iproute2)
 	$$([ "$$(id -u)" = 0 ] || echo sudo) python3 Tests/Bench/bench.py
 

@@ -9,11 +9,13 @@ extension Ledger {
     /// that the ledger doesn't know began at 0. Bytes are those that the uplink's counters show; headers of merged packets
     /// wait until it is learnt whether these have them.
     ///
-    /// - Parameter name: The application of a counter that wasn't seen before; `nil` if it can be said only later. Its
-    ///   bytes wait.
+    /// - Parameters:
+    ///   - endsInterval: Whether a sampling interval ends here, so that rates are computed.
+    ///   - name: The application of a counter that wasn't seen before; `nil` if it can be said only later. Its bytes wait.
     /// - Precondition: The store is read, or there is none: it knows what is booked already.
     package mutating func record(
-        _ reading: ApplicationReading, at now: Moment, name: (ApplicationCounterKey) -> ApplicationName?
+        _ reading: ApplicationReading, at now: Moment, endsInterval: Bool,
+        name: (ApplicationCounterKey) -> ApplicationName?
     ) {
         precondition(!isAwaitingStore, "the store knows what is booked already")
         restartCounters(applications.begin(reading.attachment))
@@ -36,6 +38,27 @@ extension Ledger {
         }
         applications.readAt = now
         applications.isRead = true
+        if endsInterval { sampleApplicationRates(at: now.sinceBoot) }
+    }
+
+    /// Nobody knows what applications carry from here on.
+    package mutating func stopApplicationRates() {
+        applications.sampledAt = nil
+        for place in accounts.indices where !accounts[place].key.isOfDevices { accounts[place].rate.stop() }
+    }
+
+    private mutating func sampleApplicationRates(at time: BootTime) {
+        guard let previous = applications.sampledAt else {
+            applications.sampledAt = time
+            return
+        }
+        let elapsed = time.elapsed(since: previous)
+        guard elapsed.times(2) >= rules.samplingInterval else { return }
+        applications.sampledAt = time
+        for place in accounts.indices where !accounts[place].key.isOfDevices && !accounts[place].rate.isSilent {
+            accounts[place].rate.sample(at: time, elapsed: elapsed)
+            if accounts[place].rate.isSilent { accounts[place].rate.stop() }
+        }
     }
 
     private mutating func record(
@@ -116,7 +139,11 @@ extension Ledger {
     /// Books to one account, whose counter begins with its first bytes.
     private mutating func bookAlone(_ delta: Delta, to place: Int, over span: BookingSpan) {
         accounts[place].isFresh = false
-        if span.isGap { accounts[place].events.add(AccountEvents(gapBytes: delta.bytes)) }
+        if span.isGap {
+            accounts[place].events.add(AccountEvents(gapBytes: delta.bytes))
+        } else if applications.sampledAt != nil {
+            accounts[place].rate.add(delta)
+        }
         book(delta, to: place, over: span)
     }
 

@@ -22,6 +22,9 @@ struct RateGauge {
     private var slots: [Rate] = []
     private var newestSecond: Int64 = 0
 
+    /// Whether a sample now, of an interval without bytes, would change nothing.
+    var isSilent: Bool { carried.isZero && current == .zero && peak == .zero }
+
     /// Adds bytes that were booked in the open sampling interval.
     mutating func add(_ delta: Delta) {
         carried.received = saturatingSum(carried.received, delta.received)

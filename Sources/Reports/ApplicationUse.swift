@@ -14,6 +14,13 @@ package struct ApplicationUse: Sendable {
     package var ofUplink: UInt64 { total &- (bytes[.tunnel] ?? 0) }
 }
 
+extension UsageQuery {
+    /// Whether a name or a pattern of a command line or a request means an application.
+    static func isMeant(_ application: String, by text: String) -> Bool {
+        text == application || DevicePattern(text)?.matches(bytes: Array(application.utf8)) == true
+    }
+}
+
 extension UsageReport {
     /// The applications of the report that carried anything, those with the most bytes first.
     package var applications: [ApplicationUse] {

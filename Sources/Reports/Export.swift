@@ -22,7 +22,10 @@ package struct Export<Reader: LedgerReader> {
         // Month and lifetime at a moment are sums of all days before.
         let history = try await reader.days(from: .earliest, everybody: true)
         let names = AccountNames(history.entries.lazy.map(\.key), collapse: basis.collapse)
+        let isByApplication = query.usage.subject == .application
+        // A report compares applications with the uplink; an export has what belongs to them.
         accounts = try UsageBuilder.chosen(of: history, for: query.usage, span, names)
+            .filter { !isByApplication || $0.entry.key.isApplication }
         let isByDay = query.usage.grain == .day && !span.isWholeDays
         // An empty span must not become a whole day.
         if !span.isEmpty, isByDay || query.format == .openmetrics {
@@ -41,7 +44,8 @@ package struct Export<Reader: LedgerReader> {
     package func write(to sink: @escaping ExportSink) async throws {
         switch query.format {
         case .csv:
-            try await writeRows(after: "\(HistoryCSV.header)\r\n", csvLine, to: sink)
+            let header = query.usage.subject == .application ? HistoryCSV.applicationHeader : HistoryCSV.header
+            try await writeRows(after: "\(header)\r\n", csvLine, to: sink)
         case .json:
             var separator = "\n"
             try await writeRows(
@@ -53,7 +57,7 @@ package struct Export<Reader: LedgerReader> {
         case .openmetrics:
             try await OpenMetricsExport(
                 reader: reader, basis: basis, span: span, grain: query.usage.grain, labels: query.labels,
-                accounts: accounts
+                subject: query.usage.subject, accounts: accounts
             ).write(to: sink)
         }
     }
@@ -123,18 +127,25 @@ package struct Export<Reader: LedgerReader> {
 
     // MARK: - Lines
 
+    /// A device's kind, or an application's scope.
+    private static func `class`(of entry: Entry) -> String {
+        let key = entry.account.entry.key
+        return key.scope?.rawValue ?? key.kind
+    }
+
     private func csvLine(_ entry: Entry) -> String {
         HistoryCSV.line(
             from: span.calendar.rfc3339(entry.slot.lowerBound), to: span.calendar.rfc3339(entry.slot.upperBound),
-            of: entry.account.name, entry.account.entry.key.kind, entry.total)
+            of: entry.account.name, Self.class(of: entry), entry.total)
     }
 
     private func jsonLine(_ entry: Entry) -> String {
         let start = span.calendar.rfc3339(entry.slot.lowerBound)
         let end = span.calendar.rfc3339(entry.slot.upperBound)
+        let (subject, kind) = query.usage.subject == .application ? ("application", "scope") : ("device", "kind")
         return
-            "{\"start\":\"\(start)\",\"end\":\"\(end)\",\"device\":\(jsonString(entry.account.name)),"
-            + "\"kind\":\"\(entry.account.entry.key.kind)\","
+            "{\"start\":\"\(start)\",\"end\":\"\(end)\",\"\(subject)\":\(jsonString(entry.account.name)),"
+            + "\"\(kind)\":\"\(Self.class(of: entry))\","
             + "\"received_bytes\":\(entry.total.received),\"transmitted_bytes\":\(entry.total.transmitted)}"
     }
 }

@@ -23,14 +23,17 @@ package struct ExportQuery: Hashable, Sendable {
         package var name: String
         package var value: String
 
-        /// `name=value`; `nil` if the name isn't a label's, or is taken: `device`, and names that begin with `__`.
+        private static let ownNames = ["device", "application", "scope"]
+
+        /// `name=value`; `nil` if the name isn't a label's, or is taken: `device`, `application`, `scope`, and names that
+        /// begin with `__`.
         package init?(_ text: String) {
             // By bytes: a combining mark may follow the sign.
             let parts = text.utf8.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
             let name = Array(parts[0])
             func isLetter(_ byte: UInt8) -> Bool { (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7A || byte == 0x5F }
             guard parts.count == 2, let first = name.first, isLetter(first), !name.starts(with: "__".utf8),
-                !name.elementsEqual("device".utf8),
+                !Self.ownNames.contains(String(decoding: name, as: UTF8.self)),
                 name.allSatisfy({ isLetter($0) || (0x30...0x39).contains($0) })
             else { return nil }
             self.name = String(decoding: name, as: UTF8.self)

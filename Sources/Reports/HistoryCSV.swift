@@ -4,6 +4,8 @@ import CivilTime
 /// The CSV of `netusage export` and `netusage import csv` (RFC 4180). A row has an account's bytes in a span of time.
 package enum HistoryCSV {
     package static let header = "start,end,device,kind,received_bytes,transmitted_bytes"
+    /// Of what applications carried. Import doesn't take it: what belongs to whom is known only from the kernel.
+    static let applicationHeader = "start,end,application,scope,received_bytes,transmitted_bytes"
 
     /// In seconds. A row is at most a local day, or two if a zone skipped or repeated a date.
     private static let longestRow: Int64 = 49 * 3600

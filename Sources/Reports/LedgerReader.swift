@@ -52,6 +52,11 @@ package struct BucketPage: Sendable {
 }
 
 extension BucketPage {
+    /// Some or all earlier buckets of devices, or of applications, are deleted.
+    func keptFrom(for subject: UsageQuery.Subject) -> Timestamp {
+        subject == .application ? applicationsKeptFrom ?? keptFrom : keptFrom
+    }
+
     package init(_ page: StoredBuckets, rows: [BucketRow]) {
         self.init(
             rows: rows, until: page.until, keptFrom: page.keptFrom, applicationsKeptFrom: page.applicationsKeptFrom,
@@ -71,8 +76,7 @@ extension LedgerReader {
             while start < edge.upperBound {
                 let page = try await buckets(from: start, before: edge.upperBound, only: builder.only)
                 let isKnownByDays = builder.firstDay.map { $0 < basis.calendar.day(containing: page.first) } ?? false
-                let keptFrom =
-                    query.subject == .application ? page.applicationsKeptFrom ?? page.keptFrom : page.keptFrom
+                let keptFrom = page.keptFrom(for: query.subject)
                 if keptFrom > edge.lowerBound || isKnownByDays && page.first > edge.lowerBound {
                     let kept = max(keptFrom, page.first)
                     builder.leaveOut(before: kept)

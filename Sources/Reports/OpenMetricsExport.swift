@@ -16,6 +16,7 @@ struct OpenMetricsExport<Reader: LedgerReader> {
     let span: UsageSpan
     let grain: UsageQuery.Grain
     let labels: [ExportQuery.Label]
+    let subject: UsageQuery.Subject
     let accounts: [UsageBuilder.Chosen]
 
     /// The values of an account at a moment.
@@ -30,9 +31,11 @@ struct OpenMetricsExport<Reader: LedgerReader> {
     func write(to sink: @escaping ExportSink) async throws {
         let pieces = Pieces(sink)
         let page = try await reader.buckets(from: .latest, before: .latest, only: .uplink)
-        let keptFrom = max(page.keptFrom, span.calendar.start(of: span.calendar.day(containing: page.first)))
+        let keptFrom = max(
+            page.keptFrom(for: subject), span.calendar.start(of: span.calendar.day(containing: page.first)))
+        if subject == .application { try await writeApplications(to: pieces, keptFrom: keptFrom) }
         for (metric, isUplink) in [(\TrafficFamily.ofDevices, false), (\.ofUplink, true)] {
-            let chosen = accounts.filter { ($0.entry.key == .uplink) == isUplink }
+            let chosen = accounts.filter { $0.entry.key.isOfDevices && ($0.entry.key == .uplink) == isUplink }
             for family in TrafficFamily.all {
                 let write: (LabelSet, Tick, Sample) -> Void
                 switch family.value {
@@ -66,6 +69,22 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         }
         pieces.writer.end()
         try await pieces.passOn(atLeast: 0)
+    }
+
+    private func writeApplications(to pieces: Pieces, keptFrom: Timestamp) async throws {
+        for family in ApplicationFamily.all {
+            pieces.writer.begin(family.family)
+            for account in accounts {
+                let own = ApplicationFamily.labels(account.name, account.entry.key.scope)
+                let labels = LabelSet(own + labels.map { ($0.name, $0.value) })
+                try await forEachSample(of: account.entry, keptFrom: keptFrom) { tick, sample in
+                    if !tick.isFullHour { return }
+                    pieces.writer.timestamp = tick.end.secondsSinceEpoch
+                    pieces.writer.sample(labels, family.value(sample.periods))
+                    try await pieces.passOn()
+                }
+            }
+        }
     }
 
     // MARK: - Moments

@@ -4,7 +4,8 @@ import CivilTime
 /// The questions about what was carried and what is agreed. Commands ask them, and don't know who answers: the running
 /// daemon, or the ledger's file alone. Page and API ask the daemon's own meter; see ``LiveQuestions``.
 package protocol Questions: Sendable {
-    func live() async throws -> LiveReport
+    /// What is carried now, by device or by application.
+    func live(by subject: UsageQuery.Subject) async throws -> LiveReport
     func plans() async throws -> PlansReport
     func usage(_ query: UsageQuery) async throws -> UsageReport
     /// Writes an export out, a piece when the previous one has been taken.
@@ -13,7 +14,7 @@ package protocol Questions: Sendable {
 
 /// The questions as the daemon's own meter answers them, and those that only a daemon has an answer to.
 package protocol LiveQuestions: Questions, LedgerReader {
-    func live() async -> LiveReport
+    func live(by subject: UsageQuery.Subject) async -> LiveReport
     func plans() async -> PlansReport
     func status() async -> StatusReport
     /// Every account that an open period shows, of one moment.

@@ -148,9 +148,7 @@ struct UsageBuilder {
         var unknown = Set(query.applications)
         for entry in history.entries {
             guard case .application(let name, let scope) = entry.key else { continue }
-            let wanted = query.applications.filter { text in
-                text == name.text || DevicePattern(text)?.matches(bytes: Array(name.text.utf8)) == true
-            }
+            let wanted = query.applications.filter { UsageQuery.isMeant(name.text, by: $0) }
             unknown.subtract(wanted)
             guard query.applications.isEmpty || !wanted.isEmpty, query.scopes.isEmpty || query.scopes.contains(scope),
                 query.period == .all && !entry.lifetime.isZero
@@ -261,7 +259,7 @@ extension UsageQuery {
 
 extension AccountKey {
     /// Where an application's other ends are.
-    fileprivate var scope: TrafficScope? {
+    var scope: TrafficScope? {
         if case .application(_, let scope) = self { scope } else { nil }
     }
 

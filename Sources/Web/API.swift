@@ -5,9 +5,9 @@ import Reports
 /// A request to `/api/v1/…`.
 enum APIRequest: Sendable {
     case status
-    case live
+    case live(by: UsageQuery.Subject)
     /// Live, once a second, as server-sent events.
-    case liveEvents
+    case liveEvents(by: UsageQuery.Subject)
     case usage(UsageQuery)
     case quotas
     case export(ExportQuery)
@@ -35,13 +35,16 @@ enum APIRequest: Sendable {
         switch path {
         case "status": self = .status
         case "quotas": self = .quotas
-        case "live": self = Self.wantsEvents(accept) ? .liveEvents : .live
+        case "live":
+            try items.allow(["by"])
+            let subject: UsageQuery.Subject = try items.choice("by") ?? .device
+            self = Self.wantsEvents(accept) ? .liveEvents(by: subject) : .live(by: subject)
         case "usage": self = .usage(try Self.usageQuery(items))
         case "export": self = .export(try Self.exportQuery(items))
         case "booking": self = .change(.basis)
         default: return nil
         }
-        if path != "usage", path != "export" { try items.allow([]) }
+        if !["live", "usage", "export"].contains(path) { try items.allow([]) }
     }
 
     /// The change that a body asks for, sent to a path below `/api/v1/`; `nil` if there is none.
@@ -89,13 +92,17 @@ enum APIRequest: Sendable {
 
     private static func exportQuery(_ items: QueryItems) throws -> ExportQuery {
         try items.allow(
-            ["format", "grain", "since", "until", "device", "label", "strict"], repeatable: ["device", "label"])
+            ["format", "grain", "since", "until", "by", "device", "application", "scope", "label", "strict"],
+            repeatable: ["device", "application", "scope", "label"])
         let format: ExportQuery.Format = try items.choice("format") ?? .csv
         let grain = try items.choice("grain", among: ExportQuery.grains)
         var query = ExportQuery(format, grain: grain ?? ExportQuery.standardGrain(of: format))
         query.usage.since = items.time("since")
         query.usage.until = items.time("until")
+        query.usage.subject = try items.choice("by") ?? .device
         query.usage.devices = items.all("device")
+        query.usage.applications = items.all("application")
+        query.usage.scopes = try items.choices("scope")
         query.usage.refusesNoTime = try items.isStrict
         let labels = items.all("label")
         if !labels.isEmpty { query.labels = [] }
@@ -103,7 +110,7 @@ enum APIRequest: Sendable {
             guard let label = ExportQuery.Label(text) else {
                 throw Problem(
                     description:
-                        "label: \(text) isn't name=value, with a name of letters, digits and _; device and __ are taken"
+                        "label: \(text) isn't name=value, with a name of letters, digits and _; device, application, scope and __ are taken"
                 )
             }
             query.set(label)
@@ -232,9 +239,10 @@ package struct API: Sendable {
         do {
             switch request {
             case .status: return .json(json(await questions.status()))
-            case .live: return .json(await liveReport())
-            case .liveEvents:
-                return HTTPAnswer("text/event-stream", .liveEvents, Self.streamHeaders + [("X-Accel-Buffering", "no")])
+            case .live(let subject): return .json(await liveReport(by: subject))
+            case .liveEvents(let subject):
+                let headers = Self.streamHeaders + [("X-Accel-Buffering", "no")]
+                return HTTPAnswer("text/event-stream", .liveEvents(by: subject), headers)
             case .quotas:
                 var report = await questions.plans()
                 let body = json(report)
@@ -274,7 +282,7 @@ package struct API: Sendable {
         }
     }
 
-    func liveReport() async -> [UInt8] { json(await questions.live()) }
+    func liveReport(by subject: UsageQuery.Subject) async -> [UInt8] { json(await questions.live(by: subject)) }
 
     private static let streamHeaders = [
         ("Cache-Control", "no-store"), ("Cross-Origin-Resource-Policy", "same-origin"),

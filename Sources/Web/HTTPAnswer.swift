@@ -15,7 +15,7 @@ struct HTTPAnswer: Sendable {
         /// Written piece by piece, each when the previous one has been taken. If that fails midway, it is cut off.
         case stream(@Sendable (@escaping ExportSink) async throws -> Void)
         /// What devices carry, once a second, until the client closes the connection.
-        case liveEvents
+        case liveEvents(by: UsageQuery.Subject)
     }
 
     var status = HTTPResponseStatus.ok

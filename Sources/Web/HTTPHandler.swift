@@ -197,7 +197,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         switch answer.body {
         case .bytes(let body): return send(answer, body, request, context)
         case .stream(let write): return stream(answer, write, request, context)
-        case .liveEvents: return watch(answer, request, context)
+        case .liveEvents(let subject): return watch(answer, by: subject, request, context)
         }
     }
 
@@ -277,9 +277,10 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     /// Sends events until the client closes the connection.
-    private func watch(_ answer: HTTPAnswer, _ request: HTTPRequestHead, _ context: ChannelHandlerContext)
-        -> EventLoopFuture<Void>
-    {
+    private func watch(
+        _ answer: HTTPAnswer, by subject: UsageQuery.Subject, _ request: HTTPRequestHead,
+        _ context: ChannelHandlerContext
+    ) -> EventLoopFuture<Void> {
         if request.method == .HEAD { return stream(answer, { _ in }, request, context) }
         guard server.liveFeed.hasRoom else {
             return send(
@@ -288,7 +289,7 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         var head = responseHead(answer, to: request)
         head.headers.add(name: "Connection", value: "close")
         context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
-        server.liveFeed.add(context.channel)
+        server.liveFeed.add(context.channel, by: subject)
         return context.eventLoop.makeSucceededVoidFuture()
     }
 }

@@ -11,8 +11,9 @@ struct ExportCommand: AsyncParsableCommand {
         discussion: """
             CSV (RFC 4180) and JSON have a row for each device and each five minutes, hour or local day with bytes. OpenMetrics has \
             the past as Prometheus would have scraped it: rates at every entry, and totals of day, week, month and lifetime at every \
-            full hour. promtool tsdb create-blocks-from openmetrics makes blocks of it. Five-minute records are kept as long as \
-            keep_buckets in the configuration says, days for ever.
+            full hour. promtool tsdb create-blocks-from openmetrics makes blocks of it. By application, each row has an application and a \
+            scope, and OpenMetrics has no rates. Five-minute records are kept as long as keep_buckets in the configuration says, and \
+            those of applications for 14 days at most; days are kept for ever.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -31,6 +32,8 @@ struct ExportCommand: AsyncParsableCommand {
         name: .customLong("device"), parsing: .singleValue,
         help: "Only this device, the devices that match a pattern, or uplink; may be repeated.", completion: .devices)
     var devices: [String] = []
+
+    @OptionGroup var subjectOptions: ApplicationOptions
 
     @Option(
         name: .customLong("label"), parsing: .singleValue,
@@ -55,12 +58,15 @@ struct ExportCommand: AsyncParsableCommand {
             query.usage.since = span.since
             query.usage.until = span.until
             query.usage.refusesNoTime = true
+            query.usage.subject = subjectOptions.areMeant ? .application : .device
             query.usage.devices = devices
+            query.usage.applications = subjectOptions.applications
+            query.usage.scopes = subjectOptions.scopes
             if !labels.isEmpty { query.labels = [] }
             for text in labels {
                 guard let label = ExportQuery.Label(text) else {
                     throw ValidationError(
-                        "--label \(text): write name=value, with a name of letters, digits and _; device and names that begin with __ are taken"
+                        "--label \(text): write name=value, with a name of letters, digits and _; device, application, scope and names that begin with __ are taken"
                     )
                 }
                 query.set(label)

@@ -6,24 +6,29 @@ import Reports
 /// `netusage live`.
 struct Live: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show the present traffic of devices, once a second.",
+        abstract: "Show the present traffic of devices or applications, once a second.",
         discussion: """
             Ends with q or Ctrl-C. If the output isn't a terminal, it is a line of JSON each second. Without a daemon, the command \
-            reads the kernel itself and keeps nothing.
+            reads the kernel itself and keeps nothing; only a daemon knows applications. Those that were busiest in the last \
+            minute come first.
             """)
 
     @OptionGroup var options: UsageOptions
+    @OptionGroup var subjectOptions: ApplicationOptions
 
     @Option(name: [.customShort("n"), .customLong("count")], help: "End after so many updates. (default: never)")
     var count: Int?
 
     mutating func validate() throws {
         if let count, count < 1 { throw ValidationError("-n \(count): write 1 or more") }
+        if subject == .application, !options.devices.isEmpty { throw ValidationError("\(UsageError.needsDevices)") }
     }
+
+    private var subject: UsageQuery.Subject { subjectOptions.areMeant ? .application : .device }
 
     mutating func run() async throws {
         let source = try await options.common.ledgerAccess.questions()
-        _ = try await source.live()  // The next one has the rates since.
+        _ = try await source.live(by: subject)  // The next one has the rates since.
         if options.json || isatty(STDOUT_FILENO) == 0 {
             try await printLines(source)
         } else {
@@ -33,14 +38,21 @@ struct Live: AsyncParsableCommand {
 
     /// - Parameter isFirst: Whether this is the first report; later a device may come and go.
     private func report(of source: any Questions, isFirst: Bool) async throws -> LiveReport {
-        var report = try await source.live()
-        if options.devices.isEmpty { return report }
-        let known = report.accounts.map(\.name)
-        report.accounts.removeAll { account in !options.devices.contains { account.isMeant(by: $0) } }
-        if report.accounts.isEmpty, isFirst {
-            let names = options.devices.joined(separator: ", ")
+        var report = try await source.live(by: subject)
+        if subject == .application, let note = report.note, isFirst { throw LedgerAccess.Failure.refused(note) }
+        if !subjectOptions.scopes.isEmpty {
+            let scopes = subjectOptions.scopes.map(\.rawValue)
+            report.accounts.removeAll { !scopes.contains($0.scope ?? "") }
+        }
+        let names = options.devices + subjectOptions.applications
+        if names.isEmpty { return report }
+        let known = Set(report.accounts.map(\.name)).sorted()
+        report.accounts.removeAll { account in !names.contains { account.isMeant(by: $0) } }
+        // An application may begin later.
+        if report.accounts.isEmpty, isFirst, subject == .device {
             throw LedgerAccess.Failure.refused(
-                "there is no \(names) now; there is \(known.prefix(20).joined(separator: ", "))")
+                "there is no \(names.joined(separator: ", ")) now; there is \(known.prefix(20).joined(separator: ", "))"
+            )
         }
         return report
     }
@@ -56,11 +68,16 @@ struct Live: AsyncParsableCommand {
     private func draw(_ source: any Questions) async throws {
         let screen = Screen()
         defer { screen.leave() }
-        var table = LiveTable(inBits: options.bits)
+        var devices = LiveTable(inBits: options.bits)
+        var applications = LiveApplicationTable(inBits: options.bits)
         for number in 0..<(count ?? .max) {
             if screen.isLeft { break }
             let report = try await report(of: source, isFirst: number == 0)
-            screen.show(table.lines(report, Terminal.standardOutput, rows: screen.rows))
+            let terminal = Terminal.standardOutput
+            screen.show(
+                subject == .device
+                    ? devices.lines(report, terminal, rows: screen.rows)
+                    : applications.lines(report, terminal, rows: screen.rows))
             await nextSecond(isOver: { screen.isLeft })
         }
     }

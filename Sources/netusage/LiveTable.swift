@@ -8,20 +8,18 @@ struct LiveTable {
     private(set) var received: [String: [Double]] = [:]
     private(set) var transmitted: [String: [Double]] = [:]
 
-    private static let secondsShown = 60
-
     /// - Parameter rows: The largest number of lines.
     mutating func lines(_ report: LiveReport, _ terminal: Terminal, rows: Int) -> [String] {
         for account in report.accounts {
             let key = account.kind + account.name
-            Self.remember(account.receiveBytesPerSecond, in: &received[key, default: []])
-            Self.remember(account.transmitBytesPerSecond, in: &transmitted[key, default: []])
+            received[key, default: []].remember(account.receiveBytesPerSecond)
+            transmitted[key, default: []].remember(account.transmitBytesPerSecond)
         }
         // The uplink is one of the devices, so it is shown by itself only if there are no devices.
         let hasDevices = report.accounts.contains { $0.kind != "uplink" }
         var accounts = report.accounts.filter { !hasDevices || $0.kind != "uplink" }
         accounts = accounts.filter(\.uplink) + accounts.filter { !$0.uplink }
-        var lines = [head(report, terminal), ""]
+        var lines = [liveHead(report, terminal), ""]
         if let note = report.note {
             lines.insert(terminal.dim(terminal.clipped(Terminal.printable(note), to: terminal.columns)), at: 1)
         }
@@ -30,30 +28,12 @@ struct LiveTable {
             let block = self.block(account, terminal)
             let rest = accounts.count - place
             if lines.count + block.count + (rest > 1 ? 1 : 0) > rows {
-                lines.append(terminal.dim("… and \(rest) more; choose with --device"))
+                lines.append(terminal.dim("and \(rest) more; choose with --device"))
                 break
             }
             lines += block
         }
         return Array(lines.prefix(rows))
-    }
-
-    private static func remember(_ rate: Double, in rates: inout [Double]) {
-        rates.append(rate)
-        if rates.count > secondsShown { rates.removeFirst() }
-    }
-
-    private func head(_ report: LiveReport, _ terminal: Terminal) -> String {
-        let device = report.accounts.first { $0.uplink && $0.kind != "uplink" }.map { Terminal.printable($0.name) }
-        let (word, colour): (String, Terminal.Colour) = report.online ? ("online", .green) : ("offline", .red)
-        let rest = report.online ? device.map { " by \($0)" } ?? "" : ""
-        var time = secondText(report.asOf)[...]
-        let room = terminal.columns - 8 - 2 - width(word + rest)
-        if room < time.count + 2 { time = time.suffix(8) }  // Without the date.
-        if room < time.count + 2 { time = "" }
-        let gap = String(repeating: " ", count: max(0, room - time.count))
-        let state = terminal.coloured(word, colour) + rest
-        return terminal.bold("netusage") + "  " + state + (time.isEmpty ? "" : gap + time)
     }
 
     private func block(_ account: LiveReport.Account, _ terminal: Terminal) -> [String] {
@@ -94,15 +74,37 @@ struct LiveTable {
         if room < 8 { return terminal.clipped(start, to: terminal.columns) }
         return start + terminal.coloured(sparkline(rates.suffix(room), highest: peak, terminal), colour)
     }
+}
 
-    /// A mark for each second, the newest last. The peak or a higher mark has full height.
-    private func sparkline(_ rates: ArraySlice<Double>, highest: Double, _ terminal: Terminal) -> String {
-        let marks: [Character] = Array(terminal.hasUnicode ? "▁▂▃▄▅▆▇█" : "_.-:=+*#")
-        let top = max(highest, rates.max() ?? 0)
-        return String(
-            rates.map { rate in
-                if rate <= 0 || top <= 0 { return " " }
-                return marks[min(marks.count - 1, Int(rate / top * Double(marks.count)))]
-            })
+/// The state of the uplink, and the time.
+func liveHead(_ report: LiveReport, _ terminal: Terminal) -> String {
+    let device = report.accounts.first { $0.uplink && $0.kind != "uplink" }.map { Terminal.printable($0.name) }
+    let (word, colour): (String, Terminal.Colour) = report.online ? ("online", .green) : ("offline", .red)
+    let rest = report.online ? device.map { " by \($0)" } ?? "" : ""
+    var time = secondText(report.asOf)[...]
+    let room = terminal.columns - 8 - 2 - width(word + rest)
+    if room < time.count + 2 { time = time.suffix(8) }  // Without the date.
+    if room < time.count + 2 { time = "" }
+    let gap = String(repeating: " ", count: max(0, room - time.count))
+    let state = terminal.coloured(word, colour) + rest
+    return terminal.bold("netusage") + "  " + state + (time.isEmpty ? "" : gap + time)
+}
+
+/// A mark for each second, the newest last. The peak or a higher mark has full height.
+func sparkline(_ rates: ArraySlice<Double>, highest: Double, _ terminal: Terminal) -> String {
+    let marks: [Character] = Array(terminal.hasUnicode ? "▁▂▃▄▅▆▇█" : "_.-:=+*#")
+    let top = max(highest, rates.max() ?? 0)
+    return String(
+        rates.map { rate in
+            if rate <= 0 || top <= 0 { return " " }
+            return marks[min(marks.count - 1, Int(rate / top * Double(marks.count)))]
+        })
+}
+
+extension [Double] {
+    /// Adds the rate of another second, and forgets what is older than a minute.
+    mutating func remember(_ rate: Double) {
+        append(rate)
+        if count > 60 { removeFirst() }
     }
 }

@@ -155,7 +155,8 @@ func aligned(_ text: String, to length: Int) -> String {
 ///
 /// Source: Unicode's East Asian Width (UAX #11), only ranges that are wide as a whole.
 func width(_ text: String) -> Int {
-    text.unicodeScalars.reduce(0) { columns, scalar in
+    if text.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) { return text.utf8.count }
+    return text.unicodeScalars.reduce(0) { columns, scalar in
         switch scalar.properties.generalCategory {
         case .nonspacingMark, .enclosingMark, .format, .control: return columns
         default: break

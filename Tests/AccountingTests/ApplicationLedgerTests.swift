@@ -51,7 +51,7 @@ struct ApplicationLedgerTests {
 
         mutating func read() {
             world.read()
-            world.ledger.record(reading, at: world.now) {
+            world.ledger.record(reading, at: world.now, endsInterval: true) {
                 ApplicationName(String(decoding: $0.process.bytes, as: UTF8.self))
             }
         }
@@ -177,7 +177,7 @@ struct ApplicationLedgerTests {
     }
 
     /// What metrics show: counters only grow, over restarts and kills, too, while the programs stay attached.
-    @Test(arguments: 0..<30 as Range<UInt64>)
+    @Test(arguments: 0..<tries(30) as Range<UInt64>)
     func shownCountersNeverFall(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var machine = Machine()
@@ -231,11 +231,38 @@ struct ApplicationLedgerTests {
         #expect(machine.lifetime("curl") == total(103))
     }
 
+    /// Of the last second, and the highest of the last minute.
+    @Test func applicationsHaveRates() throws {
+        var machine = Machine()
+        machine.run()
+        func view() throws -> AccountView {
+            try #require(machine.world.view(.application(ApplicationName("curl"), .internet)))
+        }
+        machine.carry("curl", received: 1000, transmitted: 10)
+        machine.run()
+        #expect(try view().rate == Rate(received: 1000, transmitted: 10) && view().peak == view().rate)
+        machine.run(seconds: 59)
+        #expect(try view().rate == .zero && view().peak == Rate(received: 1000, transmitted: 10))
+        machine.run(seconds: 2)
+        #expect(try view().peak == .zero)
+        // Nobody knows any more what it carries.
+        machine.carry("curl", received: 500)
+        machine.run()
+        machine.world.ledger.stopApplicationRates()
+        #expect(try view().rate == .zero && view().peak == .zero)
+        // What is found after a time without readings isn't the rate of a second.
+        machine.carry("curl", received: 9_000_000)
+        machine.world.pass(3600)
+        machine.read()
+        machine.run()
+        #expect(try view().peak == .zero && view().counter.received == 9_001_500)
+    }
+
     @Test func whatHasNoNameYetWaits() {
         var machine = Machine()
         machine.carry("curl", received: 100)
         machine.world.read()
-        machine.world.ledger.record(machine.reading, at: machine.world.now) { _ in nil }
+        machine.world.ledger.record(machine.reading, at: machine.world.now, endsInterval: true) { _ in nil }
         #expect(machine.lifetime("curl") == .zero)
         machine.run()
         #expect(machine.lifetime("curl") == total(100))
@@ -279,7 +306,7 @@ struct ApplicationLedgerTests {
         #expect(machine.world.view(.uplinkScope(.internet))?.lifetime == (countsLanes ? booked : nil))
     }
 
-    @Test(arguments: [nil, .wire, .merged] as [CountingBasis?], 0..<20 as Range<UInt64>)
+    @Test(arguments: [nil, .wire, .merged] as [CountingBasis?], 0..<tries(20) as Range<UInt64>)
     func headersOfMergedPacketsAreBookedOnceOrNever(basis: CountingBasis?, seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var baseline = PacketBaseline()
@@ -315,7 +342,7 @@ struct ApplicationLedgerTests {
             .uplinkWithout(.init(lan: true, applications: [])),
             .uplinkWithout(.init(lan: false, applications: backups)),
             .uplinkWithout(.init(lan: true, applications: backups)), .applications(backups),
-        ] as [Selection], 0..<8 as Range<UInt64>)
+        ] as [Selection], 0..<tries(8) as Range<UInt64>)
     func aQuotaCountsWhatItIsMeantTo(count: Selection, seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var machine = Machine()
@@ -374,7 +401,7 @@ struct ApplicationLedgerTests {
         #expect(machine.world.store.events.map(\.kind) == [.breach, .lift])
     }
 
-    @Test(arguments: 0..<12 as Range<UInt64>)
+    @Test(arguments: 0..<tries(12) as Range<UInt64>)
     func everyByteIsBookedOnceWhateverHappens(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var machine = Machine()

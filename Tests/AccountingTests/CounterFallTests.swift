@@ -373,7 +373,7 @@ struct CounterFallTests {
         }
     }
 
-    @Test(arguments: 0..<300)
+    @Test(arguments: 0..<tries(300))
     func fallsReturnsKillsAndRestartsLoseAndDoubleNoByte(number: UInt64) {
         var history = History(seed: number &* 0x9E37_79B9 &+ 3)
         var last = Counters.zero

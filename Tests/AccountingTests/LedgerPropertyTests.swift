@@ -235,7 +235,7 @@ struct LedgerPropertyTests {
         }
     }
 
-    @Test(arguments: 0..<200)
+    @Test(arguments: 0..<tries(200))
     func everyByteIsBookedOnceWhateverHappens(number: UInt64) throws {
         let seed = number &* 0x9E37_79B9 &+ 17
         let zone = number % 3 == 0 ? try Zone(posix: "<+0545>-5:45") : .utc
@@ -271,7 +271,7 @@ struct LedgerPropertyTests {
         }
     }
 
-    @Test(arguments: 0..<100)
+    @Test(arguments: 0..<tries(100))
     func whatAQuotaCountedNeverFallsButByACorrection(number: UInt64) {
         var history = History(seed: number &+ 5000, plans: History.plans)
         var last: [Timestamp: UInt64] = [:]
@@ -294,7 +294,7 @@ struct LedgerPropertyTests {
         }
     }
 
-    @Test(arguments: 0..<200)
+    @Test(arguments: 0..<tries(200))
     func countersNeverStepBackWhileTheMachineRuns(number: UInt64) {
         var history = History(seed: number)
         var last: [AccountKey: (account: AccountID, counter: Counters)] = [:]
@@ -318,7 +318,7 @@ struct LedgerPropertyTests {
         }
     }
 
-    @Test(arguments: 0..<50)
+    @Test(arguments: 0..<tries(50))
     func totalsDoNotDependOnWhenReadingsAreTaken(number: UInt64) {
         var coarse = World()
         var fine = World()
@@ -343,7 +343,7 @@ struct LedgerPropertyTests {
         #expect(coarse.store.days == fine.store.days)
     }
 
-    @Test(arguments: 0..<200)
+    @Test(arguments: 0..<tries(200))
     func aSpreadConservesEveryByteWhereverItIsCut(number: UInt64) {
         var random = SeededGenerator(seed: number)
         let start = Timestamp(secondsSinceEpoch: .random(in: -2_000_000_000...4_000_000_000, using: &random))

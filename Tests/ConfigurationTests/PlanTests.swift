@@ -197,7 +197,7 @@ struct PlanTests {
         print("seed \(testSeed)")
         var random = SeededGenerator(seed: testSeed)
         let fragments = Self.badPlans.map { Array($0.utf8) }
-        for _ in 0..<10_000 {
+        for _ in 0..<tries(10_000) {
             var bytes = Array(Self.example.utf8)
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 let place = Int.random(in: 0..<bytes.count, using: &random)

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -150,6 +151,33 @@ def test_each_program_has_its_bytes_and_they_add_up_to_the_uplink(world, exporte
         assert known == metrics[f"netusage_uplink_day_{direction}_bytes"]
 
 
+def test_exports_and_live_are_by_application_too(world, exporter):
+    near, client = world
+    netusage = exporter(near, sees_cgroups=True)
+    attached(netusage)
+    client("backup", 300_000, 100_000)
+    client("backup", 20_000, 5_000, address="10.0.0.2")
+    report = settled(netusage, "backup", "lan")
+    storage = f"--storage.path={netusage.ledger}"
+
+    def export(*arguments):
+        return run(BINARY, "export", storage, "--by", "application", *arguments)
+
+    head, *rows = [line.split(",") for line in export("--application", "backup").splitlines()]
+    assert head == ["start", "end", "application", "scope", "received_bytes", "transmitted_bytes"]
+    assert {row[3]: (int(row[4]), int(row[5])) for row in rows} == {
+        scope: bytes_of(report, "backup", scope) for scope in ("internet", "lan")} and {row[2] for row in rows} == {"backup"}
+    (row,) = json.loads(export("--format=json", "--grain=5m", "--application=back*", "--scope=lan"))["rows"]
+    assert (row["application"], row["scope"], row["received_bytes"]) == ("backup", "lan", bytes_of(report, "backup", "lan")[0])
+    (live,) = run(BINARY, "live", storage, "--by=application", "-n1", "--application=backup", "--scope=internet").splitlines()
+    (account,) = json.loads(live)["accounts"]
+    assert (account["name"], account["scope"], account["up"]) == ("backup", "internet", True)
+    assert account["receive_peak_bytes_per_second"] > 30_000 and account["today"]["received_bytes"] == bytes_of(report, "backup")[0]
+    netusage.stop()
+    refused = subprocess.run([BINARY, "live", storage, "--by=application", "-n1"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1 and "only a daemon knows what applications carry now" in refused.stderr
+
+
 def settled(netusage, name, scope="internet"):
     """A report that has all that was carried until now: the counters are read once a second."""
     before = time.monotonic()
@@ -206,6 +234,30 @@ def test_switched_off_there_are_none(cable, exporter, tmp_path):
     netusage = exporter(near, f"--config.file={configuration}", sees_cgroups=True)
     assert netusage.metrics()["netusage_applications_attached"] == 0
     assert not programs()
+
+
+def test_a_reload_switches_them_off_and_on(world, exporter, tmp_path):
+    near, client = world
+    configuration = tmp_path / "netusage.yaml"
+    configuration.write_text("applications: auto\n")
+    netusage = exporter(near, f"--config.file={configuration}", sees_cgroups=True)
+    attached(netusage)
+    client("backup", 300_000, 100_000)
+    configuration.write_text("applications: off\n")
+    netusage.signal(signal.SIGHUP)
+    eventually(lambda: netusage.metrics().get("netusage_applications_attached") == 0)
+    eventually(lambda: not programs())
+    # What was counted until then is kept.
+    before = bytes_of(apps(netusage), "backup")
+    assert before[0] > 300_000
+    client("backup", 50_000, 50_000)
+    configuration.write_text("applications: on\n")
+    netusage.signal(signal.SIGHUP)
+    attached(netusage)
+    client("backup", 20_000, 1_000)
+    report = settled(netusage, "backup")
+    assert 20_000 < bytes_of(report, "backup")[0] - before[0] < 23_000
+    assert report["unattributed"]["received_bytes"] > 50_000
 
 
 def test_without_cgroups_the_rest_works(cable, exporter):

@@ -22,8 +22,13 @@ struct ReportWorld: LedgerReader {
         "<+0545>-5:45",
     ]
 
+    static let standardKeys: [AccountKey] = [
+        .uplink, .device(DeviceName("eth0")), .device(DeviceName("wlan, \"0\"")), .collapsed("veth*"),
+        .device(DeviceName(bytes: [0x65, 0xFF])),
+    ]
+
     /// - Parameter keepsAll: Whether all buckets are kept.
-    init(seed: UInt64, keepsAll: Bool = true) throws {
+    init(seed: UInt64, keepsAll: Bool = true, keys: [AccountKey] = standardKeys) throws {
         var random = SeededGenerator(seed: seed)
         calendar = LocalCalendar(
             zone: try Zone(posix: Self.zones.randomElement(using: &random) ?? "UTC0"), weekStart: .monday)
@@ -31,10 +36,7 @@ struct ReportWorld: LedgerReader {
         begin = Timestamp(secondsSinceEpoch: Int64.random(in: 1_761_000_000...1_761_600_000, using: &random))
         now = begin.adding(seconds: Int64.random(in: 86_400 * 3...86_400 * 12, using: &random))
         keptFrom = keepsAll ? .earliest : Bucket(containing: now.adding(seconds: -2 * 86_400)).start
-        keys = [
-            .uplink, .device(DeviceName("eth0")), .device(DeviceName("wlan, \"0\"")), .collapsed("veth*"),
-            .device(DeviceName(bytes: [0x65, 0xFF])),
-        ]
+        self.keys = keys
         var rows: [BucketRow] = []
         for key in keys {
             for _ in 0..<60 {

@@ -26,7 +26,7 @@ struct UsageTests {
     }
 
     /// Whatever is asked for, however finely it is cut: the answer has the bytes of that time, each once.
-    @Test(arguments: 0..<100 as Range<UInt64>)
+    @Test(arguments: 0..<tries(100) as Range<UInt64>)
     func everyByteOfTheTimeIsInOneEntry(seed: UInt64) async throws {
         let world = try ReportWorld(seed: seed)
         var random = SeededGenerator(seed: seed, stream: 1)
@@ -62,7 +62,7 @@ struct UsageTests {
         }
     }
 
-    @Test(arguments: 0..<30 as Range<UInt64>)
+    @Test(arguments: 0..<tries(30) as Range<UInt64>)
     func bucketsThatArentKeptAreLeftOutAndSaid(seed: UInt64) async throws {
         let world = try ReportWorld(seed: seed, keepsAll: false)
         let hours = try await world.usage(UsageQuery(.all, grain: .hour))

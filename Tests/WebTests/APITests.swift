@@ -126,8 +126,13 @@ struct APITests {
             ("application/json, text/event-stream", false), ("*/*", false),
         ]
         for (accept, isStream) in accepts {
-            let request = try Self.request("/api/v1/live", .GET, [("Accept", accept)])
-            if case .liveEvents = request { #expect(isStream, "\(accept)") } else { #expect(!isStream, "\(accept)") }
+            for (query, subject) in [("", UsageQuery.Subject.device), ("?by=application", .application)] {
+                switch try Self.request("/api/v1/live\(query)", .GET, [("Accept", accept)]) {
+                case .liveEvents(subject): #expect(isStream, "\(accept)")
+                case .live(subject): #expect(!isStream, "\(accept)")
+                default: Issue.record("\(accept)")
+                }
+            }
         }
     }
 
@@ -204,7 +209,7 @@ struct APITests {
             #expect(json(try decoded(Value.self, fromJSON: bytes)) == bytes, "\(Value.self)")
         }
         let questions = FakeQuestions(device: "wlan_0 \u{1B}[2J")
-        try survives(questions.live())
+        try survives(questions.live(by: .device))
         try survives(questions.plans())
         try survives(try await questions.usage(UsageQuery(.day)))
         try survives(try FakeChanges().carryOut(QuotaRequest(quota: "a_b", kind: .undo(id: nil))))

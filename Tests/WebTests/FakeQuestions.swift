@@ -34,7 +34,7 @@ struct FakeQuestions: LiveQuestions {
             configuration: .init(lastReloadSuccessful: isConfigurationGood, lastReloadSuccess: moment))
     }
 
-    func live() -> LiveReport {
+    func live(by subject: UsageQuery.Subject) -> LiveReport {
         func account(_ name: String, _ kind: String) -> LiveReport.Account {
             LiveReport.Account(
                 name: name, kind: kind, link: "physical", up: true, uplink: isOnline, addresses: [alias],

@@ -14,6 +14,8 @@ struct ApplicationBook: Sendable {
     private var grownAt: [ApplicationCounterKey: BootTime] = [:]
     /// When the counters were read last; `nil` before the first reading of this boot.
     var readAt: Moment?
+    /// When the rates of applications were computed last; `nil` while there are none.
+    var sampledAt: BootTime?
     /// Whether the counters were read since the program started: until then more may have been exposed than is known.
     var isRead = false
     /// Whether the last run of the program in this boot ended without its last commit.

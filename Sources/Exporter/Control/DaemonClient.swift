@@ -29,7 +29,9 @@ struct DaemonClient: Questions, LedgerChanges {
 
     // MARK: - Questions and changes
 
-    func live() async throws -> LiveReport { try await ask("live") }
+    func live(by subject: UsageQuery.Subject) async throws -> LiveReport {
+        try await ask("live", subject == .device ? [] : [("by", subject.rawValue)])
+    }
 
     func status() async throws -> StatusReport { try await ask("status") }
 

@@ -67,11 +67,16 @@ actor OfflineLedger: Questions, LedgerChanges {
     // MARK: - What devices carry
 
     /// Rates are read from here, and kept nowhere.
-    func live() async throws -> LiveReport {
+    func live(by subject: UsageQuery.Subject) async throws -> LiveReport {
+        if subject == .application {
+            throw LedgerAccess.Failure.refused(
+                "\(problem ?? Self.noDaemon), and only a daemon knows what applications carry now; start it with netusage service start"
+            )
+        }
         let meter = if let meter { meter } else { try await newMeter() }
         self.meter = meter
         _ = await meter.tick(onBattery: false)
-        var report = await meter.liveReport()
+        var report = await meter.liveReport(by: .device)
         report.note = problem ?? "\(Self.noDaemon); rates are read from here, and nothing is kept"
         return report
     }

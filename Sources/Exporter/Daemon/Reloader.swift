@@ -12,6 +12,7 @@ actor Reloader {
     private let path: String
     private let isRequired: Bool
     private let meter: Meter
+    private let applications: ApplicationSwitch
     private let manager: SystemdNotifier
     private let logger: Logger
     private var configuration: Configuration
@@ -30,13 +31,14 @@ actor Reloader {
 
     init(
         path: String, isRequired: Bool, configuration: Configuration, zones: Zones, meter: Meter,
-        manager: SystemdNotifier, logger: Logger
+        applications: ApplicationSwitch, manager: SystemdNotifier, logger: Logger
     ) {
         self.path = path
         self.isRequired = isRequired
         self.configuration = configuration
         self.zones = zones
         self.meter = meter
+        self.applications = applications
         self.manager = manager
         self.logger = logger
     }
@@ -99,9 +101,12 @@ actor Reloader {
             }
         }
         var problem: String?
+        let previousMode = configuration.applications.mode
         do {
             (configuration, zones) = try result.get()
             await meter.apply(MeterSettings(configuration, zones))
+            let mode = configuration.applications.mode
+            if mode != previousMode { await applications.change(to: mode) }
             logger.notice("the configuration was read again", metadata: ["file": "\(path)"])
             logger.note(configuration.notes)
             await meter.logPlanProblems()

@@ -26,7 +26,8 @@ struct RunningDaemon: Sendable {
     private let reloader: Reloader
     private let watch: Watch
     private let csvLog: CSVLog
-    private let applicationMode: Configuration.Applications.Mode
+    private let applications: ApplicationSwitch
+    private let applicationMode: ApplicationSwitch.Mode
     private let statisticsSeconds = PeriodicWakeup()
     private let storeWakeups: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
     private let announcements: (stream: AsyncStream<Announcement>, continuation: AsyncStream<Announcement>.Continuation)
@@ -62,9 +63,10 @@ struct RunningDaemon: Sendable {
         let signals = netusage_signal_pipe()
         let store = Store(on: threads.next(), path: options.storagePath, logger: logger)
         let ledger = LiveLedger(meter: meter, store: store)
+        applications = ApplicationSwitch(meter: meter, manager: manager, logger: logger)
         let reloader = Reloader(
             path: options.configurationPath, isRequired: options.isConfigurationRequired, configuration: configuration,
-            zones: zones, meter: meter, manager: manager, logger: logger)
+            zones: zones, meter: meter, applications: applications, manager: manager, logger: logger)
         let servers = ServerFactory(
             options: options, meter: meter, ledger: ledger, reloader: reloader, loop: loop, logger: logger)
         let control = ControlServer(
@@ -109,9 +111,7 @@ struct RunningDaemon: Sendable {
             }
             if let error = await openings.first(where: { _ in true }) ?? nil, error.code == .locked { throw error }
             await meter.begin()
-            tasks.addTask {
-                await ApplicationStart(mode: applicationMode, meter: meter, manager: manager, logger: logger).run()
-            }
+            tasks.addTask { await applications.start(applicationMode) }
             let server = try await startServer(web)
             manager.ready()
             await meter.startAnnouncing()

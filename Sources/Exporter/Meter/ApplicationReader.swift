@@ -92,13 +92,18 @@ struct ApplicationReader {
     /// When the programs were attached, and whether somebody keeps them when the daemon ends.
     var attached: (at: BootTime, isKept: Bool) { (sources[sources.count - 1].attachedAt, drop != nil) }
 
+    /// Has all programs dropped. They go with this reader, if nobody else keeps them.
+    func stop() {
+        for source in sources { drop?(source.attachment) }
+    }
+
     /// Books what was counted since the last reading. Until the store is read, nobody knows what is booked already; the
     /// counters wait in the kernel.
     ///
     /// - Returns: Whether to commit at once.
     mutating func read(
         into ledger: inout Ledger, _ settings: Configuration.Applications, _ links: LinkTable, uplinks: Set<UInt32>,
-        at now: Moment
+        at now: Moment, endsInterval: Bool
     ) -> Bool {
         if ledger.isAwaitingStore { return false }
         var isUrgent = false
@@ -108,10 +113,11 @@ struct ApplicationReader {
             try source.read(into: &reading.counters)
             note(.counts, nil)
             readLanes(source, uplinks)
-            book(source, into: &ledger, settings, at: now)
+            book(source, into: &ledger, settings, at: now, endsInterval: endsInterval)
             isUrgent = retire(source, in: &ledger, at: now)
         } catch {
             note(.counts, error)
+            ledger.stopApplicationRates()
         }
         // What was carried until now was judged by the scopes until now.
         let basis = ScopeBasis(links: links.version, uplinks: uplinks, lan: settings.lan)
@@ -176,7 +182,7 @@ struct ApplicationReader {
 
     private mutating func book(
         _ source: any ApplicationSource, into ledger: inout Ledger, _ settings: Configuration.Applications,
-        at now: Moment
+        at now: Moment, endsInterval: Bool
     ) {
         status.countsLanes = reading.countsLanes
         (status.keys, status.overflows) = (UInt64(source.keyCount), source.overflows)
@@ -189,7 +195,7 @@ struct ApplicationReader {
             }
         }
         reading.attachment = source.attachment
-        ledger.record(reading, at: now, name: name)
+        ledger.record(reading, at: now, endsInterval: endsInterval, name: name)
         // Also at the start: the configuration may have changed meanwhile.
         if names != settings.names { ledger.renameApplications(name) }
         names = settings.names

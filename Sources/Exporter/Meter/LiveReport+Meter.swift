@@ -24,6 +24,24 @@ extension LiveReport {
         }.sorted { ($0.kind == "uplink" ? 0 : 1, $0.name) < ($1.kind == "uplink" ? 0 : 1, $1.name) }
         self.init(asOf: ledger.calendar.local(now), online: isOnline, accounts: accounts)
     }
+
+    /// What applications carried today, one account for each scope: the busiest first.
+    static func applications(of ledger: Ledger) -> [Account] {
+        let accounts = ledger.places.compactMap { place -> Account? in
+            guard case .application(let name, let scope)? = ledger.key(at: place), let view = ledger.view(at: place),
+                !view.periods.day.isZero
+            else { return nil }
+            return Account(
+                view, name: name.text, kind: "application", link: nil, up: view.peak != .zero, uplink: false,
+                addresses: [], scope: scope.rawValue)
+        }
+        func rate(_ account: Account) -> Double {
+            account.receiveBytesPerSecond + account.transmitBytesPerSecond
+        }
+        return accounts.sorted {
+            (rate($1), $1.today.totalBytes, $0.name) < (rate($0), $0.today.totalBytes, $1.name)
+        }
+    }
 }
 
 extension AccountKey {

@@ -21,12 +21,20 @@ extension Meter {
 
     func bookingBasis() -> BookingBasis { BookingBasis(calendar: ledger.calendar, rules: settings.rules) }
 
-    func liveReport() -> LiveReport {
+    func liveReport(by subject: UsageQuery.Subject) -> LiveReport {
         read(endsInterval: false)
-        return LiveReport(
+        var report = LiveReport(
             ledger, links.table, isOnline: uplink.route != nil, showsAddresses: settings.showsAddresses,
             collapse: settings.collapse,
             at: clock().timestamp)
+        if subject == .application {
+            report.accounts.removeAll { $0.kind != "uplink" }
+            report.accounts += LiveReport.applications(of: ledger)
+            if applications.reader == nil {
+                report.note = "applications aren't metered: \(applications.problem ?? "netusage has just started")"
+            }
+        }
+        return report
     }
 
     /// The devices whose accounts are wanted of a ledger.

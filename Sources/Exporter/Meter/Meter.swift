@@ -115,7 +115,9 @@ actor Meter {
             now = clock()
             book(at: now, endsInterval: endsInterval)
             // What a quota leaves out must be as new as what it counts.
-            if endsInterval || settings.plansNeedApplications { readApplications(at: now) }
+            if endsInterval || settings.plansNeedApplications {
+                readApplications(at: now, endsInterval: endsInterval)
+            }
         } catch {
             health.note(.counters, error)
             now = clock()
@@ -150,18 +152,33 @@ actor Meter {
     ///   - programs: At least one attachment; the later ones come last.
     ///   - drop: Called with each attachment that isn't needed; `nil` if nobody keeps them but this process.
     func take(_ programs: [KernelPrograms], drop: (@Sendable (UInt64) -> Void)? = nil) {
+        // The configuration may have changed since they were asked for.
+        if settings.applications.mode == .off || metersApplications {
+            for programs in programs { drop?(programs.attachment) }
+            return
+        }
         let sources = programs.map { KernelCounts($0) }
         applications.reader = ApplicationReader(sources, machine: machineName(), logger: logger, drop: drop)
         applications.problem = nil
         logger.notice("applications are metered")
-        readApplications(at: clock())
+        readApplications(at: clock(), endsInterval: false)
     }
 
-    func cantMeterApplications(_ reason: String) { applications.problem = reason }
+    var metersApplications: Bool { applications.reader != nil }
 
-    func readApplications(at now: Moment) {
+    /// Meters applications no more, if it does: books what was counted until now, and has the programs removed.
+    func stopApplications(_ reason: String) {
+        readApplications(at: clock(), endsInterval: false)
+        applications.reader?.stop()
+        applications = MeteredApplications(reader: nil, problem: reason)
+        ledger.stopApplicationRates()
+        queue.note(isUrgent: true)
+    }
+
+    func readApplications(at now: Moment, endsInterval: Bool) {
         let isUrgent = applications.reader?.read(
-            into: &ledger, settings.applications, links.table, uplinks: Set(uplink.links), at: now)
+            into: &ledger, settings.applications, links.table, uplinks: Set(uplink.links), at: now,
+            endsInterval: endsInterval)
         queue.note(isUrgent: isUrgent ?? false)
     }
 
@@ -354,10 +371,6 @@ actor Meter {
     func apply(_ settings: MeterSettings) {
         read(endsInterval: false)
         let isOnBattery = self.settings.isOnBattery
-        if settings.applications.mode != self.settings.applications.mode {
-            logger.notice(
-                "applications: \(settings.applications.mode.rawValue) takes effect when netusage starts again")
-        }
         self.settings = settings
         self.settings.isOnBattery = isOnBattery
         ledger.apply(self.settings.rules)

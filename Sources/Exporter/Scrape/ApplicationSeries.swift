@@ -1,5 +1,6 @@
 import Accounting
 import Exposition
+import Reports
 
 /// The labels of applications, rendered once. They are kept until an account comes or goes, or another one is shown by name.
 struct ApplicationSeries {
@@ -34,7 +35,7 @@ struct ApplicationSeries {
         }
         let none = Label(name: ApplicationName(Self.unattributed), scope: nil)
         func labelSet(_ label: Label) -> LabelSet {
-            LabelSet([("application", label.name.text), ("scope", label.scope?.rawValue ?? "")])
+            LabelSet(ApplicationFamily.labels(label.name.text, label.scope))
         }
         let all = Set(accounts.map(\.label) + [none]).map { (label: $0, set: labelSet($0)) }
             .sorted { $0.set.precedes($1.set) }

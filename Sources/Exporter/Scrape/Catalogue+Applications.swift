@@ -1,5 +1,6 @@
 import Accounting
 import Exposition
+import Reports
 
 extension Catalogue {
     /// What each application carries.
@@ -17,9 +18,7 @@ extension Catalogue {
                 "netusage_application_overflows_total", .counter,
                 "Packets for which there was no room for another counter, so that they count for (other)."
             ) { $0.applicationCounters.map { .integer($0.overflows) } },
-        ] + period("day", "since local midnight") { $0.day }
-        + period("month", "since the first of the local month") { $0.month }
-        + period("previous_month", "in the local month before") { $0.previousMonth }
+        ] + applicationPeriods
         + uplinkScope("receive", "received", \.received, \.received)
         + uplinkScope("transmit", "sent", \.transmitted, \.transmitted)
 
@@ -63,27 +62,17 @@ extension Catalogue {
         }.since { $0.bootTime }
     }
 
-    private static func period(
-        _ name: String, _ when: String, _ total: @escaping @Sendable (PeriodTotals) -> Total
-    ) -> [Metric] {
-        func metric(
-            _ direction: String, _ verb: String, _ value: @escaping @Sendable (Total) -> UInt64
-        ) -> Metric {
-            let family = MetricFamily(
-                "netusage_application_\(name)_\(direction)_bytes", .gauge,
-                help: "Bytes \(verb) by the application \(when).")
-            return Metric(family: family) { snapshot, writer in
-                for application in snapshot.applications {
-                    let bytes = value(total(application.periods))
-                    let attributed = value(total(application.attributed))
-                    if bytes >= attributed {
-                        writer.sample(snapshot.applicationLabels, application.row, bytes - attributed)
-                    } else {
-                        writer.sample(snapshot.applicationLabels, application.row, -Double(attributed - bytes))
-                    }
+    private static let applicationPeriods: [Metric] = ApplicationFamily.all.map { family in
+        Metric(family: family.family) { snapshot, writer in
+            for application in snapshot.applications {
+                let bytes = family.value(application.periods)
+                let attributed = family.value(application.attributed)
+                if bytes >= attributed {
+                    writer.sample(snapshot.applicationLabels, application.row, bytes - attributed)
+                } else {
+                    writer.sample(snapshot.applicationLabels, application.row, -Double(attributed - bytes))
                 }
             }
         }
-        return [metric("receive", "received") { $0.received }, metric("transmit", "sent") { $0.transmitted }]
     }
 }

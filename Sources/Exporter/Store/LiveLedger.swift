@@ -10,7 +10,7 @@ struct LiveLedger: LiveQuestions, LedgerChanges {
 
     func status() async -> StatusReport { await meter.statusReport() }
 
-    func live() async -> LiveReport { await meter.liveReport() }
+    func live(by subject: UsageQuery.Subject) async -> LiveReport { await meter.liveReport(by: subject) }
 
     func plans() async -> PlansReport { await meter.plansReport() }
 

@@ -21,6 +21,8 @@ struct Embed {
         }
         let bytes = try Data(contentsOf: URL(fileURLWithPath: object)).map { String($0) }
         let text = "enum KernelObject { static let bytes: [UInt8] = [\(bytes.joined(separator: ","))] }\n"
+        // A file that is written again is compiled again.
+        if (try? String(contentsOfFile: output, encoding: .utf8)) == text { return }
         try text.write(toFile: output, atomically: true, encoding: .utf8)
     }
 

@@ -29,7 +29,7 @@ struct PageContent: Sendable {
     init(of subject: PageSubject, _ questions: any LiveQuestions, telemetryPath: String) async {
         self.telemetryPath = telemetryPath
         host = machineName()
-        live = await questions.live()
+        live = await questions.live(by: .device)
         plans = await questions.plans()
         let status = await questions.status()
         version = status.version

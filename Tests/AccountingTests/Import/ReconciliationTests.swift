@@ -7,7 +7,7 @@ import Testing
 /// What of another meter's history is new, against a ledger in memory.
 @Suite("Imports: what is new")
 struct ReconciliationTests {
-    @Test(arguments: 0..<100 as Range<UInt64>)
+    @Test(arguments: 0..<tries(100) as Range<UInt64>)
     func everyByteIsThereOnceHoweverOftenItIsImported(seed: UInt64) throws {
         var scene = try ImportScene(seed: seed)
         var store = ModelStore()

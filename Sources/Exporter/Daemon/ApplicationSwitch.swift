@@ -3,25 +3,43 @@ import Configuration
 import Logging
 import Machine
 
-/// Has the kernel's programs attached at the start, where that is allowed.
-struct ApplicationStart: Sendable {
-    let mode: Configuration.Applications.Mode
+/// Has the kernel's programs attached or removed, as the configuration says and privileges allow.
+struct ApplicationSwitch: Sendable {
+    typealias Mode = Configuration.Applications.Mode
+
     let meter: Meter
     let manager: SystemdNotifier
     let logger: Logger
 
-    /// Takes some tenths of a second, on a thread of its own. Metering of devices doesn't wait for it.
-    func run() async {
+    private static let offReason = "the configuration says applications: off"
+
+    /// Takes over the programs that the service manager has kept, or attaches them. Takes some tenths of a second, on a thread
+    /// of its own. Metering of devices doesn't wait for it.
+    func start(_ mode: Mode) async {
         let (kept, problem) = Handover.kept(by: manager)
         if mode == .off {
             for programs in kept { Handover.forget(programs.attachment, keptBy: manager) }
-            return await meter.cantMeterApplications("the configuration says applications: off")
+            return await meter.stopApplications(Self.offReason)
         }
         if let problem { await report(problem, .warning) }
         if !kept.isEmpty { return await meter.take(kept) { [manager] in Handover.forget($0, keptBy: manager) } }
+        await attach(mode)
+    }
+
+    /// The configuration says something else now.
+    func change(to mode: Mode) async {
+        if mode == .off {
+            logger.notice("applications aren't metered any more: \(Self.offReason)")
+            return await meter.stopApplications(Self.offReason)
+        }
+        if await !meter.metersApplications { await attach(mode) }
+    }
+
+    private func attach(_ mode: Mode) async {
         guard Attaching.isAllowed else {
-            let remedy = "that needs root, or once for a service: sudo netusage service install --applications"
-            await meter.cantMeterApplications(remedy)
+            let remedy =
+                "that needs root, or once for a service: sudo netusage service install --applications; then restart it"
+            await meter.stopApplications(remedy)
             logger.log(level: mode == .on ? .warning : .info, "applications aren't metered: \(remedy)")
             return
         }
@@ -41,7 +59,7 @@ struct ApplicationStart: Sendable {
     }
 
     private func report(_ problem: Handover.Failure, _ level: Logger.Level) async {
-        await meter.cantMeterApplications("\(problem)")
+        await meter.stopApplications("\(problem)")
         logger.log(level: level, "applications aren't metered", metadata: ["reason": "\(problem)"])
     }
 }
