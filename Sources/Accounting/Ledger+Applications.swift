@@ -38,7 +38,7 @@ extension Ledger {
         }
         applications.readAt = now
         applications.isRead = true
-        if endsInterval { sampleApplicationRates(at: now.sinceBoot) }
+        if endsInterval || applications.sampledAt == nil { sampleApplicationRates(at: now.sinceBoot) }
     }
 
     /// Nobody knows what applications carry from here on.
