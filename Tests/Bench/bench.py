@@ -33,6 +33,12 @@ def processor_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def ticks(pid):
+    """(in the program itself, in the kernel for it), in ticks of the kernel's clock."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]), int(fields[12])
+
+
 def status(pid, field):
     """A field of /proc/pid/status in megabytes."""
     return int(re.search(rf"^{field}:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1]) / 1024
@@ -119,14 +125,18 @@ def throughput(devices, directory, rows):
 
 
 def scale(directory, rows):
-    """What a scrape costs for each device more, from few devices to very many."""
+    """What a scrape costs for each device more, from few devices to very many: in all, in the program itself, and in the kernel."""
     costs = {}
     for devices in (10, 1000, 10_000):
         with world(devices) as namespace, netusage(namespace, directory, ledger=directory / f"scale-{devices}.db") as ours:
-            costs[devices] = load(namespace, ours.process.pid, "http://127.0.0.1:10073/metrics", [], 1)["processor"]
-    steps = [(fewer, more, (costs[more] - costs[fewer]) / (more - fewer) * 1e6) for fewer, more in ((10, 1000), (1000, 10_000))]
-    for fewer, more, cost in steps:
-        rows.append((f"processor us/scrape for each device, {fewer:,} to {more:,}", f"{cost:.3f}", "", f"{cost / steps[0][2]:.2f} of the first"))
+            before = ticks(ours.process.pid)
+            cost = load(namespace, ours.process.pid, "http://127.0.0.1:10073/metrics", [], 1)["processor"] * 1e6
+            own, kernel = (after - first for after, first in zip(ticks(ours.process.pid), before, strict=True))
+            costs[devices] = (cost, cost * own / (own + kernel), cost * kernel / (own + kernel))
+    for place, part in enumerate(("", ", its own part", ", the kernel's part")):
+        few, many = ((costs[more][place] - costs[fewer][place]) / (more - fewer) for fewer, more in ((10, 1000), (1000, 10_000)))
+        rows.append((f"processor us/scrape for each device, 10 to 1,000{part}", f"{few:.3f}", "", ""))
+        rows.append((f"processor us/scrape for each device, 1,000 to 10,000{part}", f"{many:.3f}", "", f"{many / few:.2f} of the first"))
 
 
 def two_years(path, devices):
