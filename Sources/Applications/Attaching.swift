@@ -143,18 +143,17 @@ package enum Attaching {
     // MARK: - Errors
 
     private static func refusal(of step: String, _ code: CInt) -> AttachmentError {
+        // The verifier refuses what a privilege would allow with any code.
         let missing = Capability.allCases.filter { !$0.isInForce }
-        if code == EPERM || code == EACCES {
-            if !missing.isEmpty {
-                let names = missing.map(\.rawValue).joined(separator: ", ")
-                return AttachmentError(
-                    .notAllowed, "\(step) needs \(names): run it as root, or as a service with these capabilities")
-            }
-            if step.hasPrefix("attaching") {
-                return AttachmentError(
-                    .occupied,
-                    "another program at the root of the cgroups lets no other one in; bpftool cgroup tree shows which")
-            }
+        if !missing.isEmpty {
+            let names = missing.map(\.rawValue).joined(separator: ", ")
+            return AttachmentError(
+                .notAllowed, "\(step) needs \(names): run it as root, or as a service with these capabilities")
+        }
+        if code == EPERM, step.hasPrefix("attaching") {
+            return AttachmentError(
+                .occupied,
+                "another program at the root of the cgroups lets no other one in; bpftool cgroup tree shows which")
         }
         let reports = String(cString: netusage_kept_reports()).split(separator: "\n").suffix(3).joined(separator: "; ")
         return AttachmentError(

@@ -5,6 +5,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+from clients import puppet, world  # noqa: E402, F401
 from support import BINARY, Exporter, Namespace  # noqa: E402
 
 

@@ -170,7 +170,7 @@ class Exporter:
     """The running program in a namespace."""
 
     def __init__(self, namespace, directory, *flags, ledger=None, environment=None, prefix=(), wait=True, port=10073,
-                 stderr=None, binary=BINARY, host="127.0.0.1", sees_cgroups=False):
+                 stderr=None, binary=BINARY, host="127.0.0.1", sees_cgroups=False, in_child=None):
         self.namespace = namespace
         self.ledger = pathlib.Path(ledger or directory / "ledger.db")
         self.port = port
@@ -180,8 +180,9 @@ class Exporter:
         command = [*enter, *prefix, str(binary), "serve",
                    f"--storage.path={self.ledger}", f"--web.listen-address={host}:{port}", *flags]
         with open(self.log_path, "w") as log:
-            self.process = subprocess.Popen(command, stderr=stderr or log, stdin=subprocess.DEVNULL,
-                                            env={**os.environ, **(environment or {})})
+            # With `in_child` the program inherits what that opens.
+            self.process = subprocess.Popen(command, stderr=stderr or log, stdin=subprocess.DEVNULL, preexec_fn=in_child,
+                                            close_fds=in_child is None, env={**os.environ, **(environment or {})})
         if wait:
             with ended_on_error(self.process):
                 eventually(self.answers, 20)
