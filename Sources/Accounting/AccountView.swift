@@ -22,11 +22,15 @@ extension Ledger {
     package func view(at place: Int) -> AccountView? { accounts[place].isFolded ? nil : view(of: place) }
 
     /// All accounts of devices with their keys, but those that have become part of another.
-    package var views: [(place: Int, key: AccountKey, view: AccountView)] { allViews.filter(\.key.isOfDevices) }
+    package var views: [(place: Int, key: AccountKey, view: AccountView)] { views(where: \.isOfDevices) }
 
     /// The same with what the kernel programs count.
-    var allViews: [(place: Int, key: AccountKey, view: AccountView)] {
-        places.compactMap { place in key(at: place).map { (place, $0, view(of: place)) } }
+    var allViews: [(place: Int, key: AccountKey, view: AccountView)] { views { _ in true } }
+
+    private func views(where isWanted: (AccountKey) -> Bool) -> [(place: Int, key: AccountKey, view: AccountView)] {
+        places.compactMap { place in
+            key(at: place).flatMap { isWanted($0) ? (place, $0, view(of: place)) : nil }
+        }
     }
 
     private func view(of place: Int) -> AccountView {

@@ -18,19 +18,24 @@ extension Ledger {
         name: (ApplicationCounterKey) -> ApplicationName?
     ) {
         precondition(!isAwaitingStore, "the store knows what is booked already")
+        let isNew = applications.attachment != reading.attachment
         restartCounters(applications.begin(reading.attachment))
+        if isNew, let readAt = applications.readAt, readAt.sinceBoot < reading.attachedAt {
+            applications.readAt = now.at(reading.attachedAt)
+        }
         chooseShown(at: now.sinceBoot)
         let uplink = devices.uplink.compactMap { index in devices[index].map { (index, $0.last) } }
-        applications.learn(reading, Dictionary(uniqueKeysWithValues: uplink))
+        applications.uplinks.learn(reading, Dictionary(uniqueKeysWithValues: uplink))
         let span = bookingSpan(from: applications.readAt ?? now, until: now)
         // Counters that were retired right before a crash.
         if !applications.isRead {
             for key in applications.baselines.keys where reading.counters[key] == nil { applications.retire(key) }
         }
         record(reading, over: span, at: now, name)
+        if reading.countsLanes { applications.retireLanes(besides: reading.lanes.keys) }
         for (key, counter) in reading.lanes {
             var baseline = applications.laneBaselines[key] ?? PacketBaseline()
-            let basis = applications.basis(of: key.device)
+            let basis = applications.uplinks.basis(of: key.device)
             if baseline.isBooked(counter, on: basis) { continue }
             let delta = baseline.advance(to: counter, on: basis)
             applications.set(baseline, for: key)
@@ -65,12 +70,12 @@ extension Ledger {
         _ reading: ApplicationReading, over span: BookingSpan, at now: Moment,
         _ name: (ApplicationCounterKey) -> ApplicationName?
     ) {
-        let basis = applications.basis
         var known = KnownNames()
         var deltas: [AccountKey: Delta] = [:]
         var lan = Delta.zero
         for (key, counter) in reading.counters {
             let baseline = applications.baselines[key]
+            let basis = applications.uplinks.basis(for: key)
             if let baseline, baseline.booked.isBooked(counter, on: basis) { continue }
             guard let application = baseline?.application ?? name(key).map({ known.account(for: $0, in: self) }) else {
                 continue
@@ -88,7 +93,7 @@ extension Ledger {
 
     /// Where lanes aren't counted, only applications are known to have used the uplink for the local network.
     private mutating func bookLAN(_ delta: Delta, over span: BookingSpan) {
-        if applications.countsLanes || delta.isZero { return }
+        if applications.uplinks.countsLanes || delta.isZero { return }
         bookAlone(delta, to: account(for: .uplinkScope(.lan)), over: span)
     }
 
@@ -97,13 +102,17 @@ extension Ledger {
         hasCommitUnderWay || !applications.isRead ? [] : applications.idle(for: span, at: now.sinceBoot)
     }
 
+    /// The cgroups whose counters are booked up to some point.
+    package var applicationCgroups: Set<UInt64> { Set(applications.baselines.keys.lazy.map(\.cgroup)) }
+
     /// A counter was removed from the kernel. If it comes again, it begins at 0. Commit at once: after a crash it can't be
     /// read again, and nobody could say whether a counter that comes again is the same.
     ///
     /// - Parameter last: What it showed at that moment.
     package mutating func retire(_ key: ApplicationCounterKey, last: PacketCounter, at now: Moment) {
         guard var baseline = applications.baselines[key] else { return }
-        let delta = baseline.booked.advance(to: last, on: applications.basis)
+        // Who has waited for so long for a basis gets the headers.
+        let delta = baseline.booked.advance(to: last, on: applications.uplinks.basis(for: key).orWire)
         applications.retire(key)
         if delta.isZero { return }
         let span = bookingSpan(from: applications.readAt ?? now, until: now)
@@ -160,6 +169,9 @@ extension Ledger {
         }
     }
 
+    /// When counters were read last in this boot; long ago if they weren't.
+    package var applicationsReadAt: BootTime { applications.readAt?.sinceBoot ?? BootTime(nanoseconds: 0) }
+
     /// The attachment whose counters are booked up to some point; `nil` before the first reading.
     package var applicationAttachment: UInt64? { applications.attachment }
 
@@ -204,7 +216,7 @@ extension Ledger {
     }
 
     /// By what the uplink's counters go, as far as it is learnt.
-    package var uplinkBasis: LinkBasis { applications.basis }
+    package var uplinkBasis: LinkBasis { applications.uplinks.basis }
 
     /// Headers of merged packets since the programs were attached: of all that passed uplinks or, where that isn't counted,
     /// of applications.

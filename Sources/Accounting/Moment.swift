@@ -68,6 +68,12 @@ package struct Moment: Hashable, Sendable {
         return Self.timestamp(atNanoseconds: overflow ? .min : earlier)
     }
 
+    /// An earlier moment of the same boot, by the wall clock as it is set now.
+    func at(_ earlier: BootTime) -> Moment {
+        Moment(
+            wallNanoseconds: wallNanoseconds - sinceBoot.elapsed(since: earlier).nanoseconds, sinceBoot: earlier)
+    }
+
     /// Whether the wall clock was set since `earlier`, a moment of the same boot. Otherwise both clocks run alike (NTP
     /// bends both), except for the time between reading one and the other.
     package func isStepped(since earlier: Moment) -> Bool { abs(step(since: earlier)) >= 0.5 }

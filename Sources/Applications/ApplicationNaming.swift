@@ -90,7 +90,7 @@ package struct ApplicationNaming: Sendable {
 
     private static func isID(_ text: String) -> Bool {
         text.utf8.count == 64
-            && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+            && text.utf8.allSatisfy(isHexadecimal)
     }
 
     // MARK: - Units
@@ -113,10 +113,7 @@ package struct ApplicationNaming: Sendable {
         }
         if level.hasSuffix(".slice") { return unit(rest, isUsers: isUsers) }
         if !isUsers, level.hasPrefix("user@"), level.hasSuffix(".service") { return unit(rest, isUsers: true) }
-        for prefix in ["session-", "vte-spawn-", "tmux-spawn-", "run-u", "run-r", "run-p"] where level.hasPrefix(prefix)
-        {
-            return nil
-        }
+        if isSession(level) { return nil }
         let name = between("", ".service", level) ?? between("", ".socket", level)
         guard let name, !name.isEmpty else { return nil }
         // The instances of a template are one service.
@@ -124,6 +121,23 @@ package struct ApplicationNaming: Sendable {
         if !isUsers { return cut(rawText(Array(template.utf8)), suffix: ".service") + ".service" }
         let isOfBus = template.hasPrefix("dbus-") || template.utf8.filter { $0 == UInt8(ascii: ".") }.count >= 2
         return text(Array((isOfBus ? lastPart(template) : template).utf8))
+    }
+
+    /// Whether the unit is one of a login, a terminal's tab, or `systemd-run`: their names say nothing of what runs in them.
+    private static func isSession(_ level: String) -> Bool {
+        for prefix in ["session-", "vte-spawn-", "tmux-spawn-"] where between(prefix, ".scope", level) != nil {
+            return true
+        }
+        return ["u", "r", "p"].contains { letter in
+            let number = between("run-" + letter, ".scope", level) ?? between("run-" + letter, ".service", level)
+            // `run-p123-i456` since systemd 254.
+            let isNumber = number?.utf8.allSatisfy { isHexadecimal($0) || letter == "p" && ($0 == 0x2D || $0 == 0x69) }
+            return isNumber == true && number?.isEmpty == false
+        }
+    }
+
+    private static func isHexadecimal(_ byte: UInt8) -> Bool {
+        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
     }
 
     /// The names that desktops give to units; see <https://systemd.io/DESKTOP_ENVIRONMENTS/>.
@@ -180,6 +194,7 @@ package struct ApplicationNaming: Sendable {
     private static func text(_ bytes: some Collection<UInt8>) -> String {
         var bytes = Array(bytes)
         while bytes.first == UInt8(ascii: "(") { bytes.removeFirst() }
+        bytes = Array(bytes.prefix(maximumBytes))
         while bytes.suffix(8).elementsEqual(".service".utf8) { bytes.removeLast(8) }
         return bytes.isEmpty ? unknown : rawText(bytes)
     }

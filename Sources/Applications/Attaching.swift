@@ -9,18 +9,33 @@ package enum Attaching {
     /// Whether this process has the privilege; its children have it, too.
     package static var isAllowed: Bool { Capability.areAllInForce }
 
-    /// Loads, attaches, and looks once for the owners of sockets that are there already.
-    ///
-    /// Programs and maps vanish when the last descriptor of the result is closed.
-    ///
-    /// - Throws: `AttachmentError`. Then nothing is left in the kernel.
-    package static func attach() throws(AttachmentError) -> KernelPrograms {
+    /// Why no process can attach the programs to this kernel; `nil` if nothing is known against it.
+    package static var obstacle: AttachmentError? {
+        do throws(AttachmentError) {
+            try checkTypes()
+            close(try CgroupRoot.open())
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private static func checkTypes() throws(AttachmentError) {
         guard access("/sys/kernel/btf/vmlinux", R_OK) == 0 else {
             throw AttachmentError(
                 .noTypes,
                 "this kernel doesn't describe its types in /sys/kernel/btf/vmlinux: it needs Linux 5.15 or later, built with CONFIG_DEBUG_INFO_BTF"
             )
         }
+    }
+
+    /// Loads, attaches, and looks once for the owners of sockets that are there already.
+    ///
+    /// Programs and maps vanish when the last descriptor of the result is closed.
+    ///
+    /// - Throws: `AttachmentError`. Then nothing is left in the kernel.
+    package static func attach() throws(AttachmentError) -> KernelPrograms {
+        try checkTypes()
         let root = try CgroupRoot.open()
         defer { close(root) }
         netusage_keep_reports()

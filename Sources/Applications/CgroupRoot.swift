@@ -29,50 +29,24 @@ enum CgroupRoot {
     /// More cgroups than this aren't searched.
     private static let searchLimit = 4096
 
-    /// Looks for a cgroup by its number, which is its directory's (`cgroup_id` of linux/cgroup.h).
+    /// The paths of all cgroups by their numbers, which are those of their directories (`cgroup_id` of linux/cgroup.h).
     ///
-    /// - Returns: `nil` if it isn't there, or there are too many.
-    static func place(ofCgroup cgroup: UInt64) -> Place? {
-        var found: Place?
-        forEach { number, path in
-            if number == cgroup { found = Place(host: "", path: path) }
-            return found == nil
-        }
-        return found
-    }
-
-    /// The numbers of all cgroups; `nil` if they can't be read, or there are too many.
-    static func numbers() -> Set<UInt64>? {
-        var numbers: Set<UInt64> = []
-        let isWhole = forEach { number, _ in
-            numbers.insert(number)
-            return true
-        }
-        return isWhole ? numbers : nil
-    }
-
-    /// - Parameter body: Returns whether to go on.
-    /// - Returns: Whether these were all.
-    @discardableResult
-    private static func forEach(_ body: (UInt64, String) -> Bool) -> Bool {
-        guard let (root, descriptor) = opened() else { return false }
+    /// - Returns: Also whether these are all: they may be unreadable, or too many.
+    static func paths() -> (paths: [UInt64: String], isWhole: Bool) {
+        guard let (root, descriptor) = opened() else { return ([:], false) }
         close(descriptor)
+        var paths: [UInt64: String] = [:]
         var waiting = [""]
-        var count = 0
         while let path = waiting.popLast() {
-            count += 1
-            if count > searchLimit { return false }
+            if paths.count == searchLimit { return (paths, false) }
             var status = stat()
             guard lstat(root + path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { continue }
-            if !body(UInt64(status.st_ino), path) { return false }
-            for name in directoryNames(root + path)
-            where !name.hasPrefix(".") && !name.contains(".") || name.hasSuffix(".slice")
-                || name.hasSuffix(".service") || name.hasSuffix(".scope") || name.hasSuffix(".socket")
-            {
+            paths[UInt64(status.st_ino)] = path
+            for name in directoryNames(root + path, isOfDirectories: true) where name != "." && name != ".." {
                 waiting.append(path + "/" + name)
             }
         }
-        return true
+        return (paths, true)
     }
 
     /// The mount points of all cgroup2 file systems that show the root; see proc_pid_mountinfo(5).

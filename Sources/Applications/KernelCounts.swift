@@ -12,6 +12,8 @@ package final class KernelCounts {  // A class: its buffers are used again for e
     package let lanes: UplinkLanes
     private var keys: [netusage_count_key]
     private var values: [netusage_count]
+    /// The paths of cgroups that the kernel's programs have no place of, since the last reading.
+    private var tree: [UInt64: String]?
     /// How many keys the last reading found.
     package private(set) var keyCount = 0
 
@@ -51,6 +53,7 @@ package final class KernelCounts {  // A class: its buffers are used again for e
         // The kernel writes a value for each processor that there may be.
         if processorCount <= 0 { throw Failure(description: "the number of processors can't be read from /sys") }
         counters.removeAll(keepingCapacity: true)
+        tree = nil
         var found = 0
         var place: UInt32 = 0
         var isFirst = true
@@ -120,7 +123,27 @@ package final class KernelCounts {  // A class: its buffers are used again for e
         bpf_map_delete_elem(programs[.places], &key)
     }
 
-    package func livingCgroups() -> Set<UInt64>? { CgroupRoot.numbers() }
+    /// The cgroups that there are; `nil` if they can't be read, or there are too many.
+    package func livingCgroups() -> Set<UInt64>? {
+        let (paths, isWhole) = CgroupRoot.paths()
+        return isWhole ? Set(paths.keys) : nil
+    }
+
+    /// The cgroups whose places the programs have kept.
+    package func placedCgroups() -> Set<UInt64> {
+        var cgroups: Set<UInt64> = []
+        var cgroup: UInt64 = 0
+        var code = bpf_map_get_next_key(programs[.places], nil, &cgroup)
+        while code == 0, cgroups.count < Self.maximumPlaces {
+            cgroups.insert(cgroup)
+            var previous = cgroup
+            code = bpf_map_get_next_key(programs[.places], &previous, &cgroup)
+        }
+        return cgroups
+    }
+
+    /// As in the programs' source.
+    private static let maximumPlaces = 4096
 
     /// How many packets had no room for a counter of their own.
     package var overflows: UInt64 {
@@ -137,7 +160,9 @@ package final class KernelCounts {  // A class: its buffers are used again for e
             return place.complete == 0 ? .beingWritten : .found(Place(place))
         }
         // A socket of the kernel's own, or there was no room.
-        return CgroupRoot.place(ofCgroup: cgroup).map { .found($0) } ?? .unknown
+        let paths = tree ?? CgroupRoot.paths().paths
+        tree = paths
+        return paths[cgroup].map { .found(Place(host: "", path: $0)) } ?? .unknown
     }
 }
 

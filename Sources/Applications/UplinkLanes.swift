@@ -9,6 +9,8 @@ package final class UplinkLanes {  // A class: it closes the links at its end.
     private let programs: KernelPrograms
     /// The links of each device, which keep the programs attached to it.
     private var links: [UInt32: [CInt]] = [:]
+    /// Devices of lanes that were read since the device was left.
+    private var left: Set<UInt32> = []
     private let processorCount: Int
     private var keys = [netusage_lane_key](repeating: netusage_lane_key(), count: UplinkLanes.maximumEntries)
     private var values: [netusage_lane]
@@ -30,10 +32,14 @@ package final class UplinkLanes {  // A class: it closes the links at its end.
     ///
     /// - Throws: `KernelCounts.Failure` if a device can't have them.
     package func follow(_ uplinks: Set<UInt32>) throws(KernelCounts.Failure) {
+        if Set(links.keys) == uplinks { return }
         for (device, descriptors) in links where !uplinks.contains(device) {
             for descriptor in descriptors { close(descriptor) }
             links[device] = nil
         }
+        // Devices come and go, and the map has room for few.
+        for device in left where !uplinks.contains(device) { removeLanes(of: device) }
+        left = []
         for device in uplinks where links[device] == nil {
             var made: [CInt] = []
             for (part, type) in [(KernelPart.arrive, netusage_tcx_ingress), (.leave, netusage_tcx_egress)] {
@@ -46,6 +52,16 @@ package final class UplinkLanes {  // A class: it closes the links at its end.
                 made.append(link)
             }
             links[device] = made
+        }
+    }
+
+    private func removeLanes(of device: UInt32) {
+        for scope in NETUSAGE_INTERNET.rawValue...NETUSAGE_NOT_IP.rawValue {
+            for transmitted: UInt8 in 0...1 {
+                var key = netusage_lane_key()
+                (key.device, key.transmitted, key.scope) = (device, transmitted, UInt8(scope))
+                bpf_map_delete_elem(programs[.lanes], &key)
+            }
         }
     }
 
@@ -76,6 +92,7 @@ package final class UplinkLanes {  // A class: it closes the links at its end.
             }
             lanes[LaneKey(keys[index]), default: PacketCounter()].add(counter)
         }
+        left = Set(keys[..<Int(count)].lazy.map(\.device)).subtracting(links.keys)
         return lanes
     }
 }

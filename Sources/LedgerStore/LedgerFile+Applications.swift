@@ -21,6 +21,18 @@ extension LedgerFile {
                 """, Int64(bitPattern: key.cgroup), key.process, key.scope.rawValue, Int64(key.transport),
                 key.passage.rawValue)
         }
+        for key in changes.retiredLanes {
+            try connection.run(
+                "DELETE FROM uplink_counter WHERE ifindex = ?1 AND scope = ?2", key.device, key.scope.rawValue)
+        }
+        if let bases = changes.bases {
+            try connection.run("DELETE FROM uplink_basis")
+            for (device, basis) in bases {
+                try connection.run(
+                    "INSERT INTO uplink_basis (ifindex, received, transmitted) VALUES (?1, ?2, ?3)", device,
+                    basis.received?.rawValue, basis.transmitted?.rawValue)
+            }
+        }
         for (key, baseline) in changes.baselines {
             let columns = baseline.booked.columns
             try connection.run(
@@ -67,6 +79,13 @@ extension LedgerFile {
                 throw damaged("it has an impossible counter of an uplink")
             }
             stored.lanes[LaneKey(device: DeviceIndex(rawValue: index), scope: scope)] = PacketBaseline(row)
+        }
+        try connection.forEach("SELECT ifindex, received, transmitted FROM uplink_basis") { row in
+            guard let index = UInt32(exactly: row[0] as Int64) else {
+                throw damaged("it has an impossible number of a device")
+            }
+            func basis(_ text: String?) -> CountingBasis? { text.flatMap { CountingBasis(rawValue: $0) } }
+            stored.bases[DeviceIndex(rawValue: index)] = LinkBasis(received: basis(row[1]), transmitted: basis(row[2]))
         }
         return stored
     }

@@ -224,5 +224,12 @@ enum Schema {
             PRIMARY KEY (ifindex, scope)
         ) STRICT, WITHOUT ROWID;
         """,
+        """
+        CREATE TABLE uplink_basis (          -- what an uplink's counters make of merged packets, as far as it is learnt
+            ifindex           INTEGER PRIMARY KEY,  -- 0 for the uplink as a whole
+            received          TEXT CHECK (received IN ('wire', 'merged')),
+            transmitted       TEXT CHECK (transmitted IN ('wire', 'merged'))
+        ) STRICT;
+        """,
     ]
 }

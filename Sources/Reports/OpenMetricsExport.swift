@@ -32,8 +32,8 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         let pieces = Pieces(sink)
         let page = try await reader.buckets(from: .latest, before: .latest, only: .uplink)
         let keptFrom = max(
-            page.keptFrom(for: subject), span.calendar.start(of: span.calendar.day(containing: page.first)))
-        if subject == .application { try await writeApplications(to: pieces, keptFrom: keptFrom) }
+            page.keptFrom, span.calendar.start(of: span.calendar.day(containing: page.first)))
+        if subject == .application { try await writeApplications(to: pieces) }
         for (metric, isUplink) in [(\TrafficFamily.ofDevices, false), (\.ofUplink, true)] {
             let chosen = accounts.filter { $0.entry.key.isOfDevices && ($0.entry.key == .uplink) == isUplink }
             for family in TrafficFamily.all {
@@ -71,14 +71,14 @@ struct OpenMetricsExport<Reader: LedgerReader> {
         try await pieces.passOn(atLeast: 0)
     }
 
-    private func writeApplications(to pieces: Pieces, keptFrom: Timestamp) async throws {
+    /// By days alone: there may be thousands of applications, and their records of five minutes would be read once for each.
+    private func writeApplications(to pieces: Pieces) async throws {
         for family in ApplicationFamily.all {
             pieces.writer.begin(family.family)
             for account in accounts {
                 let own = ApplicationFamily.labels(account.name, account.entry.key.scope)
                 let labels = LabelSet(own + labels.map { ($0.name, $0.value) })
-                try await forEachSample(of: account.entry, keptFrom: keptFrom) { tick, sample in
-                    if !tick.isFullHour { return }
+                try await forEachSample(of: account.entry, keptFrom: span.until) { tick, sample in
                     pieces.writer.timestamp = tick.end.secondsSinceEpoch
                     pieces.writer.sample(labels, family.value(sample.periods))
                     try await pieces.passOn()

@@ -306,6 +306,78 @@ struct ApplicationLedgerTests {
         #expect(machine.world.view(.uplinkScope(.internet))?.lifetime == (countsLanes ? booked : nil))
     }
 
+    private static let merged = PacketCounter(
+        wire: Counters(received: 30_000_000, transmitted: 0), saved: Counters(received: 1_500_000, transmitted: 0))
+
+    /// What an uplink counts is learnt once, not again after each start: until then its headers would be missing.
+    @Test(arguments: [true, false])
+    func aKillForgetsNothingThatWasLearnt(countsLanes: Bool) {
+        var machine = Machine()
+        machine.countsLanes = countsLanes
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run()
+        machine.carry("curl", merged: Self.merged, device, isMerged: false)
+        machine.run(seconds: 2)
+        machine.world.commit()
+        machine.carry("curl", merged: Self.merged, device, isMerged: false)
+        machine.run()
+        func shown() -> UInt64 {
+            machine.world.view(.application(ApplicationName("curl"), .internet))?.counter.received ?? 0
+        }
+        let before = shown()
+        #expect(before == 60_000_000)
+        machine.world.start()
+        machine.run()
+        #expect(shown() >= before)
+    }
+
+    /// Nobody learns what a tunnel's device counts: all of it is booked at once.
+    @Test func aTunnelsHeadersDoNotWait() {
+        var machine = Machine()
+        machine.counters[
+            ApplicationCounterKey(
+                cgroup: 1, process: ProcessName(bytes: Array("curl".utf8)), scope: .tunnel, transport: 1)] = Self.merged
+        machine.run()
+        #expect(machine.lifetime("curl", .tunnel) == total(30_000_000))
+    }
+
+    /// An ended program's counter must not fill the kernel's map for ever.
+    @Test func headersThatWaitAreBookedAtTheEnd() {
+        var machine = Machine()
+        let key = ApplicationCounterKey(
+            cgroup: 1, process: ProcessName(bytes: Array("curl".utf8)), scope: .internet, transport: 1)
+        machine.counters[key] = Self.merged
+        machine.run()
+        #expect(machine.lifetime("curl") == total(28_500_000))
+        machine.world.commit()
+        machine.run(seconds: 20)
+        #expect(machine.world.ledger.idleCounters(for: Span(seconds: 10), at: machine.world.now) == [key])
+        machine.world.ledger.retire(key, last: Self.merged, at: machine.world.now)
+        #expect(machine.lifetime("curl") == total(30_000_000))
+    }
+
+    /// A device's lanes are removed from the kernel after it has left, and begin at 0 if it comes again.
+    @Test func lanesThatAreGoneBeginAgain() {
+        var machine = Machine()
+        machine.countsLanes = true
+        let device = machine.world.create("ppp0")
+        machine.world.uplink = device
+        func carry(_ bytes: UInt64) {
+            machine.lanes[LaneKey(device: device, scope: .internet), default: PacketCounter()].wire.received += bytes
+        }
+        carry(100)
+        machine.run()
+        machine.lanes = [:]
+        machine.run()
+        machine.world.commit()
+        machine.world.start()
+        carry(150)
+        machine.run()
+        #expect(machine.world.view(.uplinkScope(.internet))?.lifetime == total(250))
+        #expect(machine.world.store.applications?.lanes.count == 0)
+    }
+
     @Test(arguments: [nil, .wire, .merged] as [CountingBasis?], 0..<tries(20) as Range<UInt64>)
     func headersOfMergedPacketsAreBookedOnceOrNever(basis: CountingBasis?, seed: UInt64) {
         var random = SeededGenerator(seed: seed)

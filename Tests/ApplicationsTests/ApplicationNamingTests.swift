@@ -37,6 +37,9 @@ struct ApplicationNamingTests {
         ("/workload.slice/web.slice/caddy.service", "caddy", "caddy.service"),
         ("/init.scope", "systemd", "systemd"),
         ("/system.slice/run-u12.service", "restic", "restic"),
+        ("/system.slice/run-p321-i77.scope", "restic", "restic"),
+        ("/system.slice/run-updates.service", "bash", "run-updates.service"),
+        ("/system.slice/session-keeper.service", "bash", "session-keeper.service"),
         ("/system.slice/run-r0123456789abcdef.scope", "restic", "restic"),
         // Sessions and shells.
         ("\(user)/session-3.scope", "curl", "curl"), ("\(user)/session-c1.scope", "ssh", "ssh"),

@@ -37,6 +37,8 @@ struct SchemaTests {
         #expect(stored.applications?.attachment == (version < 6 ? nil : 4711))
         #expect(
             stored.applications?.baselines.values.map(\.application) == (version < 6 ? nil : [ApplicationName("curl")]))
+        let basis = version < 7 ? [:] : [DeviceIndex(rawValue: 1): LinkBasis(received: .wire)]
+        #expect(version < 6 || stored.applications?.bases == basis)
         var commit = Commit.make(3)
         commit.book(2, 1, 1, at: testStart, .utc)
         try file.apply(commit)

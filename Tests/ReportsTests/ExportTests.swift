@@ -147,8 +147,9 @@ struct ExportTests {
         let all = try await written(query, of: world)
         query.usage.scopes = [.lan]
         let lan = try await written(query, of: world)
-        // The open five minutes have no series yet.
-        let end = format == .openmetrics ? Bucket(containing: world.now).start : .latest
+        // The open day has no series yet.
+        let today = world.calendar.start(of: world.calendar.day(containing: world.now))
+        let end = format == .openmetrics ? today : .latest
         for scope in TrafficScope.allCases {
             let received = world.total(of: .application(curl, scope), in: .earliest..<end).received
             #expect(try sum(all, format, scope) == received)

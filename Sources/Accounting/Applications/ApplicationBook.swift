@@ -8,6 +8,8 @@ struct ApplicationBook: Sendable {
     /// Baselines that no commit has taken yet.
     private var changed: Set<ApplicationCounterKey> = []
     private var changedLanes: Set<LaneKey> = []
+    private var retiredLanes: Set<LaneKey> = []
+    var uplinks = UplinkBasis()
     /// Counters that are gone from the kernel, and no commit has that yet.
     private var retired: Set<ApplicationCounterKey> = []
     /// When each counter was seen to grow, in this run of the program.
@@ -44,6 +46,8 @@ struct ApplicationBook: Sendable {
         laneBaselines = stored.lanes
         self.readAt = readAt
         self.isUnclean = isUnclean
+        // In another boot, devices have other numbers.
+        if readAt != nil { uplinks = UplinkBasis(stored.bases) }
     }
 
     /// Every counter of another attachment began at 0.
@@ -53,7 +57,7 @@ struct ApplicationBook: Sendable {
         let isUncertain = isUnclean && !isRead
         if self.attachment == attachment { return isUncertain ? .ofOthers : .none }
         (baselines, laneBaselines, changed, changedLanes) = ([:], [:], [], [])
-        (retired, grownAt) = ([], [:])
+        (retired, retiredLanes, grownAt) = ([], [], [:])
         self.attachment = attachment
         return isUncertain ? .ofAll : .none
     }
@@ -84,75 +88,47 @@ struct ApplicationBook: Sendable {
 
     /// Counters that didn't grow for so long, and that the store knows as they are.
     mutating func idle(for span: Span, at now: BootTime) -> [ApplicationCounterKey] {
-        baselines.compactMap { key, baseline in
+        baselines.keys.compactMap { key in
             // Nobody knows when a counter grew that was loaded.
             let grown = grownAt[key, default: now]
             if grownAt[key] == nil { grownAt[key] = now }
-            let isWaiting = changed.contains(key) || baseline.booked.withheld != .zero
-            return isWaiting || now.elapsed(since: grown) < span ? nil : key
+            return changed.contains(key) || now.elapsed(since: grown) < span ? nil : key
         }
     }
 
     mutating func set(_ baseline: PacketBaseline, for key: LaneKey) {
         laneBaselines[key] = baseline
         changedLanes.insert(key)
+        retiredLanes.remove(key)
+    }
+
+    /// Forgets lanes that are gone from the kernel.
+    mutating func retireLanes(besides lanes: Dictionary<LaneKey, PacketCounter>.Keys) {
+        for key in laneBaselines.keys where !lanes.contains(key) {
+            laneBaselines[key] = nil
+            changedLanes.remove(key)
+            retiredLanes.insert(key)
+        }
     }
 
     /// What the store lacks; `nil` if that is nothing.
     mutating func takeChanges() -> ApplicationChanges? {
-        guard let attachment, !changed.isEmpty || !changedLanes.isEmpty || !retired.isEmpty else { return nil }
-        defer { (changed, changedLanes, retired) = ([], [], []) }
+        let isNews =
+            !changed.isEmpty || !changedLanes.isEmpty || !retired.isEmpty || !retiredLanes.isEmpty
+            || uplinks.hasNews
+        guard let attachment, isNews else { return nil }
+        defer { (changed, changedLanes, retired, retiredLanes, uplinks.hasNews) = ([], [], [], [], false) }
         return ApplicationChanges(
             attachment: attachment, baselines: baselines.filter { changed.contains($0.key) },
-            lanes: laneBaselines.filter { changedLanes.contains($0.key) }, retired: retired)
+            lanes: laneBaselines.filter { changedLanes.contains($0.key) }, retired: retired, retiredLanes: retiredLanes,
+            bases: uplinks.hasNews ? uplinks.learnt : nil)
     }
 
     /// A new file has none of the baselines.
     mutating func recommit() {
-        (changed, changedLanes, retired) = (Set(baselines.keys), Set(laneBaselines.keys), [])
+        (changed, changedLanes) = (Set(baselines.keys), Set(laneBaselines.keys))
+        (retired, retiredLanes, uplinks.hasNews) = ([], [], true)
     }
-
-    // MARK: - Basis
-
-    /// By what the counters of each uplink go whose lanes are counted.
-    private var learners: [DeviceIndex: BasisLearner] = [:]
-    /// By what those of the uplink as a whole go. It is learnt from the applications, if there are no lanes.
-    private var ofUplink = BasisLearner()
-    private var uplink: Set<DeviceIndex> = []
-
-    /// Whether what passes the uplink is counted by scope.
-    private(set) var countsLanes = false
-    /// The basis of the uplink's counters, as far as it is learnt.
-    private(set) var basis = LinkBasis()
-
-    /// - Parameter uplink: What the counters of its devices show.
-    mutating func learn(_ reading: ApplicationReading, _ uplink: [DeviceIndex: Counters]) {
-        countsLanes = reading.countsLanes
-        let devices = Set(uplink.keys)
-        if devices != self.uplink { ofUplink = BasisLearner() }
-        self.uplink = devices
-        var lanes: [DeviceIndex: PacketCounter] = [:]
-        for (key, counter) in reading.lanes { lanes[key.device, default: PacketCounter()].add(counter) }
-        learners = learners.filter { devices.contains($0.key) }
-        for (device, counters) in uplink where reading.countsLanes {
-            // What hasn't carried anything has no lane yet.
-            learners[device, default: BasisLearner()].take(counters, lanes[device] ?? PacketCounter())
-        }
-        if learners.isEmpty, !uplink.isEmpty {
-            var (device, packets) = (Counters.zero, PacketCounter())
-            for counters in uplink.values { device.add(counters) }
-            for (key, counter) in reading.counters where key.scope != .tunnel && key.passage != .otherDevice {
-                packets.add(counter)
-            }
-            ofUplink.take(device, packets)
-            basis = ofUplink.basis
-        } else {
-            basis = learners.min { $0.key < $1.key }?.value.basis ?? LinkBasis()
-        }
-    }
-
-    /// The basis of one uplink's counters, as far as it is learnt.
-    func basis(of device: DeviceIndex) -> LinkBasis { learners[device]?.basis ?? basis }
 }
 
 /// Up to where a counter is booked, and for which application.
@@ -171,6 +147,8 @@ package struct StoredApplications: Sendable {
     package var attachment: UInt64
     package var baselines: [ApplicationCounterKey: ApplicationBaseline]
     package var lanes: [LaneKey: PacketBaseline]
+    /// What is learnt of uplinks; number 0 is the uplink as a whole.
+    package var bases: [DeviceIndex: LinkBasis] = [:]
 
     package init(
         attachment: UInt64, baselines: [ApplicationCounterKey: ApplicationBaseline] = [:],
@@ -190,4 +168,7 @@ package struct ApplicationChanges: Sendable {
     package var lanes: [LaneKey: PacketBaseline]
     /// Baselines of counters that are gone.
     package var retired: Set<ApplicationCounterKey>
+    package var retiredLanes: Set<LaneKey>
+    /// All that is learnt of uplinks; `nil` if that is in the store.
+    package var bases: [DeviceIndex: LinkBasis]?
 }

@@ -2,6 +2,8 @@
 package struct ApplicationReading: Sendable {
     /// Which attachment of the programs it is from.
     package var attachment: UInt64
+    /// Since then the counters have counted.
+    package var attachedAt = BootTime(nanoseconds: 0)
     /// All counters of applications.
     package var counters: [ApplicationCounterKey: PacketCounter] = [:]
     /// All that passed uplinks while the programs were attached to them.

@@ -1,5 +1,5 @@
 /// What a device's byte counter makes of packets that pass it merged (GSO, GRO). Drivers differ.
-package enum CountingBasis: Sendable, BitwiseCopyable {
+package enum CountingBasis: String, Sendable, BitwiseCopyable {
     /// Each packet with its own headers, as on the cable.
     case wire
     /// The headers once for all packets that were merged.
@@ -15,6 +15,9 @@ package struct LinkBasis: Hashable, Sendable, BitwiseCopyable {
         self.received = received
         self.transmitted = transmitted
     }
+
+    /// With every header where it isn't learnt.
+    var orWire: LinkBasis { LinkBasis(received: received ?? .wire, transmitted: transmitted ?? .wire) }
 }
 
 /// Learns the basis of a device: over some time, its counter grows as one of the two sums of its packets does.
@@ -24,19 +27,21 @@ struct BasisLearner {
         private var start: (device: UInt64, wire: UInt64, saved: UInt64)?
         private(set) var basis: CountingBasis?
 
+        init(_ basis: CountingBasis?) { self.basis = basis }
+
         /// Below this the sums are too near to each other, because they aren't read at one moment.
         private static let minimumBytes: UInt64 = 1_000_000
 
-        mutating func take(device: UInt64, wire: UInt64, saved: UInt64) {
+        mutating func take(device: UInt64, wire: UInt64, saved: UInt64, isComplete: Bool) {
             guard let start, device >= start.device, wire >= start.wire, saved >= start.saved else {
                 self.start = (device, wire, saved)
                 return
             }
             let (grown, onWire) = (device - start.device, wire - start.wire)
             let headers = min(saved - start.saved, onWire)
-            if headers < Self.minimumBytes || headers < onWire / 100 {
+            if headers < Self.minimumBytes || !isComplete && headers < onWire / 100 {
                 // So few were merged that what comes next is measured from here.
-                if onWire / 200 > Self.minimumBytes { self.start = (device, wire, saved) }
+                if !isComplete, onWire / 200 > Self.minimumBytes { self.start = (device, wire, saved) }
                 return
             }
             func distance(_ sum: UInt64) -> UInt64 { grown > sum ? grown - sum : sum - grown }
@@ -45,17 +50,26 @@ struct BasisLearner {
         }
     }
 
-    private var received = Direction()
-    private var transmitted = Direction()
+    private var received: Direction
+    private var transmitted: Direction
+
+    /// - Parameter known: What was learnt before.
+    init(_ known: LinkBasis?) {
+        received = Direction(known?.received)
+        transmitted = Direction(known?.transmitted)
+    }
 
     var basis: LinkBasis { LinkBasis(received: received.basis, transmitted: transmitted.basis) }
 
     /// - Parameters:
     ///   - device: What the device's counters show.
     ///   - packets: What its packets add up to, at the same time.
-    mutating func take(_ device: Counters, _ packets: PacketCounter) {
-        received.take(device: device.received, wire: packets.wire.received, saved: packets.saved.received)
+    ///   - isComplete: Whether these are all of its packets. Otherwise few merged ones prove nothing.
+    mutating func take(_ device: Counters, _ packets: PacketCounter, isComplete: Bool) {
+        received.take(
+            device: device.received, wire: packets.wire.received, saved: packets.saved.received, isComplete: isComplete)
         transmitted.take(
-            device: device.transmitted, wire: packets.wire.transmitted, saved: packets.saved.transmitted)
+            device: device.transmitted, wire: packets.wire.transmitted, saved: packets.saved.transmitted,
+            isComplete: isComplete)
     }
 }

@@ -33,12 +33,11 @@ package struct PacketBaseline: Hashable, Sendable, BitwiseCopyable {
             && (withheld.transmitted == 0 || basis.transmitted == nil)
     }
 
-    /// Books up to what the counter shows now. A counter that is lower than before began again.
+    /// Books up to what the counter shows now. A direction that is lower than before began again.
     ///
     /// - Returns: The bytes to book, on the basis of the uplink.
     mutating func advance(to shown: PacketCounter, on basis: LinkBasis) -> Delta {
-        if !shown.wire.continues(counter.wire) { counter = PacketCounter() }
-        return Delta(
+        Delta(
             received: advance(\.received, to: shown, on: basis.received),
             transmitted: advance(\.transmitted, to: shown, on: basis.transmitted))
     }
@@ -46,6 +45,10 @@ package struct PacketBaseline: Hashable, Sendable, BitwiseCopyable {
     private mutating func advance(
         _ direction: WritableKeyPath<Counters, UInt64>, to shown: PacketCounter, on basis: CountingBasis?
     ) -> UInt64 {
+        if shown.wire[keyPath: direction] < counter.wire[keyPath: direction] {
+            counter.wire[keyPath: direction] = 0
+            counter.saved[keyPath: direction] = 0
+        }
         let grown = shown.wire[keyPath: direction] - counter.wire[keyPath: direction]
         counter.wire[keyPath: direction] = shown.wire[keyPath: direction]
         // The kernel adds up a packet's bytes first, and then its headers: these may be read with the next reading.

@@ -239,8 +239,11 @@ package struct PlanBook: Sendable {
 
     /// The first moment whose buckets of applications the store must keep.
     package func applicationBucketsNeededFrom(at now: Timestamp) -> Timestamp {
-        quotas.filter(\.quota.count.needsApplications)
-            .map { $0.bucketsNeededFrom(at: now, local: calendars[.local]) }.min() ?? .latest
+        let counting = quotas.filter(\.quota.count.needsApplications)
+        if counting.isEmpty { return .latest }
+        // After a start, forecasts learn from the same weeks as while the program ran.
+        let learning = now.adding(seconds: -Int64(UseHistory.hours) * 3600)
+        return counting.map { $0.bucketsNeededFrom(at: now, local: calendars[.local]) }.reduce(learning, min)
     }
 
     /// The first moment whose buckets the store must keep, because days don't give the use of a cycle.

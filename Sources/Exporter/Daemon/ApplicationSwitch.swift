@@ -21,8 +21,8 @@ struct ApplicationSwitch: Sendable {
             for programs in kept { Handover.forget(programs.attachment, keptBy: manager) }
             return await meter.stopApplications(Self.offReason)
         }
-        if let problem { await report(problem, .warning) }
         if !kept.isEmpty { return await meter.take(kept) { [manager] in Handover.forget($0, keptBy: manager) } }
+        if let problem, !Attaching.isAllowed { return await report(problem, .warning) }
         await attach(mode)
     }
 
@@ -36,9 +36,10 @@ struct ApplicationSwitch: Sendable {
     }
 
     private func attach(_ mode: Mode) async {
+        if let obstacle = Attaching.obstacle { return await report(obstacle, mode == .auto ? .info : .warning) }
         guard Attaching.isAllowed else {
             let remedy =
-                "that needs root, or once for a service: sudo netusage service install --applications; then restart it"
+                "that needs root, or once for a service: sudo netusage service install --applications; if that is done, the log of the service says why its step failed"
             await meter.stopApplications(remedy)
             logger.log(level: mode == .on ? .warning : .info, "applications aren't metered: \(remedy)")
             return
@@ -58,7 +59,7 @@ struct ApplicationSwitch: Sendable {
         }
     }
 
-    private func report(_ problem: Handover.Failure, _ level: Logger.Level) async {
+    private func report(_ problem: any Error, _ level: Logger.Level) async {
         await meter.stopApplications("\(problem)")
         logger.log(level: level, "applications aren't metered", metadata: ["reason": "\(problem)"])
     }

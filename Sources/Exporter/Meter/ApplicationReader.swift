@@ -21,6 +21,8 @@ protocol ApplicationSource: AnyObject {
     func remove(_ key: ApplicationCounterKey) throws(KernelCounts.Failure) -> PacketCounter
     /// The cgroups that there are; `nil` if nobody knows.
     func livingCgroups() -> Set<UInt64>?
+    /// The cgroups of which it is known where they are, or were.
+    func placedCgroups() -> Set<UInt64>
     /// Forgets where a cgroup was.
     func forgetPlace(ofCgroup cgroup: UInt64)
     /// What has passed these uplinks while it was counted, and that of others; counts it from here on.
@@ -62,6 +64,9 @@ struct ApplicationReader {
     private var scopeBasis: ScopeBasis?
     /// When idle counters were looked for.
     private var retiredAt: BootTime?
+    /// When places of cgroups that are gone were forgotten.
+    private var sweptAt: BootTime?
+    private var needlessPlaces: Set<UInt64> = []
     private var names: [Configuration.Applications.Name]?
 
     private enum Part {
@@ -144,16 +149,25 @@ struct ApplicationReader {
         if let retiredAt, now.sinceBoot.elapsed(since: retiredAt) < Self.retirementInterval { return false }
         retiredAt = now.sinceBoot
         let idle = ledger.idleCounters(for: Self.idleSpan, at: now)
-        if idle.isEmpty { return false }
+        let isSweepDue = sweptAt.map { now.sinceBoot.elapsed(since: $0) >= Self.idleSpan } ?? true
+        if idle.isEmpty, !isSweepDue { return false }
         let isFull = source.keyCount > KernelCounts.maximumKeys / 2
         let living = source.livingCgroups()
-        func isGone(_ cgroup: UInt64) -> Bool { living.map { cgroup != 0 && !$0.contains(cgroup) } ?? false }
+        func isGone(_ cgroup: UInt64) -> Bool { living.map { !$0.contains(cgroup) } ?? false }
         var hasRetired = false
-        for key in idle.filter({ isFull || isGone($0.cgroup) }).prefix(Self.retirementsPerReading) {
+        // The counters of cgroup 0 take what has no room.
+        for key in idle.filter({ $0.cgroup != 0 && (isFull || isGone($0.cgroup)) }).prefix(Self.retirementsPerReading) {
             guard let last = try? source.remove(key) else { break }  // It stays, and does no harm.
             ledger.retire(key, last: last, at: now)
             hasRetired = true
-            if isGone(key.cgroup) { source.forgetPlace(ofCgroup: key.cgroup) }
+        }
+        // Many cgroups have sockets that never carry anything to count.
+        if isSweepDue, let living {
+            sweptAt = now.sinceBoot
+            let needless = source.placedCgroups().subtracting(living).subtracting(ledger.applicationCgroups)
+            // One that has just gone may have a counter that isn't read yet.
+            for cgroup in needless.intersection(needlessPlaces) { source.forgetPlace(ofCgroup: cgroup) }
+            needlessPlaces = needless
         }
         return hasRetired
     }
@@ -161,21 +175,28 @@ struct ApplicationReader {
     /// Older kernels can't count what passes a device, and some devices can't be had.
     private mutating func readLanes(_ source: any ApplicationSource, _ uplinks: Set<UInt32>) {
         (reading.lanes, reading.countsLanes) = ([:], false)
-        if uncountable == uplinks || uplinks.isEmpty { return }
+        if uncountable == uplinks || uplinks.isEmpty {
+            _ = try? source.lanes(of: [])  // What passes a device while it isn't the uplink isn't the uplink's.
+            return
+        }
         do {
             reading.lanes = try source.lanes(of: uplinks)
             (uncountable, reading.countsLanes) = (nil, true)
         } catch {
             uncountable = uplinks
+            _ = try? source.lanes(of: [])
             logger.notice(
                 "what passes the uplink isn't counted by scope: that needs Linux 6.6 or later",
                 metadata: ["reason": "\(error.description)"])
         }
     }
 
-    /// Keeps the attachment whose counters are booked in part, or else the last one: it has the least that is old.
+    /// Keeps the attachment whose counters are booked in part, or else the first one since the last reading: nothing of it is
+    /// booked, and it began at 0.
     private mutating func choose(for ledger: Ledger) {
-        let known = sources.firstIndex { $0.attachment == ledger.applicationAttachment } ?? sources.count - 1
+        let known =
+            sources.firstIndex { $0.attachment == ledger.applicationAttachment }
+            ?? sources.firstIndex { $0.attachedAt >= ledger.applicationsReadAt } ?? sources.count - 1
         for (place, source) in sources.enumerated() where place != known { drop?(source.attachment) }
         sources = [sources[known]]
     }
@@ -188,13 +209,14 @@ struct ApplicationReader {
         (status.keys, status.overflows) = (UInt64(source.keyCount), source.overflows)
         let naming = ApplicationNaming(machine: machine, names: settings.names.map { ($0.pattern, $0.name) })
         func name(_ key: ApplicationCounterKey) -> ApplicationName? {
-            switch source.place(ofCgroup: key.cgroup) {
+            if key.cgroup == 0 { return naming.name(of: key, at: nil) }
+            return switch source.place(ofCgroup: key.cgroup) {
             case .found(let place): naming.name(of: key, at: place)
             case .unknown: naming.name(of: key, at: nil)
             case .beingWritten: nil
             }
         }
-        reading.attachment = source.attachment
+        (reading.attachment, reading.attachedAt) = (source.attachment, source.attachedAt)
         ledger.record(reading, at: now, endsInterval: endsInterval, name: name)
         // Also at the start: the configuration may have changed meanwhile.
         if names != settings.names { ledger.renameApplications(name) }

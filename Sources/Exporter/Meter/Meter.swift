@@ -177,7 +177,8 @@ actor Meter {
 
     func readApplications(at now: Moment, endsInterval: Bool) {
         let isUrgent = applications.reader?.read(
-            into: &ledger, settings.applications, links.table, uplinks: Set(uplink.links), at: now,
+            into: &ledger, settings.applications, links.table, uplinks: Set(ledger.currentUplink.map(\.rawValue)),
+            at: now,
             endsInterval: endsInterval)
         queue.note(isUrgent: isUrgent ?? false)
     }

@@ -11,7 +11,9 @@ extension ScopeTable {
         self.init()
         for link in links.links.values.sorted(by: { $0.index < $1.index }).prefix(Self.maximumEntries) {
             devices[link.index] = Device(
-                kind: link.isTunnel ? .tunnel : .normal, linkHeaderBytes: link.linkHeaderBytes,
+                // A tunnel that is the uplink carries all there is to count.
+                kind: link.isTunnel && !uplinks.contains(link.index) ? .tunnel : .normal,
+                linkHeaderBytes: link.linkHeaderBytes,
                 isUplink: uplinks.contains(link.index))
         }
         for prefix in lan { insert(prefix, .lan) }

@@ -8,6 +8,8 @@ struct ApplicationSeries {
         let place: Int
         let row: Int
         let isOfUplink: Bool
+        /// Whether its own counter is shown; that of all others counts up with each that isn't.
+        let showsCounter: Bool
     }
 
     /// `application` and `scope`.
@@ -15,23 +17,22 @@ struct ApplicationSeries {
     private let entries: [Entry]
     private let unattributedRow: Int
     private let version: (structure: UInt64, shown: UInt64)
-    private let shown: Set<ApplicationName>
 
     /// What belongs to no application.
     static let unattributed = "(unattributed)"
 
     init(_ ledger: Ledger) {
         version = (ledger.structureVersion, ledger.shownApplicationsVersion)
-        shown = ledger.shownApplications
         struct Label: Hashable {
             let name: ApplicationName
             let scope: TrafficScope?
         }
-        var accounts: [(place: Int, label: Label)] = []
+        var accounts: [(place: Int, label: Label, showsCounter: Bool)] = []
         for place in ledger.places {
             guard case .application(let name, let scope)? = ledger.key(at: place) else { continue }
             let isShown = ledger.shownApplications.contains(name)
-            accounts.append((place, Label(name: isShown ? name : ApplicationName.other, scope: scope)))
+            let label = Label(name: isShown ? name : ApplicationName.other, scope: scope)
+            accounts.append((place, label, isShown || name == .other))
         }
         let none = Label(name: ApplicationName(Self.unattributed), scope: nil)
         func labelSet(_ label: Label) -> LabelSet {
@@ -43,7 +44,9 @@ struct ApplicationSeries {
         labels = LabelColumn(all.map(\.set))
         unattributedRow = rows[none] ?? 0
         entries = accounts.map {
-            Entry(place: $0.place, row: rows[$0.label] ?? 0, isOfUplink: $0.label.scope != .tunnel)
+            Entry(
+                place: $0.place, row: rows[$0.label] ?? 0, isOfUplink: $0.label.scope != .tunnel,
+                showsCounter: $0.showsCounter)
         }
     }
 
@@ -57,16 +60,12 @@ struct ApplicationSeries {
         if entries.isEmpty { return [] }
         var snapshots = (0..<labels.count).map { ApplicationSnapshot(row: $0) }
         var attributed = PeriodTotals()
+        let areCountersKnown = ledger.areApplicationCountersKnown
         for entry in entries {
             guard let view = ledger.view(at: entry.place) else { continue }
             snapshots[entry.row].periods.add(view.periods)
             if entry.isOfUplink { attributed.add(view.periods) }
-            // The account of all others counts up with each that isn't shown by name.
-            if case .application(let name, _)? = ledger.key(at: entry.place),
-                ledger.areApplicationCountersKnown, shown.contains(name) || name == .other
-            {
-                snapshots[entry.row].counter = view.counter
-            }
+            if entry.showsCounter, areCountersKnown { snapshots[entry.row].counter = view.counter }
         }
         let uplink = ledger.uplinkView.periods
         snapshots[unattributedRow].periods = uplink

@@ -37,6 +37,8 @@ package struct ModelStore {
             for key in changes.retired { applications?.baselines[key] = nil }
             applications?.baselines.merge(changes.baselines) { $1 }
             applications?.lanes.merge(changes.lanes) { $1 }
+            for key in changes.retiredLanes { applications?.lanes[key] = nil }
+            if let bases = changes.bases { applications?.bases = bases }
         }
         buckets.merge(commit.bookings.buckets) { $0.adding($1) }
         for gap in commit.bookings.spreads {

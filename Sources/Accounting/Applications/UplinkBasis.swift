@@ -1,0 +1,67 @@
+/// What the uplinks' byte counters make of merged packets, as far as it is learnt.
+struct UplinkBasis {
+    /// By what the counters of each uplink go whose lanes are counted.
+    private var learners: [DeviceIndex: BasisLearner] = [:]
+    /// By what those of the uplink as a whole go. It is learnt from the applications, if there are no lanes.
+    private var ofUplink = BasisLearner(nil)
+    /// The last one that there was.
+    private var uplink: Set<DeviceIndex> = []
+    /// What is known of each uplink, and of the uplink as a whole under ``wholeUplink``.
+    private(set) var learnt: [DeviceIndex: LinkBasis]
+    /// Whether the store lacks some of it.
+    var hasNews = false
+    private static let wholeUplink = DeviceIndex(rawValue: 0)
+
+    /// Whether what passes the uplink is counted by scope.
+    private(set) var countsLanes = false
+    /// The basis of the uplink's counters, as far as it is learnt.
+    private(set) var basis = LinkBasis()
+
+    /// - Parameter learnt: What is known from before.
+    init(_ learnt: [DeviceIndex: LinkBasis] = [:]) { self.learnt = learnt }
+
+    /// - Parameter uplink: What the counters of its devices show.
+    mutating func learn(_ reading: ApplicationReading, _ uplink: [DeviceIndex: Counters]) {
+        countsLanes = reading.countsLanes
+        let devices = Set(uplink.keys)
+        if devices != self.uplink, !devices.isEmpty {
+            ofUplink = BasisLearner(self.uplink.isEmpty ? learnt[Self.wholeUplink] : nil)
+            self.uplink = devices
+        }
+        var lanes: [DeviceIndex: PacketCounter] = [:]
+        for (key, counter) in reading.lanes { lanes[key.device, default: PacketCounter()].add(counter) }
+        learners = learners.filter { devices.contains($0.key) }
+        for (device, counters) in uplink where reading.countsLanes {
+            // What hasn't carried anything has no lane yet.
+            learners[device, default: BasisLearner(learnt[device])].take(
+                counters, lanes[device] ?? PacketCounter(), isComplete: true)
+        }
+        if learners.isEmpty, !uplink.isEmpty {
+            var (device, packets) = (Counters.zero, PacketCounter())
+            for counters in uplink.values { device.add(counters) }
+            for (key, counter) in reading.counters where key.scope != .tunnel && key.passage != .otherDevice {
+                packets.add(counter)
+            }
+            ofUplink.take(device, packets, isComplete: false)
+            basis = ofUplink.basis
+            note(basis, of: Self.wholeUplink)
+        } else {
+            basis = learners.min { $0.key < $1.key }?.value.basis ?? LinkBasis()
+            for (device, learner) in learners { note(learner.basis, of: device) }
+        }
+    }
+
+    private mutating func note(_ basis: LinkBasis, of device: DeviceIndex) {
+        if learnt[device] == basis || basis == LinkBasis() { return }
+        learnt[device] = basis
+        hasNews = true
+    }
+
+    /// By what a counter of applications is booked: as the uplink counts or, of what doesn't pass it, every header.
+    func basis(for key: ApplicationCounterKey) -> LinkBasis {
+        key.scope == .tunnel || key.passage == .otherDevice ? LinkBasis().orWire : basis
+    }
+
+    /// The basis of one uplink's counters, as far as it is learnt.
+    func basis(of device: DeviceIndex) -> LinkBasis { learners[device]?.basis ?? basis }
+}
