@@ -39,7 +39,7 @@ package enum Attaching {
         let root = try CgroupRoot.open()
         defer { close(root) }
         netusage_keep_reports()
-        let object = try load()
+        let object = try load(underCgroup: root)
         defer { bpf_object__close(object) }
         var parts = Descriptors()
         for part in KernelPart.maps { parts.takeDuplicate(of: try map(part, of: object), as: part) }
@@ -59,12 +59,14 @@ package enum Attaching {
         return KernelPrograms(attachment: attachment, attachedAt: attachedAt, parts.release())
     }
 
-    private static func load() throws(AttachmentError) -> OpaquePointer {
+    private static func load(underCgroup root: CInt) throws(AttachmentError) -> OpaquePointer {
         let opened = KernelObject.bytes.withUnsafeBytes { bpf_object__open_mem($0.baseAddress, $0.count, nil) }
         guard let object = opened else { throw refusal(of: "reading the kernel programs", errno) }
-        var cookie = hostNamespace()
-        let host = bpf_object__find_map_by_name(object, ".rodata.host")
-        var code = bpf_map__set_initial_value(host, &cookie, MemoryLayout.size(ofValue: cookie))
+        var status = stat()
+        fstat(root, &status)
+        var host = netusage_host(network: hostNamespace(), cgroup: UInt64(status.st_ino))
+        let map = bpf_object__find_map_by_name(object, ".rodata.host")
+        var code = bpf_map__set_initial_value(map, &host, MemoryLayout.size(ofValue: host))
         if code == 0 { code = bpf_object__load(object) }
         if code == 0 { return object }
         bpf_object__close(object)

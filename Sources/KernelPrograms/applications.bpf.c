@@ -184,8 +184,8 @@ struct {
     __type(value, struct netusage_state);
 } netusage_state SEC(".maps");
 
-/// The network namespace whose devices are metered. In a section of its own, where the loader writes it.
-const volatile __u64 host_namespace SEC(".rodata.host") = 0;
+/// In a section of its own, where the loader writes it.
+const volatile struct netusage_host host SEC(".rodata.host") = {};
 
 /// Raised whenever `devices` or `prefixes` changed.
 volatile __u64 version = 1;
@@ -215,6 +215,11 @@ static void note_place(struct cgroup *cgroup, __u64 id, struct task_struct *task
         place->host, sizeof place->host, &BPF_CORE_READ(task, nsproxy, uts_ns)->name.nodename);
     int level = 0;
     for (; level < NETUSAGE_PLACE_LEVELS && cgroup; level++) {
+        // In a container the names above it say nothing of what runs in it.
+        if (BPF_CORE_READ(cgroup, kn, id) == host.cgroup) {
+            level++;
+            break;
+        }
         bpf_probe_read_kernel_str(place->names[level], sizeof place->names[level], BPF_CORE_READ(cgroup, kn, name));
         // A cgroup begins with its own state.
         cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
@@ -244,7 +249,7 @@ static void describe_by_caller(struct bpf_sock *sk, __u8 foreign) {
 
 SEC("cgroup/sock_create")
 int netusage_create(struct bpf_sock *sk) {
-    describe_by_caller(sk, bpf_get_netns_cookie(sk) != host_namespace);
+    describe_by_caller(sk, bpf_get_netns_cookie(sk) != host.network);
     return 1;
 }
 
@@ -252,7 +257,7 @@ int netusage_create(struct bpf_sock *sk) {
 
 static int connects(struct bpf_sock_addr *context) {
     struct bpf_sock *sk = context->sk;
-    if (sk) describe_by_caller(sk, bpf_get_netns_cookie(context) != host_namespace);
+    if (sk) describe_by_caller(sk, bpf_get_netns_cookie(context) != host.network);
     return 1;
 }
 
@@ -279,7 +284,7 @@ int netusage_find(struct bpf_iter__task_file *context) {
     // systemd keeps the sockets of its socket units open, too.
     if (task->tgid == 1 && owner->cgroup) return 0;
     describe(
-        owner, task, sk->sk_cgrp_data.cgroup, BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie) != host_namespace);
+        owner, task, sk->sk_cgrp_data.cgroup, BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie) != host.network);
     return 0;
 }
 

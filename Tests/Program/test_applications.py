@@ -25,7 +25,7 @@ def test_each_program_has_its_bytes_and_they_add_up_to_the_uplink(world, exporte
     client("backup", 20_000, 5_000, address="10.0.0.2")
     report = settled(netusage, "backup", "lan")
     received, transmitted = bytes_of(report, "backup")
-    assert 300_000 < received < 320_000 and 100_000 < transmitted < 120_000
+    assert 300_000 < received < 330_000 and 100_000 < transmitted < 130_000
     received, transmitted = bytes_of(report, "nginx.service")
     assert 50_000 < received < 56_000
     received, transmitted = bytes_of(report, "backup", "lan")
@@ -197,7 +197,7 @@ def test_quotas_of_the_internet_and_of_applications(world, exporter, tmp_path):
 
     settled(netusage, "curl", "lan")
     before = used()
-    assert 2_100_000 < before["all"] < 2_300_000
+    assert before["all"] == sum(near.kernel("wan0")) > 2_100_000
     assert 500_000 < before["all"] - before["home"] < 560_000
     assert 300_000 < before["home"] - before["metered"] < 340_000
     assert 1_200_000 < before["games"] < 1_300_000

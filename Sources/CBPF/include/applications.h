@@ -68,6 +68,14 @@ struct netusage_place {
     __u32 complete;
 };
 
+/// Where the programs run.
+struct netusage_host {
+    /// The cookie of the network namespace whose devices are metered.
+    __u64 network;
+    /// The root of the cgroups: in a container, its own.
+    __u64 cgroup;
+};
+
 enum netusage_device_kind {
     NETUSAGE_DEVICE_NORMAL = 0,
     NETUSAGE_DEVICE_TUNNEL = 2,
