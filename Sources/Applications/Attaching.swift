@@ -113,15 +113,12 @@ package enum Attaching {
         let none = [netusage_count](repeating: netusage_count(), count: Int(processorCount))
         for transmitted: UInt8 in 0...1 {
             for scope in [NETUSAGE_INTERNET, NETUSAGE_LAN, NETUSAGE_TUNNEL] {
-                for transport in NETUSAGE_OTHER.rawValue...NETUSAGE_ICMP.rawValue {
-                    for foreign: UInt8 in 0...1 {
-                        var key = netusage_count_key()
-                        key.transmitted = transmitted
-                        key.scope = UInt8(scope.rawValue)
-                        key.protocol = UInt8(transport)
-                        key.foreign = foreign
-                        try update(parts[.counts], &key, none)
-                    }
+                for foreign: UInt8 in 0...1 {
+                    var key = netusage_count_key()
+                    key.transmitted = transmitted
+                    key.scope = UInt8(scope.rawValue)
+                    key.foreign = foreign
+                    try update(parts[.counts], &key, none)
                 }
             }
         }

@@ -176,7 +176,6 @@ extension ApplicationCounterKey {
             }
         self.init(
             cgroup: key.cgroup, process: withUnsafeBytes(of: key.comm) { ProcessName(bytes: $0) }, scope: scope,
-            transport: key.protocol,
             passage: key.foreign != 0 ? .otherNamespace : key.uplink != 0 ? .uplink : .otherDevice)
     }
 }
@@ -194,7 +193,6 @@ extension netusage_count_key {
             case .tunnel: NETUSAGE_TUNNEL
             }
         self.scope = UInt8(scope.rawValue)
-        `protocol` = key.transport
         foreign = key.passage == .otherNamespace ? 1 : 0
         uplink = key.passage == .uplink ? 1 : 0
     }

@@ -192,16 +192,11 @@ volatile __u64 version = 1;
 
 static const struct netusage_place no_place = {};
 
-static struct netusage_state *counters(void) {
+static void note_overflow(void) {
     __u32 zero = 0;
-    return bpf_map_lookup_elem(&netusage_state, &zero);
+    struct netusage_state *state = bpf_map_lookup_elem(&netusage_state, &zero);
+    if (state) __sync_fetch_and_add(&state->overflowed, 1);
 }
-
-#define COUNT(member)                                                      \
-    do {                                                                   \
-        struct netusage_state *counters_ = counters();                     \
-        if (counters_) __sync_fetch_and_add(&counters_->member, 1);        \
-    } while (0)
 
 // MARK: - Owners
 
@@ -296,7 +291,6 @@ struct packet {
     __u32 remote[4];
     /// Bytes of the headers from IP to TCP or UDP.
     __u32 headers;
-    __u8 protocol;
 };
 
 /// Reads the headers of the IP packet that lies `offset` bytes into the buffer.
@@ -330,23 +324,8 @@ static __always_inline int parse(struct __sk_buff *skb, __u32 offset, int transm
         return 0;
     }
     packet->headers = ip + 8;
-    packet->protocol = NETUSAGE_OTHER;
-    __u8 *transport = start + ip;
-    switch (next) {
-    case IPPROTO_TCP:
-        packet->protocol = NETUSAGE_TCP;
-        if ((void *)transport + 13 <= end) packet->headers = ip + (transport[12] >> 4) * 4;
-        break;
-    case IPPROTO_UDP:
-        packet->protocol = NETUSAGE_UDP;
-        if ((void *)transport + 4 <= end) {
-            __u16 *ports = (__u16 *)transport;
-            if (ports[transmitted ? 1 : 0] == bpf_htons(443)) packet->protocol = NETUSAGE_QUIC;
-        }
-        break;
-    case IPPROTO_ICMP:
-    case IPPROTO_ICMPV6: packet->protocol = NETUSAGE_ICMP; break;
-    }
+    __u8 *tcp = start + ip;
+    if (next == IPPROTO_TCP && (void *)tcp + 13 <= end) packet->headers = ip + (tcp[12] >> 4) * 4;
     return 1;
 }
 
@@ -366,7 +345,7 @@ static __always_inline __u8 scope_of(struct __sk_buff *skb, const struct packet 
     return scope ? *scope : NETUSAGE_INTERNET;
 }
 
-static __always_inline void add(struct netusage_count_key *key, __u64 bytes, __u64 saved, __u64 packets) {
+static __always_inline void add(struct netusage_count_key *key, __u64 bytes, __u64 saved) {
     struct netusage_count *count = bpf_map_lookup_elem(&netusage_counts, key);
     if (!count) {
         struct netusage_count none = {};
@@ -374,7 +353,7 @@ static __always_inline void add(struct netusage_count_key *key, __u64 bytes, __u
         count = bpf_map_lookup_elem(&netusage_counts, key);
     }
     if (!count) {
-        COUNT(overflowed);
+        note_overflow();
         key->cgroup = 0;
         key->uplink = 0;
         __builtin_memset(key->comm, 0, sizeof key->comm);
@@ -384,7 +363,6 @@ static __always_inline void add(struct netusage_count_key *key, __u64 bytes, __u
     // A packet may come in while one is sent on the same processor.
     __sync_fetch_and_add(&count->bytes, bytes);
     if (saved) __sync_fetch_and_add(&count->saved, saved);
-    __sync_fetch_and_add(&count->packets, packets);
 }
 
 static __always_inline int count(struct __sk_buff *skb, int transmitted) {
@@ -392,22 +370,13 @@ static __always_inline int count(struct __sk_buff *skb, int transmitted) {
     if (index == LOOPBACK_INDEX) return 1;
     struct bpf_sock *sk = skb->sk;
     if (sk) sk = bpf_sk_fullsock(sk);
-    if (!sk) {
-        COUNT(without_socket);
-        return 1;
-    }
+    if (!sk) return 1;
     // Each raw socket gets a copy, and multicast that loops back was sent by this machine.
     if (!transmitted && (sk->type == SOCK_RAW || skb->pkt_type == PACKET_LOOPBACK)) return 1;
     struct packet packet;
-    if (!parse(skb, 0, transmitted, &packet)) {
-        COUNT(unparsed);
-        return 1;
-    }
+    if (!parse(skb, 0, transmitted, &packet)) return 1;
     struct owner *owner = bpf_sk_storage_get(&netusage_owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-    if (!owner) {
-        COUNT(without_storage);
-        return 1;
-    }
+    if (!owner) return 1;
     if (!owner->cgroup) owner->cgroup = bpf_sk_cgroup_id(sk);
 
     __u32 link_header = ETHERNET_HEADER;
@@ -443,12 +412,11 @@ static __always_inline int count(struct __sk_buff *skb, int transmitted) {
         .cgroup = owner->cgroup,
         .transmitted = transmitted,
         .scope = scope,
-        .protocol = packet.protocol,
         .foreign = owner->foreign,
         .uplink = uplink,
     };
     __builtin_memcpy(key.comm, owner->comm, sizeof key.comm);
-    add(&key, skb->len + saved + link_header, saved, number);
+    add(&key, skb->len + saved + link_header, saved);
     return 1;
 }
 
@@ -467,11 +435,10 @@ static __always_inline int pass(struct __sk_buff *skb, int transmitted) {
     if (device) link_header = device->link_header;
     struct netusage_lane_key key = {.device = index, .transmitted = transmitted, .scope = NETUSAGE_NOT_IP};
     struct packet packet;
-    __u32 number = 1;
     __u64 saved = 0;
     if (parse(skb, link_header, transmitted, &packet)) {
         key.scope = scope_of(skb, &packet);
-        number = segments(skb, link_header, packet.headers);
+        __u32 number = segments(skb, link_header, packet.headers);
         saved = (__u64)(number - 1) * (packet.headers + link_header);
     }
     struct netusage_lane *lane = bpf_map_lookup_elem(&netusage_lanes, &key);
@@ -483,8 +450,6 @@ static __always_inline int pass(struct __sk_buff *skb, int transmitted) {
     }
     __sync_fetch_and_add(&lane->wire, skb->len + saved);
     __sync_fetch_and_add(&lane->merged, skb->len);
-    __sync_fetch_and_add(&lane->packets, number);
-    __sync_fetch_and_add(&lane->buffers, 1);
     return TCX_NEXT;
 }
 

@@ -17,9 +17,8 @@ extension LedgerFile {
             try connection.run(
                 """
                 DELETE FROM application_counter
-                WHERE cgroup = ?1 AND process = ?2 AND scope = ?3 AND transport = ?4 AND passage = ?5
-                """, Int64(bitPattern: key.cgroup), key.process, key.scope.rawValue, Int64(key.transport),
-                key.passage.rawValue)
+                WHERE cgroup = ?1 AND process = ?2 AND scope = ?3 AND passage = ?4
+                """, Int64(bitPattern: key.cgroup), key.process, key.scope.rawValue, key.passage.rawValue)
         }
         for key in changes.retiredLanes {
             try connection.run(
@@ -38,10 +37,10 @@ extension LedgerFile {
             try connection.run(
                 """
                 INSERT OR REPLACE INTO application_counter
-                    (cgroup, process, scope, transport, passage, application, \(Self.counterColumns))
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-                """, Int64(bitPattern: key.cgroup), key.process, key.scope.rawValue, Int64(key.transport),
-                key.passage.rawValue, baseline.application, columns[0], columns[1], columns[2], columns[3], columns[4],
+                    (cgroup, process, scope, passage, application, \(Self.counterColumns))
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                """, Int64(bitPattern: key.cgroup), key.process, key.scope.rawValue, key.passage.rawValue,
+                baseline.application, columns[0], columns[1], columns[2], columns[3], columns[4],
                 columns[5])
         }
         for (key, baseline) in changes.lanes {
@@ -60,19 +59,18 @@ extension LedgerFile {
         var stored = StoredApplications(attachment: UInt64(bitPattern: attachment))
         try connection.forEach(
             """
-            SELECT \(Self.counterColumns), cgroup, process, scope, transport, passage, application
+            SELECT \(Self.counterColumns), cgroup, process, scope, passage, application
             FROM application_counter
             """
         ) { row in
-            guard let scope = TrafficScope(rawValue: row[8]), let transport = UInt8(exactly: row[9] as Int64),
-                let passage = ApplicationCounterKey.Passage(rawValue: row[10])
+            guard let scope = TrafficScope(rawValue: row[8]),
+                let passage = ApplicationCounterKey.Passage(rawValue: row[9])
             else {
                 throw damaged("it has an impossible counter of an application")
             }
             let key = ApplicationCounterKey(
-                cgroup: UInt64(bitPattern: row[6]), process: row[7], scope: scope, transport: transport,
-                passage: passage)
-            stored.baselines[key] = ApplicationBaseline(booked: PacketBaseline(row), application: row[11])
+                cgroup: UInt64(bitPattern: row[6]), process: row[7], scope: scope, passage: passage)
+            stored.baselines[key] = ApplicationBaseline(booked: PacketBaseline(row), application: row[10])
         }
         try connection.forEach("SELECT \(Self.counterColumns), ifindex, scope FROM uplink_counter") { row in
             guard let index = UInt32(exactly: row[6] as Int64), let scope = UplinkScope(rawValue: row[7]) else {

@@ -225,6 +225,24 @@ enum Schema {
         ) STRICT, WITHOUT ROWID;
         """,
         """
+        -- The kernel's programs count by fewer keys now, and begin at 0 with that.
+        UPDATE ledger SET attachment = NULL;
+        DROP TABLE application_counter;
+        CREATE TABLE application_counter (   -- up to where the kernel programs' counters are booked
+            cgroup            INTEGER NOT NULL,  -- its number
+            process           BLOB    NOT NULL,  -- the name of the main thread
+            scope             TEXT    NOT NULL CHECK (scope IN ('internet', 'lan', 'tunnel')),
+            passage           TEXT    NOT NULL   -- where they leave the machine, if its sockets are in this network namespace
+                CHECK (passage IN ('uplink', 'other_device', 'other_namespace')),
+            application       TEXT    NOT NULL,  -- the name of the account
+            received          INTEGER NOT NULL,  -- as on the cable, each packet with its headers
+            transmitted       INTEGER NOT NULL,
+            saved_received    INTEGER NOT NULL,  -- how many of these bytes a device doesn't see if it gets merged packets
+            saved_transmitted INTEGER NOT NULL,
+            withheld_received INTEGER NOT NULL,  -- how many of those aren't booked yet
+            withheld_transmitted INTEGER NOT NULL,
+            PRIMARY KEY (cgroup, process, scope, passage)
+        ) STRICT, WITHOUT ROWID;
         CREATE TABLE uplink_basis (          -- what an uplink's counters make of merged packets, as far as it is learnt
             ifindex           INTEGER PRIMARY KEY,  -- 0 for the uplink as a whole
             received          TEXT CHECK (received IN ('wire', 'merged')),

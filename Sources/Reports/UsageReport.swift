@@ -24,6 +24,15 @@ package struct UsageReport: Codable, Sendable {
         package var receivedBytes: Int64
         package var transmittedBytes: Int64
         package var totalBytes: Int64
+        /// The same of each entry; absent in a report of sums.
+        package var entries: [Entry]?
+
+        package struct Entry: Codable, Sendable {
+            package var start: LocalMoment
+            package var receivedBytes: Int64
+            package var transmittedBytes: Int64
+            package var totalBytes: Int64
+        }
     }
 
     package struct Entry: Codable, Sendable {
@@ -205,25 +214,13 @@ struct UsageBuilder {
     func report(asOf: Timestamp?) -> UsageReport {
         let reached = asOf.map { min($0, span.now) } ?? span.now
         let since = span.since.map { min(max($0, toldFrom), span.until) }
+        let accounts = accounts.map { report($0, reached: reached) }
         return UsageReport(
             asOf: asOf.map(span.calendar.local), since: since.map(span.calendar.local),
             until: span.calendar.local(span.until),
             seconds: Self.seconds(from: since ?? span.until, to: min(span.until, reached)),
-            grain: span.grain.rawValue, accounts: accounts.map { report($0, reached: reached) },
-            unattributed: unattributed)
-    }
-
-    private var unattributed: UsageReport.Unattributed? {
-        guard query.isOfAllApplications, let uplink = accounts.first, uplink.key == .uplink else { return nil }
-        var (received, transmitted) = (Int64(clamping: uplink.sum.received), Int64(clamping: uplink.sum.transmitted))
-        for account in accounts {
-            guard case .application(_, let scope) = account.key, scope != .tunnel else { continue }
-            received = received.addingReportingOverflow(-Int64(clamping: account.sum.received)).partialValue
-            transmitted = transmitted.addingReportingOverflow(-Int64(clamping: account.sum.transmitted)).partialValue
-        }
-        return UsageReport.Unattributed(
-            receivedBytes: received, transmittedBytes: transmitted,
-            totalBytes: received.addingReportingOverflow(transmitted).partialValue)
+            grain: span.grain.rawValue, accounts: accounts,
+            unattributed: query.isOfAllApplications ? UsageReport.Unattributed(of: accounts) : nil)
     }
 
     private func report(_ account: Account, reached: Timestamp) -> UsageReport.Account {
@@ -249,6 +246,30 @@ struct UsageBuilder {
 
     private static func seconds(from start: Timestamp, to end: Timestamp) -> Int64 {
         max(0, end.secondsSinceEpoch &- start.secondsSinceEpoch)
+    }
+}
+
+extension UsageReport.Unattributed {
+    /// - Parameter accounts: The uplink and all applications; `nil` comes out if there is no uplink.
+    fileprivate init?(of accounts: [UsageReport.Account]) {
+        guard let uplink = accounts.first, uplink.kind == "uplink" else { return nil }
+        let parts = accounts.filter { $0.scope != nil && $0.scope != TrafficScope.tunnel.rawValue }
+        func rest(_ whole: UInt64, _ value: (UsageReport.Account) -> UInt64) -> Int64 {
+            parts.reduce(Int64(clamping: whole)) {
+                $0.subtractingReportingOverflow(Int64(clamping: value($1))).partialValue
+            }
+        }
+        receivedBytes = rest(uplink.receivedBytes, \.receivedBytes)
+        transmittedBytes = rest(uplink.transmittedBytes, \.transmittedBytes)
+        totalBytes = receivedBytes.addingReportingOverflow(transmittedBytes).partialValue
+        // All accounts of a report have the same entries.
+        entries = uplink.entries?.enumerated().map { place, entry in
+            let received = rest(entry.receivedBytes) { $0.entries?[place].receivedBytes ?? 0 }
+            let transmitted = rest(entry.transmittedBytes) { $0.entries?[place].transmittedBytes ?? 0 }
+            return Entry(
+                start: entry.start, receivedBytes: received, transmittedBytes: transmitted,
+                totalBytes: received.addingReportingOverflow(transmitted).partialValue)
+        }
     }
 }
 

@@ -12,8 +12,8 @@ struct ExportCommand: AsyncParsableCommand {
             CSV (RFC 4180) and JSON have a row for each device and each five minutes, hour or local day with bytes. OpenMetrics has \
             the past as Prometheus would have scraped it: rates at every entry, and totals of day, week, month and lifetime at every \
             full hour. promtool tsdb create-blocks-from openmetrics makes blocks of it. By application, each row has an application and a \
-            scope, and OpenMetrics has no rates. Five-minute records are kept as long as keep_buckets in the configuration says, and \
-            those of applications for 14 days at most; days are kept for ever.
+            scope, and OpenMetrics has the totals of whole days. Five-minute records are kept as long as keep_buckets in the \
+            configuration says, there and under applications; days are kept for ever.
             """)
 
     @OptionGroup var common: CommonOptions

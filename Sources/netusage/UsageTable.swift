@@ -12,6 +12,9 @@ struct UsageTable {
         var blocks = report.accounts.compactMap { account in
             account.entries.map { entries(of: account, $0, report, title) }
         }
+        if let entries = report.unattributed?.entries, let uplink = report.accounts.first?.entries {
+            blocks.append(unattributed(entries, uplink, report, title))
+        }
         if report.grain == "total" { blocks = [sums(report, title)] }
         if report.since == nil { blocks = [["Nothing was metered yet."]] }
         if blocks.isEmpty || report.seconds == 0 { blocks = [["Nothing was metered then."]] }
@@ -71,6 +74,22 @@ struct UsageTable {
             terminal.bold(terminal.clipped(Terminal.printable(account.name), to: terminal.columns / 2)) + scope + ", "
             + title
         return [head] + lines(rows, labelled: report.grain == "5m" ? "from" : report.grain, largest: largest)
+    }
+
+    /// What belongs to no application: it may be less than nothing.
+    private func unattributed(
+        _ entries: [UsageReport.Unattributed.Entry], _ uplink: [UsageReport.Entry], _ report: UsageReport,
+        _ title: String
+    ) -> [String] {
+        let rows = zip(entries, uplink).map { entry, whole in
+            (label(whole, report.grain), (entry.totalBytes < 0 ? "-" : "") + sizeText(entry.totalBytes.magnitude))
+        }
+        let labelWidth = min(16, rows.map { width($0.0) }.max() ?? 0)
+        let cellWidth = max(5, rows.map { width($0.1) }.max() ?? 0)
+        return [terminal.clipped("unattributed, " + title, to: terminal.columns)]
+            + rows.map {
+                padded(terminal.clipped($0.0, to: labelWidth), to: labelWidth + 1) + " " + aligned($0.1, to: cellWidth)
+            }
     }
 
     /// The period of an entry, with the entry's part of it if it isn't all: `2026-10 from 15`.

@@ -22,7 +22,7 @@ struct ApplicationLedgerTests {
             transmitted: UInt64 = 0
         ) {
             let key = ApplicationCounterKey(
-                cgroup: cgroup, process: ProcessName(bytes: Array(name.utf8)), scope: scope, transport: 1)
+                cgroup: cgroup, process: ProcessName(bytes: Array(name.utf8)), scope: scope)
             counters[key, default: PacketCounter()].wire.received += received
             counters[key, default: PacketCounter()].wire.transmitted += transmitted
             let total = Total(received: received, transmitted: transmitted)
@@ -35,7 +35,7 @@ struct ApplicationLedgerTests {
         /// - Parameter isMerged: Whether the device's counters show their headers once.
         mutating func carry(_ name: String, merged: PacketCounter, _ device: DeviceIndex, isMerged: Bool) {
             let key = ApplicationCounterKey(
-                cgroup: 1, process: ProcessName(bytes: Array(name.utf8)), scope: .internet, transport: 1)
+                cgroup: 1, process: ProcessName(bytes: Array(name.utf8)), scope: .internet)
             counters[key, default: PacketCounter()].add(merged)
             lanes[LaneKey(device: device, scope: .internet), default: PacketCounter()].add(merged)
             let shown = isMerged ? merged.wire.growth(since: merged.saved) : Delta(sinceCreation: merged.wire)
@@ -337,7 +337,7 @@ struct ApplicationLedgerTests {
         var machine = Machine()
         machine.counters[
             ApplicationCounterKey(
-                cgroup: 1, process: ProcessName(bytes: Array("curl".utf8)), scope: .tunnel, transport: 1)] = Self.merged
+                cgroup: 1, process: ProcessName(bytes: Array("curl".utf8)), scope: .tunnel)] = Self.merged
         machine.run()
         #expect(machine.lifetime("curl", .tunnel) == total(30_000_000))
     }
@@ -346,7 +346,7 @@ struct ApplicationLedgerTests {
     @Test func headersThatWaitAreBookedAtTheEnd() {
         var machine = Machine()
         let key = ApplicationCounterKey(
-            cgroup: 1, process: ProcessName(bytes: Array("curl".utf8)), scope: .internet, transport: 1)
+            cgroup: 1, process: ProcessName(bytes: Array("curl".utf8)), scope: .internet)
         machine.counters[key] = Self.merged
         machine.run()
         #expect(machine.lifetime("curl") == total(28_500_000))

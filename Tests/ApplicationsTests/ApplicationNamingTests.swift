@@ -17,7 +17,7 @@ struct ApplicationNamingTests {
     ) -> String {
         ApplicationNaming(machine: "laptop", names: names).name(
             of: ApplicationCounterKey(
-                cgroup: 7, process: ProcessName(bytes: Array(process.utf8)), scope: .internet, transport: 1),
+                cgroup: 7, process: ProcessName(bytes: Array(process.utf8)), scope: .internet),
             at: Place(host: host, path: path)
         ).text
     }
@@ -115,7 +115,7 @@ struct ApplicationNamingTests {
 
     @Test func aKernelsSocketWithoutAPlaceIsTheKernels() {
         let key = ApplicationCounterKey(
-            cgroup: 1, process: ProcessName(bytes: []), scope: .internet, transport: 1)
+            cgroup: 1, process: ProcessName(bytes: []), scope: .internet)
         #expect(naming.name(of: key, at: nil).text == "(kernel)")
     }
 
@@ -150,20 +150,20 @@ struct ApplicationNamingTests {
     @Test func aPathThatIsTooDeepToSeeItsRootNamesNoService() {
         let place = Place(host: [], levels: Array(repeating: Array("x.service".utf8), count: 10))
         let key = ApplicationCounterKey(
-            cgroup: 7, process: ProcessName(bytes: Array("sh".utf8)), scope: .internet, transport: 1)
+            cgroup: 7, process: ProcessName(bytes: Array("sh".utf8)), scope: .internet)
         #expect(naming.name(of: key, at: place).text == "sh")
     }
 
     @Test func whatIsntTextIsShownByItsBytes() {
         let key = ApplicationCounterKey(
-            cgroup: 7, process: ProcessName(bytes: [0x61, 0xFF, 0x0A]), scope: .internet, transport: 1)
+            cgroup: 7, process: ProcessName(bytes: [0x61, 0xFF, 0x0A]), scope: .internet)
         #expect(naming.name(of: key, at: Place(host: "laptop", path: "/")).text == #"raw:a\xff\x0a"#)
         #expect(naming.name(of: key, at: nil).text == #"raw:a\xff\x0a"#)
     }
 
     @Test func whatHasNoRoomIsOther() {
         let key = ApplicationCounterKey(
-            cgroup: 0, process: ProcessName(bytes: []), scope: .internet, transport: 1)
+            cgroup: 0, process: ProcessName(bytes: []), scope: .internet)
         #expect(naming.name(of: key, at: nil).text == "(other)")
     }
 }

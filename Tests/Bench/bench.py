@@ -20,6 +20,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "Tests/Program"))
 
+import applications  # noqa: E402
 from support import BINARY, Exporter, Namespace, run  # noqa: E402
 
 OPENMETRICS = ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -302,6 +303,9 @@ def main():
         scale(directory, rows)
         print("measuring 1,000 quotas, and making a ledger for them …", file=sys.stderr)
         plans(directory, rows)
+        print("measuring applications …", file=sys.stderr)
+        applications.packets(rows)
+        applications.daemon(rows, processor_seconds, status)
         binary(directory, rows)
     table(rows)
     print()

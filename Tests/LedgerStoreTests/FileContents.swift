@@ -17,7 +17,7 @@ struct FileContents: Equatable {
         "bucket": "start, account, received, transmitted", "day": "day, account, received, transmitted",
         "day_start": "day, start",
         "application_counter":
-            "cgroup, process, scope, transport, passage, application, received, transmitted, saved_received, saved_transmitted, withheld_received, withheld_transmitted",
+            "cgroup, process, scope, passage, application, received, transmitted, saved_received, saved_transmitted, withheld_received, withheld_transmitted",
     ]
 
     init(_ directory: TemporaryDirectory) throws {

@@ -127,7 +127,7 @@ struct LedgerDamageTests {
         ("day", "day, account", "day account received transmitted"), ("day_start", "day", "day start"),
         (
             "application_counter", "cgroup, process",
-            "cgroup transport received transmitted saved_received saved_transmitted withheld_received withheld_transmitted"
+            "cgroup received transmitted saved_received saved_transmitted withheld_received withheld_transmitted"
         ),
         (
             "uplink_counter", "ifindex, scope",

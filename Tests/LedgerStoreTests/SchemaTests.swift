@@ -34,11 +34,11 @@ struct SchemaTests {
         #expect(
             fall.map { [$0.shown, $0.firstShown, $0.fastestGrowth, $0.held, $0.heldOfUplink] }
                 == (version < 5 ? nil : [7, 3, 4, 9, 8]))
-        #expect(stored.applications?.attachment == (version < 6 ? nil : 4711))
+        #expect(stored.applications?.attachment == (version < 7 ? nil : 4711))
         #expect(
-            stored.applications?.baselines.values.map(\.application) == (version < 6 ? nil : [ApplicationName("curl")]))
-        let basis = version < 7 ? [:] : [DeviceIndex(rawValue: 1): LinkBasis(received: .wire)]
-        #expect(version < 6 || stored.applications?.bases == basis)
+            stored.applications?.baselines.values.map(\.application) == (version < 7 ? nil : [ApplicationName("curl")]))
+        let basis = [DeviceIndex(rawValue: 1): LinkBasis(received: .wire)]
+        #expect(version < 7 || stored.applications?.bases == basis)
         var commit = Commit.make(3)
         commit.book(2, 1, 1, at: testStart, .utc)
         try file.apply(commit)

@@ -10,8 +10,6 @@ import textwrap
 import threading
 import time
 
-import pytest
-
 from support import BINARY, PATIENCE, eventually, run
 
 CGROUPS = next((line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
@@ -77,33 +75,6 @@ class Peer:
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
-
-
-@pytest.fixture
-def world(cable):
-    """A machine whose uplink leads to a peer, and how to run a client in it."""
-    near, far = cable
-    far.ip("address", "add", "203.0.113.5/32", "dev", "far0")
-    # Every packet is one on the cable, so that the device counts what is on the cable.
-    near.ip("link", "set", "wan0", "gso_max_segs", "1")
-    far.ip("link", "set", "far0", "gso_max_segs", "1")
-    peer = Peer(far)
-    made = []
-
-    def client(name, received, transmitted, address="203.0.113.5", cgroup=None, thread=""):
-        path = f"{CGROUPS}/{cgroup}" if cgroup else ""
-        if path:
-            made.append(path)
-        subprocess.run(["nsenter", f"--net={near.path}", "python3", "-c", CLIENT, name, path, thread, address,
-                        str(received), str(transmitted)], check=True, timeout=60 * PATIENCE)
-
-    yield near, client
-    peer.close()
-    for path in made:
-        while path != CGROUPS:
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
-            path = os.path.dirname(path)
 
 
 def apps(netusage, *arguments):
@@ -197,19 +168,6 @@ class Puppet:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
-
-
-@pytest.fixture
-def puppet():
-    made = []
-
-    def start(namespace, name):
-        made.append(Puppet(namespace, name))
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.close()
 
 
 FRAME = 14 + 20 + 8  # Ethernet, IPv4, UDP.

@@ -1,12 +1,15 @@
+import contextlib
+import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from clients import puppet, world  # noqa: E402, F401
-from support import BINARY, Exporter, Namespace  # noqa: E402
+from clients import CGROUPS, CLIENT, Peer, Puppet  # noqa: E402
+from support import BINARY, PATIENCE, Exporter, Namespace  # noqa: E402
 
 
 def pytest_configure(config):
@@ -62,4 +65,44 @@ def serve():
 
     yield start
     for each in reversed(started):
+        each.close()
+
+
+@pytest.fixture
+def world(cable):
+    """A machine whose uplink leads to a peer, and how to run a client in it."""
+    near, far = cable
+    far.ip("address", "add", "203.0.113.5/32", "dev", "far0")
+    # Every packet is one on the cable, so that the device counts what is on the cable.
+    near.ip("link", "set", "wan0", "gso_max_segs", "1")
+    far.ip("link", "set", "far0", "gso_max_segs", "1")
+    peer = Peer(far)
+    made = []
+
+    def client(name, received, transmitted, address="203.0.113.5", cgroup=None, thread=""):
+        path = f"{CGROUPS}/{cgroup}" if cgroup else ""
+        if path:
+            made.append(path)
+        subprocess.run(["nsenter", f"--net={near.path}", "python3", "-c", CLIENT, name, path, thread, address,
+                        str(received), str(transmitted)], check=True, timeout=60 * PATIENCE)
+
+    yield near, client
+    peer.close()
+    for path in made:
+        while path != CGROUPS:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+            path = os.path.dirname(path)
+
+
+@pytest.fixture
+def puppet():
+    made = []
+
+    def start(namespace, name):
+        made.append(Puppet(namespace, name))
+        return made[-1]
+
+    yield start
+    for each in made:
         each.close()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 
 import pytest
 
+from clients import FRAME, programs
 from servers import DEPLOY
 from support import BINARY, PATIENCE, ROOT, Exporter, Metrics, ended_on_error, eventually, run
 
@@ -132,7 +134,9 @@ class Booted:
         with open(log, "w") as output:
             self.process = subprocess.Popen(
                 ["systemd-nspawn", "--quiet", "--boot", f"--directory={root}", "--register=no", "--keep-unit", "--console=pipe",
-                 f"--network-namespace-path={namespace.path}"], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+                 f"--network-namespace-path={namespace.path}", "--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN",
+                 "--system-call-filter=bpf"], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"})
         with ended_on_error(self.process):
             self.leader = eventually(self._leader, 20)
             eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() == "running", 60)
@@ -162,6 +166,16 @@ class Booted:
 
     def service(self, what):
         return self.run("systemctl", "show", f"--property={what}", "--value", "netusage.service").strip()
+
+    @staticmethod
+    def status_of(pid):
+        """What proc(5) says of netusage, by its number in the root."""
+        for path in pathlib.Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):
+                text = path.read_text()
+                if re.search(rf"^NSpid:.*\t{pid}$", text, re.MULTILINE) and text.startswith("Name:\tnetusage"):
+                    return text
+        raise ProcessLookupError(pid)
 
     def close(self):
         self.process.terminate()
@@ -283,6 +297,62 @@ def test_the_service_command_installs_and_takes_away_what_it_installed(booted, c
     anna("/home/anna/netusage", "service", "install", "--user")
     anna("/home/anna/netusage", "service", "uninstall", "--user", "--purge")
     assert booted.run("find", "/home/anna", "-name", "*netusage*", "-not", "-path", "/home/anna/netusage") == ""
+
+
+def test_a_service_without_any_privilege_meters_applications(booted, packages, cable):
+    near, far = cable
+    far.ip("address", "add", "203.0.113.5/32", "dev", "far0")
+    booted.run("dpkg", "--install", f"/root/{packages[0].name}")
+    assert booted.metrics()["netusage_applications_attached"] == 0
+    assert "sudo netusage service install --applications" in " ".join(booted.try_("netusage", "doctor").stdout.split())
+    booted.run("netusage", "service", "install", "--applications")
+    sent = 0
+
+    def attached():
+        with contextlib.suppress(OSError):
+            return booted.metrics()["netusage_applications_attached"] == 1
+        return False
+
+    booted.run("sh", "-c", """cat > /etc/systemd/system/backup.service <<'END'
+[Service]
+Type=oneshot
+ExecStart=/bin/bash -c 'for number in {1..100}; do printf %%01000d 0 > /dev/udp/203.0.113.5/9; done'
+END
+systemctl daemon-reload""")
+
+    def send():
+        """A hundred datagrams of a service that has ended afterwards."""
+        booted.run("systemctl", "start", "backup.service")
+        return 100 * (1000 + FRAME)
+
+    def counted():
+        series = 'netusage_application_day_transmit_bytes{application="backup.service",scope="internet"}'
+        with contextlib.suppress(OSError):
+            return booted.metrics().get(series)
+        return None
+
+    eventually(attached)
+    status = booted.status_of(booted.service("MainPID"))
+    assert set(re.findall(r"^Cap\w+:\s+(\w+)$", status, re.MULTILINE)) == {"0" * 16}
+    shown = booted.run("systemd-analyze", "security", "--no-pager", "netusage.service")
+    assert float(re.search(r"exposure level for netusage.service: ([0-9.]+)", shown)[1]) <= 1.3
+    sent += send()
+    eventually(lambda: counted() == sent)
+    # Killed, restarted, upgraded: what passes meanwhile is counted, too.
+    for interruption in (("systemctl", "kill", "--signal=KILL", "netusage.service"), ("systemctl", "restart", "netusage.service"),
+                         ("dpkg", "--install", f"/root/{packages[1].name}")):
+        first = booted.service("MainPID")
+        booted.run(*interruption)
+        sent += send()
+        eventually(lambda: attached() and booted.service("MainPID") not in ("0", first), 30)
+        eventually(lambda: counted() == sent)
+    assert near.kernel("wan0")[1] == sent
+    booted.run("systemctl", "stop", "netusage.service")
+    eventually(lambda: not programs())
+    booted.run("systemctl", "start", "netusage.service")
+    eventually(attached)
+    booted.run("dpkg", "--purge", "netusage")
+    eventually(lambda: not programs())
 
 
 def test_the_service_command_leaves_the_packages_service_alone(booted, packages):

@@ -25,6 +25,28 @@ struct UsageTests {
         }
     }
 
+    /// In every report by application, and in each of its entries, the parts come to the uplink.
+    @Test(arguments: 0..<tries(20) as Range<UInt64>)
+    func applicationsAndTheRestAddUpToTheUplink(seed: UInt64) async throws {
+        let keys = TrafficScope.allCases.map { AccountKey.application(ApplicationName("curl"), $0) }
+        let world = try ReportWorld(seed: seed, keys: [.uplink, .device(DeviceName("eth0"))] + keys)
+        for grain in Self.grains + [.total] {
+            var query = UsageQuery(.week, grain: grain, by: .application)
+            query.period = grain == .fiveMinutes ? .day : .week
+            let report = try await world.usage(query)
+            let rest = try #require(report.unattributed)
+            let parts = report.accounts.filter { $0.scope == "internet" || $0.scope == "lan" }
+            let uplink = try #require(report.accounts.first)
+            #expect(rest.totalBytes + parts.reduce(0) { $0 + Int64($1.totalBytes) } == Int64(uplink.totalBytes))
+            for (place, entry) in (rest.entries ?? []).enumerated() {
+                let sum = parts.reduce(entry.receivedBytes) { $0 + Int64($1.entries?[place].receivedBytes ?? 0) }
+                #expect(
+                    UInt64(sum) == uplink.entries?[place].receivedBytes && entry.start == uplink.entries?[place].start)
+            }
+            #expect(rest.entries?.count == uplink.entries?.count)
+        }
+    }
+
     /// Whatever is asked for, however finely it is cut: the answer has the bytes of that time, each once.
     @Test(arguments: 0..<tries(100) as Range<UInt64>)
     func everyByteOfTheTimeIsInOneEntry(seed: UInt64) async throws {

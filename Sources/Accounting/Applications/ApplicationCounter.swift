@@ -41,8 +41,6 @@ package struct ApplicationCounterKey: Hashable, Sendable, BitwiseCopyable {
     package var cgroup: UInt64
     package var process: ProcessName
     package var scope: TrafficScope
-    /// See `enum netusage_protocol`.
-    package var transport: UInt8
     package var passage: Passage
 
     /// Where the bytes leave the machine.
@@ -54,12 +52,11 @@ package struct ApplicationCounterKey: Hashable, Sendable, BitwiseCopyable {
     }
 
     package init(
-        cgroup: UInt64, process: ProcessName, scope: TrafficScope, transport: UInt8, passage: Passage = .uplink
+        cgroup: UInt64, process: ProcessName, scope: TrafficScope, passage: Passage = .uplink
     ) {
         self.cgroup = cgroup
         self.process = process
         self.scope = scope
-        self.transport = transport
         self.passage = passage
     }
 }

@@ -31,11 +31,10 @@ unsigned long long netusage_effective_capabilities(void);
 /// Attaches a link to a thing with a descriptor, such as a cgroup or a device's number; -1 with errno.
 int netusage_attach(int program, int target, int attach_type);
 
-/// What a map is, by `BPF_OBJ_GET_INFO_BY_FD` of bpf(2): the sizes of its keys and values, and its entries at most.
+/// What a map is, by `BPF_OBJ_GET_INFO_BY_FD` of bpf(2): the sizes of its keys and values.
 struct netusage_map_shape {
     __u32 key_bytes;
     __u32 value_bytes;
-    __u32 maximum_entries;
 };
 
 /// Returns 0, or -1 with errno.

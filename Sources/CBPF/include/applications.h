@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define NETUSAGE_LAYOUT 1
+#define NETUSAGE_LAYOUT 2
 
 enum netusage_scope {
     NETUSAGE_INTERNET = 0,
@@ -18,19 +18,10 @@ enum netusage_scope {
     NETUSAGE_NOT_IP = 4,
 };
 
-enum netusage_protocol {
-    NETUSAGE_OTHER = 0,
-    NETUSAGE_TCP = 1,
-    NETUSAGE_UDP = 2,
-    /// UDP to or from port 443.
-    NETUSAGE_QUIC = 3,
-    NETUSAGE_ICMP = 4,
-};
-
 /// TASK_COMM_LEN of linux/sched.h.
 #define NETUSAGE_COMM 16
 
-/// Whose bytes they are, and which.
+/// Whose bytes they are, and where they go.
 struct netusage_count_key {
     /// 0 in the keys that take what doesn't fit.
     __u64 cgroup;
@@ -38,12 +29,11 @@ struct netusage_count_key {
     char comm[NETUSAGE_COMM];
     __u8 transmitted;
     __u8 scope;
-    __u8 protocol;
     /// Whether the socket is in another network namespace.
     __u8 foreign;
     /// Whether the bytes pass a device that is the uplink. Of sockets in other namespaces nobody knows it.
     __u8 uplink;
-    __u8 unused[3];
+    __u8 unused[4];
 };
 
 struct netusage_count {
@@ -51,7 +41,6 @@ struct netusage_count {
     __u64 bytes;
     /// How many of them are headers that a merged packet carries once.
     __u64 saved;
-    __u64 packets;
 };
 
 #define NETUSAGE_PLACE_LEVELS 10
@@ -79,7 +68,6 @@ struct netusage_host {
 enum netusage_device_kind {
     NETUSAGE_DEVICE_NORMAL = 0,
     NETUSAGE_DEVICE_TUNNEL = 2,
-    NETUSAGE_DEVICE_INSIDE = 3,
 };
 
 /// By the index of a device.
@@ -109,8 +97,6 @@ struct netusage_lane {
     __u64 wire;
     /// As the stack sees it: a merged packet has one header.
     __u64 merged;
-    __u64 packets;
-    __u64 buffers;
 };
 
 struct netusage_state {
@@ -121,12 +107,6 @@ struct netusage_state {
     __u64 attached_at;
     /// Packets counted by a key that takes what doesn't fit.
     __u64 overflowed;
-    /// Packets without a readable header.
-    __u64 unparsed;
-    /// Packets that aren't counted, since they have no socket.
-    __u64 without_socket;
-    /// Packets whose socket got no storage.
-    __u64 without_storage;
 };
 
 #endif

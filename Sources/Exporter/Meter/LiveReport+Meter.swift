@@ -5,9 +5,9 @@ import Reports
 extension LiveReport {
     init(
         _ ledger: Ledger, _ links: LinkTable, isOnline: Bool, showsAddresses: Bool, collapse: [DevicePattern],
-        at now: Timestamp
+        at now: Timestamp, by subject: UsageQuery.Subject
     ) {
-        let views = ledger.views
+        let views = subject == .device ? ledger.views : [(ledger.uplinkPlace, AccountKey.uplink, ledger.uplinkView)]
         let names = AccountNames(views.lazy.map(\.key), collapse: collapse)
         let members = ledger.membersByPlace
         let addresses = showsAddresses ? Dictionary(grouping: links.addresses) { DeviceIndex(rawValue: $0.index) } : [:]
@@ -22,11 +22,13 @@ extension LiveReport {
                 addresses: key.isOneLink
                     ? Set(devices.flatMap { addresses[$0] ?? [] }.map(\.text)).sorted() : [])
         }.sorted { ($0.kind == "uplink" ? 0 : 1, $0.name) < ($1.kind == "uplink" ? 0 : 1, $1.name) }
-        self.init(asOf: ledger.calendar.local(now), online: isOnline, accounts: accounts)
+        self.init(
+            asOf: ledger.calendar.local(now), online: isOnline,
+            accounts: subject == .device ? accounts : accounts + Self.applications(of: ledger))
     }
 
     /// What applications carried today, one account for each scope: the busiest first.
-    static func applications(of ledger: Ledger) -> [Account] {
+    private static func applications(of ledger: Ledger) -> [Account] {
         let accounts = ledger.places.compactMap { place -> Account? in
             guard case .application(let name, let scope)? = ledger.key(at: place), let view = ledger.view(at: place),
                 !view.periods.day.isZero

@@ -25,14 +25,9 @@ extension Meter {
         read(endsInterval: false)
         var report = LiveReport(
             ledger, links.table, isOnline: uplink.route != nil, showsAddresses: settings.showsAddresses,
-            collapse: settings.collapse,
-            at: clock().timestamp)
-        if subject == .application {
-            report.accounts.removeAll { $0.kind != "uplink" }
-            report.accounts += LiveReport.applications(of: ledger)
-            if applications.reader == nil {
-                report.note = "applications aren't metered: \(applications.problem ?? "netusage has just started")"
-            }
+            collapse: settings.collapse, at: clock().timestamp, by: subject)
+        if subject == .application, applications.reader == nil {
+            report.note = "applications aren't metered: \(applications.problem ?? "netusage has just started")"
         }
         return report
     }

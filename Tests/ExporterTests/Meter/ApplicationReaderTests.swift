@@ -44,7 +44,7 @@ private final class FakeSource: ApplicationSource {
 
     func count(_ name: String, cgroup: UInt64 = 7, _ bytes: UInt64 = 100) {
         let key = ApplicationCounterKey(
-            cgroup: cgroup, process: ProcessName(bytes: Array(name.utf8)), scope: .internet, transport: 1)
+            cgroup: cgroup, process: ProcessName(bytes: Array(name.utf8)), scope: .internet)
         counters[key, default: PacketCounter()].wire.received += bytes
     }
 }

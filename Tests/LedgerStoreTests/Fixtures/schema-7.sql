@@ -151,7 +151,6 @@ CREATE TABLE application_counter (   -- up to where the kernel programs' counter
     cgroup            INTEGER NOT NULL,  -- its number
     process           BLOB    NOT NULL,  -- the name of the main thread
     scope             TEXT    NOT NULL CHECK (scope IN ('internet', 'lan', 'tunnel')),
-    transport         INTEGER NOT NULL,  -- 0 another, 1 TCP, 2 UDP, 3 UDP at port 443, 4 ICMP
     passage           TEXT    NOT NULL   -- where they leave the machine, if its sockets are in this network namespace
         CHECK (passage IN ('uplink', 'other_device', 'other_namespace')),
     application       TEXT    NOT NULL,  -- the name of the account
@@ -161,9 +160,9 @@ CREATE TABLE application_counter (   -- up to where the kernel programs' counter
     saved_transmitted INTEGER NOT NULL,
     withheld_received INTEGER NOT NULL,  -- how many of those aren't booked yet
     withheld_transmitted INTEGER NOT NULL,
-    PRIMARY KEY (cgroup, process, scope, transport, passage)
+    PRIMARY KEY (cgroup, process, scope, passage)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO application_counter VALUES(7,X'6375726c','internet',1,'uplink','curl',1000,200,30,4,5,0);
+INSERT INTO application_counter VALUES(7,X'6375726c','internet','uplink','curl',1000,200,30,4,5,0);
 CREATE TABLE uplink_counter (        -- the same for what passes uplinks
     ifindex           INTEGER NOT NULL,
     scope             TEXT    NOT NULL CHECK (scope IN ('internet', 'lan', 'other')),
