@@ -175,7 +175,7 @@ extension ApplicationCounterKey {
             default: .internet
             }
         self.init(
-            cgroup: key.cgroup, process: withUnsafeBytes(of: key.comm) { ProcessName(bytes: $0) }, scope: scope,
+            cgroup: key.cgroup, process: withUnsafeBytes(of: key.comm) { ProcessName(padded: $0) }, scope: scope,
             passage: key.foreign != 0 ? .otherNamespace : key.uplink != 0 ? .uplink : .otherDevice)
     }
 }

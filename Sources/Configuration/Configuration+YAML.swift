@@ -39,6 +39,11 @@ extension Configuration {
             PlanContext(
                 weekStarts: weekStarts, exclude: devices.exclude, zoneProblem: zoneProblem, isPresent: isPresent,
                 isProgram: isProgram))
+        if applications.mode == .off, let quota = plans.quotas.first(where: \.count.needsApplications) {
+            reader.note(
+                about: "applications", "is off, so that quota \(quota.name) counts as if no application were known",
+                remedy: "write auto, or leave applications out of the quota")
+        }
         reader.rejectUnknownKeys()
         let findings = document.findings + reader.findings
         guard findings.isEmpty else { throw ConfigurationErrors(entries: findings.entries(of: file)) }

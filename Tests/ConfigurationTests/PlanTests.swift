@@ -94,6 +94,20 @@ struct PlanTests {
             ])
     }
 
+    @Test func aQuotaThatNeedsApplicationsIsNotedWhereTheyAreOff() throws {
+        func notes(_ yaml: String) throws -> [String] {
+            try Configuration(
+                yaml: Array(yaml.utf8), file: "netusage.yaml", zoneProblem: { _ in nil }, isPresent: { _ in true }
+            ).notes.map(\.description)
+        }
+        let quota = "quotas: [{ name: games, limit: 1 TB, count: { applications: [steam] } }]\n"
+        #expect(
+            try notes("applications: off\n" + quota) == [
+                "netusage.yaml:1:15: applications: is off, so that quota games counts as if no application were known; write auto, or leave applications out of the quota"
+            ])
+        #expect(try notes(quota).isEmpty && notes("applications: off\nquotas: [{ name: a, limit: 1 TB }]").isEmpty)
+    }
+
     /// Texts between `quotas: [{ name: a, limit: 1 TB, ` and ` }]`, or whole files if they begin with a new line.
     static let badPlans = [
         "cycle: { every: month, day: 32 }", "cycle: { every: month, day: 0 }", "cycle: { every: month, day: last }",

@@ -129,7 +129,7 @@ def test_without_systemd_it_installs_is_upgraded_with_its_ledger_and_purged(root
 class Booted:
     """A root directory with a running systemd, in the network of a namespace."""
 
-    def __init__(self, root, namespace, log):
+    def __init__(self, root, namespace, log, states=("running",)):
         self.namespace = namespace
         with open(log, "w") as output:
             self.process = subprocess.Popen(
@@ -139,7 +139,11 @@ class Booted:
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"})
         with ended_on_error(self.process):
             self.leader = eventually(self._leader, 20)
-            eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() == "running", 60)
+        try:
+            eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() in states, 60)
+        except BaseException:
+            self.close()
+            raise
 
     def _leader(self):
         """The process id of the root's systemd. For a moment there is another child, which sets it up."""

@@ -12,8 +12,16 @@ package enum TrafficScope: String, CaseIterable, Codable, Sendable, BitwiseCopya
 package struct ProcessName: Hashable, Sendable, BitwiseCopyable {
     private let words: (UInt64, UInt64)
 
+    /// As the kernel's programs have it: `TASK_COMM_LEN` bytes, with zeros behind the name.
+    package init(padded: UnsafeRawBufferPointer) {
+        words = (
+            UInt64(littleEndian: padded.loadUnaligned(as: UInt64.self)),
+            UInt64(littleEndian: padded.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        )
+    }
+
     /// Bytes from the first zero on don't count.
-    package init(bytes: some Collection<UInt8>) {
+    package init(bytes: [UInt8]) {
         var words: (UInt64, UInt64) = (0, 0)
         for (place, byte) in bytes.prefix(while: { $0 != 0 }).prefix(15).enumerated() {
             let bits = UInt64(byte) << (8 * UInt64(place % 8))

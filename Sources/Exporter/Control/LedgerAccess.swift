@@ -84,7 +84,7 @@ package struct LedgerAccess: Sendable {
         return try await reportingFailures {
             do {
                 guard let daemon = try await daemon() else { return OfflineLedger(self) }
-                _ = try await daemon.status()
+                _ = try await daemon.live(by: .device)
                 return daemon
             } catch Failure.daemon(let problem) {
                 if (try? openedForReading()) == nil { throw Failure.daemon(problem) }

@@ -249,7 +249,7 @@ package enum Doctor {
         var hasDaemon = false
         do {
             let daemon = try await access.daemon()
-            hasDaemon = try await daemon?.status() != nil
+            hasDaemon = try await daemon?.live(by: .device) != nil
             if let daemon, try await hasOtherSettings(daemon, setup) {
                 findings.append(
                     .problem(
