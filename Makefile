@@ -66,6 +66,10 @@ test-program: build python
 	@$(call install,$(TEST_PACKAGES))
 	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest Tests/Program
 
+.PHONY: nightly
+nightly: build python ## Run the tests that take too long for each change: the names of fifty programs of Debian.
+	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest Tests/Program/nightly_names.py
+
 .PHONY: python
 python:
 	@$(call install,$(TEST_PACKAGES))

@@ -43,8 +43,12 @@ package struct ApplicationNaming: Sendable {
             ?? process ?? path.last.map { Self.text($0) } ?? Self.kernel
     }
 
+    /// Programs that people know by the name of the one that starts them.
+    private static let helpers: [(prefix: String, name: String)] = [("git-remote-", "git")]
+
     private static func byProcess(_ process: ProcessName) -> String? {
         let bytes = process.bytes
+        if let owner = helpers.first(where: { bytes.starts(with: $0.prefix.utf8) }) { return owner.name }
         return bytes.isEmpty ? nil : text(bytes)
     }
 

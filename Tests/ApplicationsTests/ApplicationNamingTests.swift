@@ -42,7 +42,8 @@ struct ApplicationNamingTests {
         ("/system.slice/session-keeper.service", "bash", "session-keeper.service"),
         ("/system.slice/run-r0123456789abcdef.scope", "restic", "restic"),
         // Sessions and shells.
-        ("\(user)/session-3.scope", "curl", "curl"), ("\(user)/session-c1.scope", "ssh", "ssh"),
+        ("\(user)/session-3.scope", "curl", "curl"), ("\(user)/session-3.scope", "git-remote-http", "git"),
+        ("\(user)/session-c1.scope", "ssh", "ssh"),
         ("\(manager)/init.scope", "systemd", "systemd"),
         ("\(manager)/app.slice/vte-spawn-1a2b.scope", "rsync", "rsync"),
         ("\(manager)/app.slice/tmux-spawn-1a2b.scope", "wget", "wget"), ("\(manager)/run-u4.scope", "yt-dlp", "yt-dlp"),

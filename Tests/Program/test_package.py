@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -55,7 +56,7 @@ def layer(below, directory):
         for kind, options, place in (
                 ("overlay", f"lowerdir={below},upperdir={top},workdir={work}", root), ("proc", "defaults", root / "proc")):
             run("mount", "-t", kind, kind, "-o", options, place)
-            undo.callback(run, "umount", place)
+            undo.callback(subprocess.run, ["umount", "--quiet", str(place)])  # A booted root has another /proc.
         yield root
 
 
@@ -129,8 +130,9 @@ def test_without_systemd_it_installs_is_upgraded_with_its_ledger_and_purged(root
 class Booted:
     """A root directory with a running systemd, in the network of a namespace."""
 
-    def __init__(self, root, namespace, log, states=("running",)):
+    def __init__(self, root, namespace, log):
         self.namespace = namespace
+        run("umount", root / "proc")  # Otherwise that would be the root's, and of this machine.
         with open(log, "w") as output:
             self.process = subprocess.Popen(
                 ["systemd-nspawn", "--quiet", "--boot", f"--directory={root}", "--register=no", "--keep-unit", "--console=pipe",
@@ -140,7 +142,7 @@ class Booted:
         with ended_on_error(self.process):
             self.leader = eventually(self._leader, 20)
         try:
-            eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() in states, 60)
+            eventually(lambda: self.try_("systemctl", "is-system-running").stdout.strip() == "running", 60)
         except BaseException:
             self.close()
             raise
@@ -171,19 +173,13 @@ class Booted:
     def service(self, what):
         return self.run("systemctl", "show", f"--property={what}", "--value", "netusage.service").strip()
 
-    @staticmethod
-    def status_of(pid):
-        """What proc(5) says of netusage, by its number in the root."""
-        for path in pathlib.Path("/proc").glob("[0-9]*/status"):
-            with contextlib.suppress(OSError):
-                text = path.read_text()
-                if re.search(rf"^NSpid:.*\t{pid}$", text, re.MULTILINE) and text.startswith("Name:\tnetusage"):
-                    return text
-        raise ProcessLookupError(pid)
-
     def close(self):
         self.process.terminate()
-        self.process.wait(60 * PATIENCE)
+        try:
+            self.process.wait(60 * PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.kill(int(self.leader), signal.SIGKILL)  # Some service doesn't end.
+            self.process.wait(60 * PATIENCE)
 
 
 @pytest.fixture
@@ -336,7 +332,7 @@ systemctl daemon-reload""")
         return None
 
     eventually(attached)
-    status = booted.status_of(booted.service("MainPID"))
+    status = booted.run("cat", f"/proc/{booted.service('MainPID')}/status")
     assert set(re.findall(r"^Cap\w+:\s+(\w+)$", status, re.MULTILINE)) == {"0" * 16}
     shown = booted.run("systemd-analyze", "security", "--no-pager", "netusage.service")
     assert float(re.search(r"exposure level for netusage.service: ([0-9.]+)", shown)[1]) <= 1.3
