@@ -332,6 +332,23 @@ struct ApplicationLedgerTests {
         #expect(shown() >= before)
     }
 
+    /// What the device carried while its lanes weren't counted is in its counter, but not in theirs.
+    @Test func aTimeWithoutLanesTeachesNothing() {
+        var machine = Machine()
+        machine.countsLanes = true
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run(seconds: 2)
+        machine.countsLanes = false
+        machine.world.carry(device, received: 50_000_000)
+        machine.run()
+        machine.countsLanes = true
+        machine.run()
+        machine.carry("curl", merged: Self.merged, device, isMerged: true)
+        machine.run()
+        #expect(machine.world.ledger.uplinkBasis.received == .merged)
+    }
+
     /// Nobody learns what a tunnel's device counts: all of it is booked at once.
     @Test func aTunnelsHeadersDoNotWait() {
         var machine = Machine()

@@ -30,7 +30,8 @@ struct UplinkBasis {
         }
         var lanes: [DeviceIndex: PacketCounter] = [:]
         for (key, counter) in reading.lanes { lanes[key.device, default: PacketCounter()].add(counter) }
-        learners = learners.filter { devices.contains($0.key) }
+        // A window with a time that lanes don't have would teach the wrong thing.
+        learners = reading.countsLanes ? learners.filter { devices.contains($0.key) } : [:]
         for (device, counters) in uplink where reading.countsLanes {
             // What hasn't carried anything has no lane yet.
             learners[device, default: BasisLearner(learnt[device])].take(
