@@ -10,8 +10,9 @@ PYTHON := .build/python/bin/python
 
 BUILD_PACKAGES := libbpf-dev libc6-dev libcrypt-dev libisal-dev libsqlite3-dev libyaml-dev tzdata
 DEB_PACKAGES := build-essential debhelper python3
-TEST_PACKAGES := $(DEB_PACKAGES) chromium curl debootstrap iproute2 lintian man-db mandoc openssl procps prometheus \
+TEST_PACKAGES := $(DEB_PACKAGES) chromium curl debootstrap iperf3 iproute2 lintian man-db mandoc openssl procps prometheus \
 	prometheus-alertmanager python3-venv shellcheck sqlite3 strace systemd systemd-container util-linux vnstat
+NIGHTLY_PACKAGES := cpio qemu-system-x86
 BENCH_PACKAGES := prometheus-node-exporter vnstat wrk
 
 # Installs the Debian packages named in $(1) that are missing.
@@ -67,8 +68,9 @@ test-program: build python
 	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest Tests/Program
 
 .PHONY: nightly
-nightly: build python ## Run the tests that take too long for each change: the names of fifty programs of Debian.
-	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest Tests/Program/nightly_names.py
+nightly: build python ## Run the tests that take too long for each change: fifty programs of Debian, and other kernels.
+	@$(call install,$(NIGHTLY_PACKAGES))
+	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest Tests/Program/nightly_*.py
 
 .PHONY: python
 python:

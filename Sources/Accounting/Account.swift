@@ -20,6 +20,8 @@ package enum AccountKey: Hashable, Codable, Sendable {
     case uplink
     /// What an application carried, by where the other ends are.
     case application(ApplicationName, TrafficScope)
+    /// What of an application's bytes isn't known to have passed the uplink.
+    case elsewhere(ApplicationName, TrafficScope)
     /// What passed the uplink, by where the other ends are.
     case uplinkScope(UplinkScope)
 
@@ -27,7 +29,7 @@ package enum AccountKey: Hashable, Codable, Sendable {
     var isShared: Bool {
         switch self {
         case .device: false
-        case .collapsed, .uplink, .application, .uplinkScope: true
+        case .collapsed, .uplink, .application, .elsewhere, .uplinkScope: true
         }
     }
 
@@ -35,11 +37,19 @@ package enum AccountKey: Hashable, Codable, Sendable {
         if case .application = self { true } else { false }
     }
 
+    /// Whether its bytes of five minutes are kept only as long as those of applications.
+    package var isOfApplication: Bool {
+        switch self {
+        case .application, .elsewhere: true
+        case .device, .collapsed, .uplink, .uplinkScope: false
+        }
+    }
+
     /// Whether it gets the bytes of devices' own counters.
     package var isOfDevices: Bool {
         switch self {
         case .device, .collapsed, .uplink: true
-        case .application, .uplinkScope: false
+        case .application, .elsewhere, .uplinkScope: false
         }
     }
 }

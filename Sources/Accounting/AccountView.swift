@@ -81,7 +81,7 @@ extension Account {
         case .device: memberCount > 0
         case .collapsed: hadMembers || !periods.month.isZero
         case .uplink: true
-        case .application, .uplinkScope: !periods.month.isZero
+        case .application, .elsewhere, .uplinkScope: !periods.month.isZero
         }
     }
 }

@@ -18,11 +18,15 @@ extension Ledger {
         name: (ApplicationCounterKey) -> ApplicationName?
     ) {
         precondition(!isAwaitingStore, "the store knows what is booked already")
-        let isNew = applications.attachment != reading.attachment
-        restartCounters(applications.begin(reading.attachment))
-        if isNew, let readAt = applications.readAt, readAt.sinceBoot < reading.attachedAt {
-            applications.readAt = now.at(reading.attachedAt)
+        if applications.attachment != reading.attachment {
+            bookWithheld(at: now)
+            // Before they were attached they counted nothing.
+            let readAt = applications.readAt
+            if readAt.map({ $0.sinceBoot < reading.attachedAt }) ?? true {
+                applications.readAt = now.at(reading.attachedAt)
+            }
         }
+        restartCounters(applications.begin(reading.attachment))
         chooseShown(at: now.sinceBoot)
         let uplink = devices.uplink.compactMap { index in devices[index].map { (index, $0.last) } }
         applications.uplinks.learn(reading, Dictionary(uniqueKeysWithValues: uplink))
@@ -32,17 +36,20 @@ extension Ledger {
             for key in applications.baselines.keys where reading.counters[key] == nil { applications.retire(key) }
         }
         record(reading, over: span, at: now, name)
-        if reading.countsLanes { applications.retireLanes(besides: reading.lanes.keys) }
-        for (key, counter) in reading.lanes {
+        if let lanes = reading.lanes { applications.retireLanes(besides: lanes.keys) }
+        for (key, counter) in reading.lanes ?? [:] {
             var baseline = applications.laneBaselines[key] ?? PacketBaseline()
             let basis = applications.uplinks.basis(of: key.device)
             if baseline.isBooked(counter, on: basis) { continue }
             let delta = baseline.advance(to: counter, on: basis)
             applications.set(baseline, for: key)
-            if !delta.isZero { bookAlone(delta, to: account(for: .uplinkScope(key.scope)), over: span) }
+            // What passed a device since it isn't the uplink any more isn't the uplink's.
+            if delta.isZero || !devices.uplink.contains(key.device) { continue }
+            bookAlone(delta, to: account(for: .uplinkScope(key.scope)), over: span)
         }
         applications.readAt = now
         applications.isRead = true
+        if !isPersistent { applications.forgetChanges() }
         if endsInterval || applications.sampledAt == nil { sampleApplicationRates(at: now.sinceBoot) }
     }
 
@@ -72,6 +79,7 @@ extension Ledger {
     ) {
         var known = KnownNames()
         var deltas: [AccountKey: Delta] = [:]
+        var elsewhere: [AccountKey: Delta] = [:]
         var lan = Delta.zero
         for (key, counter) in reading.counters {
             let baseline = applications.baselines[key]
@@ -86,14 +94,16 @@ extension Ledger {
             applications.noteGrowth(of: key, at: now.sinceBoot)
             deltas[.application(application, key.scope), default: .zero].add(delta)
             if key.isKnownLAN { lan.add(delta) }
+            if key.isElsewhere { elsewhere[.elsewhere(application, key.scope), default: .zero].add(delta) }
         }
         for (key, delta) in deltas where !delta.isZero { book(delta, to: key, over: span) }
+        for (key, delta) in elsewhere where !delta.isZero { bookAlone(delta, to: account(for: key), over: span) }
         bookLAN(lan, over: span)
     }
 
     /// Where lanes aren't counted, only applications are known to have used the uplink for the local network.
     private mutating func bookLAN(_ delta: Delta, over span: BookingSpan) {
-        if applications.uplinks.countsLanes || delta.isZero { return }
+        if applications.uplinks.countsLanes || devices.uplink.isEmpty || delta.isZero { return }
         bookAlone(delta, to: account(for: .uplinkScope(.lan)), over: span)
     }
 
@@ -116,9 +126,47 @@ extension Ledger {
         applications.retire(key)
         if delta.isZero { return }
         let span = bookingSpan(from: applications.readAt ?? now, until: now)
-        book(delta, to: .application(baseline.application, key.scope), over: span)
+        book(delta, of: key, for: baseline.application, over: span)
+    }
+
+    /// Headers that wait at the end of an attachment.
+    private mutating func bookWithheld(at now: Moment) {
+        let span = bookingSpan(from: applications.readAt ?? now, until: now)
+        for (key, var baseline) in applications.baselines {
+            let delta = baseline.booked.advance(
+                to: baseline.booked.counter, on: applications.uplinks.basis(for: key).orWire)
+            if !delta.isZero { book(delta, of: key, for: baseline.application, over: span) }
+        }
+    }
+
+    private mutating func book(
+        _ delta: Delta, of key: ApplicationCounterKey, for application: ApplicationName, over span: BookingSpan
+    ) {
+        book(delta, to: .application(application, key.scope), over: span)
+        if key.isElsewhere { bookAlone(delta, to: account(for: .elsewhere(application, key.scope)), over: span) }
         if key.isKnownLAN { bookLAN(delta, over: span) }
     }
+
+    /// Goes over to other programs without a gap: those of another version, which have counted for a while beside those that
+    /// are booked.
+    ///
+    /// - Parameter reading: What they show right after the last reading of those.
+    package mutating func succeed(
+        with reading: ApplicationReading, at now: Moment, name: (ApplicationCounterKey) -> ApplicationName?
+    ) {
+        bookWithheld(at: now)
+        restartCounters(applications.begin(reading.attachment))
+        var known = KnownNames()
+        for (key, counter) in reading.counters {
+            let application = name(key).map { known.account(for: $0, in: self) } ?? .other
+            applications.set(
+                ApplicationBaseline(booked: PacketBaseline(counter: counter), application: application), for: key)
+        }
+        applications.isRead = true
+    }
+
+    /// The attachment whose counters the store knows; `nil` before the first commit with them.
+    package var storedAttachment: UInt64? { applications.storedAttachment }
 
     /// Names all counters again, because the owner's names have changed. What is booked stays where it is.
     package mutating func renameApplications(_ name: (ApplicationCounterKey) -> ApplicationName?) {
@@ -163,7 +211,7 @@ extension Ledger {
         for place in accounts.indices {
             switch accounts[place].key {
             case .application(.other, _): accounts[place].counter = .zero
-            case .application, .uplinkScope: if loss == .ofAll { accounts[place].counter = .zero }
+            case .application, .elsewhere, .uplinkScope: if loss == .ofAll { accounts[place].counter = .zero }
             case .device, .collapsed, .uplink: break
             }
         }
@@ -263,6 +311,9 @@ extension Ledger {
 extension ApplicationCounterKey {
     /// Whether the bytes certainly passed the uplink to or from the local network.
     fileprivate var isKnownLAN: Bool { scope == .lan && passage == .uplink }
+
+    /// Whether they may have passed another device than the uplink.
+    fileprivate var isElsewhere: Bool { scope != .tunnel && passage != .uplink }
 }
 
 extension Delta {

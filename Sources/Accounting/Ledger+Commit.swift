@@ -46,6 +46,7 @@ extension Ledger {
         outbox.inFlight = nil
         outbox.sequence = commit.header.sequence
         outbox.isClosed = commit.header.isClean
+        if let changes = commit.applications { applications.storedAttachment = changes.attachment }
         accounts.hiddenInFlight = [:]
         outbox.news += commit.bookings.events.filter(\.isNews)
         for index in commit.removedDevices { outbox.storedDevices[index] = nil }

@@ -194,14 +194,24 @@ package struct ApplicationNaming: Sendable {
 
     private static func cut(_ text: String, suffix: String) -> String { between("", suffix, text) ?? text }
 
-    /// A name that anybody may have chosen: it can't look like a system's service, or like one of netusage's own names.
+    /// A name that anybody may have chosen: it can't look like a system's service, or like one of netusage's own names or
+    /// lines.
     private static func text(_ bytes: some Collection<UInt8>) -> String {
-        var bytes = Array(bytes)
-        while bytes.first == UInt8(ascii: "(") { bytes.removeFirst() }
-        bytes = Array(bytes.prefix(maximumBytes))
-        while bytes.suffix(8).elementsEqual(".service".utf8) { bytes.removeLast(8) }
-        return bytes.isEmpty ? unknown : rawText(bytes)
+        let space = UInt8(ascii: " ")
+        var bytes = Array(bytes.prefix(maximumBytes))
+        var count: Int
+        repeat {
+            count = bytes.count
+            while bytes.last == space { bytes.removeLast() }
+            if bytes.suffix(8).elementsEqual(".service".utf8) { bytes.removeLast(8) }
+            bytes = Array(bytes.drop { $0 == space || $0 == UInt8(ascii: "(") })
+        } while bytes.count < count
+        let text = bytes.isEmpty ? unknown : rawText(bytes)
+        return ownLines.contains(text) ? "\(text) (program)" : text
     }
+
+    /// What lines of a report are called that aren't of an application.
+    private static let ownLines: Set<String> = ["unattributed", "uplink"]
 
     /// Bytes as text of one line; what isn't text, or can't be seen, is shown as `raw:` and its bytes.
     private static func rawText(_ bytes: [UInt8]) -> String {

@@ -7,7 +7,12 @@ import Machine
 /// of its own does it: ``KernelPrograms`` is what it hands over.
 package enum Attaching {
     /// Whether this process has the privilege; its children have it, too.
-    package static var isAllowed: Bool { Capability.areAllInForce }
+    package static var isAllowed: Bool { missingCapabilities.isEmpty }
+
+    /// The names of the capabilities that this process would need, and hasn't.
+    package static var missingCapabilities: [String] {
+        Capability.allCases.filter { !$0.isInForce }.map(\.rawValue)
+    }
 
     /// Why no process can attach the programs to this kernel; `nil` if nothing is known against it.
     package static var obstacle: AttachmentError? {
@@ -18,6 +23,11 @@ package enum Attaching {
         } catch {
             return error
         }
+    }
+
+    /// A number of this version's programs, from their bytes (FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>).
+    static let object = KernelObject.bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) {
+        ($0 ^ UInt64($1)) &* 0x100_0000_01B3
     }
 
     private static func checkTypes() throws(AttachmentError) {
@@ -56,7 +66,8 @@ package enum Attaching {
             parts.take(link, as: part)
         }
         try findOwners(try program("find", of: object))
-        return KernelPrograms(attachment: attachment, attachedAt: attachedAt, parts.release())
+        return KernelPrograms(
+            attachment: attachment, attachedAt: attachedAt, object: Self.object, parts.release())
     }
 
     private static func load(underCgroup root: CInt) throws(AttachmentError) -> OpaquePointer {
@@ -105,6 +116,7 @@ package enum Attaching {
         state.attachment = attachment
         state.layout = UInt64(NETUSAGE_LAYOUT)
         state.attached_at = moment
+        state.object = object
         try update(parts[.state], &zero, &state)
         try writePrefixes(parts[.prefixes])
         // One value for each processor that there may be.
@@ -113,11 +125,11 @@ package enum Attaching {
         let none = [netusage_count](repeating: netusage_count(), count: Int(processorCount))
         for transmitted: UInt8 in 0...1 {
             for scope in [NETUSAGE_INTERNET, NETUSAGE_LAN, NETUSAGE_TUNNEL] {
-                for foreign: UInt8 in 0...1 {
+                for (foreign, uplink) in [(0, 0), (0, 1), (1, 0)] as [(UInt8, UInt8)] {
                     var key = netusage_count_key()
                     key.transmitted = transmitted
                     key.scope = UInt8(scope.rawValue)
-                    key.foreign = foreign
+                    (key.foreign, key.uplink) = (foreign, uplink)
                     try update(parts[.counts], &key, none)
                 }
             }
@@ -158,11 +170,10 @@ package enum Attaching {
 
     private static func refusal(of step: String, _ code: CInt) -> AttachmentError {
         // The verifier refuses what a privilege would allow with any code.
-        let missing = Capability.allCases.filter { !$0.isInForce }
+        let missing = missingCapabilities.joined(separator: ", ")
         if !missing.isEmpty {
-            let names = missing.map(\.rawValue).joined(separator: ", ")
             return AttachmentError(
-                .notAllowed, "\(step) needs \(names): run it as root, or as a service with these capabilities")
+                .notAllowed, "\(step) needs \(missing): run it as root, or as a service with these capabilities")
         }
         if code == EPERM, step.hasPrefix("attaching") {
             return AttachmentError(
@@ -194,8 +205,6 @@ enum Capability: String, CaseIterable {
     static var bits: UInt64 { allCases.reduce(0) { $0 | 1 << $1.number } }
 
     var isInForce: Bool { netusage_effective_capabilities() & (1 << number) != 0 }
-
-    static var areAllInForce: Bool { allCases.allSatisfy(\.isInForce) }
 }
 
 extension KernelPart {

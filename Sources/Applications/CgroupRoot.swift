@@ -29,24 +29,38 @@ enum CgroupRoot {
     /// More cgroups than this aren't searched.
     private static let searchLimit = 4096
 
-    /// The paths of all cgroups by their numbers, which are those of their directories (`cgroup_id` of linux/cgroup.h).
-    ///
-    /// - Returns: Also whether these are all: they may be unreadable, or too many.
-    static func paths() -> (paths: [UInt64: String], isWhole: Bool) {
-        guard let (root, descriptor) = opened() else { return ([:], false) }
+    /// Where it is mounted; `nil` if it isn't.
+    static var path: String? {
+        guard let (path, descriptor) = opened() else { return nil }
         close(descriptor)
+        return path
+    }
+
+    /// The paths of all cgroups by their numbers. If there are too many, then at least those of the system's services.
+    static func paths(at root: String?) -> [UInt64: String] {
+        guard let root else { return [:] }
         var paths: [UInt64: String] = [:]
         var waiting = [""]
-        while let path = waiting.popLast() {
-            if paths.count == searchLimit { return (paths, false) }
-            var status = stat()
-            guard lstat(root + path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { continue }
-            paths[UInt64(status.st_ino)] = path
+        while paths.count < searchLimit, let path = waiting.popLast() {
+            guard let number = number(ofDirectory: root + path), number != 0 else { continue }
+            paths[number] = path
             for name in directoryNames(root + path, isOfDirectories: true) where name != "." && name != ".." {
                 waiting.append(path + "/" + name)
             }
+            if path.isEmpty, let place = waiting.firstIndex(of: "/system.slice") {
+                waiting.append(waiting.remove(at: place))
+            }
         }
-        return (paths, true)
+        return paths
+    }
+
+    /// A cgroup's number is that of its directory (`cgroup_id` of linux/cgroup.h).
+    ///
+    /// - Returns: 0 if there is no such directory; `nil` if that can't be said.
+    static func number(ofDirectory path: String) -> UInt64? {
+        var status = stat()
+        if lstat(path, &status) != 0 { return errno == ENOENT ? 0 : nil }
+        return status.st_mode & S_IFMT == S_IFDIR ? UInt64(status.st_ino) : 0
     }
 
     /// The mount points of all cgroup2 file systems that show the root; see proc_pid_mountinfo(5).

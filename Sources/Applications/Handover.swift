@@ -88,7 +88,8 @@ package enum Handover {
             throw Failure(
                 "the programs' maps can't be read: a process without privilege needs Linux 5.19 or later for that")
         }
-        return KernelPrograms(attachment: attachment, attachedAt: state.attached_at, parts)
+        return KernelPrograms(
+            attachment: attachment, attachedAt: state.attached_at, object: state.object, parts)
     }
 
     /// Attaches the programs, and sends them. Keeps only the privilege that this needs.

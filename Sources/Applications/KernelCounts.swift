@@ -1,5 +1,6 @@
 import Accounting
 import CBPF
+import CLinux
 import Glibc
 import Machine
 
@@ -12,8 +13,15 @@ package final class KernelCounts {  // A class: its buffers are used again for e
     package let lanes: UplinkLanes
     private var keys: [netusage_count_key]
     private var values: [netusage_count]
-    /// The paths of cgroups that the kernel's programs have no place of, since the last reading.
-    private var tree: [UInt64: String]?
+    /// The paths of cgroups, for those that the kernel's programs have no place of, and when they were read.
+    private var tree: (paths: [UInt64: String], at: UInt64)?
+    /// Cgroups that weren't in it, and those that weren't in the one before.
+    private var missing: Set<UInt64> = []
+    private var sought: Set<UInt64> = []
+    /// Where the root of the cgroups is mounted.
+    private let root = CgroupRoot.path
+    /// Reading the tree takes some milliseconds.
+    private static let treeNanoseconds: UInt64 = 60_000_000_000
     /// How many keys the last reading found.
     package private(set) var keyCount = 0
 
@@ -36,6 +44,9 @@ package final class KernelCounts {  // A class: its buffers are used again for e
 
     package var attachment: UInt64 { programs.attachment }
 
+    /// Whether the programs are those of this version.
+    package var isCurrent: Bool { programs.isCurrent }
+
     package var attachedAt: BootTime { BootTime(nanoseconds: Int64(clamping: programs.attachedAt)) }
 
     /// As in the programs' source.
@@ -53,7 +64,7 @@ package final class KernelCounts {  // A class: its buffers are used again for e
         // The kernel writes a value for each processor that there may be.
         if processorCount <= 0 { throw Failure(description: "the number of processors can't be read from /sys") }
         counters.removeAll(keepingCapacity: true)
-        tree = nil
+        forgetTree()
         var found = 0
         var place: UInt32 = 0
         var isFirst = true
@@ -123,10 +134,12 @@ package final class KernelCounts {  // A class: its buffers are used again for e
         bpf_map_delete_elem(programs[.places], &key)
     }
 
-    /// The cgroups that there are; `nil` if they can't be read, or there are too many.
-    package func livingCgroups() -> Set<UInt64>? {
-        let (paths, isWhole) = CgroupRoot.paths()
-        return isWhole ? Set(paths.keys) : nil
+    /// Whether a cgroup certainly isn't there any more: its place is known, and there is none, or another one.
+    package func isGone(_ cgroup: UInt64) -> Bool {
+        guard let root, case .found(let place)? = keptPlace(ofCgroup: cgroup), let path = place.path else {
+            return false
+        }
+        return CgroupRoot.number(ofDirectory: root + path).map { $0 != cgroup } ?? false
     }
 
     /// The cgroups whose places the programs have kept.
@@ -152,17 +165,31 @@ package final class KernelCounts {  // A class: its buffers are used again for e
         return bpf_map_lookup_elem(programs[.state], &zero, &state) == 0 ? state.overflowed : 0
     }
 
-    /// Where a cgroup lies.
+    /// Where a cgroup lies. If the programs had no room for it, the answer may take a minute.
     package func place(ofCgroup cgroup: UInt64) -> Place.Answer {
+        if let kept = keptPlace(ofCgroup: cgroup) { return kept }
+        // A socket of the kernel's own, or there was no room.
+        let isNew = tree == nil
+        let paths = tree?.paths ?? CgroupRoot.paths(at: root)
+        if isNew { tree = (paths, UInt64(netusage_boot_nanoseconds())) }
+        if let path = paths[cgroup] { return .found(Place(host: "", path: path)) }
+        if isNew || sought.contains(cgroup) { return .unknown }
+        // It may be newer than the tree.
+        missing.insert(cgroup)
+        return .beingWritten
+    }
+
+    /// Forgets the tree after a while.
+    private func forgetTree() {
+        guard let tree, UInt64(netusage_boot_nanoseconds()) - tree.at >= Self.treeNanoseconds else { return }
+        (self.tree, sought, missing) = (nil, missing, [])
+    }
+
+    private func keptPlace(ofCgroup cgroup: UInt64) -> Place.Answer? {
         var key = cgroup
         var place = netusage_place()
-        if bpf_map_lookup_elem(programs[.places], &key, &place) == 0 {
-            return place.complete == 0 ? .beingWritten : .found(Place(place))
-        }
-        // A socket of the kernel's own, or there was no room.
-        let paths = tree ?? CgroupRoot.paths().paths
-        tree = paths
-        return paths[cgroup].map { .found(Place(host: "", path: $0)) } ?? .unknown
+        if bpf_map_lookup_elem(programs[.places], &key, &place) != 0 { return nil }
+        return place.complete == 0 ? .beingWritten : .found(Place(place))
     }
 }
 

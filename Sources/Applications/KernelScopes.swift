@@ -15,37 +15,42 @@ package struct KernelScopes {
 
     /// Writes what has changed. Sockets look their scope up again after it.
     ///
+    /// What has no room is left out, and is written when there is room: until then the device counts as an ordinary one, and
+    /// the prefix as what is around it.
+    ///
     /// - Throws: `KernelCounts.Failure`; call it again then.
     package mutating func update(to table: ScopeTable) throws(KernelCounts.Failure) {
         if isWritten, table == written { return }
-        let previous = isWritten ? written : nil
-        isWritten = false
         // An earlier daemon may have written what holds no more.
-        if previous == nil { removeAll() }
-        for (index, device) in table.devices where previous?.devices[index] != device {
+        if !isWritten { removeAll() }
+        let previous = isWritten ? written : ScopeTable.nothing
+        isWritten = false
+        var rest = table
+        // First make room.
+        for index in previous.devices.keys where table.devices[index] == nil {
+            var key = index
+            bpf_map_delete_elem(programs[.devices], &key)
+        }
+        for prefix in previous.prefixes.keys where table.prefixes[prefix] == nil {
+            var key = netusage_prefix(prefix)
+            bpf_map_delete_elem(programs[.prefixes], &key)
+        }
+        for (index, device) in table.devices where previous.devices[index] != device {
             var key = index
             var value = netusage_device()
             value.kind = UInt8(
                 (device.kind == .tunnel ? NETUSAGE_DEVICE_TUNNEL : NETUSAGE_DEVICE_NORMAL).rawValue)
             value.link_header = device.linkHeaderBytes
             value.uplink = device.isUplink ? 1 : 0
-            try write(.devices, &key, &value)
+            if try !write(.devices, &key, &value) { rest.devices[index] = nil }
         }
-        for index in previous?.devices.keys ?? [:].keys where table.devices[index] == nil {
-            var key = index
-            bpf_map_delete_elem(programs[.devices], &key)
-        }
-        for (prefix, nearness) in table.prefixes where previous?.prefixes[prefix] != nearness {
+        for (prefix, nearness) in table.prefixes where previous.prefixes[prefix] != nearness {
             var key = netusage_prefix(prefix)
             var value = nearness.kernelValue
-            try write(.prefixes, &key, &value)
-        }
-        for prefix in previous?.prefixes.keys ?? [:].keys where table.prefixes[prefix] == nil {
-            var key = netusage_prefix(prefix)
-            bpf_map_delete_elem(programs[.prefixes], &key)
+            if try !write(.prefixes, &key, &value) { rest.prefixes[prefix] = nil }
         }
         try raiseVersion()
-        (written, isWritten) = (table, true)
+        (written, isWritten) = (rest, true)
     }
 
     /// Removes all but the prefixes of ``ScopeTable/init()``: without these, the LAN would be the internet for a moment.
@@ -81,19 +86,20 @@ package struct KernelScopes {
         var version: UInt64 = 0
         bpf_map_lookup_elem(programs[.version], &zero, &version)
         version &+= 1
-        try write(.version, &zero, &version)
+        _ = try write(.version, &zero, &version)
     }
 
+    /// - Returns: Whether there was room.
     private func write(
         _ part: KernelPart, _ key: UnsafeRawPointer, _ value: UnsafeRawPointer
-    ) throws(KernelCounts.Failure) {
+    ) throws(KernelCounts.Failure) -> Bool {
         let code = bpf_map_update_elem(programs[part], key, value, UInt64(BPF_ANY))
-        // A machine with more devices than there is room for: the rest counts as ordinary.
-        if code == -E2BIG || code == -ENOSPC { return }
+        if code == -E2BIG || code == -ENOSPC { return false }
         if code != 0 {
             throw KernelCounts.Failure(
                 description: "the kernel programs' map \(part.rawValue) can't be written: \(errorText(-code))")
         }
+        return true
     }
 }
 

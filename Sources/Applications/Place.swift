@@ -26,4 +26,15 @@ package struct Place: Hashable, Sendable {
             host: Array(host.utf8),
             levels: path.split(separator: "/").reversed().map { Array($0.utf8) } + [[]])
     }
+
+    /// The path below the root, as far as all its names are known whole.
+    var path: String? {
+        // The kernel programs cut longer names.
+        guard levels.last?.isEmpty == true, levels.allSatisfy({ $0.count < Self.maximumNameBytes }) else { return nil }
+        return String(
+            validating: levels.dropLast().reversed().flatMap { [UInt8(ascii: "/")] + $0 }, as: UTF8.self)
+    }
+
+    /// As in the programs' source, without the zero behind it.
+    private static let maximumNameBytes = 95
 }

@@ -9,6 +9,9 @@ package struct ScopeTable: Hashable, Sendable {
     }
 
     package struct Device: Hashable, Sendable {
+        /// What the kernel programs take a device for that isn't in their map.
+        static let ordinary = Device(kind: .normal, linkHeaderBytes: 14, isUplink: false)
+
         package var kind: DeviceKind
         /// Bytes of the link-layer header of each packet.
         package var linkHeaderBytes: UInt8
@@ -28,8 +31,9 @@ package struct ScopeTable: Hashable, Sendable {
         case inside
     }
 
-    package var devices: [UInt32: Device] = [:]
-    package private(set) var prefixes: [AddressPrefix: Nearness]
+    /// Devices that differ from ``Device/ordinary``.
+    package internal(set) var devices: [UInt32: Device] = [:]
+    package internal(set) var prefixes: [AddressPrefix: Nearness]
 
     /// More don't fit into the kernel's maps. What has no room counts as the internet.
     package static let maximumEntries = 1024
@@ -46,9 +50,21 @@ package struct ScopeTable: Hashable, Sendable {
         ]
     }
 
+    /// Adds a device, as long as there is room.
+    package mutating func insert(_ device: Device, at index: UInt32) {
+        if device != .ordinary, devices.count < Self.maximumEntries { devices[index] = device }
+    }
+
     /// Adds a prefix. A subnet within this machine stays that, whatever else has the same prefix.
     package mutating func insert(_ prefix: AddressPrefix, _ nearness: Nearness) {
         if prefixes[prefix] == .inside || prefixes.count >= Self.maximumEntries { return }
         prefixes[prefix] = nearness
+    }
+
+    /// Not even the prefixes that always hold.
+    static var nothing: ScopeTable {
+        var table = ScopeTable()
+        table.prefixes = [:]
+        return table
     }
 }

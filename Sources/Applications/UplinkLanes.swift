@@ -69,7 +69,7 @@ package final class UplinkLanes {  // A class: it closes the links at its end.
     ///
     /// - Throws: `KernelCounts.Failure`.
     package func read() throws(KernelCounts.Failure) -> [LaneKey: PacketCounter] {
-        if links.isEmpty || processorCount <= 0 { return [:] }
+        if processorCount <= 0 { return [:] }
         var count = UInt32(Self.maximumEntries)
         var next: UInt32 = 0
         let code = bpf_map_lookup_batch(programs[.lanes], nil, &next, &keys, &values, &count, nil)

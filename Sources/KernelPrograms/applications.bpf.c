@@ -229,6 +229,8 @@ static void describe(struct owner *owner, struct task_struct *task, struct cgrou
     // Zeros behind the name: it is a part of keys.
     char comm[NETUSAGE_COMM] = {};
     BPF_CORE_READ_STR_INTO(&comm, task, group_leader, comm);
+    // Without any name it would pass as the kernel's.
+    if (!comm[0]) comm[0] = '?';
     owner->cgroup = id;
     __builtin_memcpy(owner->comm, comm, sizeof comm);
     owner->foreign = foreign;
@@ -355,7 +357,6 @@ static __always_inline void add(struct netusage_count_key *key, __u64 bytes, __u
     if (!count) {
         note_overflow();
         key->cgroup = 0;
-        key->uplink = 0;
         __builtin_memset(key->comm, 0, sizeof key->comm);
         count = bpf_map_lookup_elem(&netusage_counts, key);
         if (!count) return;

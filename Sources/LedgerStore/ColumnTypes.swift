@@ -36,6 +36,7 @@ extension AccountKey {
         case .collapsed(let pattern): ("collapsed", pattern, "")
         case .uplink: ("uplink", "", "")
         case .application(let name, let scope): ("application", name, scope.rawValue)
+        case .elsewhere(let name, let scope): ("application_elsewhere", name, scope.rawValue)
         case .uplinkScope(let scope): ("uplink_scope", "", scope.rawValue)
         }
     }
@@ -50,6 +51,9 @@ extension AccountKey {
         case "application":
             guard let scope = TrafficScope(rawValue: row[column + 2]) else { return nil }
             self = .application(row[column + 1], scope)
+        case "application_elsewhere":
+            guard let scope = TrafficScope(rawValue: row[column + 2]) else { return nil }
+            self = .elsewhere(row[column + 1], scope)
         case "uplink_scope":
             guard let scope = UplinkScope(rawValue: row[column + 2]) else { return nil }
             self = .uplinkScope(scope)

@@ -293,8 +293,10 @@ extension LedgerFile {
             let start: Timestamp? = try connection.value("SELECT min(start) FROM bucket WHERE start >= ?1", from)
             guard let oldest = start.map({ Bucket(start: $0) }), oldest.end <= horizon else { return }
             try connection.run(
-                "DELETE FROM bucket WHERE start = ?1 AND account IN (SELECT id FROM account WHERE kind = 'application')",
-                oldest.start)
+                """
+                DELETE FROM bucket WHERE start = ?1
+                    AND account IN (SELECT id FROM account WHERE kind IN ('application', 'application_elsewhere'))
+                """, oldest.start)
             from = oldest.end
             try connection.run("UPDATE ledger SET application_buckets_from = max(application_buckets_from, ?1)", from)
         }

@@ -52,7 +52,7 @@ extension LedgerFile {
             let account: AccountID
         }
         var kept: [DayOfAccount: Total] = [:]
-        func isPartial(_ place: Int, _ key: AccountKey) -> Bool { place == partial || key.isApplication }
+        func isPartial(_ place: Int, _ key: AccountKey) -> Bool { place == partial || key.isOfApplication }
         for span in source.bucketSpans {
             var place = source.days.firstIndex { $0.span.contains(span.lowerBound) } ?? 0
             try forEachBucket(from: max(span.lowerBound, complete), before: span.upperBound) { start, account, total in

@@ -13,7 +13,7 @@ enum Schema {
     static let tables = [
         "ledger", "account", "device", "bucket", "day", "day_start", "adjustment", "quota_event", "committed_cycle",
         "unread", "taken", "import",
-        "fall", "application_counter", "uplink_counter",
+        "fall", "application_counter", "uplink_counter", "uplink_basis",
     ]
 
     /// Step `n` brings a file of version `n` to version `n + 1`; a released step never changes.
@@ -248,6 +248,36 @@ enum Schema {
             received          TEXT CHECK (received IN ('wire', 'merged')),
             transmitted       TEXT CHECK (transmitted IN ('wire', 'merged'))
         ) STRICT;
+        """,
+        """
+        -- A quota leaves out what applications carried over the uplink, so what they carried elsewhere is known, too.
+        DROP VIEW days;
+        DROP VIEW buckets;
+        DROP INDEX account_name;
+        ALTER TABLE account RENAME TO account_of_version_7;
+        CREATE TABLE account (               -- what bytes are booked to
+            id                 INTEGER PRIMARY KEY,
+            kind               TEXT    NOT NULL  -- application_elsewhere: a part of the application's bytes
+                CHECK (kind IN ('device', 'collapsed', 'uplink', 'application', 'application_elsewhere', 'uplink_scope')),
+            name               ANY     NOT NULL,  -- the device's or application's name, the pattern of the class, or ''
+            received_offset    INTEGER NOT NULL,  -- the open counter minus its devices' kernel counters, in `boot`
+            transmitted_offset INTEGER NOT NULL,
+            boot               INTEGER NOT NULL,
+            resets             INTEGER NOT NULL,
+            gap_bytes          INTEGER NOT NULL,
+            suspect_bytes      INTEGER NOT NULL,
+            scope              TEXT    NOT NULL DEFAULT ''  -- of applications and the uplink: where the other ends are
+                CHECK (scope IN ('', 'internet', 'lan', 'tunnel', 'other'))
+        ) STRICT;
+        INSERT INTO account SELECT * FROM account_of_version_7;
+        DROP TABLE account_of_version_7;
+        CREATE UNIQUE INDEX account_name ON account (kind, name, scope);
+        CREATE VIEW days AS
+            SELECT date(day * 86400, 'unixepoch') AS date, kind, name, received, transmitted, scope
+            FROM day JOIN account ON account.id = day.account;
+        CREATE VIEW buckets AS
+            SELECT datetime(start, 'unixepoch') AS start_utc, kind, name, received, transmitted, scope
+            FROM bucket JOIN account ON account.id = bucket.account;
         """,
     ]
 }

@@ -15,6 +15,12 @@ package struct InterfaceAddress: Hashable, Sendable {
     /// With `peer`, it distinguishes addresses of a link: one may be there with several prefixes and peers.
     package var prefixLength: UInt8
     package var peer: [UInt8]
+
+    /// The address itself: four or sixteen bytes.
+    package var bytes: [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: family == .ipv4 ? 4 : 16)
+        return inet_pton(family == .ipv4 ? AF_INET : AF_INET6, text, &bytes) == 1 ? bytes : []
+    }
 }
 
 extension InterfaceAddress {

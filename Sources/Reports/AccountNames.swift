@@ -25,7 +25,7 @@ package struct AccountNames {
         case .uplink: "uplink"
         case .collapsed(let pattern): pattern
         case .device(let name): name.label { $0 == Self.otherLabel || $0 == "uplink" || patterns.contains($0) }
-        case .application(let name, _): name.text
+        case .application(let name, _), .elsewhere(let name, _): name.text
         case .uplinkScope(let scope): scope.rawValue
         }
     }
@@ -39,6 +39,7 @@ extension AccountKey {
         case .collapsed: "collapsed"
         case .device: "device"
         case .application: "application"
+        case .elsewhere: "application_elsewhere"
         case .uplinkScope: "uplink_scope"
         }
     }

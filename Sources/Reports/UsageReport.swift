@@ -87,7 +87,7 @@ struct UsageBuilder {
     private let starts: [Timestamp]
     private var accounts: [Account] = []
     private var places: [AccountKey: Int] = [:]
-    /// Fine entries begin here, because earlier buckets aren't kept.
+    /// Buckets count from here on, because earlier ones aren't kept.
     private var toldFrom = Timestamp.earliest
 
     private struct Account {
@@ -199,9 +199,10 @@ struct UsageBuilder {
         if let place = places[row.key] { add(row.total, to: place, at: max(row.start, starts.first ?? .earliest)) }
     }
 
-    /// Leaves out fine entries before a moment, because some or all of their buckets are deleted.
+    /// Leaves out fine entries before a moment, because some or all of their buckets are deleted. Where applications are
+    /// compared with the uplink, neither counts then, also of a day of which only a part is asked for.
     mutating func leaveOut(before moment: Timestamp) {
-        if span.grain.isFine { toldFrom = max(toldFrom, moment) }
+        if span.grain.isFine || query.subject == .application { toldFrom = max(toldFrom, moment) }
     }
 
     private mutating func add(_ total: Total, to place: Int, at moment: Timestamp) {

@@ -10,24 +10,32 @@ struct ApplicationLedgerTests {
     private struct Machine {
         var world = World()
         var attachment: UInt64 = 1
+        /// Right before the reading, if it isn't said.
+        var attachedAt: BootTime?
         var counters: [ApplicationCounterKey: PacketCounter] = [:]
         var lanes: [LaneKey: PacketCounter] = [:]
         var countsLanes = false
+        /// Whether lanes are there, though they don't count any more.
+        var keepsLanes = false
         /// What the programs have counted in all attachments, by application and scope.
         var carried: [AccountKey: Total] = [:]
 
         /// Two counters of one application differ by their cgroup.
         mutating func carry(
-            _ name: String, _ scope: TrafficScope = .internet, cgroup: UInt64 = 1, received: UInt64 = 0,
-            transmitted: UInt64 = 0
+            _ name: String, _ scope: TrafficScope = .internet, cgroup: UInt64 = 1,
+            passage: ApplicationCounterKey.Passage = .uplink, received: UInt64 = 0, transmitted: UInt64 = 0
         ) {
             let key = ApplicationCounterKey(
-                cgroup: cgroup, process: ProcessName(bytes: Array(name.utf8)), scope: scope)
+                cgroup: cgroup, process: ProcessName(bytes: Array(name.utf8)), scope: scope, passage: passage)
             counters[key, default: PacketCounter()].wire.received += received
             counters[key, default: PacketCounter()].wire.transmitted += transmitted
             let total = Total(received: received, transmitted: transmitted)
             carried[.application(ApplicationName(name), scope), default: .zero] += total
-            if scope == .lan { carried[.uplinkScope(.lan), default: .zero] += total }
+            if passage != .uplink, scope != .tunnel {
+                carried[.elsewhere(ApplicationName(name), scope), default: .zero] += total
+            } else if passage == .uplink, scope == .lan {
+                carried[.uplinkScope(.lan), default: .zero] += total
+            }
         }
 
         /// The application and the uplink carry merged packets.
@@ -44,8 +52,9 @@ struct ApplicationLedgerTests {
 
         var reading: ApplicationReading {
             var reading = ApplicationReading(attachment: attachment)
-            (reading.counters, reading.lanes) = (counters, countsLanes ? lanes : [:])
+            (reading.counters, reading.lanes) = (counters, countsLanes || keepsLanes ? lanes : [:])
             reading.countsLanes = countsLanes
+            reading.attachedAt = attachedAt ?? BootTime(nanoseconds: world.now.sinceBoot.nanoseconds - 1)
             return reading
         }
 
@@ -86,6 +95,8 @@ struct ApplicationLedgerTests {
             world.view(.application(ApplicationName(name), scope))?.lifetime ?? .zero
         }
     }
+
+    private static let passages: [ApplicationCounterKey.Passage] = [.uplink, .uplink, .otherDevice, .otherNamespace]
 
     private func total(_ received: UInt64, _ transmitted: UInt64 = 0) -> Total {
         Total(received: received, transmitted: transmitted)
@@ -349,6 +360,105 @@ struct ApplicationLedgerTests {
         #expect(machine.world.ledger.uplinkBasis.received == .merged)
     }
 
+    /// Without lanes, other bytes may have passed the uplink, too: only a counter that grew by less proves something.
+    @Test func whatIsForwardedTeachesNothing() {
+        var machine = Machine()
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run()
+        func carry(forwarded: UInt64) {
+            machine.carry("curl", merged: Self.merged, device, isMerged: true)
+            machine.world.carry(device, received: forwarded)
+            machine.run()
+        }
+        for _ in 0..<3 { carry(forwarded: 3_000_000) }
+        #expect(machine.world.ledger.uplinkBasis.received == .wire, "as far as anybody can see")
+        carry(forwarded: 100_000)
+        #expect(machine.world.ledger.uplinkBasis.received == .merged)
+        for _ in 0..<3 { carry(forwarded: 3_000_000) }
+        #expect(machine.world.ledger.uplinkBasis.received == .merged)
+    }
+
+    /// One of two uplinks never merges packets.
+    @Test func ofSeveralUplinksTheOneThatIsKnownSpeaksForAll() {
+        var machine = Machine()
+        machine.countsLanes = true
+        let devices = [machine.world.create("usb0"), machine.world.create("eth1")]
+        (machine.world.uplink, machine.world.secondUplink) = (devices[0], devices[1])
+        machine.run()
+        machine.carry("curl", merged: Self.merged, devices[1], isMerged: true)
+        machine.run()
+        #expect(machine.world.ledger.uplinkBasis.received == .merged)
+        #expect(machine.lifetime("curl") == total(28_500_000))
+    }
+
+    /// Counters of devices that were read earlier would teach the wrong thing.
+    @Test func aReadingWithoutDevicesTeachesNothing() {
+        var machine = Machine()
+        machine.countsLanes = true
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run(seconds: 2)
+        machine.carry("curl", merged: Self.merged, device, isMerged: false)
+        var reading = machine.reading
+        reading.isWithDevices = false
+        machine.world.ledger.record(reading, at: machine.world.now, endsInterval: false) { _ in ApplicationName("curl")
+        }
+        #expect(machine.world.ledger.uplinkBasis.received == nil)
+        machine.run()
+        #expect(machine.world.ledger.uplinkBasis.received == .wire)
+    }
+
+    /// After the route is gone, packets still pass the device, and the kernel's programs still take it for the uplink.
+    @Test func whatPassesADeviceThatIsNoUplinkAnyMoreIsntTheUplinks() {
+        var machine = Machine()
+        machine.countsLanes = true
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        func carry(_ bytes: UInt64) {
+            machine.carry("rsync", .lan, received: bytes)
+            machine.lanes[LaneKey(device: device, scope: .lan), default: PacketCounter()].wire.received += bytes
+            machine.world.carry(device, received: bytes)
+        }
+        machine.run()
+        carry(1000)
+        machine.run()
+        machine.world.uplink = nil
+        machine.run()
+        machine.keepsLanes = true
+        machine.countsLanes = false
+        carry(100)
+        machine.run()
+        machine.world.uplink = device
+        machine.countsLanes = true
+        machine.run(seconds: 2)
+        #expect(machine.world.view(.uplinkScope(.lan))?.lifetime == total(1000))
+        #expect(machine.world.view(.uplink)?.lifetime == total(1000))
+    }
+
+    @Test func withoutAStoreIdleCountersAreRetiredToo() {
+        var machine = Machine()
+        machine.world.ledger.giveUpStore()
+        machine.carry("curl", received: 100)
+        machine.run(seconds: 20)
+        #expect(machine.world.ledger.idleCounters(for: Span(seconds: 10), at: machine.world.now).count == 1)
+    }
+
+    /// Nobody will ever learn it.
+    @Test func headersThatWaitAreBookedWhenTheProgramsAreAttachedAgain() {
+        var machine = Machine()
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.counters[
+            ApplicationCounterKey(cgroup: 1, process: ProcessName(bytes: Array("curl".utf8)), scope: .internet)] =
+            Self.merged
+        machine.run()
+        #expect(machine.lifetime("curl") == total(28_500_000))
+        machine.attach()
+        machine.run()
+        #expect(machine.lifetime("curl") == total(30_000_000))
+    }
+
     /// Nobody learns what a tunnel's device counts: all of it is booked at once.
     @Test func aTunnelsHeadersDoNotWait() {
         var machine = Machine()
@@ -449,13 +559,16 @@ struct ApplicationLedgerTests {
             machine.read()
             if machine.world.ledger.window.today != day { (day, used) = (machine.world.ledger.window.today, 0) }
             machine.world.pass(0.1)
-            machine.world.carry(device, transmitted: bytes)
-            machine.carry(name, scope, transmitted: bytes)
+            // What passes another device, or may do so, says nothing about the uplink.
+            let passage = Self.passages.randomElement(using: &random) ?? .uplink
+            if passage == .uplink { machine.world.carry(device, transmitted: bytes) }
+            machine.carry(name, scope, passage: passage, transmitted: bytes)
             let isExcepted = name != "curl"
             let counts =
                 switch count {
                 case .uplinkWithout(let exception):
-                    !(exception.lan && scope == .lan) && !(isExcepted && !exception.applications.isEmpty)
+                    passage == .uplink && !(exception.lan && scope == .lan)
+                        && !(isExcepted && !exception.applications.isEmpty)
                 default: isExcepted
                 }
             if counts { used += bytes }
@@ -494,12 +607,15 @@ struct ApplicationLedgerTests {
     func everyByteIsBookedOnceWhateverHappens(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var machine = Machine()
+        machine.world.uplink = machine.world.create("eth0")
+        machine.run()
         for _ in 0..<200 {
             for _ in 0..<Int.random(in: 0...5, using: &random) {
                 machine.carry(
                     "program \(Int.random(in: 0..<6, using: &random))",
                     TrafficScope.allCases.randomElement(using: &random) ?? .lan,
                     cgroup: UInt64.random(in: 1...3, using: &random),
+                    passage: Self.passages.randomElement(using: &random) ?? .uplink,
                     received: UInt64.random(in: 0...9999, using: &random),
                     transmitted: UInt64.random(in: 0...9999, using: &random))
             }
@@ -520,6 +636,7 @@ struct ApplicationLedgerTests {
                 machine.read()
                 machine.world.commit()
                 machine.world.reboot("boot-\(seed)-\(machine.attachment)")
+                machine.world.uplink = DeviceIndex(rawValue: 1)
                 machine.attach()
                 machine.world.start()
             case 5: machine.world.pass(Double.random(in: 0...7200, using: &random))

@@ -12,6 +12,7 @@ struct World {
     var kernel: [DeviceIndex: (name: DeviceName, counters: Counters)] = [:]
     private var hardwareAddresses: [DeviceIndex: [UInt8]] = [:]
     var uplink: DeviceIndex?
+    var secondUplink: DeviceIndex?
     var store = ModelStore()
     var ledger: Ledger
     var rules: AccountingRules
@@ -88,7 +89,7 @@ struct World {
         let readings = kernel.map { Reading(device: $0.key, counters: $0.value.counters) }
         let isUrgent = ledger.record(readings, at: now, endsInterval: endsInterval)
         let hasPlanNews = ledger.notePlanEvents(at: now.timestamp, makesForecasts: false)
-        if ledger.setUplink(Set([uplink].compactMap { $0 })) || isUrgent || hasPlanNews { commit() }
+        if ledger.setUplink(Set([uplink, secondUplink].compactMap { $0 })) || isUrgent || hasPlanNews { commit() }
         if ledger.isPlanBookOutdated { renewPlanBook() }
     }
 
@@ -153,7 +154,7 @@ struct World {
     mutating func start() {
         startWithoutStore()
         ledger.takeUp(stored, planBook: storedPlanBook, calendar: calendar, wasShown: false)
-        ledger.setUplink(Set([uplink].compactMap { $0 }))
+        ledger.setUplink(Set([uplink, secondUplink].compactMap { $0 }))
         commit()
     }
 
@@ -168,7 +169,7 @@ struct World {
             },
             planBook: newPlanBook, rules: rules,
             calendar: calendar, epoch: Epoch(bootID: bootID, networkNamespace: 1), now: now)
-        ledger.setUplink(Set([uplink].compactMap { $0 }))
+        ledger.setUplink(Set([uplink, secondUplink].compactMap { $0 }))
     }
 
     /// The store, which couldn't be read when the program started, can be read now.

@@ -50,7 +50,7 @@ struct FilePastTests {
             case .uplink: true
             case .device(let device): device == DeviceName(name)
             case .collapsed(let text): DevicePattern(text)?.matches(DeviceName(name)) ?? false
-            case .application, .uplinkScope: false
+            case .application, .elsewhere, .uplinkScope: false
             }
         }
         let first = Int64.random(in: -24...72, using: &random)

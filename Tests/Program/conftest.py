@@ -17,6 +17,16 @@ def pytest_configure(config):
         pytest.exit(f"{BINARY} isn't there; run `make test`, which builds it", returncode=2)
 
 
+# These look at all of netusage's kernel programs on the machine, so one process runs them one after the other.
+KERNEL_PROGRAMS = ("test_application", "test_dashboards", "test_package", "test_without_applications")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("kernel programs" if name.startswith(KERNEL_PROGRAMS) else name))
+
+
 @pytest.fixture
 def namespaces():
     """Makes namespaces, and deletes them at the end of the test."""

@@ -2,6 +2,8 @@
 struct ApplicationBook: Sendable {
     /// Which attachment the baselines belong to; `nil` before the first reading.
     private(set) var attachment: UInt64?
+    /// The attachment whose baselines the store has.
+    var storedAttachment: UInt64?
     /// By the kernel's key.
     private(set) var baselines: [ApplicationCounterKey: ApplicationBaseline] = [:]
     private(set) var laneBaselines: [LaneKey: PacketBaseline] = [:]
@@ -41,7 +43,7 @@ struct ApplicationBook: Sendable {
     ///   - readAt: The last reading, if that was in this boot.
     ///   - isUnclean: Whether the last run of the program in this boot ended without its last commit.
     init(_ stored: StoredApplications, readAt: Moment?, isUnclean: Bool) {
-        attachment = stored.attachment
+        (attachment, storedAttachment) = (stored.attachment, stored.attachment)
         baselines = stored.baselines
         laneBaselines = stored.lanes
         self.readAt = readAt
@@ -117,11 +119,16 @@ struct ApplicationBook: Sendable {
             !changed.isEmpty || !changedLanes.isEmpty || !retired.isEmpty || !retiredLanes.isEmpty
             || uplinks.hasNews
         guard let attachment, isNews else { return nil }
-        defer { (changed, changedLanes, retired, retiredLanes, uplinks.hasNews) = ([], [], [], [], false) }
+        defer { forgetChanges() }
         return ApplicationChanges(
             attachment: attachment, baselines: baselines.filter { changed.contains($0.key) },
             lanes: laneBaselines.filter { changedLanes.contains($0.key) }, retired: retired, retiredLanes: retiredLanes,
             bases: uplinks.hasNews ? uplinks.learnt : nil)
+    }
+
+    /// Without a store nothing waits for a commit.
+    mutating func forgetChanges() {
+        (changed, changedLanes, retired, retiredLanes, uplinks.hasNews) = ([], [], [], [], false)
     }
 
     /// A new file has none of the baselines.

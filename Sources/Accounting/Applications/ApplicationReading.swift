@@ -6,10 +6,12 @@ package struct ApplicationReading: Sendable {
     package var attachedAt = BootTime(nanoseconds: 0)
     /// All counters of applications.
     package var counters: [ApplicationCounterKey: PacketCounter] = [:]
-    /// All that passed uplinks while the programs were attached to them.
-    package var lanes: [LaneKey: PacketCounter] = [:]
+    /// All that passed uplinks while the programs were attached to them; `nil` if that can't be read.
+    package var lanes: [LaneKey: PacketCounter]? = [:]
     /// Whether the programs are attached to the uplink now; older kernels can't.
     package var countsLanes = false
+    /// Whether the ledger has the devices' counters of the same moment.
+    package var isWithDevices = true
 
     package init(attachment: UInt64) {
         self.attachment = attachment

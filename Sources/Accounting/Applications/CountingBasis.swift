@@ -39,13 +39,13 @@ struct BasisLearner {
             }
             let (grown, onWire) = (device - start.device, wire - start.wire)
             let headers = min(saved - start.saved, onWire)
-            if headers < Self.minimumBytes || !isComplete && headers < onWire / 100 {
+            if headers < Self.minimumBytes {
                 // So few were merged that what comes next is measured from here.
                 if !isComplete, onWire / 200 > Self.minimumBytes { self.start = (device, wire, saved) }
                 return
             }
-            func distance(_ sum: UInt64) -> UInt64 { grown > sum ? grown - sum : sum - grown }
-            basis = distance(onWire) <= distance(onWire - headers) ? .wire : .merged
+            // Other packets may have passed, too, so only a counter that grew by less proves something, once and for all.
+            if isComplete || basis != .merged { basis = grown >= onWire - headers / 2 ? .wire : .merged }
             self.start = (device, wire, saved)
         }
     }
@@ -64,7 +64,8 @@ struct BasisLearner {
     /// - Parameters:
     ///   - device: What the device's counters show.
     ///   - packets: What its packets add up to, at the same time.
-    ///   - isComplete: Whether these are all of its packets. Otherwise few merged ones prove nothing.
+    ///   - isComplete: Whether these are all of its packets. Otherwise only a counter that grew by less than they do proves
+    ///     something, and what looks like ``CountingBasis/wire`` may turn out to be ``CountingBasis/merged``.
     mutating func take(_ device: Counters, _ packets: PacketCounter, isComplete: Bool) {
         received.take(
             device: device.received, wire: packets.wire.received, saved: packets.saved.received, isComplete: isComplete)

@@ -23,15 +23,17 @@ struct UplinkBasis {
     /// - Parameter uplink: What the counters of its devices show.
     mutating func learn(_ reading: ApplicationReading, _ uplink: [DeviceIndex: Counters]) {
         countsLanes = reading.countsLanes
+        // A window with a time that lanes don't have would teach the wrong thing.
+        if !reading.countsLanes { learners = [:] }
+        if !reading.isWithDevices { return }
         let devices = Set(uplink.keys)
         if devices != self.uplink, !devices.isEmpty {
             ofUplink = BasisLearner(self.uplink.isEmpty ? learnt[Self.wholeUplink] : nil)
             self.uplink = devices
         }
         var lanes: [DeviceIndex: PacketCounter] = [:]
-        for (key, counter) in reading.lanes { lanes[key.device, default: PacketCounter()].add(counter) }
-        // A window with a time that lanes don't have would teach the wrong thing.
-        learners = reading.countsLanes ? learners.filter { devices.contains($0.key) } : [:]
+        for (key, counter) in reading.lanes ?? [:] { lanes[key.device, default: PacketCounter()].add(counter) }
+        learners = learners.filter { devices.contains($0.key) }
         for (device, counters) in uplink where reading.countsLanes {
             // What hasn't carried anything has no lane yet.
             learners[device, default: BasisLearner(learnt[device])].take(
@@ -40,15 +42,18 @@ struct UplinkBasis {
         if learners.isEmpty, !uplink.isEmpty {
             var (device, packets) = (Counters.zero, PacketCounter())
             for counters in uplink.values { device.add(counters) }
-            for (key, counter) in reading.counters where key.scope != .tunnel && key.passage != .otherDevice {
-                packets.add(counter)
-            }
+            for (key, counter) in reading.counters where key.passage == .uplink { packets.add(counter) }
             ofUplink.take(device, packets, isComplete: false)
             basis = ofUplink.basis
             note(basis, of: Self.wholeUplink)
         } else {
-            basis = learners.min { $0.key < $1.key }?.value.basis ?? LinkBasis()
-            for (device, learner) in learners { note(learner.basis, of: device) }
+            // Of several uplinks those of which something is known speak for all.
+            basis = LinkBasis()
+            for (device, learner) in learners.sorted(by: { $0.key < $1.key }) {
+                basis.received = basis.received ?? learner.basis.received
+                basis.transmitted = basis.transmitted ?? learner.basis.transmitted
+                note(learner.basis, of: device)
+            }
         }
     }
 

@@ -20,6 +20,11 @@ package enum Selection: Hashable, Sendable {
             self.lan = lan
             self.applications = applications
         }
+
+        /// What an application carried on the local network is left out with all the rest of that already.
+        fileprivate func contains(_ name: ApplicationName, _ scope: TrafficScope) -> Bool {
+            scope != .tunnel && !(scope == .lan && lan) && name.matches(applications)
+        }
     }
 
     /// How the bytes of an account count.
@@ -33,9 +38,10 @@ package enum Selection: Hashable, Sendable {
         case (.uplink, .uplink), (.uplinkWithout, .uplink): .adds
         case (.uplinkWithout(let exception), .uplinkScope(.lan)): exception.lan ? .subtracts : nil
         case (.uplinkWithout(let exception), .application(let name, let scope)):
-            // What an application carried on the local network is left out with all the rest of that already.
-            scope == .tunnel || scope == .lan && exception.lan || !name.matches(exception.applications)
-                ? nil : .subtracts
+            exception.contains(name, scope) ? .subtracts : nil
+        // Only what certainly passed the uplink is left out of it.
+        case (.uplinkWithout(let exception), .elsewhere(let name, let scope)):
+            exception.contains(name, scope) ? .adds : nil
         case (.devices(let patterns), .device(let name)): patterns.contains { $0.matches(name) } ? .adds : nil
         case (.devices(let patterns), .collapsed(let text)):
             DevicePattern(text).flatMap { members in patterns.contains { $0.covers(members) } ? .adds : nil }

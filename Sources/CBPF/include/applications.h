@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define NETUSAGE_LAYOUT 2
+#define NETUSAGE_LAYOUT 3
 
 enum netusage_scope {
     NETUSAGE_INTERNET = 0,
@@ -107,6 +107,8 @@ struct netusage_state {
     __u64 attached_at;
     /// Packets counted by a key that takes what doesn't fit.
     __u64 overflowed;
+    /// Of which programs it is: a number made of their bytes.
+    __u64 object;
 };
 
 #endif

@@ -1,5 +1,6 @@
 import Applications
 import Configuration
+import Glibc
 import Logging
 import Machine
 
@@ -32,14 +33,19 @@ struct ApplicationSwitch: Sendable {
             logger.notice("applications aren't metered any more: \(Self.offReason)")
             return await meter.stopApplications(Self.offReason)
         }
-        if await !meter.metersApplications { await attach(mode) }
+        if await !meter.metersApplications { await attach(mode, isReload: true) }
     }
 
-    private func attach(_ mode: Mode) async {
+    private func attach(_ mode: Mode, isReload: Bool = false) async {
         if let obstacle = Attaching.obstacle { return await report(obstacle, mode == .auto ? .info : .warning) }
         guard Attaching.isAllowed else {
+            let missing = Attaching.missingCapabilities.joined(separator: ", ")
             let remedy =
-                "that needs root, or once for a service: sudo netusage service install --applications; if that is done, the log of the service says why its step failed"
+                isReload && manager.hasManager
+                ? "a service attaches the kernel's programs when it starts: restart it"
+                : geteuid() == 0
+                    ? "root has no \(missing) here, as in most containers: start the container with these capabilities"
+                    : "that needs root, or once for a service: sudo netusage service install --applications; if that is done, the log of the service says why its step failed"
             await meter.stopApplications(remedy)
             logger.log(level: mode == .on ? .warning : .info, "applications aren't metered: \(remedy)")
             return

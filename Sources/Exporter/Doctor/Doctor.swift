@@ -91,7 +91,7 @@ package enum Doctor {
         case .collapsed(let pattern):
             return .good("\(about) is metered with all others that fit \(pattern), as one series")
         case .device: return .good("\(about) is metered by itself")
-        case .uplink, .application, .uplinkScope, nil:
+        case .uplink, .application, .elsewhere, .uplinkScope, nil:
             let pattern = rules.exclude.first { $0.matches(link.deviceName) }?.text ?? ""
             return .good("\(about) isn't metered: devices.exclude has \(pattern)")
         }

@@ -7,6 +7,8 @@ import Logging
 protocol ApplicationSource: AnyObject {
     /// Which attachment it is; see `Ledger`.
     var attachment: UInt64 { get }
+    /// Whether it is of this version of netusage.
+    var isCurrent: Bool { get }
 
     func read(into counters: inout [ApplicationCounterKey: PacketCounter]) throws(KernelCounts.Failure)
     var attachedAt: BootTime { get }
@@ -19,8 +21,8 @@ protocol ApplicationSource: AnyObject {
     ///
     /// - Returns: What it showed last.
     func remove(_ key: ApplicationCounterKey) throws(KernelCounts.Failure) -> PacketCounter
-    /// The cgroups that there are; `nil` if nobody knows.
-    func livingCgroups() -> Set<UInt64>?
+    /// Whether a cgroup certainly isn't there any more.
+    func isGone(_ cgroup: UInt64) -> Bool
     /// The cgroups of which it is known where they are, or were.
     func placedCgroups() -> Set<UInt64>
     /// Forgets where a cgroup was.
@@ -49,7 +51,11 @@ struct MeteredApplications {
 /// Reads the counters of applications into the ledger.
 struct ApplicationReader {
     /// One, except before the ledger has said which attachment it knows: after a restart there may be two.
+    ///
+    /// The first one is read.
     private var sources: [any ApplicationSource]
+    /// Whether the first one goes on where the second one ends, and the store doesn't have that yet.
+    private var isSuccessor = false
     /// Called with each attachment that isn't read; `nil` if nobody keeps them but this process.
     private let drop: ((UInt64) -> Void)?
     private let machine: String
@@ -64,8 +70,9 @@ struct ApplicationReader {
     private var scopeBasis: ScopeBasis?
     /// When idle counters were looked for.
     private var retiredAt: BootTime?
-    /// When places of cgroups that are gone were forgotten.
+    /// When it was looked for places of cgroups that are gone, which of them are left to look at, and which seem needless.
     private var sweptAt: BootTime?
+    private var unsweptPlaces: [UInt64] = []
     private var needlessPlaces: Set<UInt64> = []
     private var names: [Configuration.Applications.Name]?
 
@@ -105,42 +112,51 @@ struct ApplicationReader {
     /// Books what was counted since the last reading. Until the store is read, nobody knows what is booked already; the
     /// counters wait in the kernel.
     ///
+    /// - Parameters:
+    ///   - isWithDevices: Whether the ledger has the devices' counters of the same moment.
+    ///   - endsInterval: Whether a sampling interval ends here.
     /// - Returns: Whether to commit at once.
     mutating func read(
         into ledger: inout Ledger, _ settings: Configuration.Applications, _ links: LinkTable, uplinks: Set<UInt32>,
-        at now: Moment, endsInterval: Bool
+        at now: Moment, isWithDevices: Bool, endsInterval: Bool
     ) -> Bool {
+        reading.isWithDevices = isWithDevices
+        // What was carried until now was judged by the scopes until now.
+        defer { updateScopes(links, uplinks: uplinks, lan: settings.lan) }
         if ledger.isAwaitingStore { return false }
         var isUrgent = false
-        if sources.count > 1 { choose(for: ledger) }
-        let source = sources[0]
         do {
+            if sources.count > 1 { isUrgent = try choose(for: &ledger, settings, at: now) }
+            let source = sources[0]
             try source.read(into: &reading.counters)
             note(.counts, nil)
             readLanes(source, uplinks)
             book(source, into: &ledger, settings, at: now, endsInterval: endsInterval)
-            isUrgent = retire(source, in: &ledger, at: now)
+            if retire(source, in: &ledger, at: now) { isUrgent = true }
         } catch {
             note(.counts, error)
             ledger.stopApplicationRates()
         }
-        // What was carried until now was judged by the scopes until now.
-        let basis = ScopeBasis(links: links.version, uplinks: uplinks, lan: settings.lan)
-        if scopeBasis == basis { return isUrgent }
+        return isUrgent
+    }
+
+    private mutating func updateScopes(_ links: LinkTable, uplinks: Set<UInt32>, lan: [AddressPrefix]) {
+        let basis = ScopeBasis(links: links.version, uplinks: uplinks, lan: lan)
+        if scopeBasis == basis { return }
         do {
-            try source.update(ScopeTable(links, uplinks: uplinks, lan: settings.lan))
+            for source in sources { try source.update(ScopeTable(links, uplinks: uplinks, lan: lan)) }
             scopeBasis = basis
             note(.scopes, nil)
         } catch {
             note(.scopes, error)
         }
-        return isUrgent
     }
 
     private static let idleSpan = Span(seconds: 600)
     private static let retirementInterval = Span(seconds: 60)
-    /// Removing a counter takes a few microseconds; a reading doesn't take longer than some milliseconds for it.
-    private static let retirementsPerReading = 1000
+    /// Removing a counter takes a few microseconds, and so does looking for a cgroup; a reading doesn't take longer than some
+    /// milliseconds for it.
+    private static let retirementsPerReading = 500
 
     /// Removes idle counters of cgroups that are gone, and others once the kernel's map is half full.
     ///
@@ -148,35 +164,44 @@ struct ApplicationReader {
     private mutating func retire(_ source: any ApplicationSource, in ledger: inout Ledger, at now: Moment) -> Bool {
         if let retiredAt, now.sinceBoot.elapsed(since: retiredAt) < Self.retirementInterval { return false }
         retiredAt = now.sinceBoot
-        let idle = ledger.idleCounters(for: Self.idleSpan, at: now)
-        let isSweepDue = sweptAt.map { now.sinceBoot.elapsed(since: $0) >= Self.idleSpan } ?? true
-        if idle.isEmpty, !isSweepDue { return false }
+        sweepPlaces(source, knownTo: ledger, at: now)
         let isFull = source.keyCount > KernelCounts.maximumKeys / 2
-        let living = source.livingCgroups()
-        func isGone(_ cgroup: UInt64) -> Bool { living.map { !$0.contains(cgroup) } ?? false }
+        // The counters of cgroup 0 take what has no room. Each of the others has its turn.
+        let idle = ledger.idleCounters(for: Self.idleSpan, at: now).filter { $0.cgroup != 0 }.shuffled()
         var hasRetired = false
-        // The counters of cgroup 0 take what has no room.
-        for key in idle.filter({ $0.cgroup != 0 && (isFull || isGone($0.cgroup)) }).prefix(Self.retirementsPerReading) {
+        for key in idle.prefix(Self.retirementsPerReading) where isFull || source.isGone(key.cgroup) {
             guard let last = try? source.remove(key) else { break }  // It stays, and does no harm.
             ledger.retire(key, last: last, at: now)
             hasRetired = true
         }
-        // Many cgroups have sockets that never carry anything to count.
-        if isSweepDue, let living {
-            sweptAt = now.sinceBoot
-            let needless = source.placedCgroups().subtracting(living).subtracting(ledger.applicationCgroups)
-            // One that has just gone may have a counter that isn't read yet.
-            for cgroup in needless.intersection(needlessPlaces) { source.forgetPlace(ofCgroup: cgroup) }
-            needlessPlaces = needless
-        }
         return hasRetired
+    }
+
+    /// Many cgroups have sockets that never carry anything to count.
+    private mutating func sweepPlaces(_ source: any ApplicationSource, knownTo ledger: Ledger, at now: Moment) {
+        if unsweptPlaces.isEmpty {
+            if let sweptAt, now.sinceBoot.elapsed(since: sweptAt) < Self.idleSpan { return }
+            sweptAt = now.sinceBoot
+            let places = source.placedCgroups()
+            unsweptPlaces = Array(places)
+            needlessPlaces.formIntersection(places)
+        }
+        let known = ledger.applicationCgroups
+        for cgroup in unsweptPlaces.suffix(Self.retirementsPerReading)
+        where !known.contains(cgroup) && source.isGone(cgroup) {
+            // One that has just gone may have a counter that isn't read yet.
+            if needlessPlaces.insert(cgroup).inserted { continue }
+            source.forgetPlace(ofCgroup: cgroup)
+            needlessPlaces.remove(cgroup)
+        }
+        unsweptPlaces.removeLast(min(Self.retirementsPerReading, unsweptPlaces.count))
     }
 
     /// Older kernels can't count what passes a device, and some devices can't be had.
     private mutating func readLanes(_ source: any ApplicationSource, _ uplinks: Set<UInt32>) {
-        (reading.lanes, reading.countsLanes) = ([:], false)
+        reading.countsLanes = false
         if uncountable == uplinks || uplinks.isEmpty {
-            _ = try? source.lanes(of: [])  // What passes a device while it isn't the uplink isn't the uplink's.
+            reading.lanes = try? source.lanes(of: [])  // What passes a device while it isn't the uplink isn't counted.
             return
         }
         do {
@@ -184,7 +209,7 @@ struct ApplicationReader {
             (uncountable, reading.countsLanes) = (nil, true)
         } catch {
             uncountable = uplinks
-            _ = try? source.lanes(of: [])
+            reading.lanes = try? source.lanes(of: [])
             logger.notice(
                 "what passes the uplink isn't counted by scope: that needs Linux 6.6 or later",
                 metadata: ["reason": "\(error.description)"])
@@ -192,13 +217,55 @@ struct ApplicationReader {
     }
 
     /// Keeps the attachment whose counters are booked in part, or else the first one since the last reading: nothing of it is
-    /// booked, and it began at 0.
-    private mutating func choose(for ledger: Ledger) {
+    /// booked, and it began at 0. If it is of another version of netusage, that of this version goes on where it ends.
+    ///
+    /// - Returns: Whether to commit at once.
+    /// - Throws: `KernelCounts.Failure`; try again then.
+    private mutating func choose(
+        for ledger: inout Ledger, _ settings: Configuration.Applications, at now: Moment
+    ) throws(KernelCounts.Failure) -> Bool {
+        if isSuccessor {
+            // The end of the one before must be in the store before it is dropped.
+            if ledger.storedAttachment == sources[0].attachment || !ledger.isPersistent { keep([sources[0]]) }
+            return false
+        }
         let known =
-            sources.firstIndex { $0.attachment == ledger.applicationAttachment }
-            ?? sources.firstIndex { $0.attachedAt >= ledger.applicationsReadAt } ?? sources.count - 1
-        for (place, source) in sources.enumerated() where place != known { drop?(source.attachment) }
-        sources = [sources[known]]
+            sources.first { $0.attachment == ledger.applicationAttachment }
+            ?? sources.first { $0.attachedAt >= ledger.applicationsReadAt } ?? sources[sources.count - 1]
+        guard !known.isCurrent, let next = sources.last(where: \.isCurrent) else {
+            keep([known])
+            return false
+        }
+        let isWithDevices = reading.isWithDevices
+        defer { reading.isWithDevices = isWithDevices }
+        var begin = ApplicationReading(attachment: next.attachment)
+        try next.read(into: &begin.counters)
+        try known.read(into: &reading.counters)
+        (reading.lanes, reading.countsLanes, reading.isWithDevices) = (try? known.lanes(of: []), true, false)
+        book(known, into: &ledger, settings, at: now, endsInterval: false)
+        ledger.succeed(with: begin, at: now, name: naming(settings, of: next))
+        keep([next, known])
+        isSuccessor = true
+        return true
+    }
+
+    private mutating func keep(_ kept: [any ApplicationSource]) {
+        for source in sources where !kept.contains(where: { $0 === source }) { drop?(source.attachment) }
+        (sources, isSuccessor) = (kept, false)
+    }
+
+    private func naming(
+        _ settings: Configuration.Applications, of source: any ApplicationSource
+    ) -> (ApplicationCounterKey) -> ApplicationName? {
+        let naming = ApplicationNaming(machine: machine, names: settings.names.map { ($0.pattern, $0.name) })
+        return { key in
+            if key.cgroup == 0 { return naming.name(of: key, at: nil) }
+            return switch source.place(ofCgroup: key.cgroup) {
+            case .found(let place): naming.name(of: key, at: place)
+            case .unknown: naming.name(of: key, at: nil)
+            case .beingWritten: nil
+            }
+        }
     }
 
     private mutating func book(
@@ -207,15 +274,7 @@ struct ApplicationReader {
     ) {
         status.countsLanes = reading.countsLanes
         (status.keys, status.overflows) = (UInt64(source.keyCount), source.overflows)
-        let naming = ApplicationNaming(machine: machine, names: settings.names.map { ($0.pattern, $0.name) })
-        func name(_ key: ApplicationCounterKey) -> ApplicationName? {
-            if key.cgroup == 0 { return naming.name(of: key, at: nil) }
-            return switch source.place(ofCgroup: key.cgroup) {
-            case .found(let place): naming.name(of: key, at: place)
-            case .unknown: naming.name(of: key, at: nil)
-            case .beingWritten: nil
-            }
-        }
+        let name = naming(settings, of: source)
         (reading.attachment, reading.attachedAt) = (source.attachment, source.attachedAt)
         ledger.record(reading, at: now, endsInterval: endsInterval, name: name)
         // Also at the start: the configuration may have changed meanwhile.

@@ -51,7 +51,7 @@ extension AccountKey {
     fileprivate var isOneLink: Bool {
         switch self {
         case .device, .uplink: true
-        case .collapsed, .application, .uplinkScope: false
+        case .collapsed, .application, .elsewhere, .uplinkScope: false
         }
     }
 }

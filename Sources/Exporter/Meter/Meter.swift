@@ -116,7 +116,7 @@ actor Meter {
             book(at: now, endsInterval: endsInterval)
             // What a quota leaves out must be as new as what it counts.
             if endsInterval || settings.plansNeedApplications {
-                readApplications(at: now, endsInterval: endsInterval)
+                readApplications(at: now, isWithDevices: true, endsInterval: endsInterval)
             }
         } catch {
             health.note(.counters, error)
@@ -161,25 +161,25 @@ actor Meter {
         applications.reader = ApplicationReader(sources, machine: machineName(), logger: logger, drop: drop)
         applications.problem = nil
         logger.notice("applications are metered")
-        readApplications(at: clock(), endsInterval: false)
+        readApplications(at: clock())
     }
 
     var metersApplications: Bool { applications.reader != nil }
 
     /// Meters applications no more, if it does: books what was counted until now, and has the programs removed.
     func stopApplications(_ reason: String) {
-        readApplications(at: clock(), endsInterval: false)
+        readApplications(at: clock())
         applications.reader?.stop()
         applications = MeteredApplications(reader: nil, problem: reason)
         ledger.stopApplicationRates()
         queue.note(isUrgent: true)
     }
 
-    func readApplications(at now: Moment, endsInterval: Bool) {
+    /// - Parameter isWithDevices: Whether the counters of devices were read at the same moment.
+    func readApplications(at now: Moment, isWithDevices: Bool = false, endsInterval: Bool = false) {
         let isUrgent = applications.reader?.read(
             into: &ledger, settings.applications, links.table, uplinks: Set(ledger.currentUplink.map(\.rawValue)),
-            at: now,
-            endsInterval: endsInterval)
+            at: now, isWithDevices: isWithDevices, endsInterval: endsInterval)
         queue.note(isUrgent: isUrgent ?? false)
     }
 
@@ -237,7 +237,10 @@ actor Meter {
                 logUplink()
                 shown.outdate()  // A plan may count something now, or nothing any more.
             }
-            queue.note(isUrgent: ledger.setUplink(Set(uplink.links.map { DeviceIndex(rawValue: $0) })))
+            if ledger.setUplink(Set(uplink.links.map { DeviceIndex(rawValue: $0) })) {
+                queue.note(isUrgent: true)
+                readApplications(at: clock())  // The kernel programs go by the new uplink as soon as the ledger does.
+            }
             health.note(.routes, nil)
         } catch {
             health.note(.routes, error)

@@ -89,7 +89,7 @@ struct PlanCheck {
             switch key {
             case .device(let device): device.label { _ in false } == name
             case .collapsed(let pattern): pattern == name
-            case .uplink, .application, .uplinkScope: false
+            case .uplink, .application, .elsewhere, .uplinkScope: false
             }
         }
         return isKnown

@@ -9,12 +9,15 @@ extension ScopeTable {
     ///   - lan: Prefixes that the owner counts as the local network.
     init(_ links: LinkTable, uplinks: Set<UInt32>, lan: [AddressPrefix] = []) {
         self.init()
-        for link in links.links.values.sorted(by: { $0.index < $1.index }).prefix(Self.maximumEntries) {
-            devices[link.index] = Device(
+        // If there is no room for all of them, then at least for the uplink.
+        let byNumber = links.links.values.sorted { $0.index < $1.index }
+        for link in byNumber.filter({ uplinks.contains($0.index) }) + byNumber {
+            let device = Device(
                 // A tunnel that is the uplink carries all there is to count.
                 kind: link.isTunnel && !uplinks.contains(link.index) ? .tunnel : .normal,
                 linkHeaderBytes: link.linkHeaderBytes,
                 isUplink: uplinks.contains(link.index))
+            insert(device, at: link.index)
         }
         for prefix in lan { insert(prefix, .lan) }
         // Devices that lead out of this machine, and bridges that such a device is part of.
@@ -30,6 +33,11 @@ extension ScopeTable {
             } else if link.kind == "bridge" {
                 insert(prefix, .inside)
             }
+        }
+        // Programs send to this machine's own addresses over lo, so only its containers reach them over other devices.
+        for address in links.addresses {
+            let bytes = address.bytes
+            if let own = AddressPrefix(bytes, bits: bytes.count * 8) { insert(own, .inside) }
         }
     }
 }

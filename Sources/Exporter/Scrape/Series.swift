@@ -89,7 +89,7 @@ struct Series {
                 .sorted { $0.lexicographicallyPrecedes($1) }
                 .map { LabelSet([("device", label), ("family", $0[0]), ("address", $0[1])]) }
         case .collapsed(let pattern): label = pattern
-        case .uplink, .application, .uplinkScope: label = ""
+        case .uplink, .application, .elsewhere, .uplinkScope: label = ""
         }
         return Account(
             entry: entry, labels: LabelSet([("device", label)]),

@@ -29,7 +29,7 @@ private func list(_ title: String, _ uses: [ApplicationUse], _ report: UsageRepo
     if let rest = report.unattributed?.totalBytes, rest != 0 {
         notes.append(
             rest < 0
-                ? "\(sizeText(rest.magnitude)) more than the uplink carried: over other devices"
+                ? "\(sizeText(rest.magnitude)) more than the uplink carried: over other devices, or counted for a container and for what carries its bytes"
                 : "\(sizeText(rest.magnitude)) of the uplink belong to no application here")
     }
     let note: HTML = notes.isEmpty ? "" : "<p class=\"quiet\">\(notes.joined(separator: "; "))</p>"

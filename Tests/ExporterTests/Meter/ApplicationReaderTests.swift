@@ -15,7 +15,11 @@ private final class FakeSource: ApplicationSource {
     var removed: Set<ApplicationCounterKey> = []
     /// The uplinks whose lanes were asked for, in turn.
     var followed: [Set<UInt32>] = []
-    var living: Set<UInt64>? = []
+    var isCurrent = true
+    /// Cgroups that certainly aren't there any more.
+    var gone: Set<UInt64> = []
+    var scopes: ScopeTable?
+    var lanes: [LaneKey: PacketCounter] = [:]
     var placed: Set<UInt64> = []
     /// How many counters the kernel has, in all.
     var keyCount = 0
@@ -32,15 +36,15 @@ private final class FakeSource: ApplicationSource {
         removed.insert(key)
         return counters.removeValue(forKey: key) ?? PacketCounter()
     }
-    func livingCgroups() -> Set<UInt64>? { living }
+    func isGone(_ cgroup: UInt64) -> Bool { gone.contains(cgroup) }
     func placedCgroups() -> Set<UInt64> { placed }
     func forgetPlace(ofCgroup cgroup: UInt64) { placed.remove(cgroup) }
     func lanes(of uplinks: Set<UInt32>) throws(KernelCounts.Failure) -> [LaneKey: PacketCounter] {
         followed.append(uplinks)
         if uplinks.contains(99) { throw KernelCounts.Failure(description: "no such device") }
-        return [:]
+        return lanes
     }
-    func update(_ scopes: ScopeTable) {}
+    func update(_ scopes: ScopeTable) { self.scopes = scopes }
 
     func count(_ name: String, cgroup: UInt64 = 7, _ bytes: UInt64 = 100) {
         let key = ApplicationCounterKey(
@@ -63,7 +67,7 @@ struct ApplicationReaderTests {
         var ledger: Ledger
 
         /// - Parameter drop: Called with each attachment that isn't read.
-        init(_ sources: [FakeSource], drop: ((UInt64) -> Void)? = nil) {
+        init(_ sources: [FakeSource], isStoreRead: Bool = true, drop: ((UInt64) -> Void)? = nil) {
             let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             reader = ApplicationReader(sources, machine: "here", logger: log, drop: drop)
             let calendar = LocalCalendar(zone: .utc, weekStart: .monday)
@@ -71,14 +75,16 @@ struct ApplicationReaderTests {
                 devices: [], planBook: .empty,
                 rules: AccountingRules(exclude: [], collapse: [], samplingInterval: Span(seconds: 1)),
                 calendar: calendar, epoch: Epoch(bootID: "boot", networkNamespace: 1), now: moment(1000))
+            if !isStoreRead { return }
             ledger.takeUp(
                 .empty(daysFrom: CivilDate(daysSinceEpoch: 0)), planBook: .empty, calendar: calendar, wasShown: false)
         }
 
         mutating func read(_ seconds: Int64, uplinks: Set<UInt32> = [2]) {
+            ledger.advance(to: moment(seconds).timestamp)
             _ = reader.read(
                 into: &ledger, Configuration.defaults.applications, LinkTable(), uplinks: uplinks, at: moment(seconds),
-                endsInterval: true)
+                isWithDevices: true, endsInterval: true)
             if ledger.takeCommit(isFinal: false) != nil { ledger.acknowledgeCommit() }
         }
 
@@ -127,7 +133,6 @@ struct ApplicationReaderTests {
         for number in 0..<20 { source.count("program \(number)", cgroup: 7) }
         source.count("", cgroup: 0)
         source.keyCount = KernelCounts.maximumKeys
-        source.living = [7]
         var scene = Scene([source])
         for minute in 0..<14 as Range<Int64> { scene.read(1001 + 60 * minute) }
         #expect(source.removed.count == 20 && !source.removed.contains { $0.cgroup == 0 })
@@ -142,7 +147,7 @@ struct ApplicationReaderTests {
     @Test func placesOfCgroupsThatAreGoneAreForgotten() {
         let source = FakeSource(1, at: 900)
         source.count("curl", cgroup: 7)
-        source.living = [1]
+        source.gone = [7, 8, 9, 10]
         source.placed = [1, 7, 8, 9]
         var scene = Scene([source])
         scene.read(1001)
@@ -154,5 +159,48 @@ struct ApplicationReaderTests {
             scene.read(1001 + 60 * minute)
         }
         #expect(source.placed == [1, 7, 10])
+    }
+
+    /// The programs of the version before have counted until now, and those of this one since the service began to start.
+    @Test func programsOfAnotherVersionAreFollowedWithoutAGap() {
+        let sources = [FakeSource(1, at: 900), FakeSource(2, at: 1010)]
+        sources[0].isCurrent = false
+        sources[0].count("curl", 1000)
+        var scene = Scene([sources[0]])
+        scene.read(1005)
+        // Both have counted these hundred.
+        sources[0].count("curl", 150)
+        sources[1].count("curl", 100)
+        var dropped: [UInt64] = []
+        scene.reader = ApplicationReader(
+            sources, machine: "here", logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        ) { dropped.append($0) }
+        scene.read(1012)
+        #expect(scene.bytes("curl") == 1150 && scene.ledger.applicationAttachment == 2)
+        #expect(dropped == [], "the store didn't have the end of its counts when it was read")
+        sources[0].count("curl", 7)
+        sources[1].count("curl", 7)
+        scene.read(1013)
+        #expect(scene.bytes("curl") == 1157 && dropped == [1])
+    }
+
+    /// Before it is known what is booked, packets pass already.
+    @Test func scopesAreWrittenBeforeTheStoreCanBeRead() {
+        let source = FakeSource(1, at: 900)
+        var scene = Scene([source], isStoreRead: false)
+        scene.read(1001)
+        #expect(source.scopes != nil)
+    }
+
+    /// The directory of the ledger was mounted late.
+    @Test func whatWasCountedBeforeTheStoreCouldBeReadIsSpread() {
+        let source = FakeSource(1, at: 1000)
+        source.count("curl", 86_400)
+        var scene = Scene([source])
+        scene.read(1000 + 86_400)
+        let days = scene.ledger.allViews.first { $0.key == .application(ApplicationName("curl"), .internet) }?.view
+            .periods
+        #expect(days?.day.bytes != 0 && days?.previousDay.bytes != 0)
+        #expect(scene.bytes("curl") == 86_400)
     }
 }

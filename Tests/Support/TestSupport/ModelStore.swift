@@ -134,7 +134,7 @@ package struct ModelStore {
             switch record.key {
             case .uplink: true
             case .application(.other, _), .uplinkScope: true
-            case .collapsed, .application: recent.contains(record.id)
+            case .collapsed, .application, .elsewhere: recent.contains(record.id)
             case .device(let name): recent.contains(record.id) || names.contains(name)
             }
         }.map { (record: $0, lifetime: total(of: $0.id)) }
