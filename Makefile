@@ -54,18 +54,18 @@ test: build test-units test-program ## Run all tests.
 quick: packages ## Run the quick tests, with fewer random cases and without root: less than a minute after a build.
 	NETUSAGE_TEST_QUICK=1 swift test --skip '^LedgerStoreTests\.' --skip KernelNetworkTests --skip ZoneDatabaseTests
 
-# All tests check for memory errors. Tests of code with threads run again, to check for data races. XCTest itself leaks a few bytes, so
-# leaks are not checked.
+# All tests check for memory errors. Tests of code with threads run again, to check for data races: fewer random cases will do for that.
+# XCTest itself leaks a few bytes, so leaks are not checked.
 .PHONY: test-units
 test-units: packages
 	@$(call install,$(TEST_PACKAGES))
 	ASAN_OPTIONS=detect_leaks=0 swift test --sanitize=address --scratch-path .build-address
-	swift test --sanitize=thread --scratch-path .build-thread --filter '^(Exporter|LedgerStore|Machine|Netlink|Web)Tests'
+	NETUSAGE_TEST_QUICK=1 swift test --sanitize=thread --scratch-path .build-thread --filter '^(Exporter|LedgerStore|Machine|Netlink|Web)Tests'
 
 .PHONY: test-program
 test-program: build python
 	@$(call install,$(TEST_PACKAGES))
-	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest Tests/Program
+	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest --numprocesses=2 Tests/Program
 
 .PHONY: nightly
 nightly: build python ## Run the tests that take too long for each change: fifty programs of Debian, and other kernels.

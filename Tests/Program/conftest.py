@@ -21,10 +21,17 @@ def pytest_configure(config):
 KERNEL_PROGRAMS = ("test_application", "test_dashboards", "test_package", "test_without_applications")
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("kernel programs" if name.startswith(KERNEL_PROGRAMS) else name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each process takes whole files."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = pathlib.PurePath(nodeid.partition("::")[0]).stem
+            return "kernel programs" if file.startswith(KERNEL_PROGRAMS) else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture

@@ -120,7 +120,8 @@ def test_a_hundred_of_a_hundred_runs_are_exact_to_the_byte(world, cable, exporte
     def start(name, kind, port):
         return subprocess.Popen(["nsenter", f"--net={near.path}", "python3", "-S", "-E", "-c", PROGRAM, name, kind, address, str(port)])
 
-    # After a megabyte of headers that a merged packet has once, it is known how the device counts them.
+    # After a megabyte of headers that a merged packet has once, it is known how the device counts them; from the first reading on.
+    time.sleep(1.5)
     assert start("much", "1000", 19_999).wait(60 * PATIENCE) == 0
     settled(netusage, "much")
     capture = Capture(near, "wan0")
@@ -304,7 +305,8 @@ def test_ten_thousand_processes_are_few_counters(world, exporter, puppet):
     many.do("""exec("for _ in range(9_900):\\n if os.fork() == 0:\\n  udp('203.0.113.5').send(bytes(100)); os._exit(0)\\n os.wait()")""")
     eventually(lambda: transmitted(netusage, "many") == 10_000 * (100 + FRAME) == near.kernel("wan0")[1] - before)
     metrics = netusage.metrics()
-    assert metrics["netusage_application_keys"] == first["netusage_application_keys"] <= 70
+    # Other programs of the machine may have come.
+    assert metrics["netusage_application_keys"] <= first["netusage_application_keys"] + 10 <= 80
     assert metrics["netusage_application_overflows_total"] == 0
     assert metrics["process_resident_memory_bytes"] - first["process_resident_memory_bytes"] < 1_000_000
 
@@ -345,6 +347,8 @@ def test_a_container_behind_a_bridge_has_its_bytes_once(world, namespaces, expor
     # Between the machine and its container, inside.
     contained.do("inside = udp('10.7.0.1')")
     contained.do("for _ in range(100): inside.send(bytes(1000))")
+    contained.do("outside = udp('10.0.0.1')")  # The machine's own address on the uplink.
+    contained.do("for _ in range(100): outside.send(bytes(1000))")
     own.do("made = udp('203.0.113.5')")
     own.do("for _ in range(100): made.send(bytes(1000))")
     report = settled(netusage, "own")

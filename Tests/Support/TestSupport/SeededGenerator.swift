@@ -4,13 +4,13 @@ import Foundation
 package let testSeed =
     ProcessInfo.processInfo.environment["NETUSAGE_TEST_SEED"].flatMap(UInt64.init) ?? 20_261_121
 
-/// Whether only a part of the random cases runs: `make quick` does that, `make test` never.
+/// Whether only a part of the random cases runs, as in `make quick` and in the check for data races.
 private let isQuick = ProcessInfo.processInfo.environment["NETUSAGE_TEST_QUICK"] != nil
 
-/// How many random cases to try: `all`, or an eighth of them in `make quick`.
+/// How many random cases to try: `all`, or an eighth of them if only a part runs.
 package func tries<Number: BinaryInteger>(_ all: Number) -> Number { isQuick ? max(1, all / 8) : all }
 
-/// What to try of a long list: all of it, or each eighth in `make quick`.
+/// What to try of a long list: all of it, or each eighth if only a part runs.
 package func tried<Element>(_ all: [Element]) -> [Element] {
     isQuick ? stride(from: 0, to: all.count, by: 8).map { all[$0] } : all
 }
