@@ -43,12 +43,14 @@ extension Ledger {
             if baseline.isBooked(counter, on: basis) { continue }
             let delta = baseline.advance(to: counter, on: basis)
             applications.set(baseline, for: key)
-            // What passed a device since it isn't the uplink any more isn't the uplink's.
-            if delta.isZero || !devices.uplink.contains(key.device) { continue }
+            // What passed a device since the reading before is the uplink's, if the device was that then or is it now.
+            let isOfUplink = devices.uplink.contains(key.device) || applications.readUplink.contains(key.device)
+            if delta.isZero || !isOfUplink { continue }
             bookAlone(delta, to: account(for: .uplinkScope(key.scope)), over: span)
         }
         applications.readAt = now
         applications.isRead = true
+        applications.readUplink = devices.uplink
         if !isPersistent { applications.forgetChanges() }
         if endsInterval || applications.sampledAt == nil { sampleApplicationRates(at: now.sinceBoot) }
     }
@@ -78,9 +80,7 @@ extension Ledger {
         _ name: (ApplicationCounterKey) -> ApplicationName?
     ) {
         var known = KnownNames()
-        var deltas: [AccountKey: Delta] = [:]
-        var elsewhere: [AccountKey: Delta] = [:]
-        var lan = Delta.zero
+        var growths: [AccountKey: Growth] = [:]
         for (key, counter) in reading.counters {
             let baseline = applications.baselines[key]
             let basis = applications.uplinks.basis(for: key)
@@ -89,22 +89,51 @@ extension Ledger {
                 continue
             }
             var booked = baseline?.booked ?? PacketBaseline()
-            let delta = booked.advance(to: counter, on: basis)
+            let growth = growth(of: key, &booked, to: counter, on: basis)
             applications.set(ApplicationBaseline(booked: booked, application: application), for: key)
             applications.noteGrowth(of: key, at: now.sinceBoot)
-            deltas[.application(application, key.scope), default: .zero].add(delta)
-            if key.isKnownLAN { lan.add(delta) }
-            if key.isElsewhere { elsewhere[.elsewhere(application, key.scope), default: .zero].add(delta) }
+            growths[.application(application, key.scope), default: Growth()].add(growth)
         }
-        for (key, delta) in deltas where !delta.isZero { book(delta, to: key, over: span) }
-        for (key, delta) in elsewhere where !delta.isZero { bookAlone(delta, to: account(for: key), over: span) }
-        bookLAN(lan, over: span)
+        for (key, growth) in growths { book(growth, to: key, over: span) }
     }
 
-    /// Where lanes aren't counted, only applications are known to have used the uplink for the local network.
-    private mutating func bookLAN(_ delta: Delta, over span: BookingSpan) {
-        if applications.uplinks.countsLanes || devices.uplink.isEmpty || delta.isZero { return }
-        bookAlone(delta, to: account(for: .uplinkScope(.lan)), over: span)
+    /// What a counter has to book.
+    private struct Growth {
+        var all = Delta.zero
+        /// What of it certainly passed the uplink.
+        var certain = Delta.zero
+
+        mutating func add(_ other: Growth) {
+            all.add(other.all)
+            certain.add(other.certain)
+        }
+    }
+
+    /// Advances a baseline up to what a counter shows.
+    private func growth(
+        of key: ApplicationCounterKey, _ baseline: inout PacketBaseline, to counter: PacketCounter, on basis: LinkBasis
+    ) -> Growth {
+        var withoutHeaders = baseline
+        let all = baseline.advance(to: counter, on: basis)
+        if key.passage != .uplink { return Growth(all: all) }
+        // Where not all packets are counted, nobody can be sure that the uplink's counter has each header.
+        if applications.uplinks.countsLanes { return Growth(all: all, certain: all) }
+        let merged = LinkBasis(received: .merged, transmitted: .merged)
+        return Growth(all: all, certain: withoutHeaders.advance(to: counter, on: merged))
+    }
+
+    private mutating func book(_ growth: Growth, to key: AccountKey, over span: BookingSpan) {
+        guard case .application(let application, let scope) = key else { preconditionFailure("only of applications") }
+        if growth.all.isZero { return }
+        book(growth.all, to: application, scope, over: span)
+        if scope == .tunnel { return }
+        let elsewhere = growth.all.without(growth.certain)
+        if !elsewhere.isZero { bookAlone(elsewhere, to: account(for: .elsewhere(application, scope)), over: span) }
+        // Where lanes aren't counted, only applications are known to have used the uplink for the local network.
+        let hasUplink = !applications.readUplink.isEmpty || !devices.uplink.isEmpty
+        if scope == .lan, hasUplink, !applications.uplinks.countsLanes, !growth.certain.isZero {
+            bookAlone(growth.certain, to: account(for: .uplinkScope(.lan)), over: span)
+        }
     }
 
     /// Counters that can be removed from the kernel: what they show is in the store, and they didn't grow for so long.
@@ -122,43 +151,36 @@ extension Ledger {
     package mutating func retire(_ key: ApplicationCounterKey, last: PacketCounter, at now: Moment) {
         guard var baseline = applications.baselines[key] else { return }
         // Who has waited for so long for a basis gets the headers.
-        let delta = baseline.booked.advance(to: last, on: applications.uplinks.basis(for: key).orWire)
+        let growth = growth(of: key, &baseline.booked, to: last, on: applications.uplinks.basis(for: key).orWire)
         applications.retire(key)
-        if delta.isZero { return }
         let span = bookingSpan(from: applications.readAt ?? now, until: now)
-        book(delta, of: key, for: baseline.application, over: span)
+        book(growth, to: .application(baseline.application, key.scope), over: span)
     }
 
     /// Headers that wait at the end of an attachment.
     private mutating func bookWithheld(at now: Moment) {
         let span = bookingSpan(from: applications.readAt ?? now, until: now)
         for (key, var baseline) in applications.baselines {
-            let delta = baseline.booked.advance(
-                to: baseline.booked.counter, on: applications.uplinks.basis(for: key).orWire)
-            if !delta.isZero { book(delta, of: key, for: baseline.application, over: span) }
+            let counter = baseline.booked.counter
+            let growth = growth(of: key, &baseline.booked, to: counter, on: applications.uplinks.basis(for: key).orWire)
+            book(growth, to: .application(baseline.application, key.scope), over: span)
         }
     }
 
-    private mutating func book(
-        _ delta: Delta, of key: ApplicationCounterKey, for application: ApplicationName, over span: BookingSpan
-    ) {
-        book(delta, to: .application(application, key.scope), over: span)
-        if key.isElsewhere { bookAlone(delta, to: account(for: .elsewhere(application, key.scope)), over: span) }
-        if key.isKnownLAN { bookLAN(delta, over: span) }
-    }
-
-    /// Goes over to other programs without a gap: those of another version, which have counted for a while beside those that
-    /// are booked.
+    /// Goes over to other programs: those of another version, which have counted for a while beside those that are booked.
     ///
-    /// - Parameter reading: What they show right after the last reading of those.
+    /// - Parameter reading: What they show right after the last reading of those. What passes between the two readings, some
+    ///   microseconds, is no application's.
     package mutating func succeed(
         with reading: ApplicationReading, at now: Moment, name: (ApplicationCounterKey) -> ApplicationName?
     ) {
         bookWithheld(at: now)
+        let before = applications.baselines
         restartCounters(applications.begin(reading.attachment))
         var known = KnownNames()
         for (key, counter) in reading.counters {
-            let application = name(key).map { known.account(for: $0, in: self) } ?? .other
+            let application =
+                before[key]?.application ?? name(key).map { known.account(for: $0, in: self) } ?? .other
             applications.set(
                 ApplicationBaseline(booked: PacketBaseline(counter: counter), application: application), for: key)
         }
@@ -179,8 +201,9 @@ extension Ledger {
         }
     }
 
-    private mutating func book(_ delta: Delta, to key: AccountKey, over span: BookingSpan) {
-        guard case .application(let application, let scope) = key else { preconditionFailure("only of applications") }
+    private mutating func book(
+        _ delta: Delta, to application: ApplicationName, _ scope: TrafficScope, over span: BookingSpan
+    ) {
         let isHidden = application != .other && !applications.shown.contains(application)
         if isHidden, applications.shown.count < rules.shownApplications {
             applications.shown.insert(application)
@@ -190,7 +213,7 @@ extension Ledger {
             accounts[other].isFresh = false
             accounts[other].countUp(delta)
         }
-        bookAlone(delta, to: account(for: key), over: span)
+        bookAlone(delta, to: account(for: .application(application, scope)), over: span)
     }
 
     /// Books to one account, whose counter begins with its first bytes.
@@ -308,17 +331,14 @@ extension Ledger {
     }
 }
 
-extension ApplicationCounterKey {
-    /// Whether the bytes certainly passed the uplink to or from the local network.
-    fileprivate var isKnownLAN: Bool { scope == .lan && passage == .uplink }
-
-    /// Whether they may have passed another device than the uplink.
-    fileprivate var isElsewhere: Bool { scope != .tunnel && passage != .uplink }
-}
-
 extension Delta {
     fileprivate mutating func add(_ other: Delta) {
         received = saturatingSum(received, other.received)
         transmitted = saturatingSum(transmitted, other.transmitted)
+    }
+
+    /// - Precondition: `other` is a part of it.
+    fileprivate func without(_ other: Delta) -> Delta {
+        Delta(received: received - other.received, transmitted: transmitted - other.transmitted)
     }
 }

@@ -36,9 +36,16 @@ enum CgroupRoot {
         return path
     }
 
-    /// The paths of all cgroups by their numbers. If there are too many, then at least those of the system's services.
-    static func paths(at root: String?) -> [UInt64: String] {
-        guard let root else { return [:] }
+    struct Tree {
+        /// The paths of cgroups by their numbers.
+        var paths: [UInt64: String] = [:]
+        /// Whether these are all.
+        var isWhole = false
+    }
+
+    /// All cgroups. If there are too many, then at least those of the system's services.
+    static func tree(at root: String?) -> Tree {
+        guard let root else { return Tree() }
         var paths: [UInt64: String] = [:]
         var waiting = [""]
         while paths.count < searchLimit, let path = waiting.popLast() {
@@ -51,7 +58,7 @@ enum CgroupRoot {
                 waiting.append(waiting.remove(at: place))
             }
         }
-        return paths
+        return Tree(paths: paths, isWhole: waiting.isEmpty)
     }
 
     /// A cgroup's number is that of its directory (`cgroup_id` of linux/cgroup.h).

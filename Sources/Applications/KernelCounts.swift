@@ -14,7 +14,7 @@ package final class KernelCounts {  // A class: its buffers are used again for e
     private var keys: [netusage_count_key]
     private var values: [netusage_count]
     /// The paths of cgroups, for those that the kernel's programs have no place of, and when they were read.
-    private var tree: (paths: [UInt64: String], at: UInt64)?
+    private var tree: (whole: CgroupRoot.Tree, at: UInt64)?
     /// Cgroups that weren't in it, and those that weren't in the one before.
     private var missing: Set<UInt64> = []
     private var sought: Set<UInt64> = []
@@ -136,10 +136,10 @@ package final class KernelCounts {  // A class: its buffers are used again for e
 
     /// Whether a cgroup certainly isn't there any more: its place is known, and there is none, or another one.
     package func isGone(_ cgroup: UInt64) -> Bool {
-        guard let root, case .found(let place)? = keptPlace(ofCgroup: cgroup), let path = place.path else {
-            return false
-        }
-        return CgroupRoot.number(ofDirectory: root + path).map { $0 != cgroup } ?? false
+        guard let root, case .found(let place)? = keptPlace(ofCgroup: cgroup) else { return false }
+        if let path = place.path { return CgroupRoot.number(ofDirectory: root + path).map { $0 != cgroup } ?? false }
+        let tree = readTree()
+        return tree.isWhole && tree.paths[cgroup] == nil
     }
 
     /// The cgroups whose places the programs have kept.
@@ -170,13 +170,18 @@ package final class KernelCounts {  // A class: its buffers are used again for e
         if let kept = keptPlace(ofCgroup: cgroup) { return kept }
         // A socket of the kernel's own, or there was no room.
         let isNew = tree == nil
-        let paths = tree?.paths ?? CgroupRoot.paths(at: root)
-        if isNew { tree = (paths, UInt64(netusage_boot_nanoseconds())) }
-        if let path = paths[cgroup] { return .found(Place(host: "", path: path)) }
+        if let path = readTree().paths[cgroup] { return .found(Place(host: "", path: path)) }
         if isNew || sought.contains(cgroup) { return .unknown }
         // It may be newer than the tree.
         missing.insert(cgroup)
         return .beingWritten
+    }
+
+    private func readTree() -> CgroupRoot.Tree {
+        if let tree { return tree.whole }
+        let read = CgroupRoot.tree(at: root)
+        tree = (read, UInt64(netusage_boot_nanoseconds()))
+        return read
     }
 
     /// Forgets the tree after a while.

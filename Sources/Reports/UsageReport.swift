@@ -87,8 +87,10 @@ struct UsageBuilder {
     private let starts: [Timestamp]
     private var accounts: [Account] = []
     private var places: [AccountKey: Int] = [:]
-    /// Buckets count from here on, because earlier ones aren't kept.
+    /// Fine entries begin here, because earlier buckets aren't kept.
     private var toldFrom = Timestamp.earliest
+    /// Buckets count from here on. Days count whole.
+    private var bucketsFrom = Timestamp.earliest
 
     private struct Account {
         var key: AccountKey
@@ -194,7 +196,7 @@ struct UsageBuilder {
 
     /// Adds a bucket.
     mutating func add(_ row: BucketRow) {
-        if row.start < toldFrom { return }
+        if row.start < max(toldFrom, bucketsFrom) { return }
         // The first bucket may begin before the span.
         if let place = places[row.key] { add(row.total, to: place, at: max(row.start, starts.first ?? .earliest)) }
     }
@@ -202,7 +204,8 @@ struct UsageBuilder {
     /// Leaves out fine entries before a moment, because some or all of their buckets are deleted. Where applications are
     /// compared with the uplink, neither counts then, also of a day of which only a part is asked for.
     mutating func leaveOut(before moment: Timestamp) {
-        if span.grain.isFine || query.subject == .application { toldFrom = max(toldFrom, moment) }
+        if span.grain.isFine { toldFrom = max(toldFrom, moment) }
+        if query.subject == .application { bucketsFrom = max(bucketsFrom, moment) }
     }
 
     private mutating func add(_ total: Total, to place: Int, at moment: Timestamp) {

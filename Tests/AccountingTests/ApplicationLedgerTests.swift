@@ -436,6 +436,69 @@ struct ApplicationLedgerTests {
         #expect(machine.world.view(.uplink)?.lifetime == total(1000))
     }
 
+    /// Applications are read more rarely than devices: the bytes since then are the old uplink's.
+    @Test func whatPassedTheOldUplinkSinceTheLastReadingIsItsOwn() {
+        var machine = Machine()
+        machine.countsLanes = true
+        let devices = [machine.world.create("ppp0"), machine.world.create("eth0")]
+        machine.world.uplink = devices[0]
+        machine.run()
+        machine.lanes[LaneKey(device: devices[0], scope: .lan), default: PacketCounter()].wire.received += 100
+        machine.world.carry(devices[0], received: 100)
+        machine.world.read()
+        machine.world.delete(devices[0])
+        machine.world.uplink = devices[1]
+        machine.run()
+        #expect(machine.world.view(.uplinkScope(.lan))?.lifetime == total(100))
+    }
+
+    /// A container may never pass the uplink, so nobody learns what its headers are worth.
+    @Test func theHeadersOfContainersDoNotWait() {
+        var machine = Machine()
+        machine.counters[
+            ApplicationCounterKey(
+                cgroup: 1, process: ProcessName(bytes: Array("web".utf8)), scope: .internet, passage: .otherNamespace)] =
+            Self.merged
+        machine.run()
+        let booked = machine.lifetime("web")
+        #expect(booked == total(28_500_000))
+        machine.attach()
+        machine.run()
+        #expect(machine.lifetime("web") == booked)
+    }
+
+    /// The programs of a new version have counted nothing yet.
+    @Test func aKillRightAfterGoingOverToOtherProgramsDoublesNothing() {
+        var machine = Machine()
+        machine.carry("curl", received: 100)
+        machine.run()
+        machine.world.commit()
+        machine.carry("curl", received: 50)
+        machine.run()
+        machine.attach()
+        machine.world.ledger.succeed(with: machine.reading, at: machine.world.now) { _ in nil }
+        machine.world.commit()
+        #expect(machine.world.ledger.storedAttachment == 2)
+        machine.world.start()
+        machine.run()
+        #expect(machine.lifetime("curl") == total(150))
+    }
+
+    /// Until it is proven that the uplink's counter has every header, a quota counts them.
+    @Test func whatOnlySeemsToHavePassedIsntLeftOut() {
+        var machine = Machine()
+        machine.world = World(plans: Self.quota(.uplinkWithout(.init(lan: false, applications: Self.backups))))
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run()
+        for _ in 0..<3 {
+            machine.carry("restic", merged: Self.merged, device, isMerged: true)
+            machine.world.carry(device, received: 3_000_000)  // Forwarded.
+            machine.run()
+        }
+        #expect(machine.world.quota("q")?.usedBytes == 9_000_000)
+    }
+
     @Test func withoutAStoreIdleCountersAreRetiredToo() {
         var machine = Machine()
         machine.world.ledger.giveUpStore()

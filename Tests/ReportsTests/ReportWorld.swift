@@ -12,6 +12,8 @@ struct ReportWorld: LedgerReader {
     let begin: Timestamp
     /// Buckets that start before aren't kept.
     let keptFrom: Timestamp
+    /// The same for applications.
+    let applicationsKeptFrom: Timestamp
     /// Ascending by time.
     let rows: [BucketRow]
     let keys: [AccountKey]
@@ -27,8 +29,11 @@ struct ReportWorld: LedgerReader {
         .device(DeviceName(bytes: [0x65, 0xFF])),
     ]
 
-    /// - Parameter keepsAll: Whether all buckets are kept.
-    init(seed: UInt64, keepsAll: Bool = true, keys: [AccountKey] = standardKeys) throws {
+    /// - Parameters:
+    ///   - keepsAll: Whether all buckets are kept.
+    ///   - keepsApplications: Whether those of applications are kept as long as all others.
+    init(seed: UInt64, keepsAll: Bool = true, keepsApplications: Bool = true, keys: [AccountKey] = standardKeys) throws
+    {
         var random = SeededGenerator(seed: seed)
         calendar = LocalCalendar(
             zone: try Zone(posix: Self.zones.randomElement(using: &random) ?? "UTC0"), weekStart: .monday)
@@ -36,6 +41,7 @@ struct ReportWorld: LedgerReader {
         begin = Timestamp(secondsSinceEpoch: Int64.random(in: 1_761_000_000...1_761_600_000, using: &random))
         now = begin.adding(seconds: Int64.random(in: 86_400 * 3...86_400 * 12, using: &random))
         keptFrom = keepsAll ? .earliest : Bucket(containing: now.adding(seconds: -2 * 86_400)).start
+        applicationsKeptFrom = keepsApplications ? keptFrom : Bucket(containing: now.adding(seconds: -2 * 86_400)).start
         self.keys = keys
         var rows: [BucketRow] = []
         for key in keys {
@@ -76,9 +82,12 @@ struct ReportWorld: LedgerReader {
     /// In pages of few rows, whole buckets of time.
     func buckets(from start: Timestamp, before end: Timestamp, only: AccountKey?) -> BucketPage {
         let wanted = rows.filter {
-            $0.start >= max(start, keptFrom) && $0.start < end && (only == nil || $0.key == only)
+            $0.start >= max(start, $0.key.isOfApplication ? applicationsKeptFrom : keptFrom) && $0.start < end
+                && (only == nil || $0.key == only)
         }
-        var page = BucketPage(rows: [], until: end, keptFrom: keptFrom, first: max(rows[0].start, keptFrom))
+        var page = BucketPage(
+            rows: [], until: end, keptFrom: keptFrom, applicationsKeptFrom: applicationsKeptFrom,
+            first: max(rows[0].start, keptFrom))
         for row in wanted {
             if page.rows.count >= rowsPerPage, page.rows.last?.start != row.start {
                 page.until = row.start

@@ -47,6 +47,29 @@ struct UsageTests {
         }
     }
 
+    /// The uplink's buckets are kept for longer than those of applications. Of a day of which a part is asked for, neither
+    /// counts then.
+    @Test(arguments: 0..<tries(20) as Range<UInt64>)
+    func ofAPartOfADayTheUplinkCountsAsFarAsApplicationsDo(seed: UInt64) async throws {
+        let curl = AccountKey.application(ApplicationName("curl"), .internet)
+        let world = try ReportWorld(seed: seed, keepsApplications: false, keys: [.uplink, curl])
+        let since = Bucket(containing: world.begin.adding(seconds: 100_000)).start
+        let nextDay = world.calendar.span(ofDay: world.calendar.day(containing: since)).upperBound
+        var query = UsageQuery(grain: .day, by: .application)
+        query.since = world.calendar.rfc3339(since)
+        let report = try await world.usage(query)
+        #expect(report.since == world.calendar.local(since))
+        #expect(report.accounts.count == 2)
+        for (account, key) in zip(report.accounts, world.keys) {
+            let end = world.now.adding(seconds: 300)
+            let kept = min(max(since, world.applicationsKeptFrom), nextDay)
+            let expected =
+                world.total(of: key, in: kept..<nextDay).bytes + world.total(of: key, in: nextDay..<end).bytes
+            #expect(account.totalBytes == expected)
+            #expect(account.entries?.reduce(0) { $0 + $1.totalBytes } == expected)
+        }
+    }
+
     /// Whatever is asked for, however finely it is cut: the answer has the bytes of that time, each once.
     @Test(arguments: 0..<tries(100) as Range<UInt64>)
     func everyByteOfTheTimeIsInOneEntry(seed: UInt64) async throws {

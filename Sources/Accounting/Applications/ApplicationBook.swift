@@ -2,6 +2,8 @@
 struct ApplicationBook: Sendable {
     /// Which attachment the baselines belong to; `nil` before the first reading.
     private(set) var attachment: UInt64?
+    /// Whether the store has another attachment.
+    private var isNewAttachment = false
     /// The attachment whose baselines the store has.
     var storedAttachment: UInt64?
     /// By the kernel's key.
@@ -18,6 +20,8 @@ struct ApplicationBook: Sendable {
     private var grownAt: [ApplicationCounterKey: BootTime] = [:]
     /// When the counters were read last; `nil` before the first reading of this boot.
     var readAt: Moment?
+    /// The devices that were the uplink then.
+    var readUplink: Set<DeviceIndex> = []
     /// When the rates of applications were computed last; `nil` while there are none.
     var sampledAt: BootTime?
     /// Whether the counters were read since the program started: until then more may have been exposed than is known.
@@ -61,6 +65,7 @@ struct ApplicationBook: Sendable {
         (baselines, laneBaselines, changed, changedLanes) = ([:], [:], [], [])
         (retired, retiredLanes, grownAt) = ([], [], [:])
         self.attachment = attachment
+        isNewAttachment = true
         return isUncertain ? .ofAll : .none
     }
 
@@ -116,7 +121,7 @@ struct ApplicationBook: Sendable {
     /// What the store lacks; `nil` if that is nothing.
     mutating func takeChanges() -> ApplicationChanges? {
         let isNews =
-            !changed.isEmpty || !changedLanes.isEmpty || !retired.isEmpty || !retiredLanes.isEmpty
+            isNewAttachment || !changed.isEmpty || !changedLanes.isEmpty || !retired.isEmpty || !retiredLanes.isEmpty
             || uplinks.hasNews
         guard let attachment, isNews else { return nil }
         defer { forgetChanges() }
@@ -128,13 +133,14 @@ struct ApplicationBook: Sendable {
 
     /// Without a store nothing waits for a commit.
     mutating func forgetChanges() {
-        (changed, changedLanes, retired, retiredLanes, uplinks.hasNews) = ([], [], [], [], false)
+        (changed, changedLanes, retired, retiredLanes) = ([], [], [], [])
+        (uplinks.hasNews, isNewAttachment) = (false, false)
     }
 
     /// A new file has none of the baselines.
     mutating func recommit() {
         (changed, changedLanes) = (Set(baselines.keys), Set(laneBaselines.keys))
-        (retired, retiredLanes, uplinks.hasNews) = ([], [], true)
+        (retired, retiredLanes, uplinks.hasNews, isNewAttachment) = ([], [], true, true)
     }
 }
 

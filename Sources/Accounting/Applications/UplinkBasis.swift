@@ -25,8 +25,9 @@ struct UplinkBasis {
         countsLanes = reading.countsLanes
         // A window with a time that lanes don't have would teach the wrong thing.
         if !reading.countsLanes { learners = [:] }
-        if !reading.isWithDevices { return }
         let devices = Set(uplink.keys)
+        if basis == LinkBasis() { basis = known(of: devices) }
+        if !reading.isWithDevices { return }
         if devices != self.uplink, !devices.isEmpty {
             ofUplink = BasisLearner(self.uplink.isEmpty ? learnt[Self.wholeUplink] : nil)
             self.uplink = devices
@@ -57,15 +58,28 @@ struct UplinkBasis {
         }
     }
 
+    /// What was learnt earlier.
+    private func known(of devices: Set<DeviceIndex>) -> LinkBasis {
+        var basis = LinkBasis()
+        for one in devices.sorted().map({ learnt[$0] }) + [learnt[Self.wholeUplink]] {
+            basis.received = basis.received ?? one?.received
+            basis.transmitted = basis.transmitted ?? one?.transmitted
+        }
+        return basis
+    }
+
     private mutating func note(_ basis: LinkBasis, of device: DeviceIndex) {
         if learnt[device] == basis || basis == LinkBasis() { return }
         learnt[device] = basis
         hasNews = true
     }
 
-    /// By what a counter of applications is booked: as the uplink counts or, of what doesn't pass it, every header.
+    /// By what a counter of applications is booked: as the uplink counts or, of what doesn't pass it, every header. Nothing
+    /// waits of what may not pass it: perhaps nobody will ever learn more.
     func basis(for key: ApplicationCounterKey) -> LinkBasis {
-        key.scope == .tunnel || key.passage == .otherDevice ? LinkBasis().orWire : basis
+        if key.scope == .tunnel || key.passage == .otherDevice { return LinkBasis().orWire }
+        return key.passage == .uplink
+            ? basis : LinkBasis(received: basis.received ?? .merged, transmitted: basis.transmitted ?? .merged)
     }
 
     /// The basis of one uplink's counters, as far as it is learnt.

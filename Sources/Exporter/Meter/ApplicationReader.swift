@@ -115,10 +115,12 @@ struct ApplicationReader {
     /// - Parameters:
     ///   - isWithDevices: Whether the ledger has the devices' counters of the same moment.
     ///   - endsInterval: Whether a sampling interval ends here.
+    ///   - isLast: Whether the program ends, or applications are switched off. If nobody keeps the programs, their counters
+    ///     are gone then.
     /// - Returns: Whether to commit at once.
     mutating func read(
         into ledger: inout Ledger, _ settings: Configuration.Applications, _ links: LinkTable, uplinks: Set<UInt32>,
-        at now: Moment, isWithDevices: Bool, endsInterval: Bool
+        at now: Moment, isWithDevices: Bool, endsInterval: Bool, isLast: Bool = false
     ) -> Bool {
         reading.isWithDevices = isWithDevices
         // What was carried until now was judged by the scopes until now.
@@ -131,7 +133,7 @@ struct ApplicationReader {
             try source.read(into: &reading.counters)
             note(.counts, nil)
             readLanes(source, uplinks)
-            book(source, into: &ledger, settings, at: now, endsInterval: endsInterval)
+            book(source, into: &ledger, settings, at: now, endsInterval: endsInterval, isLast: isLast && drop == nil)
             if retire(source, in: &ledger, at: now) { isUrgent = true }
         } catch {
             note(.counts, error)
@@ -239,11 +241,12 @@ struct ApplicationReader {
         let isWithDevices = reading.isWithDevices
         defer { reading.isWithDevices = isWithDevices }
         var begin = ApplicationReading(attachment: next.attachment)
-        try next.read(into: &begin.counters)
         try known.read(into: &reading.counters)
-        (reading.lanes, reading.countsLanes, reading.isWithDevices) = (try? known.lanes(of: []), true, false)
-        book(known, into: &ledger, settings, at: now, endsInterval: false)
-        ledger.succeed(with: begin, at: now, name: naming(settings, of: next))
+        try next.read(into: &begin.counters)
+        (reading.lanes, reading.isWithDevices) = (try? known.lanes(of: []), false)
+        reading.countsLanes = reading.lanes?.isEmpty == false
+        book(known, into: &ledger, settings, at: now, endsInterval: false, isLast: true)
+        ledger.succeed(with: begin, at: now, name: naming(settings, of: next, isLast: false))
         keep([next, known])
         isSuccessor = true
         return true
@@ -255,7 +258,7 @@ struct ApplicationReader {
     }
 
     private func naming(
-        _ settings: Configuration.Applications, of source: any ApplicationSource
+        _ settings: Configuration.Applications, of source: any ApplicationSource, isLast: Bool
     ) -> (ApplicationCounterKey) -> ApplicationName? {
         let naming = ApplicationNaming(machine: machine, names: settings.names.map { ($0.pattern, $0.name) })
         return { key in
@@ -263,18 +266,19 @@ struct ApplicationReader {
             return switch source.place(ofCgroup: key.cgroup) {
             case .found(let place): naming.name(of: key, at: place)
             case .unknown: naming.name(of: key, at: nil)
-            case .beingWritten: nil
+            // It can wait, but not if nobody ever reads it again.
+            case .beingWritten: isLast ? naming.name(of: key, at: nil) : nil
             }
         }
     }
 
     private mutating func book(
         _ source: any ApplicationSource, into ledger: inout Ledger, _ settings: Configuration.Applications,
-        at now: Moment, endsInterval: Bool
+        at now: Moment, endsInterval: Bool, isLast: Bool
     ) {
         status.countsLanes = reading.countsLanes
         (status.keys, status.overflows) = (UInt64(source.keyCount), source.overflows)
-        let name = naming(settings, of: source)
+        let name = naming(settings, of: source, isLast: isLast)
         (reading.attachment, reading.attachedAt) = (source.attachment, source.attachedAt)
         ledger.record(reading, at: now, endsInterval: endsInterval, name: name)
         // Also at the start: the configuration may have changed meanwhile.

@@ -168,7 +168,7 @@ actor Meter {
 
     /// Meters applications no more, if it does: books what was counted until now, and has the programs removed.
     func stopApplications(_ reason: String) {
-        readApplications(at: clock())
+        readApplications(at: clock(), isLast: true)
         applications.reader?.stop()
         applications = MeteredApplications(reader: nil, problem: reason)
         ledger.stopApplicationRates()
@@ -176,10 +176,11 @@ actor Meter {
     }
 
     /// - Parameter isWithDevices: Whether the counters of devices were read at the same moment.
-    func readApplications(at now: Moment, isWithDevices: Bool = false, endsInterval: Bool = false) {
+    func readApplications(at now: Moment, isWithDevices: Bool = false, endsInterval: Bool = false, isLast: Bool = false)
+    {
         let isUrgent = applications.reader?.read(
             into: &ledger, settings.applications, links.table, uplinks: Set(ledger.currentUplink.map(\.rawValue)),
-            at: now, isWithDevices: isWithDevices, endsInterval: endsInterval)
+            at: now, isWithDevices: isWithDevices, endsInterval: endsInterval, isLast: isLast)
         queue.note(isUrgent: isUrgent ?? false)
     }
 

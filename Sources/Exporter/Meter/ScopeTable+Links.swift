@@ -35,7 +35,8 @@ extension ScopeTable {
             }
         }
         // Programs send to this machine's own addresses over lo, so only its containers reach them over other devices.
-        for address in links.addresses {
+        // Those of dummy devices may be of services elsewhere (kube-ipvs0).
+        for address in links.addresses where links[address.index]?.kind != "dummy" {
             let bytes = address.bytes
             if let own = AddressPrefix(bytes, bits: bytes.count * 8) { insert(own, .inside) }
         }
