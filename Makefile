@@ -62,10 +62,12 @@ test-units: packages
 	ASAN_OPTIONS=detect_leaks=0 swift test --sanitize=address --scratch-path .build-address
 	NETUSAGE_TEST_QUICK=1 swift test --sanitize=thread --scratch-path .build-thread --filter '^(Exporter|LedgerStore|Machine|Netlink|Web)Tests'
 
+# Applications are counted on the whole machine, so what other tests send at the same time would count, too.
 .PHONY: test-program
 test-program: build python
 	@$(call install,$(TEST_PACKAGES))
-	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest --numprocesses=2 Tests/Program
+	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest --numprocesses=2 --ignore-glob='*application*' Tests/Program
+	$$([ "$$(id -u)" = 0 ] || echo sudo) $(PYTHON) -m pytest Tests/Program/*application*.py
 
 .PHONY: nightly
 nightly: build python ## Run the tests that take too long for each change: fifty programs of Debian, and other kernels.

@@ -18,7 +18,7 @@ def pytest_configure(config):
 
 
 # These look at all of netusage's kernel programs on the machine, so one process runs them one after the other.
-KERNEL_PROGRAMS = ("test_application", "test_dashboards", "test_package", "test_without_applications")
+KERNEL_PROGRAMS = ("test_dashboards", "test_package")
 
 
 @pytest.hookimpl(optionalhook=True)
