@@ -161,14 +161,14 @@ actor Meter {
         applications.reader = ApplicationReader(sources, machine: machineName(), logger: logger, drop: drop)
         applications.problem = nil
         logger.notice("applications are metered")
-        readApplications(at: clock())
+        readApplications(at: read(endsInterval: false), isWithDevices: true)
     }
 
     var metersApplications: Bool { applications.reader != nil }
 
     /// Meters applications no more, if it does: books what was counted until now, and has the programs removed.
     func stopApplications(_ reason: String) {
-        readApplications(at: clock(), isLast: true)
+        readApplications(at: read(endsInterval: false), isWithDevices: true, isLast: true)
         applications.reader?.stop()
         applications = MeteredApplications(reader: nil, problem: reason)
         ledger.stopApplicationRates()
