@@ -181,7 +181,7 @@ actor Meter {
         let isUrgent = applications.reader?.read(
             into: &ledger, settings.applications, links.table, uplinks: Set(ledger.currentUplink.map(\.rawValue)),
             at: now, isWithDevices: isWithDevices, endsInterval: endsInterval, isLast: isLast)
-        queue.note(isUrgent: isUrgent ?? false)
+        queue.note(isUrgent: isUrgent == true)
     }
 
     private func takeEvents() {
@@ -238,10 +238,9 @@ actor Meter {
                 logUplink()
                 shown.outdate()  // A plan may count something now, or nothing any more.
             }
-            if ledger.setUplink(Set(uplink.links.map { DeviceIndex(rawValue: $0) })) {
-                queue.note(isUrgent: true)
-                readApplications(at: clock())  // The kernel programs go by the new uplink as soon as the ledger does.
-            }
+            let isNew = ledger.setUplink(Set(uplink.links.map { DeviceIndex(rawValue: $0) }))
+            queue.note(isUrgent: isNew)
+            if isNew { readApplications(at: clock()) }  // The kernel programs follow the ledger.
             health.note(.routes, nil)
         } catch {
             health.note(.routes, error)
