@@ -4,16 +4,23 @@ import PackageDescription
 /// The same for every target: the Swift 6 language mode, with complete data-race checking, and no warnings.
 let strict: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
 
+/// For targets whose tests calculate for minutes without the optimizer. It keeps all checks of arithmetic and bounds.
+let optimized: [SwiftSetting] = strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
 /// A target, and the targets that it may import. An import that isn't listed doesn't compile.
-func target(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
-    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+func target(
+    _ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil,
+    settings: [SwiftSetting] = strict
+) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
 }
 
 func tests(
-    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource]? = nil
+    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource]? = nil,
+    settings: [SwiftSetting] = strict
 ) -> Target {
     .testTarget(
-        name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
+        name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: settings)
 }
 
 /// The commit of this build, for `netusage_build_info`.
@@ -46,8 +53,8 @@ let package = Package(
         .systemLibrary(name: "CISAL"),
 
         // The core. It does no input and no output.
-        target("CivilTime"),
-        target("Accounting", ["CivilTime"]),
+        target("CivilTime", settings: optimized),
+        target("Accounting", ["CivilTime"], settings: optimized),
         target("Exposition"),
         target("Reports", ["Accounting", "CivilTime", "Exposition"]),
 
@@ -63,8 +70,8 @@ let package = Package(
         .executableTarget(
             name: "EmbedKernelPrograms", path: "Sources/KernelPrograms/Embed", swiftSettings: strict),
         target("SQLite", ["CSQLite"]),
-        target("LedgerStore", ["Accounting", "CivilTime", "Machine", "SQLite", "CLinux"]),
-        target("Configuration", ["Accounting", "CivilTime", "CYAML"]),
+        target("LedgerStore", ["Accounting", "CivilTime", "Machine", "SQLite", "CLinux"], settings: optimized),
+        target("Configuration", ["Accounting", "CivilTime", "CYAML"], settings: optimized),
 
         target(
             "Web",
@@ -110,15 +117,15 @@ let package = Package(
         .target(name: "CTestLinux", path: "Tests/Support/CTestLinux"),
         .target(
             name: "TestSupport", dependencies: ["Accounting", "CivilTime"], path: "Tests/Support/TestSupport",
-            swiftSettings: strict),
+            swiftSettings: optimized),
 
         // `make bench` runs this program.
         .executableTarget(
             name: "backtest", dependencies: ["Accounting", "TestSupport"], path: "Tests/Bench/Backtest",
             swiftSettings: strict),
 
-        tests("CivilTimeTests", ["CivilTime", "TestSupport"], exclude: ["zone_days.py"]),
-        tests("AccountingTests", ["Accounting", "CivilTime", "TestSupport"]),
+        tests("CivilTimeTests", ["CivilTime", "TestSupport"], exclude: ["zone_days.py"], settings: optimized),
+        tests("AccountingTests", ["Accounting", "CivilTime", "TestSupport"], settings: optimized),
         tests(
             "ExporterTests",
             [
@@ -141,7 +148,7 @@ let package = Package(
                 "LedgerStore", "Machine", "SQLite", "Accounting", "CivilTime", "CSQLite", "CFaultVFS", "CTestLinux",
                 "TestSupport",
             ],
-            resources: [.copy("Fixtures")]),
+            resources: [.copy("Fixtures")], settings: optimized),
         tests("netusageTests", ["netusage", "Reports", "Accounting", "CivilTime", "TestSupport"]),
         tests("ReportsTests", ["Reports", "Accounting", "CivilTime", "TestSupport"]),
         tests("MachineTests", ["Machine"]),

@@ -20,7 +20,7 @@ from support import BINARY, Exporter, FakeClock, Namespace, eventually, run
 # Seconds, less than five minutes: after a longer step, vnstatd drops the bytes of the step.
 STEP = 280
 START = int(datetime.datetime(2026, 11, 21, 23, 22, 10, tzinfo=ZONE).timestamp())
-CONFIGURATION = "timezone: Europe/Berlin\n"
+CONFIGURATION = "timezone: Europe/Berlin\nstorage: { flush_interval: 1s }\n"
 
 
 def netusage(*arguments, environment=None, code=0, stdin=None):
@@ -36,7 +36,7 @@ def counted(tmp_path_factory):
     near, far = Namespace(), Namespace()
     clock = FakeClock(directory)
     environment = {**clock.environment, "TZ": "Europe/Berlin"}
-    scene = types.SimpleNamespace(directory=directory, near=near, clock=clock, environment=environment, sent=0, vnstat_sent=0)
+    scene = types.SimpleNamespace(directory=directory, near=near, clock=clock, environment=environment, sent=0, vnstat_sent=0, daemon=None)
     scene.configuration = directory / "netusage.yaml"
     scene.configuration.write_text(CONFIGURATION)
     now = START
@@ -45,15 +45,17 @@ def counted(tmp_path_factory):
         nonlocal now
         now += seconds
         clock.set(now - int(time.time()))
-        time.sleep(1.2)
+        if vnstatd.poll() is None:
+            # It saves what it has read once a minute.
+            eventually(lambda: updated(database / "vnstat.db") >= now, 30)
 
     def carry(steps):
         for number in range(steps):
             scene.sent += near.send("10.0.0.2", 40 + number)
-            time.sleep(0.2)
-            # vnstatd reads the counters every twenty seconds.
-            step(25)
-            step(STEP - 25)
+            if scene.daemon:
+                scene.daemon.metrics()  # A scrape reads the counters.
+            step(65)
+            step(STEP - 65)
 
     processes = contextlib.ExitStack()
     with processes:
@@ -73,7 +75,6 @@ def counted(tmp_path_factory):
         processes.callback(vnstatd.wait)
         processes.callback(vnstatd.terminate)
         eventually(lambda: (database / "vnstat.db").exists() and "wan0" in vnstat(configuration, environment), 30)
-        step(25)
         carry(9)
         scene.daemon = Exporter(near, directory, f"--config.file={scene.configuration}", environment=environment)
         processes.callback(scene.daemon.close)
@@ -87,6 +88,13 @@ def counted(tmp_path_factory):
         scene.json = directory / "vnstat.json"
         scene.json.write_text(vnstat(configuration, environment))
         yield scene
+
+
+def updated(database):
+    """Until when vnstatd has saved what it read, in seconds since 1970."""
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
+        text, = connection.execute("SELECT updated FROM interface WHERE name = 'wan0'").fetchone()
+    return datetime.datetime.fromisoformat(text).replace(tzinfo=ZONE).timestamp()
 
 
 def vnstat(configuration, environment):
