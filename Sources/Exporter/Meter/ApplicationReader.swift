@@ -101,8 +101,11 @@ struct ApplicationReader {
         self.logger = logger
     }
 
-    /// When the programs were attached, and whether somebody keeps them when the daemon ends.
-    var attached: (at: BootTime, isKept: Bool) { (sources[sources.count - 1].attachedAt, drop != nil) }
+    /// When the programs were attached.
+    var attachedAt: BootTime { sources[sources.count - 1].attachedAt }
+
+    /// Whether somebody keeps the programs when the daemon ends.
+    var isKept: Bool { drop != nil }
 
     /// Has all programs dropped. They go with this reader, if nobody else keeps them.
     func stop() {
@@ -115,8 +118,7 @@ struct ApplicationReader {
     /// - Parameters:
     ///   - isWithDevices: Whether the ledger has the devices' counters of the same moment.
     ///   - endsInterval: Whether a sampling interval ends here.
-    ///   - isLast: Whether the program ends, or applications are switched off. If nobody keeps the programs, their counters
-    ///     are gone then.
+    ///   - isLast: Whether nobody reads the kernel's programs again.
     /// - Returns: Whether to commit at once.
     mutating func read(
         into ledger: inout Ledger, _ settings: Configuration.Applications, _ links: LinkTable, uplinks: Set<UInt32>,
@@ -133,7 +135,7 @@ struct ApplicationReader {
             try source.read(into: &reading.counters)
             note(.counts, nil)
             readLanes(source, uplinks)
-            book(source, into: &ledger, settings, at: now, endsInterval: endsInterval, isLast: isLast && drop == nil)
+            book(source, into: &ledger, settings, at: now, endsInterval: endsInterval, isLast: isLast)
             if retire(source, in: &ledger, at: now) { isUrgent = true }
         } catch {
             note(.counts, error)

@@ -87,17 +87,17 @@ extension Meter {
     }
 
     private var applicationStatus: StatusReport.Applications {
-        guard let source = applications.reader?.attached, let status = applications.reader?.status else {
+        guard let reader = applications.reader else {
             return .init(attached: false, problem: applications.problem)
         }
         func text(_ basis: CountingBasis?) -> String? { basis.map { $0 == .wire ? "wire" : "merged" } }
         let (basis, headers) = (ledger.uplinkBasis, ledger.mergedHeaders)
         let now = clock()
-        let age = now.sinceBoot.elapsed(since: source.at)
+        let age = now.sinceBoot.elapsed(since: reader.attachedAt)
         return .init(
             attached: true, attachedAt: ledger.calendar.local(now.timestamp(before: age)),
-            survivesRestarts: source.isKept, keys: status.keys, overflows: status.overflows,
-            countsUplinkScopes: status.countsLanes, receiveBasis: text(basis.received),
+            survivesRestarts: reader.isKept, keys: reader.status.keys, overflows: reader.status.overflows,
+            countsUplinkScopes: reader.status.countsLanes, receiveBasis: text(basis.received),
             transmitBasis: text(basis.transmitted), receiveHeaderBytes: headers.received,
             transmitHeaderBytes: headers.transmitted)
     }

@@ -16,7 +16,7 @@ extension Meter {
     ///   - scans: Whether there is time for what isn't urgent.
     func takeStoreWork(isFinal: Bool = false, scans: Bool = true) -> StoreWork? {
         let now = isFinal ? read(endsInterval: false) : clock()
-        if isFinal { readApplications(at: now, isLast: true) }
+        if isFinal { readApplications(at: now, isLast: applications.reader?.isKept == false) }
         if !ledger.isPersistent || ledger.isAwaitingStore { applySettingsWithoutStore(at: now) }
         guard ledger.isPersistent else { return nil }
         return queue.next(&ledger, settings, at: now, isFinal: isFinal, scans: scans && hasBegun)

@@ -21,6 +21,7 @@ private final class FakeSource: ApplicationSource {
     var scopes: ScopeTable?
     var lanes: [LaneKey: PacketCounter] = [:]
     var placed: Set<UInt64> = []
+    var answer = Place.Answer.unknown
     /// How many counters the kernel has, in all.
     var keyCount = 0
     let overflows: UInt64 = 0
@@ -31,7 +32,7 @@ private final class FakeSource: ApplicationSource {
     }
 
     func read(into counters: inout [ApplicationCounterKey: PacketCounter]) { counters = self.counters }
-    func place(ofCgroup cgroup: UInt64) -> Place.Answer { .unknown }
+    func place(ofCgroup cgroup: UInt64) -> Place.Answer { answer }
     func remove(_ key: ApplicationCounterKey) -> PacketCounter {
         removed.insert(key)
         return counters.removeValue(forKey: key) ?? PacketCounter()
@@ -80,11 +81,11 @@ struct ApplicationReaderTests {
                 .empty(daysFrom: CivilDate(daysSinceEpoch: 0)), planBook: .empty, calendar: calendar, wasShown: false)
         }
 
-        mutating func read(_ seconds: Int64, uplinks: Set<UInt32> = [2]) {
+        mutating func read(_ seconds: Int64, uplinks: Set<UInt32> = [2], isLast: Bool = false) {
             ledger.advance(to: moment(seconds).timestamp)
             _ = reader.read(
                 into: &ledger, Configuration.defaults.applications, LinkTable(), uplinks: uplinks, at: moment(seconds),
-                isWithDevices: true, endsInterval: true)
+                isWithDevices: true, endsInterval: true, isLast: isLast)
             if ledger.takeCommit(isFinal: false) != nil { ledger.acknowledgeCommit() }
         }
 
@@ -182,6 +183,18 @@ struct ApplicationReaderTests {
         sources[1].count("curl", 7)
         scene.read(1013)
         #expect(scene.bytes("curl") == 1157 && dropped == [1])
+    }
+
+    /// Applications are switched off, and with the programs goes what waits for a name.
+    @Test func nothingWaitsForANameAtTheEnd() {
+        let source = FakeSource(1, at: 900)
+        source.count("curl", 1000)
+        source.answer = .beingWritten
+        var scene = Scene([source]) { _ in }
+        scene.read(1001)
+        #expect(scene.bytes("curl") == 0)
+        scene.read(1002, isLast: true)
+        #expect(scene.bytes("curl") == 1000)
     }
 
     /// Before it is known what is booked, packets pass already.
