@@ -59,7 +59,7 @@ let package = Package(
         target("Reports", ["Accounting", "CivilTime", "Exposition"]),
 
         // The edges: the kernel, the disk, files.
-        target("Netlink", ["CLinux"]),
+        target("Netlink", ["CLinux", "Machine"]),
         target("Machine", ["CLinux", .product(name: "SystemPackage", package: "swift-system")]),
         .target(
             name: "Applications", dependencies: ["Accounting", "CLinux", "CBPF", "Machine"], swiftSettings: strict,

@@ -18,6 +18,10 @@ extension Ledger {
         name: (ApplicationCounterKey) -> ApplicationName?
     ) {
         precondition(!isAwaitingStore, "the store knows what is booked already")
+        if applications.attachment == nil, let beganAt = applications.ledgerBeganAt, reading.attachedAt < beganAt {
+            // What was counted before a ledger began isn't its own, as with devices.
+            return takeAsBaselines(reading, at: now, name)
+        }
         if applications.attachment != reading.attachment {
             bookWithheld(at: now)
             // Before they were attached they counted nothing.
@@ -51,6 +55,7 @@ extension Ledger {
         applications.readAt = now
         applications.isRead = true
         applications.readUplink = devices.uplink
+        applications.readLanes = applications.uplinks.countsLanes
         if !isPersistent { applications.forgetChanges() }
         if endsInterval || applications.sampledAt == nil { sampleApplicationRates(at: now.sinceBoot) }
     }
@@ -85,14 +90,13 @@ extension Ledger {
             let baseline = applications.baselines[key]
             let basis = applications.uplinks.basis(for: key)
             if let baseline, baseline.booked.isBooked(counter, on: basis) { continue }
-            guard let application = baseline?.application ?? name(key).map({ known.account(for: $0, in: self) }) else {
-                continue
-            }
+            guard let application = baseline?.application ?? name(key) else { continue }
             var booked = baseline?.booked ?? PacketBaseline()
             let growth = growth(of: key, &booked, to: counter, on: basis)
             applications.set(ApplicationBaseline(booked: booked, application: application), for: key)
             applications.noteGrowth(of: key, at: now.sinceBoot)
-            growths[.application(application, key.scope), default: Growth()].add(growth)
+            let account = known.account(for: application, in: self)
+            growths[.application(account, key.scope), default: Growth()].add(growth)
         }
         for (key, growth) in growths { book(growth, to: key, over: span) }
     }
@@ -117,7 +121,7 @@ extension Ledger {
         let all = baseline.advance(to: counter, on: basis)
         if key.passage != .uplink { return Growth(all: all) }
         // Where not all packets are counted, nobody can be sure that the uplink's counter has each header.
-        if applications.uplinks.countsLanes { return Growth(all: all, certain: all) }
+        if applications.uplinks.isCertain { return Growth(all: all, certain: all) }
         let merged = LinkBasis(received: .merged, transmitted: .merged)
         return Growth(all: all, certain: withoutHeaders.advance(to: counter, on: merged))
     }
@@ -129,9 +133,11 @@ extension Ledger {
         if scope == .tunnel { return }
         let elsewhere = growth.all.without(growth.certain)
         if !elsewhere.isZero { bookAlone(elsewhere, to: account(for: .elsewhere(application, scope)), over: span) }
-        // Where lanes aren't counted, only applications are known to have used the uplink for the local network.
+        // Where lanes aren't counted, only applications are known to have used the uplink for the local network. Lanes that end
+        // have counted the same bytes until now.
         let hasUplink = !applications.readUplink.isEmpty || !devices.uplink.isEmpty
-        if scope == .lan, hasUplink, !applications.uplinks.countsLanes, !growth.certain.isZero {
+        let areLanesCounted = applications.uplinks.countsLanes || applications.readLanes
+        if scope == .lan, hasUplink, !areLanesCounted, !growth.certain.isZero {
             bookAlone(growth.certain, to: account(for: .uplinkScope(.lan)), over: span)
         }
     }
@@ -154,16 +160,19 @@ extension Ledger {
         let growth = growth(of: key, &baseline.booked, to: last, on: applications.uplinks.basis(for: key).orWire)
         applications.retire(key)
         let span = bookingSpan(from: applications.readAt ?? now, until: now)
-        book(growth, to: .application(baseline.application, key.scope), over: span)
+        var known = KnownNames()
+        book(growth, to: .application(known.account(for: baseline.application, in: self), key.scope), over: span)
     }
 
     /// Headers that wait at the end of an attachment.
     private mutating func bookWithheld(at now: Moment) {
         let span = bookingSpan(from: applications.readAt ?? now, until: now)
+        var known = KnownNames()
         for (key, var baseline) in applications.baselines {
             let counter = baseline.booked.counter
             let growth = growth(of: key, &baseline.booked, to: counter, on: applications.uplinks.basis(for: key).orWire)
-            book(growth, to: .application(baseline.application, key.scope), over: span)
+            if growth.all.isZero { continue }
+            book(growth, to: .application(known.account(for: baseline.application, in: self), key.scope), over: span)
         }
     }
 
@@ -177,14 +186,22 @@ extension Ledger {
         bookWithheld(at: now)
         let before = applications.baselines
         restartCounters(applications.begin(reading.attachment))
-        var known = KnownNames()
         for (key, counter) in reading.counters {
-            let application =
-                before[key]?.application ?? name(key).map { known.account(for: $0, in: self) } ?? .other
+            let application = before[key]?.application ?? name(key) ?? .other
             applications.set(
                 ApplicationBaseline(booked: PacketBaseline(counter: counter), application: application), for: key)
         }
         applications.isRead = true
+    }
+
+    private mutating func takeAsBaselines(
+        _ reading: ApplicationReading, at now: Moment, _ name: (ApplicationCounterKey) -> ApplicationName?
+    ) {
+        succeed(with: reading, at: now, name: name)
+        for (key, counter) in reading.lanes ?? [:] { applications.set(PacketBaseline(counter: counter), for: key) }
+        applications.readAt = now
+        applications.readUplink = devices.uplink
+        if !isPersistent { applications.forgetChanges() }
     }
 
     /// The attachment whose counters the store knows; `nil` before the first commit with them.
@@ -192,11 +209,8 @@ extension Ledger {
 
     /// Names all counters again, because the owner's names have changed. What is booked stays where it is.
     package mutating func renameApplications(_ name: (ApplicationCounterKey) -> ApplicationName?) {
-        var known = KnownNames()
         for (key, baseline) in applications.baselines {
-            guard let application = name(key).map({ known.account(for: $0, in: self) }),
-                application != baseline.application
-            else { continue }
+            guard let application = name(key), application != baseline.application else { continue }
             applications.set(ApplicationBaseline(booked: baseline.booked, application: application), for: key)
         }
     }
@@ -246,16 +260,18 @@ extension Ledger {
     /// The attachment whose counters are booked up to some point; `nil` before the first reading.
     package var applicationAttachment: UInt64? { applications.attachment }
 
-    /// Finds the accounts' names of new applications.
+    /// Finds the accounts of applications.
     private struct KnownNames {
         /// Those with bytes in the open month.
         private var ofMonth: Set<ApplicationName>?
 
-        /// The name of an application's account: its own, unless there are too many already.
+        /// The name of an application's account: its own, unless too many others have one this month.
         mutating func account(for application: ApplicationName, in ledger: Ledger) -> ApplicationName {
-            if TrafficScope.allCases.contains(where: { ledger.accounts.places[.application(application, $0)] != nil }) {
-                return application
+            let isKnown = TrafficScope.allCases.contains { scope in
+                guard let place = ledger.accounts.places[.application(application, scope)] else { return false }
+                return !ledger.accounts[place].periods.month.isZero
             }
+            if isKnown { return application }
             var names = ofMonth ?? ledger.applicationsOfMonth
             if names.count < Ledger.maximumApplications { names.insert(application) }
             ofMonth = names

@@ -53,6 +53,7 @@ extension Ledger {
             epoch: epoch,
             now: origin.moment, isPersistent: true)
         if wasShown { whole.absorb(self) }
+        if stored.header == nil { whole.applications.ledgerBeganAt = origin.moment.sinceBoot }
         self = whole
     }
 

@@ -112,7 +112,8 @@ package struct ApplicationNaming: Sendable {
         guard let first = path.first else { return nil }
         let level = String(decoding: first, as: UTF8.self)
         let rest = path.dropFirst()
-        if let application = desktopApplication(level) {
+        // Only desktops, which a user's manager runs, give units such names. A snap's services are named like its programs.
+        if isUsers || level.hasPrefix("snap."), let application = desktopApplication(level) {
             return terminals.contains(application) ? nil : text(Array(application.utf8))
         }
         if level.hasSuffix(".slice") { return unit(rest, isUsers: isUsers) }

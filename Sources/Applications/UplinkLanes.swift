@@ -5,10 +5,22 @@ import Machine
 
 /// Counts all that passes the uplinks, by scope, with the programs that are made for devices (tcx, Linux 6.6 or later).
 /// Used by one thread at a time.
-package final class UplinkLanes {  // A class: it closes the links at its end.
+package final class UplinkLanes {  // A class: its buffers are used again for each reading.
+    /// Why a device's packets aren't counted.
+    package enum Failure: Error {
+        /// The kernel's lock of the network configuration is held. What was asked for may be done later.
+        case busy
+        /// The kernel refused it.
+        ///
+        /// - Parameter isForGood: Whether it will do so again.
+        case refused(description: String, isForGood: Bool)
+    }
+
     private let programs: KernelPrograms
-    /// The links of each device, which keep the programs attached to it.
-    private var links: [UInt32: [CInt]] = [:]
+    /// Attaches the programs. `nil` until they are wanted.
+    private var worker: PatientWorker<LaneLinks>?
+    /// The devices that they are attached to, as far as is known.
+    private var followed: Set<UInt32> = []
     /// Devices of lanes that were read since the device was left.
     private var left: Set<UInt32> = []
     private let processorCount: Int
@@ -17,6 +29,8 @@ package final class UplinkLanes {  // A class: it closes the links at its end.
 
     /// As many as the map has.
     private static let maximumEntries = 256
+    /// How long a reading waits. Attaching and detaching take some hundredths of a second.
+    private static let patienceMilliseconds = 100
 
     init(_ programs: KernelPrograms, processorCount: Int) {
         self.programs = programs
@@ -24,35 +38,29 @@ package final class UplinkLanes {  // A class: it closes the links at its end.
         values = [netusage_lane](repeating: netusage_lane(), count: Self.maximumEntries * max(0, processorCount))
     }
 
-    deinit {
-        for link in links.values.joined() { close(link) }
-    }
-
-    /// Attaches the programs to these devices, and to no others.
+    /// Has the programs attached to these devices, and to no others.
     ///
-    /// - Throws: `KernelCounts.Failure` if a device can't have them.
-    package func follow(_ uplinks: Set<UInt32>) throws(KernelCounts.Failure) {
-        if Set(links.keys) == uplinks { return }
-        for (device, descriptors) in links where !uplinks.contains(device) {
-            for descriptor in descriptors { close(descriptor) }
-            links[device] = nil
+    /// - Throws: `Failure` if a device doesn't have them.
+    package func follow(_ uplinks: Set<UInt32>) throws(Failure) {
+        if followed == uplinks { return }
+        let answer: (result: Result<Void, Failure>, devices: Set<UInt32>)
+        do throws(PatientWorker<LaneLinks>.Failure) {
+            if worker == nil { worker = try PatientWorker(LaneLinks(programs)) }
+            guard let worker else { return }
+            answer = try worker.ask(within: Self.patienceMilliseconds) { links in
+                (Result { () throws(Failure) in try links.follow(uplinks) }, links.devices)
+            }
+        } catch {
+            switch error {
+            case .busy: throw .busy
+            case .noThread(let code): throw .refused(description: errorText(code), isForGood: false)
+            }
         }
+        followed = answer.devices
         // Devices come and go, and the map has room for few.
         for device in left where !uplinks.contains(device) { removeLanes(of: device) }
         left = []
-        for device in uplinks where links[device] == nil {
-            var made: [CInt] = []
-            for (part, type) in [(KernelPart.arrive, netusage_tcx_ingress), (.leave, netusage_tcx_egress)] {
-                let link = netusage_attach(programs[part], CInt(bitPattern: device), CInt(type))
-                if link < 0 {
-                    let problem = errorText()
-                    for descriptor in made { close(descriptor) }
-                    throw KernelCounts.Failure(description: "attaching to a device: \(problem)")
-                }
-                made.append(link)
-            }
-            links[device] = made
-        }
+        try answer.result.get()
     }
 
     private func removeLanes(of device: UInt32) {
@@ -92,9 +100,47 @@ package final class UplinkLanes {  // A class: it closes the links at its end.
             }
             lanes[LaneKey(keys[index]), default: PacketCounter()].add(counter)
         }
-        left = Set(keys[..<Int(count)].lazy.map(\.device)).subtracting(links.keys)
+        left = Set(keys[..<Int(count)].lazy.map(\.device)).subtracting(followed)
         return lanes
     }
+}
+
+/// The links that keep the programs attached to devices. One thread uses it.
+private final class LaneLinks {  // A class: it closes the links at its end.
+    private let programs: KernelPrograms
+    private var links: [UInt32: [CInt]] = [:]
+
+    init(_ programs: KernelPrograms) { self.programs = programs }
+
+    deinit {
+        for link in links.values.joined() { close(link) }
+    }
+
+    var devices: Set<UInt32> { Set(links.keys) }
+
+    /// - Throws: `UplinkLanes.Failure` if a device can't have the programs.
+    func follow(_ uplinks: Set<UInt32>) throws(UplinkLanes.Failure) {
+        for (device, descriptors) in links where !uplinks.contains(device) {
+            for descriptor in descriptors { close(descriptor) }
+            links[device] = nil
+        }
+        for device in uplinks where links[device] == nil {
+            var made: [CInt] = []
+            for (part, type) in [(KernelPart.arrive, netusage_tcx_ingress), (.leave, netusage_tcx_egress)] {
+                let link = netusage_attach(programs[part], CInt(bitPattern: device), CInt(type))
+                if link < 0 {
+                    let code = errno
+                    for descriptor in made { close(descriptor) }
+                    throw .refused(description: errorText(code), isForGood: Self.lasting.contains(code))
+                }
+                made.append(link)
+            }
+            links[device] = made
+        }
+    }
+
+    /// What a kernel without tcx answers, or one that doesn't allow it. 524 is its `ENOTSUPP`, which the C library doesn't have.
+    private static let lasting: Set<CInt> = [EINVAL, EOPNOTSUPP, EPERM, EACCES, 524]
 }
 
 extension LaneKey {

@@ -65,6 +65,6 @@ int netusage_map_shape(int map, struct netusage_map_shape *shape) {
     memset(&info, 0, sizeof info);
     __u32 size = sizeof info;
     if (bpf_obj_get_info_by_fd(map, &info, &size) != 0) return -1;
-    *shape = (struct netusage_map_shape){info.key_size, info.value_size, info.max_entries};
+    *shape = (struct netusage_map_shape){info.key_size, info.value_size};
     return 0;
 }

@@ -108,10 +108,7 @@ struct bpf_iter__task_file {
 #define PACKET_LOOPBACK 5
 #define BPF_TCP_ESTABLISHED_STATE 1
 #define IPPROTO_HOPOPTS 0
-#define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define IPPROTO_ICMPV6 58
 #define LOOPBACK_INDEX 1
 #define ETHERNET_HEADER 14
 #define TCX_NEXT (-1)

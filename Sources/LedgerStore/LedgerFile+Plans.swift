@@ -45,6 +45,8 @@ extension LedgerFile {
             return PlanRestore.Day(day: entry.day, span: start..<max(start, end), hasBuckets: end > complete)
         }
         let source = PlanRestore(days, for: book, at: now)
+        // Most accounts of applications count for no plan.
+        let counted = keys.filter { book.counts($0.value) }
         let partial = source.days.firstIndex { $0.span.contains(complete) && $0.span.lowerBound < complete }
         // Of applications fewer buckets are kept.
         struct DayOfAccount: Hashable {
@@ -55,8 +57,10 @@ extension LedgerFile {
         func isPartial(_ place: Int, _ key: AccountKey) -> Bool { place == partial || key.isOfApplication }
         for span in source.bucketSpans {
             var place = source.days.firstIndex { $0.span.contains(span.lowerBound) } ?? 0
-            try forEachBucket(from: max(span.lowerBound, complete), before: span.upperBound) { start, account, total in
-                guard let key = keys[account] else { return }
+            try forEachBucket(
+                from: max(span.lowerBound, complete), before: span.upperBound, of: Array(counted.keys)
+            ) { start, account, total in
+                guard let key = counted[account] else { return }
                 while place + 1 < source.days.count, source.days[place + 1].span.lowerBound <= start { place += 1 }
                 if isPartial(place, key) { kept[DayOfAccount(place: place, account: account), default: .zero] += total }
                 book.restore(total, of: key, at: start, onDay: place, source)
@@ -69,7 +73,7 @@ extension LedgerFile {
             range.upperBound
         ) { row in
             let entry = try day(in: row)
-            guard let key = keys[entry.account], let place = places[entry.day] else { return }
+            guard let key = counted[entry.account], let place = places[entry.day] else { return }
             // The bytes of a day that are in no kept bucket were carried before the kept buckets.
             let known = kept[DayOfAccount(place: place, account: entry.account)] ?? .zero
             let rest = isPartial(place, key) ? entry.total.without(known) : .zero
@@ -81,6 +85,21 @@ extension LedgerFile {
         from start: Timestamp, before end: Timestamp, _ body: (Timestamp, AccountID, Total) throws -> Void
     ) throws {
         try connection.forEach(Self.bucketsOfTime, start, end) { row in
+            try body(Timestamp(row, column: 0), AccountID(row, column: 1), row.total(from: 2))
+        }
+    }
+
+    private func forEachBucket(
+        from start: Timestamp, before end: Timestamp, of accounts: [AccountID],
+        _ body: (Timestamp, AccountID, Total) throws -> Void
+    ) throws {
+        let list = "[" + accounts.map { String($0.rawValue) }.joined(separator: ",") + "]"
+        try connection.forEach(
+            """
+            SELECT start, account, received, transmitted FROM bucket
+            WHERE start >= ?1 AND start < ?2 AND account IN (SELECT value FROM json_each(?3)) ORDER BY start, account
+            """, start, end, list
+        ) { row in
             try body(Timestamp(row, column: 0), AccountID(row, column: 1), row.total(from: 2))
         }
     }

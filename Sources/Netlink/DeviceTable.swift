@@ -5,7 +5,7 @@ import Glibc
 ///
 /// It is slower than the routing socket, and has names of links instead of numbers. The numbers are looked up before
 /// and after, to leave out a link that changes its name meanwhile.
-struct DeviceTable: ~Copyable {
+package struct DeviceTable: ~Copyable {
     private let descriptor: CInt
 
     /// `nil` if there is no `/proc`.
@@ -31,6 +31,9 @@ struct DeviceTable: ~Copyable {
             return LinkCounters(index: index, receivedBytes: row.received, transmittedBytes: row.transmitted)
         }
     }
+
+    /// The names of all links of the namespace; empty if they can't be read. Doesn't wait for a busy kernel.
+    package static func names() -> [[UInt8]] { DeviceTable()?.rows()?.map(\.name) ?? [] }
 
     typealias Row = (name: [UInt8], received: UInt64, transmitted: UInt64)
 

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Machine
 import Synchronization
 
 /// The kernel's view of the network: links and their counters, addresses, default routes, and events.
@@ -24,7 +25,7 @@ package final class KernelNetwork {
     /// Whether the last counters came from `/proc/net/dev`, because the kernel was too busy for another answer.
     package private(set) var isBusy = false
 
-    private let worker: KernelWorker
+    private let worker: PatientWorker<KernelQueries>
     private let linkEvents: NetlinkSocket
     private let routeEvents: NetlinkSocket
     private let decisionEvents: NetlinkSocket
@@ -43,7 +44,12 @@ package final class KernelNetwork {
             groups: [RTNLGRP_IPV4_RULE], optionalGroups: [RTNLGRP_IPV6_RULE, RTNLGRP_NEXTHOP])
         networkNamespace = linkEvents.networkNamespace
         self.counterSource = counterSource
-        worker = try KernelWorker(KernelQueries())
+        let queries = try KernelQueries()
+        do throws(PatientWorker<KernelQueries>.Failure) {
+            worker = try PatientWorker(queries)
+        } catch {
+            throw NetlinkError(error)
+        }
     }
 
     /// The sockets to wait on for events.
@@ -148,15 +154,20 @@ package final class KernelNetwork {
         _ question: Question, _ body: @escaping @Sendable (KernelQueries) throws(NetlinkError) -> Value
     ) throws(NetlinkError) -> Value {
         let needed = min(effort.of(question) * 3, Self.longestPatienceMilliseconds)
-        let (result, listOverruns) = try worker.ask(within: max(patienceMilliseconds, needed)) { [effort] queries in
-            effort.measure(question) { () -> (Result<Value, NetlinkError>, overruns: UInt64) in
-                let before = queries.overruns
-                let result = Result { () throws(NetlinkError) in try body(queries) }
-                return (result, queries.overruns - before)
+        let answer: (result: Result<Value, NetlinkError>, overruns: UInt64)
+        do throws(PatientWorker<KernelQueries>.Failure) {
+            answer = try worker.ask(within: max(patienceMilliseconds, needed)) { [effort] queries in
+                effort.measure(question) {
+                    let before = queries.overruns
+                    let result = Result { () throws(NetlinkError) in try body(queries) }
+                    return (result, queries.overruns - before)
+                }
             }
+        } catch {
+            throw NetlinkError(error)
         }
-        overruns += listOverruns
-        return try result.get()
+        overruns += answer.overruns
+        return try answer.result.get()
     }
 
     // MARK: - Events

@@ -4,7 +4,7 @@ import Glibc
 /// Asks the kernel through the routing socket, and waits for its answers. Used by one thread at a time.
 ///
 /// Most answers need the kernel's lock of all network configuration (RTNL). Another program may hold it for seconds,
-/// see ``KernelWorker``.
+/// see `PatientWorker`.
 final class KernelQueries {
     /// How often a list was read again, because it changed during the reading.
     private(set) var overruns: UInt64 = 0

@@ -1,3 +1,5 @@
+import Machine
+
 /// A failure of the kernel's routing socket, with a message for people.
 package struct NetlinkError: Error, CustomStringConvertible, Sendable {
     package enum Code: Sendable, Equatable {
@@ -24,4 +26,13 @@ package struct NetlinkError: Error, CustomStringConvertible, Sendable {
     }
 
     package var description: String { message }
+
+    init(_ failure: PatientWorker<KernelQueries>.Failure) {
+        switch failure {
+        case .busy:
+            self.init(
+                .busy, "the kernel is busy with network configuration (its RTNL lock is held) and doesn't answer")
+        case .noThread(let code): self.init(.system(code), "a thread can't be started: \(errorText(code))")
+        }
+    }
 }

@@ -29,7 +29,7 @@ final class NetlinkSocket {
         // Old kernels lack it; they check less and send more.
         set(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         if !isListening {
-            // The kernel answers a request at once when it has taken it. That may take long, see ``KernelWorker``.
+            // The kernel answers a request at once when it has taken it. That may take long, see `PatientWorker`.
             var timeout = timeval(tv_sec: 5, tv_usec: 0)
             setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         } else if !set(SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20) {

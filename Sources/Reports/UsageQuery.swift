@@ -274,7 +274,7 @@ package enum UsageError: Error, Sendable, CustomStringConvertible {
         case .isEmpty(let since, let until):
             "there is no time between \(since) and \(until ?? "now"); since must be before until"
         case .tooLong(let entries):
-            "that would be \(entries) entries, more than \(UsageQuery.maximumEntries); ask for less time, for coarser entries or for one device, or export it"
+            "that would be \(entries) entries, more than \(UsageQuery.maximumEntries); ask for less time, for coarser entries, or for one device or application; or export it"
         case .unknownDevice(let name, let known):
             known.isEmpty
                 ? "nothing was metered yet, so there is no \(name)"

@@ -185,6 +185,17 @@ struct ApplicationLedgerTests {
         #expect(accounts.reduce(0) { $0 + $1.lifetime.bytes } == 11_001)
         #expect(machine.lifetime("(other)").bytes >= 1001)
         #expect(machine.lifetime("late") == .zero)
+        // In the next month it is one of the first.
+        machine.world.pass(40 * 86_400)
+        machine.carry("late", received: 7)
+        machine.run()
+        #expect(machine.lifetime("late") == total(7))
+        // A thousand others come, and so those of the month before have to share.
+        for number in 0..<1100 { machine.carry("new \(number)", received: 10) }
+        machine.run()
+        machine.carry("program 3", received: 5)
+        machine.run()
+        #expect(machine.lifetime("program 3") == total(10))
     }
 
     /// What metrics show: counters only grow, over restarts and kills, too, while the programs stay attached.
@@ -272,6 +283,7 @@ struct ApplicationLedgerTests {
     @Test func whatHasNoNameYetWaits() {
         var machine = Machine()
         machine.carry("curl", received: 100)
+        machine.world.pass(1)
         machine.world.read()
         machine.world.ledger.record(machine.reading, at: machine.world.now, endsInterval: true) { _ in nil }
         #expect(machine.lifetime("curl") == .zero)
@@ -436,6 +448,42 @@ struct ApplicationLedgerTests {
         #expect(machine.world.view(.uplink)?.lifetime == total(1000))
     }
 
+    /// A docking station is pulled out during a backup to a machine nearby.
+    @Test func whatLanesHaveCountedUntilTheUplinkWentCountsOnce() {
+        var machine = Machine()
+        machine.countsLanes = true
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run()
+        for second in 0..<2 {
+            machine.carry("rsync", .lan, received: 1000)
+            machine.lanes[LaneKey(device: device, scope: .lan), default: PacketCounter()].wire.received += 1000
+            machine.world.carry(device, received: 1000)
+            if second == 1 {
+                machine.world.delete(device)
+                machine.world.uplink = nil
+                (machine.countsLanes, machine.keepsLanes) = (false, true)
+            }
+            machine.run()
+        }
+        #expect(machine.world.view(.uplink)?.lifetime == total(2000))
+        #expect(machine.world.view(.uplinkScope(.lan))?.lifetime == total(2000))
+    }
+
+    /// With applications off, others use the uplink. What was measured before then can't be compared with what comes later.
+    @Test func programsThatBeginAgainTeachFromTheirBeginning() {
+        var machine = Machine()
+        machine.countsLanes = true
+        let device = machine.world.create("eth0")
+        machine.world.uplink = device
+        machine.run()
+        machine.attach()
+        machine.world.carry(device, received: 100_000_000)
+        machine.carry("curl", merged: Self.merged, device, isMerged: true)
+        machine.run()
+        #expect(machine.world.ledger.uplinkBasis.received != .wire)
+    }
+
     /// Applications are read more rarely than devices: the bytes since then are the old uplink's.
     @Test func whatPassedTheOldUplinkSinceTheLastReadingIsItsOwn() {
         var machine = Machine()
@@ -497,6 +545,25 @@ struct ApplicationLedgerTests {
             machine.run()
         }
         #expect(machine.world.quota("q")?.usedBytes == 9_000_000)
+    }
+
+    /// One uplink's counter has all headers, and the other one's only the first of merged packets.
+    @Test func nothingIsLeftOutThatMayHavePassedTheOtherUplink() {
+        var machine = Machine()
+        machine.countsLanes = true
+        machine.world = World(plans: Self.quota(.uplinkWithout(.init(lan: false, applications: Self.backups))))
+        let devices = [machine.world.create("usb0"), machine.world.create("eth1")]
+        (machine.world.uplink, machine.world.secondUplink) = (devices[0], devices[1])
+        machine.run()
+        machine.carry("curl", merged: Self.merged, devices[0], isMerged: false)
+        machine.carry("curl", merged: Self.merged, devices[1], isMerged: true)
+        machine.run()
+        let used = machine.world.quota("q")?.usedBytes
+        for _ in 0..<3 {
+            machine.carry("restic", merged: Self.merged, devices[1], isMerged: true)
+            machine.run()
+        }
+        #expect(machine.world.quota("q")?.usedBytes == used)
     }
 
     @Test func withoutAStoreIdleCountersAreRetiredToo() {

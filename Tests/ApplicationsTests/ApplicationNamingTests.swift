@@ -49,6 +49,9 @@ struct ApplicationNamingTests {
         ("\(manager)/app.slice/tmux-spawn-1a2b.scope", "wget", "wget"), ("\(manager)/run-u4.scope", "yt-dlp", "yt-dlp"),
         // GNOME.
         ("\(manager)/app.slice/app-gnome-firefox-2213.scope", "Socket Thread", "firefox"),
+        // Names like those of desktops mean nothing among the system's units.
+        ("/system.slice/app-backend.service", "node", "app-backend.service"),
+        ("/app.slice/app-prod.slice/nginx.service", "nginx", "nginx.service"),
         ("\(manager)/app.slice/app-gnome-org.mozilla.firefox-2213.scope", "firefox", "firefox"),
         ("\(manager)/app.slice/app-org.gnome.Terminal.slice/vte-spawn-1.scope", "curl", "curl"),
         ("\(manager)/app.slice/app-org.gnome.Terminal.slice/gnome-terminal-server.service", "bash", "bash"),

@@ -14,12 +14,13 @@ struct ApplicationBucketTests {
     init() throws {
         directory = try TemporaryDirectory()
         file = try LedgerFile(path: directory.ledger)
-        var records = [AccountRecord.make(1, "eth0"), .make(2, "curl"), .make(3, "lan")]
+        var records = [AccountRecord.make(1, "eth0"), .make(2, "curl"), .make(3, "lan"), .make(4, "uplink")]
         records[1].key = Self.curl
         records[2].key = .uplinkScope(.lan)
+        records[3].key = .uplink
         var commit = Commit.make(1, accounts: records)
         for number: Int64 in 0..<20 {
-            for account: Int64 in 1...3 { commit.book(account, 1, 2, at: testStart + number * 300, .utc) }
+            for account: Int64 in 1...4 { commit.book(account, 1, 2, at: testStart + number * 300, .utc) }
         }
         try file.apply(commit)
     }
@@ -60,6 +61,26 @@ struct ApplicationBucketTests {
             Plans(quotas: [quota], rateLimits: [], committedRates: []), calendars: [.local: .utc], at: Self.moment(6000)
         )
         #expect(book.quotaStates(at: Self.moment(6000)).map(\.usedBytes) == [60])
+    }
+
+    /// Of applications without buckets nobody knows whether the uplink's bytes at that time are free. Those can't be left out.
+    @Test func onlyWhatCertainlyCountsIsLeftOut() throws {
+        try prune(to: Self.moment(3100), 2...9)
+        // Of the twenty buckets those from the sixth to the tenth are free, and the application's first ten are gone.
+        var commit = Commit.make(10)
+        for number: Int64 in 0..<20 { commit.book(4, 2, 4, at: Self.moment(0).secondsSinceEpoch + number * 300, .utc) }
+        try file.apply(commit)
+        let minutes = 5 * 1440  // A Saturday's first.
+        let quota = Quota(
+            name: "q",
+            count: .uplinkWithout(.init(lan: false, applications: ["curl"].compactMap { DevicePattern($0) })),
+            direction: .total, limitBytes: 1000, cycle: Cycle(.init(.month(day: 1))),
+            free: FreeTime([minutes + 25..<minutes + 50]))
+        let book = try file.planBook(
+            Plans(quotas: [quota], rateLimits: [], committedRates: []), calendars: [.local: .utc], at: Self.moment(6000)
+        )
+        // Fifteen buckets of the uplink with nine bytes, without ten of the application with three.
+        #expect(book.quotaStates(at: Self.moment(6000)).map(\.usedBytes) == [105])
     }
 
     @Test func daysAreBookedAgainByAnotherCalendarWithoutALoss() throws {

@@ -369,6 +369,7 @@ struct KernelNetworkTests {
         try inNewNetwork {
             let network = try KernelNetwork()
             #expect(try network.links().map(\.name) == [Array("lo".utf8)])
+            #expect(DeviceTable.names() == [Array("lo".utf8)])
             #expect(try network.defaultRoutes().isEmpty && network.addresses().isEmpty)
         }
     }

@@ -127,6 +127,84 @@ struct TableTests {
         }
     }
 
+    /// - Parameter uses: What applications carried in each scope.
+    private static func applications(
+        _ uses: [(String, [TrafficScope: UInt64])], unattributed: Int64? = nil, uplink: UInt64? = nil
+    ) throws -> UsageReport {
+        let history = DayHistory(entries: [], meteredFrom: noon.adding(seconds: -43_200))
+        var report = try UsageReport(UsageQuery(.day, by: .application), of: history, basis)
+        report.accounts = uses.flatMap { name, scopes in
+            scopes.map { scope, bytes in
+                UsageReport.Account(
+                    name: name, kind: "application", scope: scope.rawValue, receivedBytes: bytes, transmittedBytes: 0,
+                    totalBytes: bytes)
+            }
+        }
+        if let uplink {
+            report.accounts.append(
+                UsageReport.Account(
+                    name: "uplink", kind: "uplink", receivedBytes: uplink, transmittedBytes: 0, totalBytes: uplink))
+        }
+        report.unattributed = unattributed.map {
+            UsageReport.Unattributed(receivedBytes: $0, transmittedBytes: 0, totalBytes: $0)
+        }
+        return report
+    }
+
+    @Test func aTableOfApplicationsFitsEveryTerminal() throws {
+        var random = SeededGenerator(seed: testSeed)
+        let names = ["firefox", "日本語-application.service", "\u{1B}[31mred", String(repeating: "long", count: 16)]
+        for scopes in [
+            [], [.internet], [.lan], [.internet, .lan], [.internet, .tunnel], [.tunnel], TrafficScope.allCases,
+        ] {
+            let uses = names.map { name in
+                let amounts = scopes.map { ($0, UInt64(1) << UInt64.random(in: 0...60, using: &random)) }
+                return (name, Dictionary(uniqueKeysWithValues: amounts))
+            }
+            let report = try Self.applications(uses, unattributed: -1 << 60, uplink: 1 << 60)
+            check({ ApplicationTable(terminal: $0).text(report, title: "Today") }, "\(scopes)")
+        }
+    }
+
+    /// As the manual shows it. On a narrow terminal the scopes give way, and names and totals stay.
+    @Test func aTableOfApplicationsAddsUp() throws {
+        let report = try Self.applications(
+            [
+                ("restic", [.internet: 3_100_000_000]),
+                ("jellyfin.service", [.internet: 12_400_000, .lan: 9_710_000_000]),
+                ("firefox", [.internet: 1_920_000_000, .lan: 210_400]),
+                ("(kernel)", [.internet: 1_200_000, .lan: 300_000]),
+            ], unattributed: 1_210_000_000, uplink: 15_954_110_400)
+        func table(_ columns: Int) -> String {
+            let terminal = Terminal(columns: columns, hasColour: false, hasUnicode: true)
+            return ApplicationTable(terminal: terminal).text(report, title: "Today")
+        }
+        #expect(
+            table(80) == """
+                Today, since 2026-11-21
+                                  internet        LAN     total   share
+                jellyfin.service  12.40 MB    9.71 GB   9.72 GB  60.9 %  ███████████████████████
+                restic             3.10 GB          –   3.10 GB  19.4 %  ███████
+                firefox            1.92 GB  210.40 kB   1.92 GB  12.0 %  ████
+                (kernel)           1.20 MB  300.00 kB   1.50 MB   0.0 %
+                unattributed                            1.21 GB   7.6 %
+                uplink                                 15.95 GB
+
+                """)
+        #expect(
+            table(40) == """
+                Today, since 2026-11-21
+                                     total   share
+                jellyfin.service   9.72 GB  60.9 %
+                restic             3.10 GB  19.4 %
+                firefox            1.92 GB  12.0 %
+                (kernel)           1.50 MB   0.0 %
+                unattributed       1.21 GB   7.6 %
+                uplink            15.95 GB
+
+                """)
+    }
+
     @Test func aQuotaTableSaysHowTheQuotaIs() {
         let terminal = Terminal(columns: 80, hasColour: false, hasUnicode: true)
         func text(_ used: UInt64) -> String {

@@ -37,9 +37,9 @@ PANELS = [
 
     timeseries("Internet and local network", "What passes the uplink by where the other end is, in both directions. It needs Linux 6.6 or later.", "Bps",
                [query(f"{scope('receive')} + {scope('transmit')}", "{{scope}}")], (12, 9), stacked=True),
-    table("Months", "What each application carried in this month and in the one before, on the internet alone and in all.", ["instance", "application"],
-          [("Internet", carried("month", ',scope="internet"'), "decbytes"), ("All", carried("month"), "decbytes"),
-           ("Last month", carried("previous_month"), "decbytes")], (12, 9), sort="All"),
+    table("Months", "What each application carried over the uplink in this month and in the one before, on the internet alone and in all.", ["instance", "application"],
+          [("Internet", carried("month", ',scope="internet"'), "decbytes"), ("All", carried("month", OF_UPLINK), "decbytes"),
+           ("Last month", carried("previous_month", OF_UPLINK), "decbytes")], (12, 9), sort="All"),
 
     states("Metered", "Whether applications are metered. Meanwhile the bytes of programs count as unattributed.",
            [query(f"netusage_applications_attached{{{MACHINES}}}", "{{instance}}")], (16, 5), words(_0=("not metered", ORANGE), _1=("metered", GREEN))),

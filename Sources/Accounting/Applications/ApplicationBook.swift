@@ -22,6 +22,10 @@ struct ApplicationBook: Sendable {
     var readAt: Moment?
     /// The devices that were the uplink then.
     var readUplink: Set<DeviceIndex> = []
+    /// Whether what passed them was counted by scope.
+    var readLanes = false
+    /// When a ledger began that is new; `nil` for others.
+    var ledgerBeganAt: BootTime?
     /// When the rates of applications were computed last; `nil` while there are none.
     var sampledAt: BootTime?
     /// Whether the counters were read since the program started: until then more may have been exposed than is known.
@@ -64,6 +68,7 @@ struct ApplicationBook: Sendable {
         if self.attachment == attachment { return isUncertain ? .ofOthers : .none }
         (baselines, laneBaselines, changed, changedLanes) = ([:], [:], [], [])
         (retired, retiredLanes, grownAt) = ([], [], [:])
+        uplinks.restart()
         self.attachment = attachment
         isNewAttachment = true
         return isUncertain ? .ofAll : .none

@@ -14,11 +14,16 @@ struct UplinkBasis {
 
     /// Whether what passes the uplink is counted by scope.
     private(set) var countsLanes = false
+    /// Whether the basis certainly holds for each byte of applications: it is learnt of all uplinks, and the same.
+    private(set) var isCertain = false
     /// The basis of the uplink's counters, as far as it is learnt.
     private(set) var basis = LinkBasis()
 
     /// - Parameter learnt: What is known from before.
     init(_ learnt: [DeviceIndex: LinkBasis] = [:]) { self.learnt = learnt }
+
+    /// Other programs count from 0, so nothing of what was measured with those before can be compared any more.
+    mutating func restart() { (learners, ofUplink, uplink) = ([:], BasisLearner(learnt[Self.wholeUplink]), []) }
 
     /// - Parameter uplink: What the counters of its devices show.
     mutating func learn(_ reading: ApplicationReading, _ uplink: [DeviceIndex: Counters]) {
@@ -26,6 +31,7 @@ struct UplinkBasis {
         // A window with a time that lanes don't have would teach the wrong thing.
         if !reading.countsLanes { learners = [:] }
         let devices = Set(uplink.keys)
+        if !reading.countsLanes || devices != self.uplink { isCertain = false }
         if basis == LinkBasis() { basis = known(of: devices) }
         if !reading.isWithDevices { return }
         if devices != self.uplink, !devices.isEmpty {
@@ -55,6 +61,7 @@ struct UplinkBasis {
                 basis.transmitted = basis.transmitted ?? learner.basis.transmitted
                 note(learner.basis, of: device)
             }
+            isCertain = learners.values.allSatisfy { $0.basis == basis }
         }
     }
 

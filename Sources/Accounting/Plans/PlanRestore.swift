@@ -70,6 +70,9 @@ extension QuotaBook {
 }
 
 extension PlanBook {
+    /// Whether bytes booked to this account count for any plan.
+    package mutating func counts(_ key: AccountKey) -> Bool { !counting(key).isEmpty }
+
     /// Counts the stored bytes of the day at this place.
     ///
     /// - Parameter withoutBuckets: The part of them that is in no bucket.
@@ -79,6 +82,9 @@ extension PlanBook {
         let start = source.days[place].span.lowerBound
         for (quota, sign) in counting(key).shares {
             guard let isWhole = source.isWhole(place, forQuota: quota) else { continue }
+            // Applications have fewer buckets than the uplink: without a bucket nobody knows whether the uplink's bytes of the
+            // same moment count, and only what certainly counts is left out.
+            if !isWhole, key.isOfApplication, case .uplinkWithout = quotas[quota].quota.count { continue }
             quotas[quota].restore(isWhole ? total : rest, sign, at: start)
         }
     }

@@ -14,17 +14,41 @@ struct ApplicationSwitch: Sendable {
 
     private static let offReason = "the configuration says applications: off"
 
-    /// Takes over the programs that the service manager has kept, or attaches them. Takes some tenths of a second, on a thread
-    /// of its own. Metering of devices doesn't wait for it.
-    func start(_ mode: Mode) async {
+    /// Takes over the programs that the service manager has kept. To do before the meter begins: what a quota leaves out must be
+    /// as new as what it counts.
+    ///
+    /// - Returns: What is left to do for ``start(_:_:)``.
+    func takeKept(_ mode: Mode) async -> Start {
         let (kept, problem) = Handover.kept(by: manager)
         if mode == .off {
-            for programs in kept { Handover.forget(programs.attachment, keptBy: manager) }
-            return await meter.stopApplications(Self.offReason)
+            for programs in kept { forget(programs.attachment) }
+        } else if !kept.isEmpty {
+            await meter.take(kept, drop: forget)
+            return .nothing
         }
-        if !kept.isEmpty { return await meter.take(kept) { [manager] in Handover.forget($0, keptBy: manager) } }
+        return .attach(problem)
+    }
+
+    enum Start {
+        case nothing
+        /// With the reason why those that were kept can't be used.
+        case attach(Handover.Failure?)
+    }
+
+    /// Attaches the programs, if none were kept. Takes some tenths of a second, on a thread of its own. Metering of devices doesn't
+    /// wait for it.
+    func start(_ mode: Mode, _ start: Start) async {
+        guard case .attach(let problem) = start else { return }
+        if mode == .off { return await meter.stopApplications(Self.offReason) }
         if let problem, !Attaching.isAllowed { return await report(problem, .warning) }
         await attach(mode)
+    }
+
+    /// Has the service manager drop an attachment. It may be busy, so this waits for nothing.
+    private func forget(_ attachment: UInt64) {
+        Task { [manager] in
+            _ = try? await onOwnThread({ Handover.forget(attachment, keptBy: manager) }, late: {})
+        }
     }
 
     /// The configuration says something else now.

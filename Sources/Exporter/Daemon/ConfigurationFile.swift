@@ -2,6 +2,7 @@ import Accounting
 import Configuration
 import Glibc
 import Machine
+import Netlink
 
 /// The configuration's file.
 package enum ConfigurationFile {
@@ -15,19 +16,6 @@ package enum ConfigurationFile {
     package static func exists(_ path: String) -> Bool {
         var status = stat()
         return lstat(path, &status) == 0 || errno != ENOENT
-    }
-
-    /// The names of the present devices; empty if they can't be listed.
-    private static func presentDevices() -> [DeviceName] {
-        guard let names = if_nameindex() else { return [] }
-        defer { if_freenameindex(names) }
-        var present: [DeviceName] = []
-        var entry = names
-        while let name = entry.pointee.if_name, entry.pointee.if_index != 0 {
-            present.append(DeviceName(String(cString: name)))
-            entry += 1
-        }
-        return present
     }
 
     /// Reads and checks a file, with the zone that it names.
@@ -48,7 +36,8 @@ package enum ConfigurationFile {
                 file: path,
                 problem: "the file can't be read: \(error); give a plain file under 1 MiB that this user may read")
         }
-        let present = presentDevices()
+        // A reload mustn't wait for a busy kernel.
+        let present = DeviceTable.names().map { DeviceName(bytes: $0) }
         return try Configuration(yaml: bytes, file: path) { name in
             do {
                 _ = try SystemZone.load(.named(name))

@@ -27,17 +27,17 @@ protocol ApplicationSource: AnyObject {
     func placedCgroups() -> Set<UInt64>
     /// Forgets where a cgroup was.
     func forgetPlace(ofCgroup cgroup: UInt64)
-    /// What has passed these uplinks while it was counted, and that of others; counts it from here on.
-    func lanes(of uplinks: Set<UInt32>) throws(KernelCounts.Failure) -> [LaneKey: PacketCounter]
+    /// Has what passes these uplinks counted from here on, and not that of other devices.
+    func follow(_ uplinks: Set<UInt32>) throws(UplinkLanes.Failure)
+    /// What has passed uplinks while it was counted.
+    func readLanes() throws(KernelCounts.Failure) -> [LaneKey: PacketCounter]
     /// What to know of the network from here on.
     func update(_ scopes: ScopeTable) throws(KernelCounts.Failure)
 }
 
 extension KernelCounts: ApplicationSource {
-    func lanes(of uplinks: Set<UInt32>) throws(KernelCounts.Failure) -> [LaneKey: PacketCounter] {
-        try lanes.follow(uplinks)
-        return try lanes.read()
-    }
+    func follow(_ uplinks: Set<UInt32>) throws(UplinkLanes.Failure) { try lanes.follow(uplinks) }
+    func readLanes() throws(KernelCounts.Failure) -> [LaneKey: PacketCounter] { try lanes.read() }
 }
 
 /// Whether applications are metered.
@@ -62,8 +62,8 @@ struct ApplicationReader {
     private let logger: Logger
     /// Used again for each reading.
     private var reading = ApplicationReading(attachment: 0)
-    /// Uplinks of which can't be counted what passes them.
-    private var uncountable: Set<UInt32>?
+    /// Uplinks of which can't be counted what passes them, when that was tried, and whether it will always be so.
+    private var uncountable: (uplinks: Set<UInt32>, at: BootTime, isForGood: Bool)?
     private var failures: [Part: String] = [:]
     /// How full the map of counters is, at the last reading.
     private(set) var status = ApplicationCounterStatus()
@@ -77,7 +77,7 @@ struct ApplicationReader {
     private var names: [Configuration.Applications.Name]?
 
     private enum Part {
-        case counts, scopes
+        case counts, scopes, lanes
     }
 
     /// What the scopes that the kernel has were made of.
@@ -134,7 +134,7 @@ struct ApplicationReader {
             let source = sources[0]
             try source.read(into: &reading.counters)
             note(.counts, nil)
-            readLanes(source, uplinks)
+            readLanes(source, uplinks, at: now.sinceBoot)
             book(source, into: &ledger, settings, at: now, endsInterval: endsInterval, isLast: isLast)
             if retire(source, in: &ledger, at: now) { isUrgent = true }
         } catch {
@@ -157,7 +157,7 @@ struct ApplicationReader {
     }
 
     private static let idleSpan = Span(seconds: 600)
-    private static let retirementInterval = Span(seconds: 60)
+    private static let minute = Span(seconds: 60)
     /// Removing a counter takes a few microseconds, and so does looking for a cgroup; a reading doesn't take longer than some
     /// milliseconds for it.
     private static let retirementsPerReading = 500
@@ -166,7 +166,7 @@ struct ApplicationReader {
     ///
     /// - Returns: Whether to commit at once.
     private mutating func retire(_ source: any ApplicationSource, in ledger: inout Ledger, at now: Moment) -> Bool {
-        if let retiredAt, now.sinceBoot.elapsed(since: retiredAt) < Self.retirementInterval { return false }
+        if let retiredAt, now.sinceBoot.elapsed(since: retiredAt) < Self.minute { return false }
         retiredAt = now.sinceBoot
         sweepPlaces(source, knownTo: ledger, at: now)
         let isFull = source.keyCount > KernelCounts.maximumKeys / 2
@@ -201,23 +201,33 @@ struct ApplicationReader {
         unsweptPlaces.removeLast(min(Self.retirementsPerReading, unsweptPlaces.count))
     }
 
-    /// Older kernels can't count what passes a device, and some devices can't be had.
-    private mutating func readLanes(_ source: any ApplicationSource, _ uplinks: Set<UInt32>) {
+    /// Has lanes of the uplinks counted, and reads them. Older kernels can't, and some devices can't be had.
+    private mutating func readLanes(_ source: any ApplicationSource, _ uplinks: Set<UInt32>, at now: BootTime) {
+        if let tried = uncountable, !uplinks.isEmpty {
+            let isDue = !tried.isForGood && now.elapsed(since: tried.at) >= Self.minute
+            if isDue || tried.uplinks != uplinks { uncountable = nil }
+        }
+        // What passes a device while it isn't the uplink isn't counted.
+        let wanted = uncountable == nil ? uplinks : []
         reading.countsLanes = false
-        if uncountable == uplinks || uplinks.isEmpty {
-            reading.lanes = try? source.lanes(of: [])  // What passes a device while it isn't the uplink isn't counted.
-            return
-        }
-        do {
-            reading.lanes = try source.lanes(of: uplinks)
-            (uncountable, reading.countsLanes) = (nil, true)
+        do throws(UplinkLanes.Failure) {
+            try source.follow(wanted)
+            reading.countsLanes = !wanted.isEmpty
+            if reading.countsLanes { failures[.lanes] = nil }
         } catch {
-            uncountable = uplinks
-            reading.lanes = try? source.lanes(of: [])
-            logger.notice(
-                "what passes the uplink isn't counted by scope: that needs Linux 6.6 or later",
-                metadata: ["reason": "\(error.description)"])
+            switch error {
+            case .busy: break  // The next reading asks again.
+            case .refused(let reason, let isForGood):
+                uncountable = (uplinks, now, isForGood)
+                try? source.follow([])  // If that takes long, the next reading does it.
+                if failures[.lanes] == reason { break }
+                failures[.lanes] = reason
+                let need = isForGood ? "that needs Linux 6.6 or later" : "it is tried again each minute"
+                logger.notice(
+                    "what passes the uplink isn't counted by scope: \(need)", metadata: ["reason": "\(reason)"])
+            }
         }
+        reading.lanes = try? source.readLanes()
     }
 
     /// Keeps the attachment whose counters are booked in part, or else the first one since the last reading: nothing of it is
@@ -245,7 +255,8 @@ struct ApplicationReader {
         var begin = ApplicationReading(attachment: next.attachment)
         try known.read(into: &reading.counters)
         try next.read(into: &begin.counters)
-        (reading.lanes, reading.isWithDevices) = (try? known.lanes(of: []), false)
+        try? known.follow([])  // If that takes long, its lanes end a moment later.
+        (reading.lanes, reading.isWithDevices) = (try? known.readLanes(), false)
         reading.countsLanes = reading.lanes?.isEmpty == false
         book(known, into: &ledger, settings, at: now, endsInterval: false, isLast: true)
         ledger.succeed(with: begin, at: now, name: naming(settings, of: next, isLast: false))

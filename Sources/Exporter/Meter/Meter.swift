@@ -161,7 +161,7 @@ actor Meter {
         applications.reader = ApplicationReader(sources, machine: machineName(), logger: logger, drop: drop)
         applications.problem = nil
         logger.notice("applications are metered")
-        readApplications(at: read(endsInterval: false), isWithDevices: true)
+        if hasBegun { readApplications(at: read(endsInterval: false), isWithDevices: true) }
     }
 
     var metersApplications: Bool { applications.reader != nil }

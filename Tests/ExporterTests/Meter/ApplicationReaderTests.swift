@@ -22,6 +22,8 @@ private final class FakeSource: ApplicationSource {
     var lanes: [LaneKey: PacketCounter] = [:]
     var placed: Set<UInt64> = []
     var answer = Place.Answer.unknown
+    /// Whether the kernel is busy with the network, and whether it can't count lanes.
+    var (isBusy, isWithoutLanes) = (false, true)
     /// How many counters the kernel has, in all.
     var keyCount = 0
     let overflows: UInt64 = 0
@@ -40,11 +42,12 @@ private final class FakeSource: ApplicationSource {
     func isGone(_ cgroup: UInt64) -> Bool { gone.contains(cgroup) }
     func placedCgroups() -> Set<UInt64> { placed }
     func forgetPlace(ofCgroup cgroup: UInt64) { placed.remove(cgroup) }
-    func lanes(of uplinks: Set<UInt32>) throws(KernelCounts.Failure) -> [LaneKey: PacketCounter] {
+    func follow(_ uplinks: Set<UInt32>) throws(UplinkLanes.Failure) {
+        if isBusy { throw .busy }
         followed.append(uplinks)
-        if uplinks.contains(99) { throw KernelCounts.Failure(description: "no such device") }
-        return lanes
+        if uplinks.contains(99) { throw .refused(description: "no such device", isForGood: isWithoutLanes) }
     }
+    func readLanes() -> [LaneKey: PacketCounter] { lanes }
     func update(_ scopes: ScopeTable) { self.scopes = scopes }
 
     func count(_ name: String, cgroup: UInt64 = 7, _ bytes: UInt64 = 100) {
@@ -67,8 +70,12 @@ struct ApplicationReaderTests {
         var reader: ApplicationReader
         var ledger: Ledger
 
-        /// - Parameter drop: Called with each attachment that isn't read.
-        init(_ sources: [FakeSource], isStoreRead: Bool = true, drop: ((UInt64) -> Void)? = nil) {
+        /// - Parameters:
+        ///   - isNew: Whether nobody has metered with the ledger before.
+        ///   - drop: Called with each attachment that isn't read.
+        init(
+            _ sources: [FakeSource], isStoreRead: Bool = true, isNew: Bool = false, drop: ((UInt64) -> Void)? = nil
+        ) {
             let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             reader = ApplicationReader(sources, machine: "here", logger: log, drop: drop)
             let calendar = LocalCalendar(zone: .utc, weekStart: .monday)
@@ -77,8 +84,12 @@ struct ApplicationReaderTests {
                 rules: AccountingRules(exclude: [], collapse: [], samplingInterval: Span(seconds: 1)),
                 calendar: calendar, epoch: Epoch(bootID: "boot", networkNamespace: 1), now: moment(1000))
             if !isStoreRead { return }
-            ledger.takeUp(
-                .empty(daysFrom: CivilDate(daysSinceEpoch: 0)), planBook: .empty, calendar: calendar, wasShown: false)
+            var stored = StoredLedger.empty(daysFrom: CivilDate(daysSinceEpoch: 0))
+            if !isNew {
+                stored.header = LedgerHeader(
+                    sequence: 1, epoch: ledger.epoch, boot: 1, lastReading: moment(850), isClean: true)
+            }
+            ledger.takeUp(stored, planBook: .empty, calendar: calendar, wasShown: false)
         }
 
         mutating func read(_ seconds: Int64, uplinks: Set<UInt32> = [2], isLast: Bool = false) {
@@ -103,6 +114,36 @@ struct ApplicationReaderTests {
         scene.read(1003, uplinks: [2, 99])
         scene.read(1004, uplinks: [2, 99])
         #expect(source.followed == [[2], [], [2, 99], [], []])
+    }
+
+    /// Somebody has moved the ledger's file, or names another one. Devices begin at what they show, too.
+    @Test func aNewLedgerCountsFromItsBeginning() {
+        let source = FakeSource(1, at: 900)
+        source.count("curl", 1000)
+        let lane = LaneKey(device: DeviceIndex(rawValue: 2), scope: .lan)
+        source.lanes[lane] = PacketCounter(wire: Counters(received: 500, transmitted: 0))
+        var scene = Scene([source], isNew: true)
+        scene.read(1001)
+        #expect(scene.bytes("curl") == 0)
+        source.count("curl", 7)
+        scene.read(1002)
+        #expect(scene.bytes("curl") == 7)
+        #expect(scene.ledger.uplinkScopes.allSatisfy { $0.view.lifetime.isZero })
+    }
+
+    /// The kernel's lock is held for long, or it had no memory for a moment.
+    @Test func whatPassesAnUplinkIsCountedAsSoonAsThatIsPossible() {
+        let source = FakeSource(1, at: 900)
+        source.isWithoutLanes = false
+        source.isBusy = true
+        var scene = Scene([source])
+        scene.read(1001)
+        #expect(!scene.reader.status.countsLanes)
+        source.isBusy = false
+        scene.read(1002)
+        #expect(scene.reader.status.countsLanes)
+        for second in [1003, 1004, 1062, 1063, 1064] as [Int64] { scene.read(second, uplinks: [99]) }
+        #expect(source.followed == [[2], [99], [], [], [], [99], [], []])
     }
 
     /// Nothing of it is booked, and it began at 0: after a kill before the first commit, the program attaches again.

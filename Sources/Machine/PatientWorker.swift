@@ -4,31 +4,38 @@ import Synchronization
 
 /// A thread that asks the kernel, so that callers can limit how long they wait for an answer.
 ///
-/// The kernel answers most requests under one lock (RTNL) for the whole network configuration. It holds this lock for
+/// The kernel answers most requests about the network under one lock (RTNL) for its whole configuration. It holds this lock for
 /// seconds while it removes a namespace with hundreds of links. A thread that waits for the lock can't be interrupted.
 ///
 /// Used by one thread at a time.
-final class KernelWorker {
+package final class PatientWorker<Tool> {
+    package enum Failure: Error {
+        /// The answer takes too long, or the thread still waits for an earlier one.
+        case busy
+        /// No thread can be started, with this `errno`.
+        case noThread(CInt)
+    }
+
     private let exchange = Exchange()
     private let threadID: pthread_t
     /// The processor that the thread is pinned to; -1 if it isn't pinned.
     private var processor: CInt = -1
 
-    /// - Parameter queries: Only the worker's thread uses them from here on.
-    /// - Throws: `NetlinkError` if no thread can be started.
-    init(_ queries: sending KernelQueries) throws(NetlinkError) {
-        let thread = Unmanaged.passRetained(Body(queries, exchange))
+    /// - Parameter tool: What the questions need. Only the worker's thread uses it from here on, and destroys it.
+    /// - Throws: `Failure` if no thread can be started.
+    package init(_ tool: sending Tool) throws(Failure) {
+        let thread = Unmanaged.passRetained(Body(tool, exchange))
         var id = pthread_t()
         let code = pthread_create(
             &id, nil,
             { context in
                 guard let context else { return nil }
-                Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run()
+                Unmanaged<AnyBody>.fromOpaque(context).takeRetainedValue().run()
                 return nil
             }, thread.toOpaque())
         if code != 0 {
             thread.release()
-            throw NetlinkError(.system(code), "a thread can't be started: \(String(cString: strerror(code)))")
+            throw .noThread(code)
         }
         pthread_detach(id)
         threadID = id
@@ -41,17 +48,17 @@ final class KernelWorker {
 
     /// Runs `body` on the thread and waits for the result.
     ///
-    /// - Throws: `NetlinkError` with `.busy` if it takes longer than `milliseconds`, or if the thread still waits for
-    ///   an earlier answer.
-    func ask<Value: Sendable>(
-        within milliseconds: Int, _ body: @escaping @Sendable (KernelQueries) -> Value
-    ) throws(NetlinkError) -> Value {
+    /// - Throws: `Failure` if it takes longer than `milliseconds`, or if the thread still waits for an earlier answer. The work is
+    ///   done nevertheless.
+    package func ask<Value: Sendable>(
+        within milliseconds: Int, _ body: @escaping @Sendable (Tool) -> Value
+    ) throws(Failure) -> Value {
         let answer = Answer<Value>()
         let isFree = exchange.state.withLock { state in
             if state.isBusy { return false }
             state.isBusy = true
-            state.job = { queries in
-                let result = body(queries)
+            state.job = { tool in
+                let result = body(tool)
                 return { answer.result.withLock { $0 = result } }
             }
             return true
@@ -70,11 +77,10 @@ final class KernelWorker {
     }
 
     /// Unpins the thread until the next question, because its processor may have no time for it.
-    private func busy() -> NetlinkError {
+    private func busy() -> Failure {
         processor = -1
         netusage_keep_nowhere(threadID)
-        return NetlinkError(
-            .busy, "the kernel is busy with network configuration (its RTNL lock is held) and doesn't answer")
+        return .busy
     }
 
     private static func now(plus milliseconds: Int) -> timespec {
@@ -90,7 +96,7 @@ final class KernelWorker {
 
     private struct State {
         /// Asks, and returns a closure that hands over the answer.
-        var job: (@Sendable (KernelQueries) -> () -> Void)?
+        var job: (@Sendable (Tool) -> () -> Void)?
         var isBusy = false
         var isEnding = false
     }
@@ -102,16 +108,16 @@ final class KernelWorker {
     }
 
     /// What the thread runs. A class, because it is passed as a pointer.
-    private final class Body {
-        private let queries: KernelQueries
+    private final class Body: AnyBody {
+        private let tool: Tool
         private let exchange: Exchange
 
-        init(_ queries: KernelQueries, _ exchange: Exchange) {
-            self.queries = queries
+        init(_ tool: Tool, _ exchange: Exchange) {
+            self.tool = tool
             self.exchange = exchange
         }
 
-        func run() {
+        override func run() {
             while true {
                 exchange.wake.wait()
                 let (job, isEnding) = exchange.state.withLock { state in
@@ -121,7 +127,7 @@ final class KernelWorker {
                 if isEnding { return }
                 // The signal has no job: an earlier round took both.
                 guard let job else { continue }
-                let handOver = job(queries)
+                let handOver = job(tool)
                 // The caller may ask again as soon as it has the answer.
                 exchange.state.withLock { $0.isBusy = false }
                 handOver()
@@ -129,6 +135,11 @@ final class KernelWorker {
             }
         }
     }
+}
+
+/// What a thread begins with can't name the tool.
+private class AnyBody {
+    func run() {}
 }
 
 /// A semaphore (sem_overview(7)): one thread signals, another waits.
