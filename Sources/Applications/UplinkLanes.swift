@@ -44,7 +44,7 @@ package final class UplinkLanes {  // A class: its buffers are used again for ea
     package func follow(_ uplinks: Set<UInt32>) throws(Failure) {
         if followed == uplinks { return }
         let answer: (result: Result<Void, Failure>, devices: Set<UInt32>)
-        do throws(PatientWorker<LaneLinks>.Failure) {
+        do throws(PatientWorkerFailure) {
             if worker == nil { worker = try PatientWorker(LaneLinks(programs)) }
             guard let worker else { return }
             answer = try worker.ask(within: Self.patienceMilliseconds) { links in

@@ -2,6 +2,14 @@ import CLinux
 import Glibc
 import Synchronization
 
+/// Why a ``PatientWorker`` has no answer. It isn't nested in that: the optimizer of Swift 6.3.1 crashes on generic errors.
+package enum PatientWorkerFailure: Error {
+    /// The answer takes too long, or the thread still waits for an earlier one.
+    case busy
+    /// No thread can be started, with this `errno`.
+    case noThread(CInt)
+}
+
 /// A thread that asks the kernel, so that callers can limit how long they wait for an answer.
 ///
 /// The kernel answers most requests about the network under one lock (RTNL) for its whole configuration. It holds this lock for
@@ -9,21 +17,14 @@ import Synchronization
 ///
 /// Used by one thread at a time.
 package final class PatientWorker<Tool> {
-    package enum Failure: Error {
-        /// The answer takes too long, or the thread still waits for an earlier one.
-        case busy
-        /// No thread can be started, with this `errno`.
-        case noThread(CInt)
-    }
-
     private let exchange = Exchange()
     private let threadID: pthread_t
     /// The processor that the thread is pinned to; -1 if it isn't pinned.
     private var processor: CInt = -1
 
     /// - Parameter tool: What the questions need. Only the worker's thread uses it from here on, and destroys it.
-    /// - Throws: `Failure` if no thread can be started.
-    package init(_ tool: sending Tool) throws(Failure) {
+    /// - Throws: `PatientWorkerFailure` if no thread can be started.
+    package init(_ tool: sending Tool) throws(PatientWorkerFailure) {
         let thread = Unmanaged.passRetained(Body(tool, exchange))
         var id = pthread_t()
         let code = pthread_create(
@@ -48,11 +49,11 @@ package final class PatientWorker<Tool> {
 
     /// Runs `body` on the thread and waits for the result.
     ///
-    /// - Throws: `Failure` if it takes longer than `milliseconds`, or if the thread still waits for an earlier answer. The work is
-    ///   done nevertheless.
+    /// - Throws: `PatientWorkerFailure` if it takes longer than `milliseconds`, or if the thread still waits for an earlier
+    ///   answer. The work is done nevertheless.
     package func ask<Value: Sendable>(
         within milliseconds: Int, _ body: @escaping @Sendable (Tool) -> Value
-    ) throws(Failure) -> Value {
+    ) throws(PatientWorkerFailure) -> Value {
         let answer = Answer<Value>()
         let isFree = exchange.state.withLock { state in
             if state.isBusy { return false }
@@ -77,7 +78,7 @@ package final class PatientWorker<Tool> {
     }
 
     /// Unpins the thread until the next question, because its processor may have no time for it.
-    private func busy() -> Failure {
+    private func busy() -> PatientWorkerFailure {
         processor = -1
         netusage_keep_nowhere(threadID)
         return .busy

@@ -45,7 +45,7 @@ package final class KernelNetwork {
         networkNamespace = linkEvents.networkNamespace
         self.counterSource = counterSource
         let queries = try KernelQueries()
-        do throws(PatientWorker<KernelQueries>.Failure) {
+        do throws(PatientWorkerFailure) {
             worker = try PatientWorker(queries)
         } catch {
             throw NetlinkError(error)
@@ -155,7 +155,7 @@ package final class KernelNetwork {
     ) throws(NetlinkError) -> Value {
         let needed = min(effort.of(question) * 3, Self.longestPatienceMilliseconds)
         let answer: (result: Result<Value, NetlinkError>, overruns: UInt64)
-        do throws(PatientWorker<KernelQueries>.Failure) {
+        do throws(PatientWorkerFailure) {
             answer = try worker.ask(within: max(patienceMilliseconds, needed)) { [effort] queries in
                 effort.measure(question) {
                     let before = queries.overruns

@@ -27,7 +27,7 @@ package struct NetlinkError: Error, CustomStringConvertible, Sendable {
 
     package var description: String { message }
 
-    init(_ failure: PatientWorker<KernelQueries>.Failure) {
+    init(_ failure: PatientWorkerFailure) {
         switch failure {
         case .busy:
             self.init(
