@@ -39,6 +39,7 @@ extension Ledger {
         if !applications.isRead {
             for key in applications.baselines.keys where reading.counters[key] == nil { applications.retire(key) }
         }
+        applications.isCountedByLanes = reading.countsLanes || haveLanesGrown(in: reading)
         record(reading, over: span, at: now, name)
         if let lanes = reading.lanes { applications.retireLanes(besides: lanes.keys) }
         for (key, counter) in reading.lanes ?? [:] {
@@ -55,9 +56,15 @@ extension Ledger {
         applications.readAt = now
         applications.isRead = true
         applications.readUplink = devices.uplink
-        applications.readLanes = applications.uplinks.countsLanes
         if !isPersistent { applications.forgetChanges() }
         if endsInterval || applications.sampledAt == nil { sampleApplicationRates(at: now.sinceBoot) }
+    }
+
+    private func haveLanesGrown(in reading: ApplicationReading) -> Bool {
+        let uplink = devices.uplink.union(applications.readUplink)
+        return reading.lanes?.contains { key, counter in
+            uplink.contains(key.device) && counter != applications.laneBaselines[key]?.counter
+        } ?? false
     }
 
     /// Nobody knows what applications carry from here on.
@@ -133,11 +140,10 @@ extension Ledger {
         if scope == .tunnel { return }
         let elsewhere = growth.all.without(growth.certain)
         if !elsewhere.isZero { bookAlone(elsewhere, to: account(for: .elsewhere(application, scope)), over: span) }
-        // Where lanes aren't counted, only applications are known to have used the uplink for the local network. Lanes that end
-        // have counted the same bytes until now.
+        // Where lanes aren't counted, only applications are known to have used the uplink for the local network. Lanes that have
+        // just ended, or of one of several uplinks, have the same bytes.
         let hasUplink = !applications.readUplink.isEmpty || !devices.uplink.isEmpty
-        let areLanesCounted = applications.uplinks.countsLanes || applications.readLanes
-        if scope == .lan, hasUplink, !areLanesCounted, !growth.certain.isZero {
+        if scope == .lan, hasUplink, !applications.isCountedByLanes, !growth.certain.isZero {
             bookAlone(growth.certain, to: account(for: .uplinkScope(.lan)), over: span)
         }
     }
@@ -159,6 +165,7 @@ extension Ledger {
         // Who has waited for so long for a basis gets the headers.
         let growth = growth(of: key, &baseline.booked, to: last, on: applications.uplinks.basis(for: key).orWire)
         applications.retire(key)
+        if growth.all.isZero { return }
         let span = bookingSpan(from: applications.readAt ?? now, until: now)
         var known = KnownNames()
         book(growth, to: .application(known.account(for: baseline.application, in: self), key.scope), over: span)

@@ -59,6 +59,7 @@ extension Ledger {
 
     /// Continues without a store: everything is kept in memory only.
     package mutating func giveUpStore() {
+        if let origin { applications.ledgerBeganAt = origin.moment.sinceBoot }
         origin = nil
         isPersistent = false
         planBook.isComplete = true

@@ -19,8 +19,8 @@ package final class UplinkLanes {  // A class: its buffers are used again for ea
     private let programs: KernelPrograms
     /// Attaches the programs. `nil` until they are wanted.
     private var worker: PatientWorker<LaneLinks>?
-    /// The devices that they are attached to, as far as is known.
-    private var followed: Set<UInt32> = []
+    /// The devices that they are attached to; `nil` while the worker may still change that.
+    private var followed: Set<UInt32>? = []
     /// Devices of lanes that were read since the device was left.
     private var left: Set<UInt32> = []
     private let processorCount: Int
@@ -43,6 +43,7 @@ package final class UplinkLanes {  // A class: its buffers are used again for ea
     /// - Throws: `Failure` if a device doesn't have them.
     package func follow(_ uplinks: Set<UInt32>) throws(Failure) {
         if followed == uplinks { return }
+        followed = nil
         let answer: (result: Result<Void, Failure>, devices: Set<UInt32>)
         do throws(PatientWorkerFailure) {
             if worker == nil { worker = try PatientWorker(LaneLinks(programs)) }
@@ -100,7 +101,7 @@ package final class UplinkLanes {  // A class: its buffers are used again for ea
             }
             lanes[LaneKey(keys[index]), default: PacketCounter()].add(counter)
         }
-        left = Set(keys[..<Int(count)].lazy.map(\.device)).subtracting(followed)
+        left = Set(keys[..<Int(count)].lazy.map(\.device)).subtracting(followed ?? [])
         return lanes
     }
 }

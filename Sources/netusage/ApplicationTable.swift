@@ -68,8 +68,7 @@ struct ApplicationTable {
         if lines.isEmpty { return [] }
         var heads = scopes.map { $0 == .lan ? "LAN" : $0.rawValue } + ["total", "share"]
         var cells = lines.map { $0.scopes + [$0.total, $0.share] }
-        // A tunnel's bytes aren't in the total.
-        if scopes.count == 1, scopes != [.tunnel] { removeColumn(0) }
+        if scopes == [.internet] { removeColumn(0) }
         func removeColumn(_ place: Int) {
             heads.remove(at: place)
             for line in cells.indices { cells[line].remove(at: place) }
@@ -79,7 +78,7 @@ struct ApplicationTable {
         }
         func taken() -> Int { widths().reduce(0) { $0 + $1 + 2 } }
         let longest = lines.map { width($0.label) }.max() ?? 0
-        // On a narrow terminal names come first, then shares and totals.
+        // On a narrow terminal, columns of scopes are left out, so that names have room.
         while heads.count > 2, terminal.columns - taken() < min(longest, 16) { removeColumn(heads.count - 3) }
         let labelWidth = max(8, min(longest, terminal.columns - taken()))
         let room = terminal.columns - taken() - labelWidth - 2

@@ -470,6 +470,24 @@ struct ApplicationLedgerTests {
         #expect(machine.world.view(.uplinkScope(.lan))?.lifetime == total(2000))
     }
 
+    /// A second uplink waits for a busy kernel, and the first one's lanes go on.
+    @Test func whatOneOfTwoUplinksHasCountedByLanesCountsOnce() {
+        var machine = Machine()
+        machine.countsLanes = true
+        let devices = [machine.world.create("eth0"), machine.world.create("wlan0")]
+        machine.world.uplink = devices[0]
+        machine.run()
+        machine.world.secondUplink = devices[1]
+        (machine.countsLanes, machine.keepsLanes) = (false, true)
+        for _ in 0..<5 {
+            machine.carry("rsync", .lan, received: 1000)
+            machine.lanes[LaneKey(device: devices[0], scope: .lan), default: PacketCounter()].wire.received += 1000
+            machine.world.carry(devices[0], received: 1000)
+            machine.run()
+        }
+        #expect(machine.world.view(.uplinkScope(.lan))?.lifetime == total(5000))
+    }
+
     /// With applications off, others use the uplink. What was measured before then can't be compared with what comes later.
     @Test func programsThatBeginAgainTeachFromTheirBeginning() {
         var machine = Machine()

@@ -22,8 +22,8 @@ struct ApplicationBook: Sendable {
     var readAt: Moment?
     /// The devices that were the uplink then.
     var readUplink: Set<DeviceIndex> = []
-    /// Whether what passed them was counted by scope.
-    var readLanes = false
+    /// Whether any of what passed the uplink since then is counted by scope.
+    var isCountedByLanes = false
     /// When a ledger began that is new; `nil` for others.
     var ledgerBeganAt: BootTime?
     /// When the rates of applications were computed last; `nil` while there are none.

@@ -61,7 +61,9 @@ struct UplinkBasis {
                 basis.transmitted = basis.transmitted ?? learner.basis.transmitted
                 note(learner.basis, of: device)
             }
-            isCertain = learners.values.allSatisfy { $0.basis == basis }
+            isCertain =
+                basis.received != nil && basis.transmitted != nil && !learners.isEmpty
+                && learners.values.allSatisfy { $0.basis == basis }
         }
     }
 

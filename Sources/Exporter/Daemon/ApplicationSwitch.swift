@@ -17,8 +17,8 @@ struct ApplicationSwitch: Sendable {
     /// Takes over the programs that the service manager has kept. To do before the meter begins: what a quota leaves out must be
     /// as new as what it counts.
     ///
-    /// - Returns: What is left to do for ``start(_:_:)``.
-    func takeKept(_ mode: Mode) async -> Start {
+    /// - Returns: What is left to do for ``finishStart(_:_:)``.
+    func takeKept(_ mode: Mode) async -> Remainder {
         let (kept, problem) = Handover.kept(by: manager)
         if mode == .off {
             for programs in kept { forget(programs.attachment) }
@@ -29,7 +29,7 @@ struct ApplicationSwitch: Sendable {
         return .attach(problem)
     }
 
-    enum Start {
+    enum Remainder {
         case nothing
         /// With the reason why those that were kept can't be used.
         case attach(Handover.Failure?)
@@ -37,8 +37,8 @@ struct ApplicationSwitch: Sendable {
 
     /// Attaches the programs, if none were kept. Takes some tenths of a second, on a thread of its own. Metering of devices doesn't
     /// wait for it.
-    func start(_ mode: Mode, _ start: Start) async {
-        guard case .attach(let problem) = start else { return }
+    func finishStart(_ mode: Mode, _ remainder: Remainder) async {
+        guard case .attach(let problem) = remainder else { return }
         if mode == .off { return await meter.stopApplications(Self.offReason) }
         if let problem, !Attaching.isAllowed { return await report(problem, .warning) }
         await attach(mode)
@@ -47,6 +47,7 @@ struct ApplicationSwitch: Sendable {
     /// Has the service manager drop an attachment. It may be busy, so this waits for nothing.
     private func forget(_ attachment: UInt64) {
         Task { [manager] in
+            // Nobody cancels this task.
             _ = try? await onOwnThread({ Handover.forget(attachment, keptBy: manager) }, late: {})
         }
     }

@@ -87,7 +87,7 @@ struct RunningDaemon: Sendable {
     /// Serves until SIGTERM or SIGINT, and writes the last commit.
     func run(_ web: WebSecurity.Start) async throws {
         let (openings, opening) = AsyncStream.makeStream(of: StoreError?.self)
-        let start = await applications.takeKept(applicationMode)
+        let remainder = await applications.takeKept(applicationMode)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             defer {
                 storeWakeups.continuation.finish()
@@ -112,7 +112,7 @@ struct RunningDaemon: Sendable {
             }
             if let error = await openings.first(where: { _ in true }) ?? nil, error.code == .locked { throw error }
             await meter.begin()
-            tasks.addTask { await applications.start(applicationMode, start) }
+            tasks.addTask { await applications.finishStart(applicationMode, remainder) }
             let server = try await startServer(web)
             manager.ready()
             await meter.startAnnouncing()

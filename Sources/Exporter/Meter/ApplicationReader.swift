@@ -222,7 +222,7 @@ struct ApplicationReader {
                 try? source.follow([])  // If that takes long, the next reading does it.
                 if failures[.lanes] == reason { break }
                 failures[.lanes] = reason
-                let need = isForGood ? "that needs Linux 6.6 or later" : "it is tried again each minute"
+                let need = isForGood ? "that needs Linux 6.6 or later, and permission" : "it is tried again each minute"
                 logger.notice(
                     "what passes the uplink isn't counted by scope: \(need)", metadata: ["reason": "\(reason)"])
             }

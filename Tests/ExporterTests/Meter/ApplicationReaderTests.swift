@@ -117,12 +117,14 @@ struct ApplicationReaderTests {
     }
 
     /// Somebody has moved the ledger's file, or names another one. Devices begin at what they show, too.
-    @Test func aNewLedgerCountsFromItsBeginning() {
+    @Test(arguments: [true, false])
+    func aNewLedgerCountsFromItsBeginning(hasStore: Bool) {
         let source = FakeSource(1, at: 900)
         source.count("curl", 1000)
         let lane = LaneKey(device: DeviceIndex(rawValue: 2), scope: .lan)
         source.lanes[lane] = PacketCounter(wire: Counters(received: 500, transmitted: 0))
-        var scene = Scene([source], isNew: true)
+        var scene = Scene([source], isStoreRead: hasStore, isNew: true)
+        if !hasStore { scene.ledger.giveUpStore() }
         scene.read(1001)
         #expect(scene.bytes("curl") == 0)
         source.count("curl", 7)
