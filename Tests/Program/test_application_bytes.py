@@ -209,7 +209,7 @@ class Manager:
         subprocess.run(["nsenter", f"--net={self.namespace.path}", BINARY, "applications", "attach"], check=True, timeout=60 * PATIENCE,
                        env={**os.environ, **self.environment})
 
-    def start(self, exporter):
+    def start(self, exporter, *flags):
         """A daemon that gets what is stored."""
         def place():
             first = 3 + max(descriptor for _, descriptor in self.stored) + len(self.stored)
@@ -219,7 +219,7 @@ class Manager:
                 os.dup2(first + number, 3 + number)
 
         names = ":".join(name for name, _ in self.stored)
-        return exporter(self.namespace, sees_cgroups=True, in_child=place, prefix=("sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"),
+        return exporter(self.namespace, *flags, sees_cgroups=True, in_child=place, prefix=("sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"),
                         environment={**self.environment, "LISTEN_FDS": str(len(self.stored)), "LISTEN_FDNAMES": names})
 
     def close(self):
@@ -274,6 +274,30 @@ def test_a_daemon_that_is_killed_twenty_times_loses_no_byte(cable, manager, expo
     assert eventually(lambda: transmitted(daemon) == sent), (transmitted(daemon), sent)
     daemon.stop()
     assert bytes_of(apps(daemon), "sender") == (0, sent)
+
+
+def test_a_start_announces_no_breach_by_what_a_quota_leaves_out(cable, manager, exporter, puppet, tmp_path):
+    """The uplink's bytes since the last run are there at once, so the applications' have to be there as early."""
+    near, far = cable
+    far.ip("address", "add", "203.0.113.5/32", "dev", "far0")
+    configuration = tmp_path / "netusage.yaml"
+    configuration.write_text("quotas: [{ name: q, limit: 1 MB, except: { applications: [sender] } }]\n")
+    manager.attach()
+    sender = puppet(near, "sender")
+    sender.do("import time; made = udp('203.0.113.5')")
+    daemon = manager.start(exporter, f"--config.file={configuration}")
+    attached(daemon)
+    sender.do("made.send(bytes(1000))")
+    assert eventually(lambda: transmitted(daemon) > 0)
+    daemon.kill()
+    sender.do("for _ in range(3000): made.send(bytes(1000)); time.sleep(0.0001)")
+    daemon = manager.start(exporter, f"--config.file={configuration}")
+    assert eventually(lambda: transmitted(daemon) > 3_000_000)
+    daemon.stop()
+    daemon = manager.start(exporter, f"--config.file={configuration}")
+    metrics = daemon.metrics()
+    assert metrics["netusage_uplink_day_transmit_bytes"] > 3_000_000 and metrics['netusage_quota_used_bytes{quota="q"}'] < 100_000
+    assert metrics['netusage_quota_breaches_total{quota="q"}'] == 0
 
 
 def test_after_an_upgrade_both_attachments_are_counted_once(world, manager, exporter, puppet):

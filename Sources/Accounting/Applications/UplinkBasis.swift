@@ -12,8 +12,6 @@ struct UplinkBasis {
     var hasNews = false
     private static let wholeUplink = DeviceIndex(rawValue: 0)
 
-    /// Whether what passes the uplink is counted by scope.
-    private(set) var countsLanes = false
     /// Whether the basis certainly holds for each byte of applications: it is learnt of all uplinks, and the same.
     private(set) var isCertain = false
     /// The basis of the uplink's counters, as far as it is learnt.
@@ -27,7 +25,6 @@ struct UplinkBasis {
 
     /// - Parameter uplink: What the counters of its devices show.
     mutating func learn(_ reading: ApplicationReading, _ uplink: [DeviceIndex: Counters]) {
-        countsLanes = reading.countsLanes
         // A window with a time that lanes don't have would teach the wrong thing.
         if !reading.countsLanes { learners = [:] }
         let devices = Set(uplink.keys)
