@@ -398,7 +398,10 @@ def as_user(user):
 
 @pytest.fixture
 def service_place():
-    """A directory like that of the service: it belongs to the service's user, and its group may write, too."""
+    """A directory like that of the service: it belongs to the service's user, and its group may write, too.
+
+    A test asks for it before `exporter`: its programs end first, and none of them writes here while the directory is removed.
+    """
     # Not inside pytest's own directory: other users may not enter that.
     place = pathlib.Path(tempfile.mkdtemp(prefix="netusage-test-"))
     place.chmod(0o755)
@@ -417,7 +420,7 @@ def command(near, user, binary, *arguments, **options):
                           timeout=60, **options)
 
 
-def test_reading_leaves_nothing_that_stops_the_service(cable, exporter, service_place):
+def test_reading_leaves_nothing_that_stops_the_service(cable, service_place, exporter):
     near, far = cable
     state, binary = service_place
     ledger = state / "ledger.db"
@@ -443,7 +446,7 @@ def test_reading_leaves_nothing_that_stops_the_service(cable, exporter, service_
     assert eventually(is_up(netusage, 1)) and netusage.metrics().pair("lifetime", "wan0") == (0, sent)
 
 
-def test_what_root_makes_beside_a_ledger_belongs_to_its_owner(cable, exporter, service_place, tmp_path):
+def test_what_root_makes_beside_a_ledger_belongs_to_its_owner(cable, service_place, exporter, tmp_path):
     near, far = cable
     state, binary = service_place
     ledger = state / "ledger.db"
@@ -464,7 +467,7 @@ def test_what_root_makes_beside_a_ledger_belongs_to_its_owner(cable, exporter, s
     assert eventually(is_up(netusage, 1))
 
 
-def test_a_log_that_a_reader_may_not_read_isnt_taken_for_none(cable, exporter, service_place):
+def test_a_log_that_a_reader_may_not_read_isnt_taken_for_none(cable, service_place, exporter):
     near, far = cable
     state, binary = service_place
     ledger = state / "ledger.db"
@@ -493,7 +496,7 @@ def test_a_damaged_ledger_is_left_to_the_daemon_by_commands(cable, exporter, tmp
     assert command(near, None, BINARY, "today", f"--storage.path={netusage.ledger}").returncode == 0
 
 
-def test_root_follows_no_link_that_the_services_user_laid(cable, exporter, service_place, tmp_path):
+def test_root_follows_no_link_that_the_services_user_laid(cable, service_place, exporter, tmp_path):
     near, far = cable
     state, binary = service_place
     ledger = state / "ledger.db"
@@ -514,7 +517,7 @@ def test_root_follows_no_link_that_the_services_user_laid(cable, exporter, servi
 
 
 @pytest.mark.parametrize("target", ["empty", "another ledger"])
-def test_root_writes_nothing_where_a_link_of_the_services_user_leads(cable, exporter, service_place, tmp_path, target):
+def test_root_writes_nothing_where_a_link_of_the_services_user_leads(cable, service_place, exporter, tmp_path, target):
     near, far = cable
     state, binary = service_place
     ledger = state / "ledger.db"
