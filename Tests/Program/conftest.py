@@ -69,6 +69,7 @@ def exporter(tmp_path):
     yield start
     for each in started:
         each.close()
+        print(f"{each.log_path.name}:\n{each.log}")  # pytest shows it if the test has failed.
 
 
 @pytest.fixture

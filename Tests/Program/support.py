@@ -220,7 +220,6 @@ class Exporter:
     def close(self):
         if self.process.poll() is None:
             self.kill()
-        print(f"{self.log_path.name}:\n{self.log}")  # pytest shows it if the test has failed.
 
 
 def stuck(directory):

@@ -380,7 +380,7 @@ def test_who_looks_at_a_commands_export_page_by_page_gets_all_of_it(cable, expor
 def test_who_has_taken_much_may_pause(cable, exporter, tmp_path):
     ledger = large_ledger(cable[0], tmp_path)
     netusage = exporter(cable[0], f"--config.file={ledger.configuration}", ledger=ledger.path)
-    connection = connected(netusage, 4096)
+    connection = connected(netusage, 65536)
     connection.settimeout(10 * PATIENCE)
     connection.sendall(f"GET {EXPORT} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     taken = b""
