@@ -18,12 +18,12 @@ extension Configuration.Applications {
             var settings = defaults
             settings.series = reader.value("series", Self.seriesCount, default: defaults.series)
             settings.lan = reader.list("lan", addressPrefix, limit: Self.listLimit, default: [])
-            settings.names = reader.names("names") { node throws(Complaint) in
+            settings.names = reader.names("names", namePattern) { node throws(Complaint) in
                 try node.parsed("a name", remedy: "write a short name, such as web") { text in
                     let isShort = !text.isEmpty && text.utf8.count <= 64
                     return isShort && !text.unicodeScalars.contains(where: \.isInvisible) ? text : nil
                 }
-            }.compactMap { entry in DevicePattern(entry.name).map { Name(pattern: $0, name: entry.value) } }
+            }.map { Name(pattern: $0.name, name: $0.value) }
             settings.keepBuckets = reader.value("keep_buckets", duration(in: keep), default: defaults.keepBuckets)
             return settings
         }
@@ -40,6 +40,16 @@ extension Configuration.Applications {
             Int(text).flatMap { (1...seriesLimit).contains($0) ? $0 : nil }
         }
     }
+}
+
+/// Decodes the pattern of names that a name of the configuration is shown instead of.
+private func namePattern(_ text: String) throws(Complaint) -> DevicePattern {
+    guard let pattern = DevicePattern(text) else {
+        throw Complaint(
+            problem: "is not a pattern",
+            remedy: "write a name that netusage apps shows, or a pattern such as \"docker-*\"")
+    }
+    return pattern
 }
 
 /// Decodes an IPv4 or IPv6 prefix: an address, a slash and the number of bits.

@@ -156,13 +156,21 @@ struct MappingReader {
     }
 
     /// A key with a mapping from free names to values, in the order of the file.
-    mutating func names<Value>(
-        _ key: String, _ decode: (YAMLNode) throws(Complaint) -> Value
-    ) -> [(name: String, value: Value)] {
+    mutating func names<Name, Value>(
+        _ key: String, _ decodeName: (String) throws(Complaint) -> Name,
+        _ decode: (YAMLNode) throws(Complaint) -> Value
+    ) -> [(name: Name, value: Value)] {
         var reader = MappingReader(node(of: key), path: path.key(key), showsText: showsText)
-        let values = reader.entries.compactMap { entry in
+        let values = reader.entries.compactMap { entry -> (name: Name, value: Value)? in
             let path = showsText ? path.key(key).key(entry.key) : path.key(key)
-            return reader.read(entry.value, path, decode).map { (entry.key, $0) }
+            let value = reader.read(entry.value, path, decode)
+            do throws(Complaint) {
+                let name = try decodeName(entry.key)
+                return value.map { (name, $0) }
+            } catch {
+                reader.findings.append(Finding(place: entry.keyPlace, path: path, complaint: error))
+                return nil
+            }
         }
         findings += reader.findings
         return values

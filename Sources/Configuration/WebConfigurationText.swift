@@ -72,7 +72,7 @@ extension MappingReader {
     fileprivate mutating func users() -> [[UInt8]: PasswordHash] {
         let key = "basic_auth_users"
         rejectNull(key, remedy: "write {} for no users")
-        let users = names(key, passwordHash)
+        let users = names(key, { $0 }, passwordHash)
         if users.contains(where: { $0.name.utf8.contains { $0 < 0x20 || $0 == 0x7F || $0 == UInt8(ascii: ":") } }) {
             let problem = "a name holds a colon or a control character, and nobody can log in by it"
             complain(about: key, problem, remedy: "rename that user")

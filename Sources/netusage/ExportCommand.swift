@@ -58,7 +58,7 @@ struct ExportCommand: AsyncParsableCommand {
             query.usage.since = span.since
             query.usage.until = span.until
             query.usage.refusesNoTime = true
-            query.usage.subject = subjectOptions.areMeant ? .application : .device
+            query.usage.subject = subjectOptions.subject ?? .device
             query.usage.devices = devices
             query.usage.applications = subjectOptions.applications
             query.usage.scopes = subjectOptions.scopes

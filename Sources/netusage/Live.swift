@@ -24,7 +24,7 @@ struct Live: AsyncParsableCommand {
         if subject == .application, !options.devices.isEmpty { throw ValidationError("\(UsageError.needsDevices)") }
     }
 
-    private var subject: UsageQuery.Subject { subjectOptions.areMeant ? .application : .device }
+    private var subject: UsageQuery.Subject { subjectOptions.subject ?? .device }
 
     mutating func run() async throws {
         let source = try await options.common.ledgerAccess.questions()

@@ -21,8 +21,8 @@ struct UsageOptions: ParsableArguments {
 
 /// Applications instead of devices.
 struct ApplicationOptions: ParsableArguments {
-    @Option(help: "What each line is about: device or application.")
-    var by = UsageQuery.Subject.device
+    @Option(help: "What each line is about: device or application; application if --application or --scope is given.")
+    var by: UsageQuery.Subject?
 
     @Option(
         name: .customLong("application"), parsing: .singleValue,
@@ -34,8 +34,8 @@ struct ApplicationOptions: ParsableArguments {
         help: "Only what applications carried to and from there: internet, lan or tunnel; may be repeated.")
     var scopes: [TrafficScope] = []
 
-    /// Whether any option is about applications.
-    var areMeant: Bool { by == .application || !applications.isEmpty || !scopes.isEmpty }
+    /// What each line is about; `nil` if no option says it.
+    var subject: UsageQuery.Subject? { by ?? (applications.isEmpty && scopes.isEmpty ? nil : .application) }
 }
 
 /// A span of time, for commands that aren't about the open period.
@@ -68,7 +68,7 @@ extension UsageCommand {
 
     private var wholeQuery: UsageQuery {
         var query = query
-        query.subject = subjectOptions.areMeant ? .application : subject
+        query.subject = subjectOptions.subject ?? subject
         query.devices = options.devices
         query.applications = subjectOptions.applications
         query.scopes = subjectOptions.scopes

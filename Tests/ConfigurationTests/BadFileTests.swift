@@ -251,6 +251,11 @@ private let wrongKeys: [BadFile] = [
         "1:31: storage.keep-buckets: is not a known key; did you mean keep_buckets?",
         "1:49: storage.size: is not a known key; known here are flush_interval, keep_buckets"),
     BadFile(
+        #"applications: { names: { "docker-[3f": web, "": x, "a*": "" } }"#,
+        #"1:26: applications.names."docker-[3f": is not a pattern; write a name that netusage apps shows, or a pattern such as "docker-*""#,
+        #"1:45: applications.names."": is not a pattern; write a name that netusage apps shows, or a pattern such as "docker-*""#,
+        #"1:58: applications.names."a*": "" is not a name; write a short name, such as web"#),
+    BadFile(
         "limits:\n  - name: x\n",
         "1:1: limits: is not a known key; known here are timezone, week_starts, sampling, storage, devices, metrics, csv_log, applications, quotas, rate_limits, committed_rates"
     ),

@@ -43,7 +43,7 @@ extension Doctor {
             status.countsUplinkScopes
                 ? .good("what passes the uplink is counted by scope, with what is forwarded")
                 : .advice(
-                    "what passes the uplink isn't counted by scope, because that needs Linux 6.6 and an uplink: only what this machine's own programs carry is known to be the LAN's"
+                    "what passes the uplink isn't counted by scope (that needs Linux 6.6 and an uplink that allows it; the log names the reason): only what this machine's own programs carry is known to be the LAN's"
                 ))
         findings.append(basis(status.receiveBasis, of: "receive", status.receiveHeaderBytes, since))
         findings.append(basis(status.transmitBasis, of: "transmit", status.transmitHeaderBytes, since))
